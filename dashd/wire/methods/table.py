@@ -1,0 +1,61 @@
+"""The row type of the method table and the field types that several nouns share."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class Params(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The root of every request: parameters by name, unknown names refused."""
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """The root of every answer; a client ignores fields that it does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table."""
+
+    name: str
+    params: type[Params]
+    result: type[Result]
+    summary: str
+    changes: bool = False
+    """It changes state; such a method may carry an idempotency key."""
+    destructive: bool = False
+    """It can end work that runs."""
+    idempotent: bool = True
+    """Calling it twice with the same parameters leaves the same state as calling it once."""
+
+
+Id = Annotated[str, Meta(min_length=1, max_length=64)]
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Text = Annotated[str, Meta(min_length=1, max_length=10_000)]
+Argument = Annotated[str, Meta(max_length=100_000)]
+Argv = Annotated[list[Argument], Meta(min_length=1, max_length=1_000)]
+FolderPath = Annotated[str, Meta(min_length=1, max_length=4_096, description="an absolute path")]
+Key = Annotated[str, Meta(min_length=1, max_length=200, description="the same key never does the work twice")]
+Page = Annotated[int, Meta(ge=1, le=100)]
+Priority = Literal["critical", "high", "medium", "low"]
+PRIORITIES: tuple[Priority, ...] = ("critical", "high", "medium", "low")
+"""By level: index 0 is served first."""
+Strategy = Literal["parallel", "pipeline", "map-reduce"]
+SwarmState = Literal["creating", "active", "paused", "completed", "failed", "destroyed"]
+AgentState = Literal["idle", "spawning", "running", "paused", "completed", "failed", "killed"]
+TaskState = Literal["waiting", "ready", "running", "retrying", "completed", "dead", "cancelled"]
+Outcome = Literal["complete", "partial", "none"]
+Liveness = Literal["alive", "dead", "unknown"]
+Data = dict[str, Any]
+
+
+class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+    """What one attempt of a task may use."""
+
+    timeout_s: Annotated[float, Meta(ge=1, le=3_600)] = 300.0
+    """Run time of one attempt; paused time does not count."""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 3
+    grace_s: Annotated[float, Meta(ge=0, le=60)] = 5.0
+    """Between the polite and the hard end of a process tree."""
