@@ -1,0 +1,59 @@
+"""One run of one task in one seat, and what its end means for the task.
+
+claimed ──a──▶ starting ──b──▶ running ──c──▶ succeeded
+   └───────────b'─────────────────┘ ├────d──▶ failed
+   every open state: e ▶ cancelled, └────f──▶ lost ──g──▶ succeeded (late)
+   d and f leave every open state
+
+a  the program is being prepared             d  it ended badly, ran out of time, or could not start
+b  the program runs (b': without preparation) e  it was stopped on request, or never began
+c  it ended well                             f  nobody knows how it ended
+g  its success came to light after it had been given up
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .machine import Machine, arrow
+
+MACHINE = Machine(
+    "attempt",
+    {
+        "a": arrow("claimed", "starting"),
+        "b": arrow("claimed starting", "running"),
+        "c": arrow("claimed starting running", "succeeded"),
+        "d": arrow("claimed starting running", "failed"),
+        "e": arrow("claimed starting running", "cancelled"),
+        "f": arrow("claimed starting running", "lost"),
+        "g": arrow("lost", "succeeded"),
+    },
+    frozenset({"succeeded", "failed", "cancelled", "lost"}),
+)
+OPEN = frozenset({"claimed", "starting", "running"})
+
+Stop = Literal["cancel", "requeue", "timeout", "kill"]
+"""Why an attempt was told to stop: its task is cancelled, given back, over time, or its agent is ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended, as the driver read it."""
+
+    state: Literal["succeeded", "failed", "lost", "never"]
+    """never: nothing was executed, so nothing counts."""
+    reason: str
+    """A sentence for a person: `exit code 2`, `ran longer than 300 s`."""
+    result: str = ""
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    cpu_ms: int | None = None
+    rss_max_kib: int | None = None
+
+
+def end_state(ending: Ending, stop: Stop | None) -> str:
+    """The attempt's last state. A success counts even where a stop had been asked for: the work is done."""
+    if ending.state == "succeeded":
+        return "succeeded"
+    if stop in ("cancel", "requeue", "kill") or ending.state == "never":
+        return "cancelled"
+    return "lost" if ending.state == "lost" and stop is None else "failed"

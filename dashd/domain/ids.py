@@ -1,0 +1,35 @@
+"""Ids: short and speakable, because models pay for every character.
+
+    swarm 7k2m9q   agent 7k2m9q-003   its child 7k2m9q-003.1   task 7k2m9q-t12   attempt 7k2m9q-t12.2
+
+A launch is named after what it is launched for.
+"""
+
+ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
+"""30 letters: none that are taken for another when read aloud or in a bad font, no `u` so that few words form."""
+SWARM_ID_LENGTH = 6
+SWARM_ID_BITS = 40
+
+
+def swarm_id(bits: int) -> str:
+    """A swarm id from at least SWARM_ID_BITS random bits."""
+    letters = []
+    for _ in range(SWARM_ID_LENGTH):
+        bits, index = divmod(bits, len(ALPHABET))
+        letters.append(ALPHABET[index])
+    return "".join(letters)
+
+
+def agent_id(swarm: str, number: int) -> str:
+    """The id of a swarm's agent; numbers start at 1."""
+    return f"{swarm}-{number:03d}"
+
+
+def task_id(swarm: str, number: int) -> str:
+    """The id of a swarm's task; numbers start at 1."""
+    return f"{swarm}-t{number}"
+
+
+def attempt_id(task: str, number: int) -> str:
+    """The id of a task's attempt; numbers start at 1."""
+    return f"{task}.{number}"

@@ -1,0 +1,70 @@
+"""What an agent waits for, decided from the facts about it; the words a person reads come from here too."""
+
+from dataclasses import dataclass
+
+from . import agent
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one agent and its surroundings at one instant."""
+
+    agent_state: str
+    wanted: str
+    swarm_state: str
+    stopping: bool
+    """Its attempt was told to stop."""
+    task: str | None
+    """The task it runs."""
+    ready: int
+    """Ready tasks of its swarm that it may take."""
+    blocked_on: tuple[str, ...]
+    """Tasks that the swarm's waiting tasks wait for."""
+    retry_task: str | None
+    """The task that is tried again soonest."""
+    working: int
+    """Agents that work now, over all swarms."""
+    agents_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What it waits for: a word, a sentence, and the ids concerned."""
+
+    waits_for: str
+    text: str
+    on: tuple[str, ...] = ()
+
+
+def explain(facts: Facts) -> Waiting:
+    """The one thing that keeps the agent from going on; the nearest cause wins."""
+    on_task = (facts.task,) if facts.task else ()
+    if facts.agent_state in agent.MACHINE.ended:
+        return Waiting("nothing", f"it has ended: {facts.agent_state}", on_task)
+    if facts.agent_state in agent.WORKING:
+        return _working(facts, on_task)
+    if facts.swarm_state == "paused":
+        return Waiting("pause", "its swarm is paused; resume it to go on")
+    if facts.wanted == "pause":
+        return Waiting("pause", "it is paused and takes no task; resume it to go on")
+    if facts.ready and facts.working >= facts.agents_max:
+        return Waiting(
+            "slot", f"all {facts.agents_max} slots of this daemon are taken; the next free one decides"
+        )
+    if facts.ready:
+        return Waiting("start", f"{facts.ready} ready task(s); one starts now")
+    if facts.retry_task:
+        return Waiting("retry", f"task {facts.retry_task} is tried again soon", (facts.retry_task,))
+    if facts.blocked_on:
+        return Waiting("dependency", "the next tasks wait for others to complete", facts.blocked_on)
+    return Waiting("work", "no task is left for it; others of its swarm still work")
+
+
+def _working(facts: Facts, on_task: tuple[str, ...]) -> Waiting:
+    if facts.stopping or facts.wanted == "kill":
+        return Waiting("end", "it was told to stop; its processes are ending", on_task)
+    if facts.agent_state == "paused" or facts.wanted == "pause" or facts.swarm_state == "paused":
+        return Waiting("pause", "it is paused in place; resume it to go on", on_task)
+    if facts.agent_state == "spawning":
+        return Waiting("start", "its program is being started", on_task)
+    return Waiting("nothing", "it is working", on_task)

@@ -1,0 +1,111 @@
+"""Table `agent`: seats."""
+
+import apsw
+import msgspec
+
+from dashd.domain import agent as rules
+from dashd.wire import errors
+
+from . import rows
+from .rows import AgentRow, columns, placeholders
+from .transaction import Tx
+
+_COLUMNS = columns(AgentRow)
+_q_get = f"SELECT {_COLUMNS} FROM agent WHERE id = ?"
+_q_insert = f"INSERT INTO agent ({_COLUMNS}) VALUES ({placeholders(AgentRow)})"
+_q_state = "UPDATE agent SET state = ?2, liveness = ?3, ended_at_ms = ?4 WHERE id = ?1"
+_q_wanted = "UPDATE agent SET wanted = ?2 WHERE id = ?1"
+_q_unknown = "UPDATE agent SET liveness = 'unknown' WHERE state IN ('spawning', 'running', 'paused')"
+_q_liveness = "UPDATE agent SET liveness = ?2 WHERE id = ?1"
+_q_seat = "UPDATE agent SET state = 'spawning', task_id = ?2 WHERE id = ?1 AND state = 'idle'"
+_q_open = (
+    f"SELECT {_COLUMNS} FROM agent WHERE swarm_id = ? AND state IN ('idle', 'spawning', 'running', 'paused')"
+    " ORDER BY number"
+)
+_q_open_count = (
+    "SELECT count(*) FROM agent WHERE swarm_id = ? AND state IN ('idle', 'spawning', 'running', 'paused')"
+)
+_q_counts = "SELECT state, count(*) FROM agent WHERE swarm_id = ? GROUP BY state"
+_q_counts_all = (
+    "SELECT a.state, count(*) FROM agent a JOIN swarm s ON s.id = a.swarm_id"
+    " WHERE s.state != 'destroyed' GROUP BY a.state"
+)
+_where = " WHERE (?1 IS NULL OR swarm_id = ?1) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))"
+_q_page = f"SELECT {_COLUMNS}, rowid FROM agent{_where} AND rowid > ?3 ORDER BY rowid LIMIT ?4"
+_q_total = f"SELECT count(*) FROM agent{_where}"
+_q_ids = "SELECT id FROM agent WHERE swarm_id = ? ORDER BY number DESC LIMIT 10"
+
+
+def insert(tx: Tx, row: AgentRow) -> None:
+    """Adds a seat."""
+    tx.execute(_q_insert, msgspec.structs.astuple(row))
+
+
+def find(db: apsw.Connection, agent_id: str) -> AgentRow | None:
+    """The agent, if there is one."""
+    return rows.first(AgentRow, db, _q_get, (agent_id,))
+
+
+def get(db: apsw.Connection, agent_id: str) -> AgentRow:
+    """The agent; raises UnknownAgent with its swarm's agents as a hint."""
+    row = find(db, agent_id)
+    if row is None:
+        known = [found for (found,) in rows.table(db, _q_ids, (agent_id.partition("-")[0],))]
+        hint = (
+            f"agents of that swarm: {', '.join(reversed(known))}" if known else "agent.list names all agents"
+        )
+        raise errors.UnknownAgent(f"there is no agent {agent_id!r}", hint=hint, path="agent")
+    return row
+
+
+def set_state(tx: Tx, row: AgentRow, state: str, *, liveness: str = "dead") -> None:
+    """Moves a seat along its machine. `liveness` is that of its process: dead where it has none."""
+    rules.MACHINE.check(row.state, state)
+    ended_at_ms = tx.now_ms if state in rules.MACHINE.ended else None
+    tx.execute(_q_state, (row.id, state, liveness, ended_at_ms))
+
+
+def set_wanted(tx: Tx, agent_id: str, wanted: str) -> None:
+    """Records what is wanted of the seat; the supervisor makes it so."""
+    tx.execute(_q_wanted, (agent_id, wanted))
+
+
+def doubt_all(tx: Tx) -> None:
+    """At a start: whether the agents that worked are alive is not known until each has been looked at."""
+    tx.execute(_q_unknown)
+
+
+def set_liveness(tx: Tx, agent_id: str, liveness: str) -> None:
+    """Records what is known of the seat's process."""
+    tx.execute(_q_liveness, (agent_id, liveness))
+
+
+def take_seat(tx: Tx, agent_id: str, task_id: str) -> None:
+    """An idle seat gets a task."""
+    tx.execute(_q_seat, (agent_id, task_id))
+    assert tx.db.changes() == 1, f"seat {agent_id} was not idle"
+
+
+def open_seats(db: apsw.Connection, swarm_id: str) -> list[AgentRow]:
+    """The seats of a swarm that have not ended, by number."""
+    return rows.every(AgentRow, db, _q_open, (swarm_id,))
+
+
+def open_count(db: apsw.Connection, swarm_id: str) -> int:
+    """How many seats of a swarm have not ended."""
+    count: int = rows.value(db, _q_open_count, (swarm_id,))
+    return count
+
+
+def counts(db: apsw.Connection, swarm_id: str | None = None) -> dict[str, int]:
+    """Agents by state, of one swarm or of all that are not destroyed."""
+    return dict(rows.table(db, _q_counts, (swarm_id,)) if swarm_id else rows.table(db, _q_counts_all))
+
+
+def page(
+    db: apsw.Connection, swarm_id: str | None, states: str, after: int, limit: int
+) -> tuple[list[AgentRow], int, int]:
+    """(agents, cursor of the last, total) in order of creation; `states` is a JSON array, [] for all."""
+    found = rows.table(db, _q_page, (swarm_id, states, after, limit))
+    total = rows.value(db, _q_total, (swarm_id, states))
+    return [AgentRow(*row[:-1]) for row in found], found[-1][-1] if found else after, total

@@ -1,0 +1,191 @@
+"""Tables `attempt` and `launch`: runs of tasks, and the processes made for them."""
+
+import apsw
+import msgspec
+
+from dashd.domain import attempt as rules
+
+from . import rows
+from .rows import AttemptRow, LaunchRow, columns, placeholders
+from .transaction import Tx
+
+_COLUMNS = columns(AttemptRow)
+_LAUNCH_COLUMNS = columns(LaunchRow)
+_q_get = f"SELECT {_COLUMNS} FROM attempt WHERE id = ?"
+_q_insert = f"INSERT INTO attempt ({_COLUMNS}) VALUES ({placeholders(AttemptRow)})"
+_q_launch_insert = f"INSERT INTO launch ({_LAUNCH_COLUMNS}) VALUES ({placeholders(LaunchRow)})"
+_q_launch_get = f"SELECT {_LAUNCH_COLUMNS} FROM launch WHERE id = ?"
+_q_next_number = "SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE task_id = ?"
+_q_open_of_agent = (
+    f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? AND state IN ('claimed', 'starting', 'running')"
+)
+_q_open_of_task = (
+    f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? AND state IN ('claimed', 'starting', 'running')"
+)
+_q_open = f"SELECT {_COLUMNS} FROM attempt WHERE state IN ('claimed', 'starting', 'running') ORDER BY rowid"
+_q_open_count = "SELECT count(*) FROM attempt WHERE state IN ('claimed', 'starting', 'running')"
+_q_open_in_swarm = (
+    "SELECT count(*) FROM agent g JOIN attempt a ON a.agent_id = g.id AND a.state IN ('claimed', 'starting', 'running')"
+    " WHERE g.swarm_id = ?"
+)
+_q_started = "UPDATE attempt SET state = 'running', started_at_ms = ?2, active_since_ms = ?2 WHERE id = ?1"
+_q_launch_started = "UPDATE launch SET pid = ?2, start_time = ?3, boot_id = ?4 WHERE id = ?1"
+_q_stop = "UPDATE attempt SET stop = ?2 WHERE id = ?1 AND stop IS NULL"
+_q_hold_clock = "UPDATE attempt SET active_ms = active_ms + ?2 - coalesce(active_since_ms, ?2), active_since_ms = NULL WHERE id = ?1"
+_q_run_clock = "UPDATE attempt SET active_since_ms = coalesce(active_since_ms, ?2) WHERE id = ?1"
+_q_end = (
+    "UPDATE attempt SET state = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, cpu_ms = ?6, rss_max_kib = ?7,"
+    " ended_at_ms = ?8, started_at_ms = coalesce(started_at_ms, ?9) WHERE id = ?1"
+)
+_q_late = "UPDATE attempt SET late = 1 WHERE id = ?"
+_q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
+_q_spool_offset = "UPDATE launch SET spool_offset = ?2 WHERE id = ?1"
+_q_lost_count = "SELECT count(*) FROM attempt WHERE task_id = ? AND state = 'lost'"
+_q_of_agent = f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? ORDER BY rowid DESC LIMIT ?"
+_q_of_task = f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? ORDER BY number DESC LIMIT ?"
+_q_nth_of_agent = f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? ORDER BY rowid LIMIT 1 OFFSET ?"
+_q_nth_number = (
+    "SELECT count(*) FROM attempt WHERE agent_id = ? AND rowid <= (SELECT rowid FROM attempt WHERE id = ?)"
+)
+_q_sums = (
+    "SELECT count(*), coalesce(sum(a.state = 'lost'), 0), coalesce(sum(a.late), 0), coalesce(sum(a.cpu_ms), 0),"
+    " coalesce(sum(a.number > 1), 0) FROM attempt a JOIN task t ON t.id = a.task_id WHERE t.swarm_id = ?"
+)
+_q_wishes = (
+    "SELECT a.id, a.stop, g.wanted, s.state FROM attempt a JOIN agent g ON g.id = a.agent_id"
+    " JOIN swarm s ON s.id = g.swarm_id WHERE a.state IN ('claimed', 'starting', 'running')"
+)
+
+
+def insert(tx: Tx, row: AttemptRow) -> None:
+    """Adds an attempt together with its launch, before anything is forked for it."""
+    tx.execute(_q_launch_insert, (row.launch_id, row.id, 0, None, None, None, 0, tx.now_ms))
+    tx.execute(_q_insert, msgspec.structs.astuple(row))
+
+
+def get(db: apsw.Connection, attempt_id: str) -> AttemptRow:
+    """The attempt; it must exist."""
+    row = rows.first(AttemptRow, db, _q_get, (attempt_id,))
+    assert row is not None, f"no attempt {attempt_id}"
+    return row
+
+
+def launch(db: apsw.Connection, launch_id: str) -> LaunchRow:
+    """The launch; it must exist."""
+    row = rows.first(LaunchRow, db, _q_launch_get, (launch_id,))
+    assert row is not None, f"no launch {launch_id}"
+    return row
+
+
+def next_number(db: apsw.Connection, task_id: str) -> int:
+    """The number of a task's next attempt."""
+    number: int = rows.value(db, _q_next_number, (task_id,))
+    return number
+
+
+def open_of_agent(db: apsw.Connection, agent_id: str) -> AttemptRow | None:
+    """What the seat runs now."""
+    return rows.first(AttemptRow, db, _q_open_of_agent, (agent_id,))
+
+
+def open_of_task(db: apsw.Connection, task_id: str) -> AttemptRow | None:
+    """The run of the task that has not ended; there is never more than one (invariant 4)."""
+    found = rows.every(AttemptRow, db, _q_open_of_task, (task_id,))
+    assert len(found) <= 1, f"task {task_id} is run {len(found)} times at once"
+    return found[0] if found else None
+
+
+def open_attempts(db: apsw.Connection) -> list[AttemptRow]:
+    """Every run that has not ended, oldest first."""
+    return rows.every(AttemptRow, db, _q_open)
+
+
+def open_count(db: apsw.Connection) -> int:
+    """How many slots are taken."""
+    count: int = rows.value(db, _q_open_count)
+    return count
+
+
+def open_in_swarm(db: apsw.Connection, swarm_id: str) -> int:
+    """How many runs of the swarm have not ended."""
+    count: int = rows.value(db, _q_open_in_swarm, (swarm_id,))
+    return count
+
+
+def set_running(tx: Tx, row: AttemptRow, *, pid: int, start_time: int, boot_id: str) -> None:
+    """The program runs; its active time starts to count."""
+    rules.MACHINE.check(row.state, "running")
+    tx.execute(_q_started, (row.id, tx.now_ms))
+    tx.execute(_q_launch_started, (row.launch_id, pid, start_time, boot_id))
+
+
+def ask_stop(tx: Tx, attempt_id: str, stop: rules.Stop) -> None:
+    """Asks for the end of a run; the first reason wins."""
+    tx.execute(_q_stop, (attempt_id, stop))
+
+
+def hold_clock(tx: Tx, attempt_id: str) -> None:
+    """Its active time stops counting: it is paused or over."""
+    tx.execute(_q_hold_clock, (attempt_id, tx.now_ms))
+
+
+def run_clock(tx: Tx, attempt_id: str) -> None:
+    """Its active time counts again."""
+    tx.execute(_q_run_clock, (attempt_id, tx.now_ms))
+
+
+def set_ended(tx: Tx, row: AttemptRow, state: str, ending: rules.Ending) -> None:
+    """Ends a run and its launch."""
+    rules.MACHINE.check(row.state, state)
+    started_at_ms = None if ending.state == "never" else tx.now_ms
+    figures = (ending.exit_code, ending.exit_signal, ending.cpu_ms, ending.rss_max_kib)
+    tx.execute(_q_end, (row.id, state, ending.reason, *figures, tx.now_ms, started_at_ms))
+    tx.execute(_q_launch_ended, (row.launch_id,))
+
+
+def set_late(tx: Tx, attempt_id: str) -> None:
+    """Marks a run whose end came to light after it had been given up."""
+    tx.execute(_q_late, (attempt_id,))
+
+
+def set_spool_offset(tx: Tx, launch_id: str, offset: int) -> None:
+    """Output up to here has been read, and what it said is in this same transaction."""
+    tx.execute(_q_spool_offset, (launch_id, offset))
+
+
+def lost_count(db: apsw.Connection, task_id: str) -> int:
+    """How many attempts of the task were lost."""
+    count: int = rows.value(db, _q_lost_count, (task_id,))
+    return count
+
+
+def of_agent(db: apsw.Connection, agent_id: str, limit: int) -> list[AttemptRow]:
+    """The seat's runs, newest first."""
+    return rows.every(AttemptRow, db, _q_of_agent, (agent_id, limit))
+
+
+def of_task(db: apsw.Connection, task_id: str, limit: int) -> list[AttemptRow]:
+    """The task's runs, newest first."""
+    return rows.every(AttemptRow, db, _q_of_task, (task_id, limit))
+
+
+def nth_of_agent(db: apsw.Connection, agent_id: str, number: int) -> AttemptRow | None:
+    """The seat's run by its number, counted from 1."""
+    return rows.first(AttemptRow, db, _q_nth_of_agent, (agent_id, number - 1))
+
+
+def number_in_seat(db: apsw.Connection, row: AttemptRow) -> int:
+    """Which of the seat's runs this is, counted from 1."""
+    number: int = rows.value(db, _q_nth_number, (row.agent_id, row.id))
+    return number
+
+
+def sums(db: apsw.Connection, swarm_id: str) -> tuple[int, int, int, int, int]:
+    """(attempts, lost, late, CPU milliseconds, retries) of a swarm."""
+    ((total, lost, late, cpu_ms, retried),) = rows.table(db, _q_sums, (swarm_id,))
+    return total, lost, late, cpu_ms, retried
+
+
+def wishes(db: apsw.Connection) -> list[tuple[str, str | None, str, str]]:
+    """(attempt, stop asked for, wanted of its seat, state of its swarm) of every open run."""
+    return rows.table(db, _q_wishes)

@@ -1,0 +1,158 @@
+"""What follows from what: the mutations that callers (`service`) and the world (`runtime`) share.
+
+Each is a synchronous function inside one operation of the writer: a task's end frees its seat, lets its
+dependents go or cancels them, and may end the swarm, all in one transaction with the events that say so.
+"""
+
+from dashd.domain import attempt as attempt_rules
+from dashd.domain import healing
+from dashd.domain import swarm as swarm_rules
+
+from . import agents, attempts, seats, swarms, tasks
+from .rows import AttemptRow, TaskRow
+from .transaction import Tx
+
+
+def attempt_started(tx: Tx, attempt_id: str, *, pid: int, start_time: int, boot_id: str) -> None:
+    """The attempt's program runs. Without effect where that is known already."""
+    attempt = attempts.get(tx.db, attempt_id)
+    if attempt.state == "running":
+        return
+    attempts.set_running(tx, attempt, pid=pid, start_time=start_time, boot_id=boot_id)
+    seat = agents.get(tx.db, attempt.agent_id)
+    agents.set_state(tx, seat, "running", liveness="alive")
+    tx.emit(
+        "agent.started",
+        swarm=seat.swarm_id,
+        agent=seat.id,
+        task=attempt.task_id,
+        data={"attempt": attempt.number, "pid": pid},
+    )
+    tx.emit("task.started", swarm=seat.swarm_id, agent=seat.id, task=attempt.task_id)
+
+
+def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitter: float) -> None:
+    """The attempt is over: its task goes on or ends, its seat is free.
+
+    For an attempt that had been given up before, a success is accepted where its task is still to be done and
+    recorded otherwise (invariant 4); any other late end changes nothing.
+    """
+    attempt = attempts.get(tx.db, attempt_id)
+    task = tasks.get(tx.db, attempt.task_id)
+    if attempt.state not in attempt_rules.OPEN:
+        _ended_late(tx, attempt, task, ending)
+        return
+    state = attempt_rules.end_state(ending, attempt.stop)  # type: ignore[arg-type]
+    attempts.hold_clock(tx, attempt.id)
+    attempts.set_ended(tx, attempt, state, ending)
+    if state == "succeeded":
+        _complete(tx, task, ending.result)
+    elif state in ("failed", "lost"):
+        _heal(tx, task, attempt, lost=state == "lost", reason=ending.reason, jitter=jitter)
+    elif attempt.stop == "requeue" or (ending.state == "never" and attempt.stop is None):
+        tasks.set_state(tx, task, "ready")
+        tx.ring("queue")
+    else:
+        cancel_task(tx, task, "its agent was killed" if attempt.stop == "kill" else "cancelled while it ran")
+    seats.free(tx, attempt.agent_id)
+    settle_swarm(tx, task.swarm_id)
+
+
+def cancel_task(tx: Tx, task: TaskRow, cause: str) -> None:
+    """Cancels an open task that nothing runs any more, and what depends on it."""
+    _end_task(tx, task, "cancelled", cause)
+
+
+def settle_swarm(tx: Tx, swarm_id: str) -> None:
+    """Ends the swarm where nothing of it is left to do, once its last process is gone."""
+    swarm = swarms.get(tx.db, swarm_id)
+    if swarm.state not in swarm_rules.OPEN or attempts.open_in_swarm(tx.db, swarm_id):
+        return
+    if tasks.open_counts(tx.db, swarm_id):
+        seats.ensure_one(tx, swarm)
+        return
+    state, outcome = swarm_rules.verdict(tasks.counts(tx.db, swarm_id))
+    if swarm.wanted == "destroy":
+        state = "destroyed"
+    for seat in agents.open_seats(tx.db, swarm_id):
+        seats.end(tx, seat, killed=swarm.wanted == "destroy")
+    swarms.set_state(tx, swarm, state, outcome=outcome)
+    tx.emit(
+        f"swarm.{state}",
+        swarm=swarm_id,
+        data={
+            "outcome": outcome,
+            "tasks": tasks.counts(tx.db, swarm_id),
+            "agents": agents.counts(tx.db, swarm_id),
+        },
+    )
+
+
+def set_paused(tx: Tx, attempt_id: str, *, paused: bool) -> None:
+    """The kernel has stopped the attempt's tree, or let it go on. Without effect where that is known already."""
+    attempt = attempts.get(tx.db, attempt_id)
+    seat = agents.get(tx.db, attempt.agent_id)
+    if attempt.state not in attempt_rules.OPEN or seat.state != ("running" if paused else "paused"):
+        return
+    agents.set_state(tx, seat, "paused" if paused else "running", liveness="alive")
+    if paused:
+        attempts.hold_clock(tx, attempt_id)
+    else:
+        attempts.run_clock(tx, attempt_id)
+    kind = "agent.paused" if paused else "agent.resumed"
+    tx.emit(kind, swarm=seat.swarm_id, agent=seat.id, task=attempt.task_id)
+
+
+def _complete(tx: Tx, task: TaskRow, result: str) -> None:
+    tasks.set_result(tx, task.id, result)
+    _end_task(tx, task, "completed", None)
+
+
+def _heal(tx: Tx, task: TaskRow, attempt: AttemptRow, *, lost: bool, reason: str, jitter: float) -> None:
+    """A failed attempt: the task is tried again later, or it is dead."""
+    swarm = swarms.get(tx.db, task.swarm_id)
+    failed = task.attempts if lost else tasks.count_attempt(tx, task.id)
+    verdict = healing.after_failure(
+        failed=failed,
+        lost=attempts.lost_count(tx.db, task.id),
+        retries=swarm.retries,
+        reason=reason,
+        jitter=jitter,
+    )
+    where = {"swarm": task.swarm_id, "agent": attempt.agent_id, "task": task.id}
+    if lost:
+        tx.emit("agent.lost", **where, data={"attempt": attempt.number, "reason": reason})
+    else:
+        tx.emit("task.failed", **where, data={"attempt": attempt.number, "reason": reason})
+    if isinstance(verdict, healing.GiveUp):
+        _end_task(tx, task, "dead", verdict.cause)
+        return
+    retry_at_ms = tx.now_ms + round(verdict.delay_s * 1_000)
+    tasks.set_state(tx, task, "retrying", cause=reason, retry_at_ms=retry_at_ms)
+    tx.emit("task.retrying", **where, data={"delay_s": round(verdict.delay_s, 3), "reason": reason})
+    tx.ring("queue")
+
+
+def _end_task(tx: Tx, task: TaskRow, state: str, cause: str | None) -> None:
+    tasks.set_state(tx, task, state, cause=cause)
+    data = {"cause": cause} if cause else {}
+    tx.emit(f"task.{state}", swarm=task.swarm_id, agent=task.agent_id, task=task.id, data=data)
+    for dependent in tasks.waiting_dependents(tx.db, task.id):
+        if state != "completed":
+            _end_task(tx, dependent, "cancelled", f"it needs task {task.id}, which is {state}")
+        elif not tasks.is_blocked(tx.db, dependent.id):
+            tasks.set_state(tx, dependent, "ready")
+            tx.ring("queue")
+
+
+def _ended_late(tx: Tx, attempt: AttemptRow, task: TaskRow, ending: attempt_rules.Ending) -> None:
+    if attempt.state != "lost" or attempt.late or ending.state != "succeeded":
+        return
+    attempts.set_late(tx, attempt.id)
+    accepted = task.state in ("retrying", "ready")
+    data = {"attempt": attempt.number, "late": True, "accepted": accepted}
+    tx.emit("agent.status", swarm=task.swarm_id, agent=attempt.agent_id, task=task.id, data=data)
+    if accepted:
+        attempts.set_ended(tx, attempt, "succeeded", ending)
+        _complete(tx, task, ending.result)
+        settle_swarm(tx, task.swarm_id)

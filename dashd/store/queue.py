@@ -1,0 +1,101 @@
+"""The queue: which ready task starts next, and the claim that starts it.
+
+Strict order: level, then age, over all swarms. A task is startable where its swarm is active, has a seat free
+that may take it, and the daemon has a slot; among startable tasks there is never an inversion (invariant 5).
+Only the head of each open swarm is looked at, so a claim costs the same whatever the queue's length.
+"""
+
+from dataclasses import dataclass
+
+import apsw
+
+from dashd.domain import ids
+
+from . import agents, attempts, rows, tasks
+from .rows import AttemptRow, TaskRow, columns
+from .transaction import Tx
+
+_q_head = f"""
+SELECT {columns(TaskRow, "t.")}, coalesce(
+    (SELECT id FROM agent WHERE id = t.agent_id AND state = 'idle' AND wanted = 'run'),
+    (SELECT id FROM agent WHERE swarm_id = t.swarm_id AND state = 'idle' AND wanted = 'run' ORDER BY number LIMIT 1))
+FROM swarm s JOIN task t ON t.id = (
+    SELECT q.id FROM task q WHERE q.swarm_id = s.id AND q.state = 'ready'
+    AND (q.pinned_to IS NULL OR EXISTS
+        (SELECT 1 FROM agent p WHERE p.id = q.pinned_to AND p.state = 'idle' AND p.wanted = 'run'))
+    ORDER BY q.level, q.number LIMIT 1)
+WHERE s.state = 'active' AND s.wanted = 'run'
+AND EXISTS (SELECT 1 FROM agent i WHERE i.swarm_id = s.id AND i.state = 'idle' AND i.wanted = 'run')
+ORDER BY t.level, t.created_at_ms, t.rowid LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A task that was given to a seat; whoever holds it starts the attempt."""
+
+    attempt_id: str
+    agent_id: str
+    task_id: str
+    swarm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a round of claiming gave, and when the next retry is due."""
+
+    claims: list[Claim]
+    next_due_ms: int | None
+
+
+def head(db: apsw.Connection) -> tuple[TaskRow, str] | None:
+    """The task that starts next and the seat that takes it."""
+    found = rows.table(db, _q_head)
+    if not found:
+        return None
+    *fields, seat = found[0]
+    task = TaskRow(*fields)
+    return task, task.pinned_to or seat
+
+
+def claim(tx: Tx, agents_max: int) -> Claimed:
+    """Wakes the retries that are due, then claims as many tasks as the daemon has free slots."""
+    for task in tasks.due(tx):
+        tasks.set_state(tx, task, "ready", cause=task.cause)
+    claims: list[Claim] = []
+    free = agents_max - attempts.open_count(tx.db)
+    while len(claims) < free and (found := head(tx.db)):
+        claims.append(_claim_one(tx, *found))
+    return Claimed(claims, tasks.next_due_ms(tx.db))
+
+
+def _claim_one(tx: Tx, task: TaskRow, seat: str) -> Claim:
+    number = attempts.next_number(tx.db, task.id)
+    attempt_id = ids.attempt_id(task.id, number)
+    tasks.claim(tx, task, seat)
+    agents.take_seat(tx, seat, task.id)
+    attempts.insert(
+        tx,
+        AttemptRow(
+            id=attempt_id,
+            task_id=task.id,
+            agent_id=seat,
+            launch_id=attempt_id,
+            number=number,
+            state="claimed",
+            stop=None,
+            reason=None,
+            exit_code=None,
+            exit_signal=None,
+            late=0,
+            active_ms=0,
+            active_since_ms=None,
+            cpu_ms=None,
+            rss_max_kib=None,
+            created_at_ms=tx.now_ms,
+            started_at_ms=None,
+            ended_at_ms=None,
+        ),
+    )
+    tx.emit("task.assigned", swarm=task.swarm_id, agent=seat, task=task.id, data={"attempt": number})
+    return Claim(attempt_id, seat, task.id, task.swarm_id)

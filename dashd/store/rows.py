@@ -1,0 +1,150 @@
+"""The rows of the database as structs; field order is column order, names are the columns' own."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+Snapshot = apsw.Connection
+"""What a reading function is handed: a connection inside one transaction."""
+
+
+class SwarmRow(msgspec.Struct, frozen=True):
+    """Table `swarm`."""
+
+    id: str
+    name: str
+    state: str
+    wanted: str
+    outcome: str | None
+    goal: str
+    strategy: str
+    driver: str
+    why_driver: str
+    argv: str
+    cwd: str
+    priority: int
+    timeout_s: float
+    retries: int
+    lease_s: float
+    grace_s: float
+    agents_max: int
+    next_agent: int
+    next_task: int
+    created_at_ms: int
+    ended_at_ms: int | None
+
+
+class AgentRow(msgspec.Struct, frozen=True):
+    """Table `agent`."""
+
+    id: str
+    swarm_id: str
+    parent_id: str | None
+    number: int
+    name: str
+    state: str
+    liveness: str
+    wanted: str
+    task_id: str | None
+    created_at_ms: int
+    ended_at_ms: int | None
+
+
+class TaskRow(msgspec.Struct, frozen=True):
+    """Table `task`."""
+
+    id: str
+    swarm_id: str
+    number: int
+    state: str
+    item: str
+    text: str
+    priority: int
+    level: int
+    pinned_to: str | None
+    agent_id: str | None
+    attempts: int
+    retry_at_ms: int | None
+    cause: str | None
+    result: str | None
+    progress_done: int | None
+    progress_total: int | None
+    note: str | None
+    created_at_ms: int
+    started_at_ms: int | None
+    ended_at_ms: int | None
+
+
+class AttemptRow(msgspec.Struct, frozen=True):
+    """Table `attempt`."""
+
+    id: str
+    task_id: str
+    agent_id: str
+    launch_id: str
+    number: int
+    state: str
+    stop: str | None
+    reason: str | None
+    exit_code: int | None
+    exit_signal: int | None
+    late: int
+    active_ms: int
+    active_since_ms: int | None
+    cpu_ms: int | None
+    rss_max_kib: int | None
+    created_at_ms: int
+    started_at_ms: int | None
+    ended_at_ms: int | None
+
+
+class LaunchRow(msgspec.Struct, frozen=True):
+    """Table `launch`."""
+
+    id: str
+    owner: str
+    ended: int
+    pid: int | None
+    start_time: int | None
+    boot_id: str | None
+    spool_offset: int
+    created_at_ms: int
+
+
+R = TypeVar("R", bound=msgspec.Struct)
+Bindings = Sequence[str | int | float | None]
+
+
+def every(row: type[R], db: Snapshot, query: str, bindings: Bindings = ()) -> list[R]:
+    """All rows that the query gives, as structs."""
+    return [row(*found) for found in db.execute(query, bindings)]
+
+
+def first(row: type[R], db: Snapshot, query: str, bindings: Bindings = ()) -> R | None:
+    """The first row that the query gives, as a struct."""
+    found = db.execute(query, bindings).fetchone()
+    return row(*found) if found else None
+
+
+def value(db: Snapshot, query: str, bindings: Bindings = ()) -> Any:
+    """The first column of the one row that the query gives."""
+    found = db.execute(query, bindings).fetchone()
+    assert found is not None, f"no row: {query}"
+    return found[0]
+
+
+def table(db: Snapshot, query: str, bindings: Bindings = ()) -> list[Any]:
+    """All rows that the query gives, as tuples of whatever the columns hold."""
+    return db.execute(query, bindings).fetchall()
+
+
+def columns(row: type[msgspec.Struct], prefix: str = "") -> str:
+    """The column list of a row type, for SELECT."""
+    return ", ".join(prefix + field for field in row.__struct_fields__)
+
+
+def placeholders(row: type[msgspec.Struct]) -> str:
+    """One question mark a column, for INSERT."""
+    return ", ".join("?" * len(row.__struct_fields__))

@@ -1,0 +1,46 @@
+"""Asking for an end: what does not run is ended at once, what runs is asked to stop and ends when its process has."""
+
+from dashd.domain import agent as agent_rules
+from dashd.domain import task as task_rules
+
+from . import agents, attempts, lifecycle, seats, tasks
+from .rows import AgentRow, TaskRow
+from .transaction import Tx
+
+
+def cancel(tx: Tx, task: TaskRow, cause: str) -> None:
+    """Cancels a task. One that a dependency has ended meanwhile is left as it is."""
+    current = tasks.get(tx.db, task.id)
+    if current.state in task_rules.ENDED:
+        return
+    run = attempts.open_of_task(tx.db, task.id)
+    if run is None:
+        lifecycle.cancel_task(tx, current, cause)
+        return
+    attempts.ask_stop(tx, run.id, "cancel")
+    tx.ring("agents")
+
+
+def kill(tx: Tx, seat: AgentRow, *, requeue: bool) -> None:
+    """Ends a seat: its task, and tasks only it may take, are cancelled, or given back with `requeue`."""
+    agents.set_wanted(tx, seat.id, "kill")
+    if not requeue:
+        for task in tasks.pinned(tx.db, seat.id):
+            lifecycle.cancel_task(tx, task, f"agent {seat.id} was killed")
+    run = attempts.open_of_agent(tx.db, seat.id)
+    if run is not None:
+        attempts.ask_stop(tx, run.id, "requeue" if requeue else "kill")
+        tx.ring("agents")
+        return
+    assert seat.state not in agent_rules.WORKING, f"seat {seat.id} is {seat.state} without an attempt"
+    seats.end(tx, seat, killed=True)
+    tx.ring("queue")
+
+
+def requeue_all(tx: Tx) -> int:
+    """Asks every run to stop and gives its task back, for a daemon that leaves nothing running; returns how many."""
+    runs = attempts.open_attempts(tx.db)
+    for run in runs:
+        attempts.ask_stop(tx, run.id, "requeue")
+    tx.ring("agents")
+    return len(runs)

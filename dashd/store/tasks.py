@@ -1,0 +1,250 @@
+"""Tables `task` and `task_edge`."""
+
+import apsw
+import msgspec
+
+from dashd.domain import ids
+from dashd.domain import task as rules
+from dashd.wire import errors
+
+from . import rows
+from .rows import SwarmRow, TaskRow, columns, placeholders
+from .transaction import Tx
+
+_COLUMNS = columns(TaskRow)
+_q_get = f"SELECT {_COLUMNS} FROM task WHERE id = ?"
+_q_insert = f"INSERT INTO task ({_COLUMNS}) VALUES ({placeholders(TaskRow)})"
+_q_insert_edge = "INSERT INTO task_edge (before_id, after_id) VALUES (?, ?)"
+_q_state = "UPDATE task SET state = ?2, cause = ?3, retry_at_ms = ?4, ended_at_ms = ?5 WHERE id = ?1"
+_q_claim = (
+    "UPDATE task SET state = 'running', agent_id = ?2, retry_at_ms = NULL, progress_done = NULL,"
+    " progress_total = NULL, note = NULL, started_at_ms = coalesce(started_at_ms, ?3) WHERE id = ?1"
+)
+_q_result = "UPDATE task SET result = ?2 WHERE id = ?1"
+_q_progress = "UPDATE task SET progress_done = ?2, progress_total = ?3, note = ?4 WHERE id = ?1"
+_q_count_attempt = "UPDATE task SET attempts = attempts + 1 WHERE id = ? RETURNING attempts"
+_q_fresh = "UPDATE task SET attempts = 0, pinned_to = NULL WHERE id = ?"
+_q_unpin = "UPDATE task SET pinned_to = NULL WHERE pinned_to = ?"
+_q_pinned = f"SELECT {_COLUMNS} FROM task WHERE pinned_to = ? AND state IN ('waiting', 'ready', 'retrying')"
+_q_takeable = "SELECT count(*) FROM task WHERE swarm_id = ?1 AND state = 'ready' AND (pinned_to IS NULL OR pinned_to = ?2)"
+_q_next_retrying = (
+    f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state = 'retrying' ORDER BY retry_at_ms LIMIT 1"
+)
+_q_due = f"SELECT {_COLUMNS} FROM task WHERE state = 'retrying' AND retry_at_ms <= ?"
+_q_next_due = "SELECT min(retry_at_ms) FROM task WHERE state = 'retrying'"
+_q_open = (
+    f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
+    " ORDER BY number"
+)
+_q_counts = "SELECT state, count(*) FROM task WHERE swarm_id = ? GROUP BY state"
+_q_counts_all = (
+    "SELECT t.state, count(*) FROM task t JOIN swarm s ON s.id = t.swarm_id"
+    " WHERE s.state != 'destroyed' GROUP BY t.state"
+)
+_q_open_counts = (
+    "SELECT state, count(*) FROM task"
+    " WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled') GROUP BY state"
+)
+_q_dependents = (
+    f"SELECT {columns(TaskRow, 't.')} FROM task_edge e JOIN task t ON t.id = e.after_id"
+    " WHERE e.before_id = ? AND t.state = 'waiting' ORDER BY t.number"
+)
+_q_blocked = (
+    "SELECT EXISTS (SELECT 1 FROM task_edge e JOIN task t ON t.id = e.before_id"
+    " WHERE e.after_id = ? AND t.state != 'completed')"
+)
+_q_prerequisites = "SELECT before_id FROM task_edge WHERE after_id = ? ORDER BY before_id"
+_q_blockers = (
+    "SELECT DISTINCT e.before_id FROM task w JOIN task_edge e ON e.after_id = w.id JOIN task b ON b.id = e.before_id"
+    " WHERE w.swarm_id = ? AND w.state = 'waiting' AND b.state NOT IN ('completed', 'waiting') LIMIT 10"
+)
+_q_ended_badly = (
+    f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state IN ('dead', 'cancelled')"
+    " ORDER BY state DESC, number LIMIT ?"
+)
+_q_completed = (
+    f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state = 'completed' ORDER BY number LIMIT ?"
+)
+_where = " WHERE (?1 IS NULL OR swarm_id = ?1) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))"
+_q_page = f"SELECT {_COLUMNS}, rowid FROM task{_where} AND rowid > ?3 ORDER BY rowid LIMIT ?4"
+_q_total = f"SELECT count(*) FROM task{_where}"
+
+
+def new(
+    swarm: SwarmRow,
+    number: int,
+    item: str,
+    *,
+    at_ms: int,
+    text: str | None = None,
+    level: int | None = None,
+    pinned_to: str | None = None,
+) -> TaskRow:
+    """A ready task of the swarm, not yet in the table; text and level are the swarm's by default."""
+    level = swarm.priority if level is None else level
+    return TaskRow(
+        id=ids.task_id(swarm.id, number),
+        swarm_id=swarm.id,
+        number=number,
+        state="ready",
+        item=item,
+        text=swarm.goal if text is None else text,
+        priority=level,
+        level=level,
+        pinned_to=pinned_to,
+        agent_id=None,
+        attempts=0,
+        retry_at_ms=None,
+        cause=None,
+        result=None,
+        progress_done=None,
+        progress_total=None,
+        note=None,
+        created_at_ms=at_ms,
+        started_at_ms=None,
+        ended_at_ms=None,
+    )
+
+
+def insert(tx: Tx, row: TaskRow, after: tuple[str, ...] = ()) -> None:
+    """Adds a task that waits for the tasks `after`."""
+    tx.execute(_q_insert, msgspec.structs.astuple(row))
+    for before_id in after:
+        tx.execute(_q_insert_edge, (before_id, row.id))
+
+
+def find(db: apsw.Connection, task_id: str) -> TaskRow | None:
+    """The task, if there is one."""
+    return rows.first(TaskRow, db, _q_get, (task_id,))
+
+
+def get(db: apsw.Connection, task_id: str) -> TaskRow:
+    """The task; raises UnknownTask."""
+    row = find(db, task_id)
+    if row is None:
+        raise errors.UnknownTask(
+            f"there is no task {task_id!r}", hint="task.list names all tasks", path="task"
+        )
+    return row
+
+
+def set_state(
+    tx: Tx, row: TaskRow, state: str, *, cause: str | None = None, retry_at_ms: int | None = None
+) -> None:
+    """Moves a task along its machine; ended states get their instant."""
+    rules.MACHINE.check(row.state, state)
+    ended_at_ms = tx.now_ms if state in rules.ENDED else None
+    tx.execute(_q_state, (row.id, state, cause, retry_at_ms, ended_at_ms))
+
+
+def claim(tx: Tx, row: TaskRow, agent_id: str) -> None:
+    """A ready task starts to run in a seat; what an earlier attempt said of its progress is forgotten."""
+    rules.MACHINE.check(row.state, "running")
+    tx.execute(_q_claim, (row.id, agent_id, tx.now_ms))
+
+
+def set_result(tx: Tx, task_id: str, result: str) -> None:
+    """Keeps what the task returned."""
+    tx.execute(_q_result, (task_id, result))
+
+
+def set_progress(tx: Tx, task_id: str, done: int | None, total: int | None, note: str | None) -> None:
+    """Keeps how far the running attempt says it is."""
+    tx.execute(_q_progress, (task_id, done, total, note))
+
+
+def count_attempt(tx: Tx, task_id: str) -> int:
+    """Counts one attempt against the retries; returns how many that makes."""
+    count: int = rows.value(tx.db, _q_count_attempt, (task_id,))
+    return count
+
+
+def forget_attempts(tx: Tx, task_id: str) -> None:
+    """Gives a task all its retries again, in any seat."""
+    tx.execute(_q_fresh, (task_id,))
+
+
+def unpin(tx: Tx, agent_id: str) -> None:
+    """Lets any seat take what only this one might have taken."""
+    tx.execute(_q_unpin, (agent_id,))
+
+
+def pinned(db: apsw.Connection, agent_id: str) -> list[TaskRow]:
+    """Open tasks that only this seat may take and that do not run yet."""
+    return rows.every(TaskRow, db, _q_pinned, (agent_id,))
+
+
+def takeable_count(db: apsw.Connection, swarm_id: str, agent_id: str) -> int:
+    """How many ready tasks this seat may take."""
+    count: int = rows.value(db, _q_takeable, (swarm_id, agent_id))
+    return count
+
+
+def next_retrying(db: apsw.Connection, swarm_id: str) -> TaskRow | None:
+    """The task of the swarm that is tried again soonest."""
+    return rows.first(TaskRow, db, _q_next_retrying, (swarm_id,))
+
+
+def due(tx: Tx) -> list[TaskRow]:
+    """Retrying tasks whose delay is over."""
+    return rows.every(TaskRow, tx.db, _q_due, (tx.now_ms,))
+
+
+def next_due_ms(db: apsw.Connection) -> int | None:
+    """When the next retry is due."""
+    instant: int | None = rows.value(db, _q_next_due)
+    return instant
+
+
+def open_tasks(db: apsw.Connection, swarm_id: str) -> list[TaskRow]:
+    """The tasks of a swarm that have not ended, oldest first."""
+    return rows.every(TaskRow, db, _q_open, (swarm_id,))
+
+
+def open_counts(db: apsw.Connection, swarm_id: str) -> dict[str, int]:
+    """Open tasks of a swarm by state; costs as many rows as are open."""
+    return dict(rows.table(db, _q_open_counts, (swarm_id,)))
+
+
+def counts(db: apsw.Connection, swarm_id: str | None = None) -> dict[str, int]:
+    """Tasks by state, of one swarm or of all that are not destroyed."""
+    return dict(rows.table(db, _q_counts, (swarm_id,)) if swarm_id else rows.table(db, _q_counts_all))
+
+
+def waiting_dependents(db: apsw.Connection, task_id: str) -> list[TaskRow]:
+    """The waiting tasks that wait for this one directly."""
+    return rows.every(TaskRow, db, _q_dependents, (task_id,))
+
+
+def is_blocked(db: apsw.Connection, task_id: str) -> bool:
+    """True while one of its prerequisites has not completed."""
+    return bool(rows.value(db, _q_blocked, (task_id,)))
+
+
+def prerequisites(db: apsw.Connection, task_id: str) -> list[str]:
+    """The tasks it waits for, or waited for."""
+    return [before for (before,) in rows.table(db, _q_prerequisites, (task_id,))]
+
+
+def blockers(db: apsw.Connection, swarm_id: str) -> list[str]:
+    """The tasks, not themselves waiting, that the swarm's waiting tasks wait for; ten at most."""
+    return [before for (before,) in rows.table(db, _q_blockers, (swarm_id,))]
+
+
+def ended_badly(db: apsw.Connection, swarm_id: str, limit: int) -> list[TaskRow]:
+    """Dead tasks, then cancelled ones."""
+    return rows.every(TaskRow, db, _q_ended_badly, (swarm_id, limit))
+
+
+def completed(db: apsw.Connection, swarm_id: str, limit: int) -> list[TaskRow]:
+    """Completed tasks, oldest first."""
+    return rows.every(TaskRow, db, _q_completed, (swarm_id, limit))
+
+
+def page(
+    db: apsw.Connection, swarm_id: str | None, states: str, after: int, limit: int
+) -> tuple[list[TaskRow], int, int]:
+    """(tasks, cursor of the last, total) oldest first; `states` is a JSON array, [] for all."""
+    found = rows.table(db, _q_page, (swarm_id, states, after, limit))
+    total = rows.value(db, _q_total, (swarm_id, states))
+    return [TaskRow(*row[:-1]) for row in found], found[-1][-1] if found else after, total
