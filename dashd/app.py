@@ -1,0 +1,265 @@
+"""Composition: opens every ring in order and leaves them in reverse; the only file that knows all parts.
+
+    signals ▸ locks and socket ▸ store ▸ fork server, recovery ▸ runtime ▸ connections ▸ accept
+
+Start-up is entering, shutdown is leaving (design: rings). Nothing is registered for shutdown.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import trio
+
+import dashd
+from dashd import drivers
+from dashd.clock import Clock
+from dashd.config import Config
+from dashd.crash_points import CrashPoints
+from dashd.jail import launcher, spool
+from dashd.rpc import dispatch as rpc_dispatch
+from dashd.rpc import listener as rpc_listener
+from dashd.runtime import recovery, scheduler
+from dashd.runtime.supervisor import Supervisor
+from dashd.runtime.world import World
+from dashd.service import HANDLERS, feed
+from dashd.service.core import Core, Daemon
+from dashd.service.ports import Chunk, DriverAbilities
+from dashd.store import attempts, database, stops
+from dashd.store.opening import Store, open_store
+from dashd.wire import errors
+
+log = logging.getLogger(__name__)
+
+AGENTS_STOP_S_MAX = 90.0
+"""For `daemon.stop {agents: stop}`: more than the longest grace of a swarm; what lives on then keeps its lease."""
+
+
+@dataclass
+class StopRequest:
+    """Somebody wants the daemon to end."""
+
+    event: trio.Event = field(default_factory=trio.Event)
+    agents: Literal["detach", "stop"] = "detach"
+
+    def __call__(self, agents: Literal["detach", "stop"]) -> None:
+        """The first request decides; returns at once."""
+        if not self.event.is_set():
+            self.agents = agents
+            self.event.set()
+
+
+async def run(config: Config, *, ready: Callable[[str], None], points: CrashPoints | None = None) -> None:
+    """Serves until asked to stop. `ready` is called with the socket's path once calls are answered.
+
+    Raises DashError where it cannot start (the message says what to do), StoreBroken where it must not go on.
+    """
+    points = points or CrashPoints()
+    stop = StopRequest()
+    async with trio.open_nursery() as signals:
+        await signals.start(_obey_signals, stop, signals.cancel_scope)
+        state_dir = config.daemon.state_dir
+        with _only_one(state_dir), rpc_listener.open_listener(config.daemon.socket) as sock:
+            clock = Clock()
+            async with open_store(config.daemon.database, clock, at_point=points.at) as store:
+                await _serve(config, store, clock, sock, stop, ready, points)
+        signals.cancel_scope.cancel(reason="dashd has stopped")
+
+
+async def _serve(
+    config: Config,
+    store: Store,
+    clock: Clock,
+    sock: socket.socket,
+    stop: StopRequest,
+    ready: Callable[[str], None],
+    points: CrashPoints,
+) -> None:
+    """The rings inside the store."""
+    launches = config.daemon.state_dir / "launches"
+    epoch = await recovery.begin_epoch(store, launches, points.at)
+    async with launcher.open_launcher(launches, crash_at=points.of_boot()) as started:
+        world = World(
+            store=store,
+            clock=clock,
+            launcher=started,
+            launches=launches,
+            drivers=drivers.DRIVERS,
+            epoch=epoch,
+            environ=dict(os.environ),
+            agents_max=config.daemon.agents_max,
+            points=points,
+        )
+        daemon = Daemon(dashd.__version__, os.getpid(), epoch, clock.now_ms(), str(config.daemon.socket))
+        daemon.warnings += config.warnings
+        core = Core(store, clock, daemon, DriverPort(), SpoolPort(world), config.daemon.agents_max, stop)
+        async with trio.open_nursery() as runtime:
+            recovered = await recovery.recover(world)
+            daemon.adopted = sum(each.live for each in recovered)
+            supervisor = Supervisor(world, runtime)
+            for each in recovered:
+                supervisor.resume(each.run, each.attached)
+            runtime.start_soon(supervisor.watch_wishes)
+            runtime.start_soon(_show_trouble, world, daemon)
+            with feed.open_feed(store.tail, store.reader) as events:
+                dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
+                async with trio.open_nursery() as connections:
+                    await _accept(world, core, supervisor, dispatch, sock, connections, stop, ready)
+                    connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
+            runtime.cancel_scope.cancel(reason="dashd is stopping; agents keep their leases")
+
+
+async def _accept(
+    world: World,
+    core: Core,
+    supervisor: Supervisor,
+    dispatch: rpc_dispatch.Dispatch,
+    sock: socket.socket,
+    connections: trio.Nursery,
+    stop: StopRequest,
+    ready: Callable[[str], None],
+) -> None:
+    """The innermost ring: new peers and new starts, until somebody asks for the end."""
+    async with trio.open_nursery() as accept:
+        accept.start_soon(scheduler.run, world, supervisor.start)
+        await accept.start(partial(rpc_listener.serve, sock, dispatch, connections=connections))
+        world.points.at("app.before_ready")
+        core.daemon.state = "ready"
+        ready(core.daemon.socket)
+        world.points.at("app.after_ready")
+        accept.start_soon(_check_database, world.store, core.daemon)
+        accept.start_soon(_die_with_the_store, world.store)
+        await stop.event.wait()
+        core.daemon.state = "stopping"
+        accept.cancel_scope.cancel(reason="dashd is stopping")
+    if stop.agents == "stop":
+        await _end_agents(world)
+
+
+async def _end_agents(world: World) -> None:
+    """Gives every running task back and waits until no process is left; new starts have ceased already."""
+    with trio.move_on_after(AGENTS_STOP_S_MAX):
+        await world.commit(stops.requeue_all)
+        while True:
+            ticket = world.store.bells.events.ticket()
+            if not await world.store.reader.read(attempts.open_count):
+                return
+            await ticket.wait()
+    log.error("some agents did not end in time; their leases run out", extra={"after_s": AGENTS_STOP_S_MAX})
+
+
+async def _obey_signals(
+    stop: StopRequest, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """The first TERM or INT asks for the end and leaves agents to their leases; the second does not wait."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        task_status.started()
+        async for number in received:
+            if stop.event.is_set():
+                everything.cancel(reason=f"second {signal.Signals(number).name}")
+            log.info("stopping", extra={"signal": signal.Signals(number).name})
+            stop("detach")
+
+
+async def _check_database(store: Store, daemon: Daemon) -> None:
+    """After READY, on a reader: a damaged database stops new work, and says so."""
+    found = await store.reader.read(database.quick_check)
+    if found:
+        daemon.state = "degraded"
+        daemon.warnings.append(f"the database is damaged: {found[0]}; stop dashd and restore a backup")
+        log.critical("quick_check failed", extra={"found": found[:10]})
+        await store.writer.apply(lambda tx: tx.emit("system.alert", data={"check": found[:10]}))
+
+
+async def _die_with_the_store(store: Store) -> None:
+    """After a failed fsync nobody knows what is on disk: end, and let the next start read what is."""
+    await store.writer.broken.wait()
+    raise errors.StoreBroken()
+
+
+async def _show_trouble(world: World, daemon: Daemon) -> None:
+    """Shows in `daemon.status` what the runtime cannot get done, for as long as it cannot."""
+    shown = ""
+    while True:
+        ticket = world.trouble.ticket()
+        if shown:
+            daemon.warnings.remove(shown)
+        shown = world.trouble.text
+        daemon.warnings += [shown] if shown else []
+        await ticket.wait()
+
+
+@contextlib.contextmanager
+def _only_one(state_dir: Path) -> Iterator[None]:
+    """Two daemons on one state folder would both believe in its rows."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state_dir / "dashd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise errors.Unavailable(
+            f"opening {state_dir}/dashd.lock: {error.strerror}",
+            hint="name another folder with DASH_STATE_DIR",
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise errors.Conflict(
+            f"another dashd works in {state_dir}", hint="dashctl status shows it; dashctl restart replaces it"
+        ) from None
+    finally:
+        os.close(lock)
+
+
+class DriverPort:
+    """`service.ports.Drivers` over the drivers of this build."""
+
+    def choose(self, name: str | None) -> tuple[str, str]:
+        """The driver asked for, or `command`."""
+        known = ", ".join(sorted(drivers.DRIVERS))
+        if name is None:
+            return "command", "no driver was named, and command is the one this build has"
+        if name not in drivers.DRIVERS:
+            raise errors.Unsupported(
+                f"there is no driver {name!r} in this build", hint=f"drivers: {known}", path="driver"
+            )
+        return name, "it was asked for"
+
+    def abilities(self, name: str) -> DriverAbilities:
+        """What the driver can do."""
+        driver = drivers.DRIVERS[name]
+        return DriverAbilities(pause=driver.pause, message=driver.takes_messages)
+
+    async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+        """Asks the driver, in a thread because it looks at the file system."""
+        return await trio.to_thread.run_sync(drivers.DRIVERS[name].check, argv, cwd)
+
+
+class SpoolPort:
+    """`service.ports.Spools` over launch folders."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def read(self, launch_id: str, offset: int | None, bytes_max: int, stream: int | None) -> Chunk:
+        """Reads in a thread; a launch that has printed nothing yet reads as empty."""
+        return await trio.to_thread.run_sync(self._read, launch_id, offset, bytes_max, stream)
+
+    async def wait_beyond(self, launch_id: str, offset: int) -> None:
+        """Waits for the run that reads this spool to hear of more."""
+        await self._world.growth.wait(launch_id)
+
+    def _read(self, launch_id: str, offset: int | None, bytes_max: int, stream: int | None) -> Chunk:
+        folder = self._world.folder(launch_id)
+        if offset is None:
+            return Chunk(*spool.tail(folder, bytes_max, stream))
+        records, next_offset = spool.read(folder, offset, bytes_max)
+        return Chunk(b"".join(payload for found, payload in records if stream in (None, found)), next_offset)

@@ -1,0 +1,154 @@
+"""Settings: defaults, files, environment and flags become one frozen Config, and each value knows its origin.
+
+    flag > environment > project file (.dash.toml) > user file (~/.config/dash/config.toml) > default
+
+Every setting is also `DASH_<SECTION>_<NAME>`; some have an older, shorter name. An unknown key is an error that
+names the nearest one. No secret lives here.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from dashd.wire import errors, paths
+
+ALIASES = {
+    "DASH_STATE_DIR": "daemon.state_dir",
+    "DASH_SOCKET": "daemon.socket",
+    "DASH_DB_PATH": "daemon.database",
+    "DASH_LOG_LEVEL": "daemon.log_level",
+    "DASH_MAX_AGENTS": "daemon.agents_max",
+}
+"""Older and shorter names of settings in the environment."""
+NOT_USED = {"DASH_DATABASE_URL", "DASH_REDIS_URL"}
+"""Answered with a warning until they mean something."""
+
+
+class BadConfig(errors.DashError):
+    """The configuration is not valid."""
+
+    category, code, exit_code = "validation_error", errors.InvalidParams.code, 78
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DaemonConfig(_Section):
+    """Section `daemon`."""
+
+    state_dir: Path = Field(description="database, launches and logs")
+    socket: Path = Field(description="where clients connect")
+    database: Path = Field(description="the SQLite file")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    agents_max: int = Field(100, ge=1, le=1_000, description="agents that may work at once, over all swarms")
+    shutdown_grace_s: float = Field(5.0, ge=0, le=300, description="what calls in flight get when dashd ends")
+
+
+class Config(_Section):
+    """All settings; `origins` names where each that is not a default came from."""
+
+    daemon: DaemonConfig
+    origins: Mapping[str, str] = Field(default_factory=dict, exclude=True)
+    warnings: tuple[str, ...] = Field((), exclude=True)
+
+
+def load(environ: Mapping[str, str], flags: Mapping[str, Any], *, project: Path | None = None) -> Config:
+    """The configuration in force; `flags` are by dotted key. Raises BadConfig with path, value and remedy."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, found in (
+        *_files(environ, project),
+        ("environment", _from_environ(environ)),
+        ("flag", {key: value for key, value in flags.items() if value is not None}),
+    ):
+        for key, value in found.items():
+            _refuse_unknown(key, origin)
+            values[key] = value
+            origins[key] = origin
+    _derive(values, environ)
+    try:
+        return Config(
+            daemon=DaemonConfig(**_section(values, "daemon")), origins=origins, warnings=_unused(environ)
+        )
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(["daemon", *map(str, first["loc"])])
+        raise BadConfig(
+            f"{key} = {first['input']!r} ({origins.get(key, 'default')}): {first['msg'].lower()}",
+            hint="dashd config shows every setting with its origin",
+            path=key,
+        ) from None
+
+
+def keys() -> list[str]:
+    """Every setting by its dotted key."""
+    return [f"daemon.{name}" for name in DaemonConfig.model_fields]
+
+
+def show(config: Config) -> list[tuple[str, str, str]]:
+    """(key, value, origin) of every setting."""
+    values = config.daemon.model_dump(mode="json")
+    return [
+        (f"daemon.{name}", str(value), config.origins.get(f"daemon.{name}", "default"))
+        for name, value in values.items()
+    ]
+
+
+def _derive(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Paths that follow from others; the same rules as every client's (`wire.paths`)."""
+    told = {"DASH_STATE_DIR": values.get("daemon.state_dir"), "DASH_SOCKET": values.get("daemon.socket")}
+    around = {**environ, **{name: str(value) for name, value in told.items() if value}}
+    state_dir = paths.state_dir(around)
+    values["daemon.state_dir"] = state_dir
+    values["daemon.socket"] = paths.socket_path(around)
+    values.setdefault("daemon.database", os.path.join(state_dir, "dash.db"))
+
+
+def _files(environ: Mapping[str, str], project: Path | None) -> list[tuple[str, dict[str, Any]]]:
+    home = environ.get("HOME") or os.path.expanduser("~")
+    user = Path(environ.get("XDG_CONFIG_HOME") or Path(home, ".config"), "dash", "config.toml")
+    named = [("user file", user)] + ([("project file", project)] if project else [])
+    return [(f"{origin} {path}", _from_file(path)) for origin, path in named if path.is_file()]
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadConfig(
+            f"reading {path}: {error}", hint="mend the file, or move it away", path=str(path)
+        ) from None
+    return {
+        f"{section}.{name}": value
+        for section, names in tree.items()
+        for name, value in (names.items() if isinstance(names, dict) else [("", names)])
+    }
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    full = {"DASH_" + key.replace(".", "_").upper(): key for key in keys()}
+    named = {**ALIASES, **full}
+    return {key: environ[name] for name, key in named.items() if environ.get(name)}
+
+
+def _section(values: dict[str, Any], section: str) -> dict[str, Any]:
+    prefix = section + "."
+    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+
+
+def _refuse_unknown(key: str, origin: str) -> None:
+    if key not in keys():
+        near = difflib.get_close_matches(key, keys(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(keys())}"
+        raise BadConfig(f"unknown setting {key.rstrip('.')!r} ({origin})", hint=hint, path=key)
+
+
+def _unused(environ: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name} is not used" for name in sorted(NOT_USED) if environ.get(name))

@@ -1,0 +1,132 @@
+"""`dashd doctor`: looks at what dashd needs on this machine and says how to mend what is missing. Works with no daemon."""
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import apsw
+
+from dashd.config import Config
+from dashd.wire import paths
+
+FREE_BYTES_MIN = 200 << 20
+FILES_MIN = 1_024
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    text: str
+    fix: str = ""
+
+
+def run(config: Config, *, as_json: bool) -> int:
+    """Prints the findings; 1 where something fails."""
+    findings = [check(config) for check in _CHECKS]
+    if as_json:
+        sys.stdout.write(json.dumps({"findings": [asdict(each) for each in findings]}) + "\n")
+    else:
+        for each in findings:
+            fix = f"\n       fix: {each.fix}" if each.fix else ""
+            sys.stdout.write(f"{each.state:4}  {each.name}: {each.text}{fix}\n")
+    return 1 if any(each.state == "fail" for each in findings) else 0
+
+
+def _versions(_config: Config) -> Finding:
+    text = f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, {platform.system()} {platform.release()}"
+    return Finding("versions", "ok", text)
+
+
+def _state_dir(config: Config) -> Finding:
+    folder = config.daemon.state_dir
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(
+            "state folder", "fail", f"{nearest} cannot be written", "set DASH_STATE_DIR to a folder of yours"
+        )
+    free = shutil.disk_usage(nearest).free
+    if free < FREE_BYTES_MIN:
+        return Finding(
+            "state folder", "warn", f"{folder}: {free >> 20} MiB left on its disk", "free some space"
+        )
+    return Finding("state folder", "ok", f"{folder}, {free >> 30} GiB free")
+
+
+def _socket(config: Config) -> Finding:
+    path = config.daemon.socket
+    if len(os.fsencode(path)) > paths.SOCKET_PATH_BYTES_MAX:
+        return Finding(
+            "socket", "fail", f"{path} is too long for a socket", "set DASH_SOCKET to a shorter path"
+        )
+    if not path.exists():
+        return Finding("socket", "warn", f"{path}: no daemon has made it", "dashctl up")
+    if _is_locked(path.parent / "lock"):
+        return Finding("socket", "ok", f"{path}: a daemon serves it")
+    return Finding(
+        "socket", "warn", f"{path} is left over from a daemon that has ended", "dashctl up replaces it"
+    )
+
+
+def _database(config: Config) -> Finding:
+    path = config.daemon.database
+    if not path.exists():
+        return Finding("database", "ok", f"{path} will be made at the first start")
+    try:
+        db = apsw.Connection(f"file:{path}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        found = [str(row[0]) for row in db.execute("PRAGMA quick_check(3)")]
+        db.close()
+    except apsw.Error as error:
+        return Finding("database", "fail", f"{path}: {error}", "restore the newest backup beside it")
+    if found != ["ok"]:
+        return Finding("database", "fail", f"{path}: {found[0]}", "restore the newest backup beside it")
+    return Finding("database", "ok", f"{path}, {path.stat().st_size >> 10} KiB, quick_check ok")
+
+
+def _open_files(_config: Config) -> Finding:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES_MIN:
+        return Finding("open files", "warn", f"limit {soft} (hard {hard})", f"ulimit -n {FILES_MIN}")
+    return Finding("open files", "ok", f"limit {soft}")
+
+
+def _configuration(config: Config) -> Finding:
+    if config.warnings:
+        return Finding("configuration", "warn", "; ".join(config.warnings), "unset them")
+    changed = ", ".join(f"{key} ({origin})" for key, origin in sorted(config.origins.items()))
+    return Finding("configuration", "ok", changed or "all defaults")
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+_CHECKS: tuple[Callable[[Config], Finding], ...] = (
+    _versions,
+    _configuration,
+    _state_dir,
+    _socket,
+    _database,
+    _open_files,
+)

@@ -1,0 +1,181 @@
+"""Driver `command`: any program at all. The driver every later one is measured against.
+
+`argv` is a template in which `{item}`, `{task}` and `{cwd}` are filled in; no shell is involved unless argv names
+one. Exit 0 succeeds and the end of stdout is the result. A line `@dash {"progress": [3, 5], "note": "…"}` on
+stdout reports progress; anything else a program prints means nothing to Dash.
+"""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dashd.domain.attempt import Ending
+from dashd.jail.launch_folder import ExitRecord
+from dashd.wire import errors
+
+from .driver import Command, Progress, Work
+
+MARKER = b"@dash "
+LINE_BYTES_MAX = 65_536
+"""Of a progress line; a longer line is passed over, whatever it holds."""
+NOTE_CHARACTERS_MAX = 200
+PASSED_ON = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
+"""What an agent gets of the daemon's environment, and everything that starts with LC_; nothing else."""
+
+
+class _Report(msgspec.Struct):
+    """The JSON behind the marker; fields that a later version knows are passed over."""
+
+    progress: (
+        Annotated[list[Annotated[int, Meta(ge=0, le=2**53)]], Meta(min_length=1, max_length=2)] | None
+    ) = None
+    note: str = ""
+
+
+class CommandDriver:
+    """Runs a command of the caller's."""
+
+    name = "command"
+    pause: Literal["hard", "soft"] = "hard"
+    takes_messages = False
+    result_bytes_max = 65_536
+
+    def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+        """The program must exist and the folder too, so that a typing error creates no swarm."""
+        if not argv:
+            raise errors.InvalidParams(
+                "driver command needs argv, the command that each agent runs",
+                hint='for example argv: ["bash", "-c", "wc -l < {item}"]',
+                path="argv",
+            )
+        if cwd is None:
+            raise errors.InvalidParams(
+                "cwd is missing: the folder in which the agents work",
+                hint="give an absolute path",
+                path="cwd",
+            )
+        _check_folder(cwd)
+        if any("\0" in argument for argument in argv):
+            raise errors.InvalidParams("an argument holds a NUL byte", hint="leave it out", path="argv")
+        if "{" not in argv[0]:
+            _check_program(argv[0], cwd)
+        return list(argv), cwd
+
+    def command(self, work: Work, environ: Mapping[str, str]) -> Command:
+        """The template filled in; values are inserted as they are and never read as templates themselves."""
+        passed = {
+            name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")
+        }
+        own = {"DASH_SWARM": work.swarm_id, "DASH_AGENT": work.agent_id, "DASH_TASK": work.task_id}
+        return Command(
+            argv=tuple(_fill(argument, work) for argument in work.argv),
+            env={**passed, **own},
+            cwd=work.cwd,
+            stdin=False,
+        )
+
+    def reader(self) -> "ProgressReader":
+        """A reader for a new attempt."""
+        return ProgressReader()
+
+    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
+        """Exit 0 succeeds; everything else fails and says how."""
+        ending = _judge(exited, output)
+        return dataclasses.replace(ending, cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib)
+
+
+class ProgressReader:
+    """Finds `@dash` lines in stdout, however it is cut into pieces."""
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._too_long = False
+
+    @property
+    def pending(self) -> bool:
+        """True inside a line."""
+        return bool(self._line) or self._too_long
+
+    def feed(self, stream: int, output: bytes) -> list[Progress]:
+        """The reports that end in this piece; malformed ones are the agent's own affair and are passed over."""
+        if stream != 1:
+            return []
+        *ended, rest = output.split(b"\n")
+        found = []
+        for piece in ended:
+            self._add(piece)
+            if not self._too_long and (report := parse(bytes(self._line))):
+                found.append(report)
+            self._line.clear()
+            self._too_long = False
+        self._add(rest)
+        return found
+
+    def _add(self, piece: bytes) -> None:
+        if self._too_long or len(self._line) + len(piece) > LINE_BYTES_MAX:
+            self._too_long = True
+            self._line.clear()
+        else:
+            self._line += piece
+
+
+def parse(line: bytes) -> Progress | None:
+    """The report in a line, if it is one."""
+    if not line.startswith(MARKER):
+        return None
+    try:
+        report = msgspec.json.decode(line[len(MARKER) :], type=_Report)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    done, total = [*(report.progress or []), None, None][:2]
+    return Progress(done, total, report.note[:NOTE_CHARACTERS_MAX])
+
+
+def _judge(exited: ExitRecord, output: bytes) -> Ending:
+    if exited.reason == "start":
+        return Ending("failed", f"could not start: {exited.error}")
+    if exited.code == 0:
+        return Ending("succeeded", "exit code 0", result=output.decode("utf-8", "replace"), exit_code=0)
+    if exited.signal is not None:
+        return Ending("failed", f"ended by signal {exited.signal}", exit_signal=exited.signal)
+    return Ending("failed", f"exit code {exited.code}", exit_code=exited.code)
+
+
+def _fill(argument: str, work: Work) -> str:
+    """One pass over the template, so that an item that contains `{task}` stays what it is."""
+    values = {"{item}": work.item, "{task}": work.task, "{cwd}": work.cwd}
+    filled, rest = [], argument
+    while rest:
+        at, token = min(
+            ((rest.find(token), token) for token in values if token in rest), default=(len(rest), "")
+        )
+        filled += [rest[:at], values.get(token, "")]
+        rest = rest[at + len(token) :]
+    return "".join(filled)
+
+
+def _check_folder(cwd: str) -> None:
+    if not os.path.isabs(cwd):
+        raise errors.InvalidParams(
+            f"{cwd!r} is not an absolute path", hint="give an absolute path", path="cwd"
+        )
+    if not Path(cwd).is_dir():
+        raise errors.InvalidParams(f"there is no folder {cwd}", hint="create it, or name another", path="cwd")
+    if not os.access(cwd, os.X_OK):
+        raise errors.InvalidParams(f"dashd may not enter {cwd}", hint=f"chmod u+x {cwd}", path="cwd")
+
+
+def _check_program(program: str, cwd: str) -> None:
+    found = shutil.which(os.path.join(cwd, program) if os.sep in program else program)
+    if found is None:
+        raise errors.InvalidParams(
+            f"there is no program {program!r} that dashd could run",
+            hint="name one on the daemon's PATH, or give its absolute path",
+            path="argv",
+        )

@@ -1,0 +1,75 @@
+"""What a driver is: how a task becomes a process, what its output says, and how its end is read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from dashd.domain.attempt import Ending
+from dashd.jail.launch_folder import ExitRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One attempt, as a driver sees it."""
+
+    argv: tuple[str, ...]
+    """The swarm's template."""
+    item: str
+    task: str
+    cwd: str
+    swarm_id: str
+    agent_id: str
+    task_id: str
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is executed."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    stdin: bool
+    """It reads numbered inputs; otherwise its standard input is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an agent says it is; the newest replaces the older ones."""
+
+    done: int | None
+    total: int | None
+    note: str
+
+
+class OutputReader(Protocol):
+    """Reads what a program prints, piece by piece; one per attempt."""
+
+    def feed(self, stream: int, output: bytes) -> list[Progress]:
+        """What the piece says; `stream` is 1 for stdout, 2 for stderr."""
+
+    @property
+    def pending(self) -> bool:
+        """True inside a message whose beginning was fed already."""
+
+
+class Driver(Protocol):
+    """One agent program."""
+
+    name: str
+    pause: Literal["hard", "soft"]
+    takes_messages: bool
+    result_bytes_max: int
+
+    def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+        """(argv, cwd) as they will be used; raises InvalidParams. Looks at the file system, so run it in a thread."""
+
+    def command(self, work: Work, environ: Mapping[str, str]) -> Command:
+        """What to execute; `environ` is the daemon's own environment, of which little is passed on."""
+
+    def reader(self) -> OutputReader:
+        """A reader for a new attempt."""
+
+    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
+        """What an exit means; `output` is the end of stdout, `result_bytes_max` at most."""

@@ -1,0 +1,72 @@
+"""The last steps of a forked child before it is the agent: own session, own stdio, its folder, exec.
+
+Whatever fails is reported on a pipe that a successful exec closes, so a start failure is never taken for an
+exit code. The agent dies with its holder (PR_SET_PDEATHSIG; the holder is one thread, so thread and process
+are one). Standard library only.
+"""
+
+import ctypes
+import errno
+import os
+import signal
+from typing import Any, NoReturn
+
+_PR_SET_PDEATHSIG = 1
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def programs(name: str, env: dict[str, str]) -> list[str]:
+    """The files that `name` may mean, in order, by the agent's own PATH."""
+    if "/" in name:
+        return [name]
+    return [f"{folder or '.'}/{name}" for folder in env.get("PATH", os.defpath).split(os.pathsep)]
+
+
+def become_agent(
+    spec: dict[str, Any],
+    files: list[str],
+    env: dict[str, str],
+    holder: int,
+    stdio: tuple[int, int, int],
+    failure: int,
+) -> NoReturn:
+    """Becomes the agent, or says on the fd `failure` which step failed for which path, and ends.
+
+    Signals need no resetting: exec does it for caught ones, and no ancestor ignores any. All other fds
+    close on exec.
+    """
+    step, path = "chdir", spec["cwd"]
+    try:
+        os.setsid()
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != holder:  # it died before the line above
+            os._exit(127)
+        for target, fd in enumerate(stdio):
+            os.dup2(fd, target)
+        os.chdir(path)
+        step, path = "exec", spec["argv"][0]
+        _exec_first(files, spec["argv"], env)
+    except (OSError, ValueError) as error:
+        os.write(failure, failure_text(error, step, path).encode("utf-8", "replace"))
+    finally:
+        os._exit(127)
+
+
+def _exec_first(files: list[str], argv: list[str], env: dict[str, str]) -> NoReturn:
+    """As execvpe(3): the first file that can be run; one that is there but may not be run is the better error."""
+    refused: OSError | None = None
+    for file in files:
+        try:
+            os.execve(file, argv, env)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            missing: OSError = error
+        except PermissionError as error:
+            refused = error
+    raise refused or missing
+
+
+def failure_text(error: OSError | ValueError, step: str, path: str) -> str:
+    """`ENOENT: No such file or directory: exec '/no/such'`."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return f"EINVAL: {error}: {step} {path!r}"
+    return f"{errno.errorcode.get(error.errno, error.errno)}: {os.strerror(error.errno)}: {step} {path!r}"

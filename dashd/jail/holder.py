@@ -1,0 +1,425 @@
+"""The holder: one small process between dashd and one agent process (design.md section 3).
+
+It owns the agent's life, output spool, stdin, exit record and lease; it is a single thread with one wait
+and one deadline. The fork server loads this file once and calls `hold` in each forked child. Standard
+library only. Crash points, in order: holder.born, holder.before_begin, holder.after_begin,
+holder.after_fork, holder.after_exec, holder.after_adopt, holder.before_exit, holder.exit_tmp,
+holder.after_exit, holder.before_kill (of a lease, whose record comes first), holder.before_notify.
+"""
+
+import binascii
+import contextlib
+import functools
+import math
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dashd.jail import agent_exec, agent_stdin, daemon_link, holder_folder, processes, spool
+
+STRANGERS_MAX = 8  # connections that have not said `adopt`; the oldest is dropped for a newer one
+BIRTH_LEASE_S_MIN = 10.0  # a lease of 0 still leaves the daemon time for its first adopt
+LEFTOVER_GRACE_S_MAX = 1.0  # what an agent left behind gets this long between TERM and KILL
+GRACE_S_MAX = 1e6
+KILL_S_MAX = 5.0  # then the holder reports the survivors (uninterruptible sleep) and goes
+KILL_AGAIN_S = 0.02
+NOTIFY_S_MAX = 5.0  # for a daemon that does not read; the exit file is the truth
+DRAIN_READS_MAX = 64
+WAIT_MS_MAX = 2_000_000_000  # what poll(2) can say
+_PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
+
+
+def crash(point: str, crash_at: str | None) -> None:
+    """Kills this process if a test asked for it at `point`."""
+    if crash_at == point:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Holder:
+    """Phases: running -> ending (TERM sent, grace) -> killing (until no child is left) -> leaving -> done."""
+
+    def __init__(self, spec: dict[str, Any], folder: int, door: socket.socket, listener: int | None) -> None:
+        """`folder` is a directory fd, `door` listens; `listener` is the dup of the agent's."""
+        self.spec, self.folder, self.door, self.listener = spec, folder, door, listener
+        self.phase, self.paused, self.reason = "running", False, "exit"
+        self.epoch = -1
+        self.link: daemon_link.DaemonLink | None = None
+        self.strangers: list[daemon_link.DaemonLink] = []
+        self.deadline: float | None = None
+        self.kill_until = 0.0
+        self.agent, self.agent_start, self.begun_at = 0, 0, 0.0
+        self.status: int | None = None
+        self.wall_ms = 0
+        self.error: str | None = None
+        self.record: dict[str, Any] | None = None
+        self.poll = select.poll()
+        self.actions: dict[int, Callable[[], object]] = {}
+        self.fds: list[int] = []
+
+    # -- birth ---------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Opens all that the life will need, in the fork server: a fork pays for every page it is first to touch.
+
+        Raises OSError; `close` afterwards, in either case.
+        """
+        self.wake, self.wake_write = self.own(*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
+        self.failure, self.failure_write = self.own(*os.pipe())
+        self.null = self.own(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))[0]
+        self.stdin = agent_stdin.AgentStdin(self.spec["stdin"])
+        self.own(*self.stdin.fds())
+        pipes = [self.own(*os.pipe()), self.own(*os.pipe())]
+        self.outputs = {pipe[0]: stream for stream, pipe in enumerate(pipes, 1)}
+        self.stdio = (self.null if self.stdin.closed else self.stdin.read_end, pipes[0][1], pipes[1][1])
+        self.spool = spool.Writer(self.folder, self.spec["output_bytes_max"])
+        self.begin = holder_folder.Begin(self.folder, self.spec["boot_id"])
+        self.own(self.spool.fd, self.begin.fd)
+        self.env = {**self.spec["env"], "DASH_LAUNCH": self.spec["launch"]}
+        self.programs = agent_exec.programs(self.spec["argv"][0], self.spec["env"])
+        self.watch(self.wake, self.on_signal)
+        self.watch(self.door.fileno(), self.on_knock)
+        for fd in self.outputs:
+            os.set_blocking(fd, False)
+            self.watch(fd, functools.partial(self.on_output, fd))
+
+    def own(self, *fds: int) -> tuple[int, ...]:
+        """Remembers what the fork server has to close."""
+        self.fds += fds
+        return fds
+
+    def close(self) -> None:
+        """In the fork server, after the fork: closes what `prepare` opened."""
+        for fd in self.fds:
+            os.close(fd)
+
+    def crash(self, point: str) -> None:
+        """See the module's docstring."""
+        crash(point, self.spec["crash_at"])
+
+    def watch(self, fd: int, action: Callable[[], object], events: int = select.POLLIN) -> None:
+        """Calls `action` whenever `fd` is ready."""
+        self.actions[fd] = action
+        self.poll.register(fd, events)
+
+    def unwatch(self, fd: int) -> None:
+        """Forgets `fd`, watched or not."""
+        if self.actions.pop(fd, None) is not None:
+            self.poll.unregister(fd)
+
+    def run(self) -> None:
+        """The holder's whole life, in the forked child; its signal handlers are inherited and do nothing."""
+        signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
+        agent_exec.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        agent_exec.prctl(_PR_SET_NAME, b"dash-holder", 0, 0, 0)
+        if not self.begin.take(self.crash):
+            return
+        self.begun_at = time.monotonic()
+        self.deadline = self.begun_at + max(self.spec["lease_s"], BIRTH_LEASE_S_MIN)
+        try:
+            self.start()
+        except OSError as error:
+            self.reason, self.error = "start", agent_exec.failure_text(error, "fork", "")
+            self.finish()
+        while self.phase != "done":
+            self.step()
+
+    def start(self) -> None:
+        """Forks the agent and waits until it has called exec, or says why it cannot. OSError: no fork."""
+        holder = os.getpid()
+        self.agent = os.fork()
+        if self.agent == 0:
+            spec, stdio = self.spec, self.stdio
+            agent_exec.become_agent(spec, self.programs, self.env, holder, stdio, self.failure_write)
+        self.crash("holder.after_fork")
+        for fd in (self.failure_write, self.null, *self.stdio[1:]):
+            os.close(fd)
+        self.agent_start = processes.start_time(self.agent) or 0
+        self.begin.note(self.agent, self.agent_start)
+        # Not for the news alone: from its exec on, our pages are ours again and cost no copying.
+        failed = os.read(self.failure, 4096)
+        if failed:
+            self.reason, self.error = "start", failed.decode("utf-8", "replace")
+        self.crash("holder.after_exec")
+
+    def step(self) -> None:
+        """Waits for one thing or the one deadline, and reacts."""
+        wait_ms = None
+        if self.deadline is not None:
+            wait_ms = max(0, min(WAIT_MS_MAX, math.ceil((self.deadline - time.monotonic()) * 1000)))
+        for fd, _ in self.poll.poll(wait_ms):
+            if fd in self.actions:  # an earlier action of this round may have closed it
+                self.actions[fd]()
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.deadline = None
+            self.on_deadline()
+        self.flush()
+
+    def on_deadline(self) -> None:
+        """The lease, the grace, the next kill or the patience with a slow reader has run out."""
+        if self.phase == "running":
+            self.reason = "lease"
+            self.unwatch(self.door.fileno())  # who comes now waits for the end, then reads the record
+            self.write_exit()
+            self.crash("holder.before_kill")
+            self.kill()
+        elif self.phase in ("ending", "killing"):
+            self.kill()
+        elif self.phase == "leaving":
+            self.phase = "done"
+
+    # -- the agent and its tree ----------------------------------------------------------------------------
+
+    def on_signal(self) -> None:
+        """SIGCHLD: reaps, also what was reparented to us. SIGTERM (a machine going down): stops the agent."""
+        if signal.SIGTERM in os.read(self.wake, 4096):
+            self.stop(self.spec["grace_s"])
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                if self.status is not None and self.phase == "running":
+                    self.end(min(self.spec["grace_s"], LEFTOVER_GRACE_S_MAX))
+                return
+            if pid == self.agent:
+                self.status, self.wall_ms = status, round((time.monotonic() - self.begun_at) * 1000)
+        if self.phase in ("running", "ending", "killing"):
+            self.finish()  # no child is left, so no descendant is: orphans are reparented to us
+
+    def stop(self, grace_s: float) -> None:
+        """Ends the agent on request; asked again, the earlier end of the grace holds."""
+        if self.phase == "running" and self.reason == "exit":
+            self.reason = "stop"
+            self.end(grace_s)
+        elif self.phase == "ending" and self.deadline is not None:
+            self.deadline = min(self.deadline, time.monotonic() + grace_s)
+
+    def end(self, grace_s: float) -> None:
+        """TERM to the whole tree (CONT, for what is paused), KILL after the grace."""
+        self.phase, self.deadline = "ending", time.monotonic() + grace_s
+        processes.signal_tree(signal.SIGTERM, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """KILL to the whole tree, again and again until no child is left or KILL_S_MAX is over."""
+        now = time.monotonic()
+        if self.phase != "killing":
+            self.phase, self.kill_until = "killing", now + KILL_S_MAX
+        alive = processes.signal_tree(signal.SIGKILL)
+        if now >= self.kill_until:
+            self.error = f"{alive} processes survived SIGKILL"
+            self.finish()
+        else:
+            self.deadline = now + KILL_AGAIN_S
+
+    def pause(self, on: bool) -> None:
+        """Stops or continues the whole tree."""
+        if self.phase == "running":
+            processes.signal_tree(signal.SIGSTOP if on else signal.SIGCONT)
+            self.paused = on
+        self.say("paused", self.paused)
+
+    # -- output, input -------------------------------------------------------------------------------------
+
+    def on_output(self, fd: int) -> bool:
+        """Moves one read of a pipe into the spool; False if there was nothing."""
+        try:
+            data = os.read(fd, spool.PAYLOAD_BYTES_MAX)
+        except BlockingIOError:
+            return False
+        if data:
+            if self.record is None:  # after the lease's record the spool is closed
+                self.spool.append(self.outputs[fd], data)
+                self.say("spool", self.spool.file_bytes)
+            return True
+        self.unwatch(fd)
+        os.close(fd)
+        del self.outputs[fd]
+        return False
+
+    def take_input(self, number: int, data: bytes, eof: bool) -> None:
+        """Hands input to the agent's stdin and answers which number was taken last."""
+        self.stdin.take(number, data, eof)
+        if self.stdin.pending and self.stdin.write_end not in self.actions:
+            self.watch(self.stdin.write_end, self.on_stdin_room, select.POLLOUT)
+        self.say("input", self.stdin.report())
+
+    def on_stdin_room(self) -> None:
+        """Goes on writing; an input that was refused for want of room is asked for again."""
+        write_end = self.stdin.write_end
+        if self.stdin.write():
+            self.unwatch(write_end)
+            if self.stdin.refused_full:
+                self.stdin.refused_full = False
+                self.say("input", self.stdin.report())
+
+    # -- the daemon ----------------------------------------------------------------------------------------
+
+    def say(self, kind: str, body: object) -> None:
+        """Tells the daemon, if one is connected; `step` sends."""
+        if self.link:
+            self.link.say(kind, body)
+
+    def flush(self) -> None:
+        """Sends what is queued; waits for room only in `step`."""
+        if self.link is None:
+            return
+        try:
+            sent = self.link.flush()
+        except OSError:
+            self.drop(self.link)
+            return
+        self.poll.modify(self.link.sock.fileno(), select.POLLIN if sent else select.POLLIN | select.POLLOUT)
+        if sent and self.phase == "leaving":
+            self.phase = "done"
+
+    def on_knock(self) -> None:
+        """Accepts a connection of this uid: a stranger, for whom the lease runs on, until it says `adopt`."""
+        with contextlib.suppress(OSError):
+            sock, _ = self.door.accept()
+            peer = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if peer[1] != os.getuid():
+                sock.close()
+                return
+            link = daemon_link.DaemonLink(sock)
+            self.strangers.append(link)
+            self.watch(sock.fileno(), functools.partial(self.on_request, link))
+            if len(self.strangers) > STRANGERS_MAX:
+                self.drop(self.strangers[0])
+
+    def on_request(self, link: daemon_link.DaemonLink) -> None:
+        """Obeys what has arrived; EOF, and anything that is not a request, ends the connection."""
+        try:
+            for request in link.lines():
+                self.obey(link, request)
+        except (OSError, ValueError, TypeError, RecursionError):
+            self.drop(link)
+
+    def drop(self, link: daemon_link.DaemonLink) -> None:
+        """Closes a connection, once; the adopter's going starts the lease."""
+        if link.sock.fileno() < 0:
+            return
+        self.unwatch(link.sock.fileno())
+        link.sock.close()
+        if link in self.strangers:
+            self.strangers.remove(link)
+        if link is self.link:
+            self.link = None
+            if self.phase == "running":
+                self.deadline = time.monotonic() + self.spec["lease_s"]
+            elif self.phase == "leaving":
+                self.phase = "done"
+
+    def obey(self, link: daemon_link.DaemonLink, request: dict[str, Any]) -> None:
+        """One request; ValueError for one that is malformed or comes before `adopt`."""
+        match request:
+            case {"adopt": int(epoch)}:
+                self.adopt(link, epoch)
+            case _ if link is not self.link:
+                raise ValueError("adopt first")
+            case {"input": int(number), "data": str(data)}:
+                self.take_input(number, binascii.a2b_base64(data), bool(request.get("eof")))
+            case {"pause": _}:
+                self.pause(True)
+            case {"resume": _}:
+                self.pause(False)
+            case {"stop": int() | float() as grace_s} if 0 <= grace_s <= GRACE_S_MAX:
+                self.stop(grace_s)
+            case _:  # a newer daemon may ask what this holder cannot
+                self.say("unknown", sorted(request))
+
+    def adopt(self, link: daemon_link.DaemonLink, epoch: int) -> None:
+        """Makes `link` the daemon's, cancels the lease in the same step and hands out the listener."""
+        if epoch < self.epoch:
+            self.refuse(link)
+            return
+        self.epoch, older, self.link = epoch, self.link, link
+        if link in self.strangers:
+            self.strangers.remove(link)
+        if older is not None and older is not link:
+            self.refuse(older)
+        if self.phase == "running":
+            self.deadline = None
+        adopted = {
+            "state": "exited" if self.record else "paused" if self.paused else "running",
+            "spool_bytes": self.spool.file_bytes,
+            "input": self.stdin.last,
+            "pid": self.agent,
+            "start_time": self.agent_start,
+            "boot_id": self.spec["boot_id"],
+            "exit": self.record,
+        }
+        link.answer({"adopted": adopted}, self.listener)
+        self.crash("holder.after_adopt")
+        if self.record:
+            self.say("exited", self.record)
+
+    def refuse(self, link: daemon_link.DaemonLink) -> None:
+        """Tells a daemon of an earlier epoch, or an earlier connection, that it was displaced."""
+        link.pending = {"refused": {"epoch": self.epoch}}
+        with contextlib.suppress(OSError):
+            link.flush()
+        self.drop(link)
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """The tree is gone: drains the pipes, writes the record, tells whoever is connected."""
+        self.deadline = None
+        for fd in list(self.outputs):
+            for _ in range(DRAIN_READS_MAX):  # an fd passed out of the tree may still be written to
+                if not self.on_output(fd):
+                    break
+        if self.record is None:
+            self.write_exit()
+        os.close(self.begin.fd)  # no longer alive: whoever hears of the end can read the record
+        self.crash("holder.before_notify")
+        self.say("exited", self.record)
+        self.phase = "leaving" if self.link else "done"
+        self.deadline = time.monotonic() + NOTIFY_S_MAX
+
+    def write_exit(self) -> None:
+        """Makes the exit record true on disk; nothing is spooled after it."""
+        code = None
+        if self.status is not None and self.reason != "start":
+            code = os.waitstatus_to_exitcode(self.status)
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.record = {
+            "code": code if code is not None and code >= 0 else None,
+            "signal": -code if code is not None and code < 0 else None,
+            "reason": self.reason,
+            "error": self.error,
+            "spool_bytes": self.spool.file_bytes,
+            "spool_dropped": self.spool.dropped_bytes,
+            "wall_ms": self.wall_ms or round((time.monotonic() - self.begun_at) * 1000),
+            "cpu_ms": round((usage.ru_utime + usage.ru_stime) * 1000),
+            "max_rss_kib": usage.ru_maxrss,
+        }
+        self.crash("holder.before_exit")
+        try:
+            self.spool.sync()
+            holder_folder.write_exit(self.folder, self.record, self.crash)
+        except (
+            OSError
+        ) as error:  # a full disk: whoever is connected still hears it, otherwise the launch is lost
+            self.record["error"] = f"exit record not written: {error.strerror}"
+        self.crash("holder.after_exit")
+
+
+def hold(life: Holder) -> None:
+    """Runs a prepared holder to its end; the fork server calls it in the forked child."""
+    try:
+        life.run()
+    except BaseException:
+        import traceback  # too large to be in every fork
+
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        with open(os.open("holder.log", flags, 0o600, dir_fd=life.folder), "a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)
+        raise

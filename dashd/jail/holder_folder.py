@@ -1,0 +1,62 @@
+"""What a holder writes into its launch folder: `begin` and `exit`. The daemon's side is launch_folder.py.
+
+Invariants: `begin` exists only locked while its holder lives, and `exit` exists only whole.
+Standard library only.
+"""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+
+class Begin:
+    """`begin` in the making: a file under another name, locked, until `take` gives it the name."""
+
+    def __init__(self, folder: int, boot_id: str) -> None:
+        """`folder` is a directory fd. The lock lasts until `fd` and every dup of it is closed."""
+        self.folder, self.boot_id = folder, boot_id
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self.fd = os.open("begin.tmp", flags, 0o600, dir_fd=folder)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    def take(self, crash: Callable[[str], None]) -> bool:
+        """Creates `begin`, born locked; False if somebody else (recovery's tombstone) was first.
+
+        link(2) is as exclusive as O_EXCL and, unlike it, leaves no instant in which `begin` is there but
+        unlocked: that means a dead holder.
+        """
+        self.note(0, 0)
+        crash("holder.before_begin")
+        try:
+            os.link("begin.tmp", "begin", src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink("begin.tmp", dir_fd=self.folder)
+        crash("holder.after_begin")
+        return True
+
+    def note(self, agent: int, start_time: int) -> None:
+        """Writes whom signals would go to, should this holder be killed, over what was written before."""
+        ids = f'"holder": {os.getpid()}, "agent": {agent}, "start_time": {start_time}'
+        text = f'{{{ids}, "boot_id": "{self.boot_id}"}}'  # by hand: the json module is dear in a fresh fork
+        os.pwrite(self.fd, text.encode().ljust(250) + b"\n", 0)
+
+
+def write_exit(folder: int, record: dict[str, Any], crash: Callable[[str], None]) -> None:
+    """Makes the exit record durable: tmp, fsync, rename, fsync of the folder. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    fd = os.open("exit.tmp", flags, 0o600, dir_fd=folder)
+    try:
+        text = json.dumps(record).encode() + b"\n"
+        if os.write(fd, text) != len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    crash("holder.exit_tmp")
+    os.rename("exit.tmp", "exit", src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)

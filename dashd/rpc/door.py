@@ -1,0 +1,88 @@
+"""The methods that are about the connection itself: who calls, what can be called, what is pushed.
+
+They take the peer where other methods take the core. All else about subscriptions is in `service.feed`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from dashd.service import core as service_core
+from dashd.service import feed as service_feed
+from dashd.wire import errors, events, methods, openrpc
+from dashd.wire.methods import event, rpc, table
+
+ALONE: Final = frozenset({"event.subscribe"})
+"""Not in a batch: events follow the answer, and the answer of a batch waits for all its calls."""
+
+
+class Peer(Protocol):
+    """What these methods need of a connection."""
+
+    caller: service_core.Caller
+    version: str
+
+    @property
+    def feed(self) -> service_feed.Feed:
+        """Where events come from."""
+
+    def subscribe(self, wanted: events.Filter, params: event.SubscribeEvents) -> service_feed.Subscription:
+        """Starts a subscription; its events follow the answer of the call under way."""
+
+    def unsubscribe(self, number: int) -> bool:
+        """Ends one; false where there is none of that number."""
+
+    def cancel_call(self, id: str | int) -> None:  # noqa: A002
+        """Ends a call in flight."""
+
+
+class CancelRequest(msgspec.Struct, frozen=True):
+    """`$/cancelRequest`: the call of that id is not wanted any more; it is still answered, once."""
+
+    id: str | int
+
+
+def hello(peer: Peer, params: rpc.Hello) -> rpc.Welcome:
+    """Remembers the client's name for the log and says who it is taken for."""
+    if params.key is not msgspec.UNSET:
+        raise errors.Unauthorized(
+            "This key is not known.", hint="Leave `key` out: programs of dashd's own user need none."
+        )
+    peer.caller = replace(peer.caller, client=params.client)
+    return rpc.Welcome(
+        version=peer.version, actor=peer.caller.actor, uid=peer.caller.uid, methods=sorted(methods.METHODS)
+    )
+
+
+def discover(_peer: Peer, _params: rpc.Discover) -> msgspec.Raw:
+    """The OpenRPC document, as in `schema/openrpc.json`."""
+    return openrpc.encoded()
+
+
+async def subscribe(peer: Peer, params: event.SubscribeEvents) -> event.EventsSubscribed:
+    """Starts to push events on this connection."""
+    wanted = await peer.feed.check(params)
+    subscription = peer.subscribe(wanted, params)
+    return event.EventsSubscribed(subscription=subscription.number, cursor=subscription.cursor)
+
+
+def unsubscribe(peer: Peer, params: event.UnsubscribeEvents) -> event.EventsUnsubscribed:
+    """Ends a subscription; what is on its way still arrives."""
+    return event.EventsUnsubscribed(changed=peer.unsubscribe(params.subscription))
+
+
+def cancel(peer: Peer, params: CancelRequest) -> None:
+    """Ends a call in flight, in the read loop, so that it also catches one that has not started."""
+    peer.cancel_call(params.id)
+
+
+HANDLERS: dict[str, Callable[[Any, Any], table.Result | msgspec.Raw | Awaitable[table.Result] | None]] = {
+    "rpc.hello": hello,
+    "rpc.discover": discover,
+    "event.subscribe": subscribe,
+    "event.unsubscribe": unsubscribe,
+    "$/cancelRequest": cancel,
+}
+"""By method. Unknown `$/` notifications are ignored, as any unknown notification is."""

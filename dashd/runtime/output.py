@@ -1,0 +1,81 @@
+"""What an attempt prints, on its way into rows: read piece by piece, committed with the offset it was read to.
+
+Progress is written at most once a second, the newest replacing the older; a crash replays from the last
+committed offset, which is never inside a message.
+"""
+
+from typing import Any
+
+import trio
+
+from dashd.drivers.driver import OutputReader, Progress
+from dashd.jail import spool
+from dashd.store import attempts, tasks
+from dashd.store.queue import Claim
+from dashd.store.transaction import Tx
+
+from .world import World
+
+PERIOD_S = 1.0
+PIECE_BYTES_MAX = 1 << 20
+
+
+class Output:
+    """The spool of one attempt and how far it has been read."""
+
+    def __init__(self, world: World, claim: Claim, launch_id: str, reader: OutputReader, offset: int) -> None:
+        self._world = world
+        self._claim = claim
+        self._launch_id = launch_id
+        self._reader = reader
+        self._offset = offset
+        self._safe_offset = offset
+        self._newest: Progress | None = None
+        self._fresh = trio.Event()
+
+    async def grew(self, spool_bytes: int) -> None:
+        """Reads on up to where the holder says the spool goes."""
+        folder = self._world.folder(self._launch_id)
+        while self._offset < spool_bytes:
+            records, offset = await trio.to_thread.run_sync(spool.read, folder, self._offset, PIECE_BYTES_MAX)
+            if not records:
+                break
+            self._take(records, offset)
+        self._world.growth.ring(self._launch_id)
+
+    async def publish(self) -> None:
+        """Writes progress down as it comes, at most once a period, until cancelled."""
+        while True:
+            await self._fresh.wait()
+            await self._write()
+            await trio.sleep(PERIOD_S)
+
+    async def finish(self) -> None:
+        """Writes down what has not been written yet."""
+        if self._newest is not None:
+            await self._write()
+
+    def _take(self, records: list[tuple[int, bytes]], offset: int) -> None:
+        for stream, payload in records:
+            for progress in self._reader.feed(stream, payload):
+                self._newest = progress
+                self._fresh.set()
+        self._offset = offset
+        if not self._reader.pending:
+            self._safe_offset = offset
+
+    async def _write(self) -> None:
+        progress, self._newest, self._fresh = self._newest, None, trio.Event()
+        if progress is not None:
+            self._world.points.at("output.before_commit")
+            await self._world.commit(lambda tx: self._commit(tx, progress))
+            self._world.points.at("output.after_commit")
+
+    def _commit(self, tx: Tx, progress: Progress) -> None:
+        tasks.set_progress(tx, self._claim.task_id, progress.done, progress.total, progress.note)
+        attempts.set_spool_offset(tx, self._launch_id, self._safe_offset)
+        data: dict[str, Any] = {"note": progress.note} if progress.note else {}
+        if progress.done is not None:
+            data |= {"done": progress.done, "total": progress.total}
+        claim = self._claim
+        tx.emit("agent.progress", swarm=claim.swarm_id, agent=claim.agent_id, task=claim.task_id, data=data)

@@ -1,0 +1,96 @@
+"""Before READY: every attempt that an earlier daemon left open is looked at, and what lives is adopted.
+
+The old fork server is ended first, so that from then on nobody creates `begin` but us and holders already forked;
+each launch folder then gives one answer for ever. Recovery may itself be killed at any point: it decides nothing
+that the next one would decide otherwise.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from dashd.jail import launch_folder, launcher, processes
+from dashd.jail.holder_link import HolderLink
+from dashd.store import agents, attempts, daemons, tasks
+from dashd.store.opening import Store
+from dashd.store.queue import Claim
+from dashd.store.rows import Snapshot
+from dashd.store.transaction import Tx
+
+from .run import Attached, Run
+from .world import World
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """An open attempt and what was found of it."""
+
+    run: Run
+    attached: Attached
+
+    @property
+    def live(self) -> bool:
+        """True where the agent runs and is ours now."""
+        return isinstance(self.attached, HolderLink)
+
+
+async def begin_epoch(store: Store, launches: Path, at_point: Callable[[str], None]) -> int:
+    """Raises the epoch, doubts every agent's life, and ends the old fork server; returns the epoch."""
+
+    def operation(tx: Tx) -> int:
+        agents.doubt_all(tx)
+        return daemons.raise_epoch(tx)
+
+    at_point("recovery.before_epoch")
+    epoch = await store.writer.apply(operation)
+    at_point("recovery.after_epoch")
+    await trio.to_thread.run_sync(launcher.end_previous_fork_server, launches)
+    at_point("recovery.after_fork_server_ended")
+    return epoch
+
+
+async def recover(world: World) -> list[Recovered]:
+    """Looks at every open attempt; live ones are adopted, in one transaction, when this returns."""
+    claims = await world.store.reader.read(_open_claims)
+    await trio.to_thread.run_sync(_end_lost, world.launches, [claim.attempt_id for claim in claims])
+    found: list[Recovered] = []
+    async with trio.open_nursery() as nursery:
+        for claim in claims:
+            nursery.start_soon(_look, world, Run(world, claim), found)
+    live = [(each.run, each.attached) for each in found if isinstance(each.attached, HolderLink)]
+
+    def operation(tx: Tx) -> None:
+        for run, link in live:
+            run.started(tx, link, adopted=True)
+
+    world.points.at("recovery.before_commit")
+    await world.commit(operation)
+    world.points.at("recovery.after_commit")
+    return found
+
+
+async def _look(world: World, run: Run, found: list[Recovered]) -> None:
+    await run.prepare()
+    world.points.at("recovery.before_adopt")
+    found.append(Recovered(run, await run.attach()))
+    world.points.at("recovery.after_adopt")
+
+
+def _open_claims(db: Snapshot) -> list[Claim]:
+    return [
+        Claim(row.id, row.agent_id, row.task_id, tasks.get(db, row.task_id).swarm_id)
+        for row in attempts.open_attempts(db)
+    ]
+
+
+def _end_lost(launches: Path, launch_ids: list[str]) -> None:
+    """One scan for the remains of every lost launch, instead of one scan each."""
+    lost: dict[str, tuple[int, int] | None] = {}
+    for launch_id in launch_ids:
+        state = launch_folder.examine(launches / launch_id)
+        if isinstance(state, launch_folder.Lost):
+            lost[launch_id] = state.agent
+    if lost:
+        processes.end_all_marked(list(lost), dict(agent for agent in lost.values() if agent))

@@ -1,0 +1,266 @@
+"""One attempt, from its claim to its end: launch or adopt, follow, steer, write down.
+
+The row is the intent, the holder is the world; this brings one to the other. It owns nothing that must survive:
+cancelling it lets go of the holder, whose lease starts, and the next daemon continues from row and folder.
+"""
+
+import contextlib
+import dataclasses
+
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from dashd.domain.attempt import Ending, Stop
+from dashd.drivers import Driver
+from dashd.drivers.driver import Work
+from dashd.jail import holder_link, launch_folder, processes, spool
+from dashd.jail.holder_link import HolderGone, HolderLink
+from dashd.jail.launch_folder import ExitRecord
+from dashd.jail.launcher import ForkServerGone, LaunchFailed, LaunchSpec
+from dashd.store import agents, attempts, lifecycle, swarms, tasks
+from dashd.store.queue import Claim
+from dashd.store.rows import Snapshot
+from dashd.store.transaction import Tx
+
+from .active_time import ActiveTime
+from .output import Output
+from .wish import Wish
+from .world import World
+
+START_S_MAX = 60.0
+"""For the fork server's answer and the holder's; a stuck start is examined, never waited out."""
+LEAVING_S = 0.01
+"""Between looks at a holder that is just leaving: its lock is the only sign, and a lock rings no bell."""
+
+Attached = HolderLink | ExitRecord | Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the rows say about an attempt when it is taken up."""
+
+    work: Work
+    driver: str
+    launch_id: str
+    lease_s: float
+    grace_s: float
+    left_s: float
+    spool_offset: int
+    stop: Stop | None
+    hold: bool
+
+
+class Run:
+    """One attempt in the care of this daemon."""
+
+    def __init__(self, world: World, claim: Claim) -> None:
+        self.claim = claim
+        self.wish = Wish()
+        self._world = world
+        self._plan: Plan | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """What the rows said; set by `prepare`."""
+        assert self._plan is not None, "prepare() comes first"
+        return self._plan
+
+    @property
+    def driver(self) -> Driver:
+        """Its agent program."""
+        return self._world.drivers[self.plan.driver]
+
+    async def prepare(self) -> None:
+        """Reads the rows."""
+        now_ms = self._world.clock.now_ms()
+        self._plan = await self._world.store.reader.read(lambda db: _plan(db, self.claim, now_ms))
+        self.wish.set(stop=self.plan.stop, hold=self.plan.hold)
+
+    async def launch(self) -> Attached:
+        """Starts the program, unless it was told to stop before."""
+        if self.wish.stop is not None:
+            return Ending("never", "stopped before it started")
+        self._world.points.at("run.before_launch")
+        with trio.move_on_after(START_S_MAX), contextlib.suppress(ForkServerGone):
+            try:
+                await self._world.launcher.launch(self._spec())
+            except LaunchFailed as error:
+                return Ending("failed", f"could not start: {error}")
+        self._world.points.at("run.after_launch")
+        return await self.attach()
+
+    async def attach(self) -> Attached:
+        """Takes over what there is of the launch; where nothing was executed, nothing ever will be."""
+        folder = self._world.folder(self.plan.launch_id)
+        self._world.points.at("run.before_adopt")
+        while True:
+            with trio.move_on_after(START_S_MAX), contextlib.suppress(HolderGone):
+                link = await holder_link.adopt(folder, self._world.epoch)
+                return link.adopted.exit or link
+            found = await trio.to_thread.run_sync(launch_folder.examine, folder)
+            match found:
+                case launch_folder.NeverStarted():
+                    return Ending("never", "dashd went away before it started")
+                case launch_folder.Ended(record):
+                    return record
+                case launch_folder.Lost(agent):
+                    await trio.to_thread.run_sync(processes.end_marked, self.plan.launch_id, agent)
+                    return Ending("lost", "its holder was killed; what was left of it has been ended")
+                case launch_folder.Alive():
+                    await trio.sleep(LEAVING_S)
+
+    async def serve(self, attached: Attached) -> None:
+        """Follows the attempt to its end and writes that down. Cancelled, it lets go and the agent lives on."""
+        while isinstance(attached, HolderLink):
+            try:
+                attached = await self._follow(attached)
+            except HolderGone:
+                attached = await self.attach()
+        await self._end(attached)
+
+    def started(self, tx: Tx, link: HolderLink, *, adopted: bool = False) -> None:
+        """Writes down that the program runs, and that it was taken over from an earlier daemon."""
+        found = link.adopted
+        lifecycle.attempt_started(
+            tx, self.claim.attempt_id, pid=found.pid, start_time=found.start_time, boot_id=found.boot_id
+        )
+        if adopted:
+            agents.set_liveness(tx, self.claim.agent_id, "alive")
+            where = {"swarm": self.claim.swarm_id, "agent": self.claim.agent_id, "task": self.claim.task_id}
+            tx.emit("agent.adopted", **where, data={"pid": found.pid})
+        lifecycle.set_paused(tx, self.claim.attempt_id, paused=found.state == "paused")
+
+    async def _follow(self, link: HolderLink) -> ExitRecord:
+        """Until the program's end; raises HolderGone where the holder is no more."""
+        output = Output(
+            self._world, self.claim, self.plan.launch_id, self.driver.reader(), self.plan.spool_offset
+        )
+        active = ActiveTime(self.plan.left_s)
+        try:
+            self._world.points.at("run.after_adopt")
+            await self._world.commit(lambda tx: self.started(tx, link))
+            self._world.points.at("run.after_started")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(output.publish)
+                nursery.start_soon(self._steer, link, active)
+                record = await self._listen(link, active, output)
+                nursery.cancel_scope.cancel(reason="the attempt has ended, or its holder has")
+            if record is None:
+                raise HolderGone(f"the holder of {self.plan.launch_id} closed its connection")
+            self._world.points.at("run.after_exit")
+            await output.finish()
+            return record
+        finally:
+            await link.aclose()
+
+    async def _listen(self, link: HolderLink, active: ActiveTime, output: Output) -> ExitRecord | None:
+        """Until the program's end; None where the holder is gone (a nursery would wrap an exception)."""
+        self._set_active(active, paused=link.adopted.state == "paused")
+        await output.grew(link.adopted.spool_bytes)
+        while True:
+            try:
+                message = await link.receive()
+            except HolderGone:
+                return None
+            match message:
+                case holder_link.SpoolGrew(spool_bytes):
+                    await output.grew(spool_bytes)
+                case holder_link.Paused(paused):
+                    self._set_active(active, paused=paused)
+                    await self._world.commit(
+                        partial(lifecycle.set_paused, attempt_id=self.claim.attempt_id, paused=paused)
+                    )
+                case holder_link.Exited(record):
+                    return record
+
+    def _set_active(self, active: ActiveTime, *, paused: bool) -> None:
+        if paused:
+            active.hold()
+        else:
+            active.run()
+        self.wish.ring()  # the deadline has moved
+
+    async def _steer(self, link: HolderLink, active: ActiveTime) -> None:
+        """Carries wishes to the holder, and ends what runs over its time."""
+        held = link.adopted.state == "paused"
+        with contextlib.suppress(HolderGone):  # the listener hears of it too, and decides
+            while self.wish.stop is None:
+                ticket = self.wish.ticket()
+                if self.wish.hold != held:
+                    held = self.wish.hold
+                    await (link.pause() if held else link.resume())
+                with trio.move_on_at(active.deadline):
+                    await ticket.wait()
+                if trio.current_time() >= active.deadline and self.wish.stop is None:
+                    await self._world.commit(
+                        lambda tx: attempts.ask_stop(tx, self.claim.attempt_id, "timeout")
+                    )
+                    self.wish.set(stop="timeout", hold=held)
+            await link.stop(self.plan.grace_s)
+
+    async def _end(self, how: ExitRecord | Ending) -> None:
+        ending = how if isinstance(how, Ending) else await self._read_ending(how)
+        jitter = self._world.jitter()
+        self._world.points.at("run.before_end")
+        await self._world.commit(
+            lambda tx: lifecycle.attempt_ended(tx, self.claim.attempt_id, ending, jitter=jitter)
+        )
+        self._world.points.at("run.after_end")
+        self._world.growth.ring(self.plan.launch_id)
+
+    async def _read_ending(self, record: ExitRecord) -> Ending:
+        if record.reason == "lease":
+            return Ending("lost", f"dashd was away longer than its lease of {self.plan.lease_s:g} s")
+        folder = self._world.folder(self.plan.launch_id)
+        output, _ = await trio.to_thread.run_sync(
+            lambda: spool.tail(folder, self.driver.result_bytes_max, spool.STDOUT)
+        )
+        ending = self.driver.ending(record, output)
+        if self.wish.stop == "timeout" and ending.state == "failed":
+            return dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")
+        return ending
+
+    def _spec(self) -> LaunchSpec:
+        command = self.driver.command(self.plan.work, self._world.environ)
+        return LaunchSpec(
+            launch_id=self.plan.launch_id,
+            argv=command.argv,
+            env=dict(command.env),
+            cwd=command.cwd,
+            stdin=command.stdin,
+            lease_s=self.plan.lease_s,
+            grace_s=self.plan.grace_s,
+            crash_at=self._world.points.of_launch(),
+        )
+
+
+def _plan(db: Snapshot, claim: Claim, now_ms: int) -> Plan:
+    attempt = attempts.get(db, claim.attempt_id)
+    task = tasks.get(db, attempt.task_id)
+    swarm = swarms.get(db, task.swarm_id)
+    seat = agents.get(db, attempt.agent_id)
+    active_ms = attempt.active_ms
+    if attempt.active_since_ms is not None:
+        active_ms += max(0, now_ms - attempt.active_since_ms)
+    return Plan(
+        work=Work(
+            argv=swarms.argv(swarm),
+            item=task.item,
+            task=task.text,
+            cwd=swarm.cwd,
+            swarm_id=swarm.id,
+            agent_id=seat.id,
+            task_id=task.id,
+            timeout_s=swarm.timeout_s,
+        ),
+        driver=swarm.driver,
+        launch_id=attempt.launch_id,
+        lease_s=swarm.lease_s,
+        grace_s=swarm.grace_s,
+        left_s=max(0.0, swarm.timeout_s - active_ms / 1_000),
+        spool_offset=attempts.launch(db, attempt.launch_id).spool_offset,
+        stop=attempt.stop,  # type: ignore[arg-type]  # the table's CHECK is the domain's Literal
+        hold=seat.wanted == "pause" or swarm.state == "paused",
+    )

@@ -1,0 +1,27 @@
+"""Starts what can start: woken by the queue's bell or by the next retry that is due, never by a tick."""
+
+from collections.abc import Callable
+
+import trio
+
+from dashd.store import queue
+from dashd.store.queue import Claim
+
+from .world import World
+
+
+async def run(world: World, start: Callable[[Claim], None]) -> None:
+    """Claims and starts until cancelled. A claim is durable before `start` is called with it."""
+    while True:
+        ticket = world.store.bells.queue.ticket()
+        claimed = await world.commit(lambda tx: queue.claim(tx, world.agents_max))
+        if claimed.claims:
+            world.points.at("scheduler.after_claim")
+        for claim in claimed.claims:
+            start(claim)
+        with trio.move_on_after(_delay_s(world, claimed.next_due_ms)):
+            await ticket.wait()
+
+
+def _delay_s(world: World, due_ms: int | None) -> float:
+    return float("inf") if due_ms is None else max(0.0, (due_ms - world.clock.now_ms()) / 1_000)

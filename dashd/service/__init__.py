@@ -1,0 +1,47 @@
+"""What the API does: one file per noun; each function checks, decides, writes and returns.
+
+A call records intent in one transaction; `runtime` reads the rows and moves the world. A handler is a plain
+function (run inside the connection's read loop: it must not wait) or a coroutine function.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from dashd.wire.methods.table import Result
+
+from . import agents, daemon, events, logs, reports, swarms, tasks
+from .core import Caller, Core
+
+Handler = Callable[[Core, Caller, Any], Result | Awaitable[Result]]
+
+HANDLERS: dict[str, Handler] = {
+    "daemon.ping": daemon.ping,
+    "daemon.status": daemon.status,
+    "daemon.stop": daemon.stop,
+    "swarm.create": swarms.create,
+    "swarm.list": swarms.list_,
+    "swarm.get": swarms.get,
+    "swarm.pause": swarms.pause,
+    "swarm.resume": swarms.resume,
+    "swarm.scale": swarms.scale,
+    "swarm.destroy": swarms.destroy,
+    "swarm.report": reports.report,
+    "agent.spawn": agents.spawn,
+    "agent.list": agents.list_,
+    "agent.get": agents.get,
+    "agent.why": agents.why,
+    "agent.pause": agents.pause,
+    "agent.resume": agents.resume,
+    "agent.kill": agents.kill,
+    "agent.retry": agents.retry,
+    "agent.logs": logs.logs,
+    "agent.message": agents.message,
+    "agent.result": agents.result,
+    "task.list": tasks.list_,
+    "task.get": tasks.get,
+    "task.cancel": tasks.cancel,
+    "task.retry": tasks.retry,
+    "event.list": events.list_,
+    "event.wait": events.wait,
+}
+"""By method; the door itself serves `rpc.*` and subscriptions."""

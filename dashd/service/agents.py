@@ -1,0 +1,240 @@
+"""`agent.*`: check, decide, write, return."""
+
+import msgspec
+
+from dashd.domain import agent as rules
+from dashd.domain import ids
+from dashd.store import agents, attempts, lifecycle, seats, stops, swarms, tasks
+from dashd.store.rows import AgentRow, Snapshot
+from dashd.store.transaction import Tx
+from dashd.wire import errors
+from dashd.wire.events import iso
+from dashd.wire.methods import agent as wire
+from dashd.wire.methods import swarm as swarm_wire
+from dashd.wire.methods.table import PRIORITIES, Limits
+
+from . import pages, retries, views
+from . import swarms as swarm_service
+from .core import Caller, Core
+from .idempotency import once
+
+
+async def spawn(core: Core, caller: Caller, params: wire.SpawnAgent) -> wire.AgentSpawned:
+    """Adds a seat with a task of its own to a swarm, or makes a swarm of one."""
+    if not params.swarm:
+        return await _spawn_alone(core, caller, params)
+    own = [name for name in ("argv", "driver", "cwd", "limits") if getattr(params, name) is not msgspec.UNSET]
+    if own:
+        raise errors.InvalidParams(
+            f"{own[0]} is the swarm's and cannot be given for one agent",
+            hint=f"leave out {', '.join(own)}, or leave out swarm to make a swarm of one",
+            path=own[0],
+        )
+    work = once(
+        "agent.spawn", params, params.idempotency_key, lambda tx: _spawn(tx, params), wire.AgentSpawned
+    )
+    return await core.store.writer.apply(work)
+
+
+async def list_(core: Core, _caller: Caller, params: wire.ListAgents) -> wire.AgentList:
+    """One page, in order of creation."""
+    after = pages.number(params.cursor)
+    states = msgspec.json.encode(params.states).decode()
+
+    def query(db: Snapshot) -> wire.AgentList:
+        if params.swarm:
+            swarms.get(db, params.swarm)
+        rows, last, total = agents.page(db, params.swarm or None, states, after, params.limit)
+        next_cursor = str(last) if len(rows) == params.limit else ""
+        return wire.AgentList(
+            items=[views.agent_brief(db, row) for row in rows], next_cursor=next_cursor, total=total
+        )
+
+    return await core.store.reader.read(query)
+
+
+async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
+    """How the agent stands, in one snapshot."""
+    now_ms = core.clock.now_ms()
+
+    def query(db: Snapshot) -> wire.Agent:
+        row = agents.get(db, params.agent)
+        swarm_row = swarms.get(db, row.swarm_id)
+        task = tasks.find(db, row.task_id) if row.task_id else None
+        run = attempts.open_of_agent(db, row.id)
+        return wire.Agent(
+            id=row.id,
+            name=row.name,
+            swarm=row.swarm_id,
+            parent=row.parent_id,
+            state=row.state,  # type: ignore[arg-type]  # the table's CHECK is the wire's Literal
+            liveness=row.liveness,  # type: ignore[arg-type]
+            wanted=row.wanted,  # type: ignore[arg-type]
+            driver=swarm_row.driver,
+            pause=core.drivers.abilities(swarm_row.driver).pause,
+            pid=attempts.launch(db, run.launch_id).pid if run else None,
+            task=row.task_id,
+            task_state=task.state if task else None,  # type: ignore[arg-type]
+            item=task.item if task else "",
+            progress=views.progress(task),
+            note=(task.note or "") if task else "",
+            why=views.why(db, row, core.agents_max),
+            attempts=[views.attempt_brief(found, now_ms) for found in attempts.of_agent(db, row.id, 10)],
+            created_at=iso(row.created_at_ms),
+            ended_at=views.iso_or_none(row.ended_at_ms),
+        )
+
+    return await core.store.reader.read(query)
+
+
+async def why(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Why:
+    """What the agent waits for."""
+    return await core.store.reader.read(
+        lambda db: views.why(db, agents.get(db, params.agent), core.agents_max)
+    )
+
+
+async def pause(core: Core, _caller: Caller, params: wire.PauseAgent) -> wire.AgentChanged:
+    """Records the wish; the supervisor stops the tree and says so by `agent.paused`."""
+    return await core.store.writer.apply(lambda tx: _want(core, tx, params.agent, "pause"))
+
+
+async def resume(core: Core, _caller: Caller, params: wire.ResumeAgent) -> wire.AgentChanged:
+    """Records the wish; the supervisor lets the tree go on and says so by `agent.resumed`."""
+    return await core.store.writer.apply(lambda tx: _want(core, tx, params.agent, "run"))
+
+
+async def kill(core: Core, _caller: Caller, params: wire.KillAgent) -> wire.AgentChanged:
+    """Ends the seat; `agent.killed` comes with its last process gone."""
+
+    def operation(tx: Tx) -> wire.AgentChanged:
+        seat = agents.get(tx.db, params.agent)
+        changed = seat.state not in rules.MACHINE.ended and seat.wanted != "kill"
+        if changed:
+            stops.kill(tx, seat, requeue=params.requeue)
+            lifecycle.settle_swarm(tx, seat.swarm_id)
+        return _changed(core, tx, seat.id, changed=changed)
+
+    return await core.store.writer.apply(operation)
+
+
+async def retry(core: Core, _caller: Caller, params: wire.RetryAgent) -> wire.AgentChanged:
+    """Makes the seat's last task ready again, and the seat with it."""
+
+    def operation(tx: Tx) -> wire.AgentChanged:
+        seat = agents.get(tx.db, params.agent)
+        if seat.task_id is None:
+            raise errors.Conflict(
+                f"agent {seat.id} has run no task yet", hint=f"agent.get {seat.id} says what it waits for"
+            )
+        retries.retry(tx, tasks.get(tx.db, seat.task_id))
+        return _changed(core, tx, seat.id, changed=True)
+
+    return await core.store.writer.apply(operation)
+
+
+async def message(core: Core, _caller: Caller, params: wire.MessageAgent) -> wire.MessageSent:
+    """Says something to a running agent; no driver of this build can take it yet."""
+
+    def query(db: Snapshot) -> str:
+        return swarms.get(db, agents.get(db, params.agent).swarm_id).driver
+
+    driver = await core.store.reader.read(query)
+    raise errors.Unsupported(
+        f"driver {driver} cannot take messages while it runs",
+        hint="kill the agent and spawn one with the new task, or use a driver that talks",
+    )
+
+
+async def result(core: Core, _caller: Caller, params: wire.GetResult) -> wire.AgentResult:
+    """What the seat's last task returned; empty while it runs."""
+
+    def query(db: Snapshot) -> wire.AgentResult:
+        seat = agents.get(db, params.agent)
+        task = tasks.find(db, seat.task_id) if seat.task_id else None
+        text = (task.result or "") if task else ""
+        return wire.AgentResult(
+            agent=seat.id,
+            task=seat.task_id,
+            task_state=task.state if task else None,  # type: ignore[arg-type]
+            result=text,
+            truncated=False,
+            cause=(task.cause or "") if task else "",
+        )
+
+    return await core.store.reader.read(query)
+
+
+async def _spawn_alone(core: Core, caller: Caller, params: wire.SpawnAgent) -> wire.AgentSpawned:
+    created = await swarm_service.create(
+        core,
+        caller,
+        swarm_wire.CreateSwarm(
+            task=params.task,
+            agents=1,
+            items=[params.item] if params.item else msgspec.UNSET,
+            argv=params.argv,
+            name=params.name,
+            driver=params.driver,
+            cwd=params.cwd,
+            priority=params.priority or "medium",
+            limits=params.limits or Limits(),
+            idempotency_key=params.idempotency_key,
+        ),
+    )
+    return wire.AgentSpawned(
+        id=ids.agent_id(created.id, 1),
+        swarm=created.id,
+        task=ids.task_id(created.id, 1),
+        state="idle",
+        cursor=created.cursor,
+        deduplicated=created.deduplicated,
+    )
+
+
+def _spawn(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
+    swarm = swarms.get(tx.db, str(params.swarm))
+    swarm_service.refuse_ended(swarm)
+    if agents.open_count(tx.db, swarm.id) >= swarm_service.AGENTS_MAX:
+        raise errors.Conflict(
+            f"swarm {swarm.id} has {swarm_service.AGENTS_MAX} agents, the most a swarm may have",
+            hint="wait until some have ended, or create another swarm",
+        )
+    (seat_id,) = seats.add(tx, swarm.id, 1, name=params.name or "")
+    swarms.set_agents_max(tx, swarm.id, max(swarm.agents_max, agents.open_count(tx.db, swarm.id)))
+    _, number = swarms.take_numbers(tx, swarm.id, tasks=1)
+    level = PRIORITIES.index(params.priority) if params.priority else None
+    task = tasks.new(
+        swarm, number, params.item, at_ms=tx.now_ms, text=params.task, level=level, pinned_to=seat_id
+    )
+    tasks.insert(tx, task)
+    cursor = tx.emit("task.created", swarm=swarm.id, task=task.id)
+    return wire.AgentSpawned(id=seat_id, swarm=swarm.id, task=task.id, state="idle", cursor=cursor)
+
+
+def _want(core: Core, tx: Tx, agent_id: str, wanted: str) -> wire.AgentChanged:
+    seat = agents.get(tx.db, agent_id)
+    if seat.state in rules.MACHINE.ended or seat.wanted == "kill":
+        raise errors.IllegalTransition(
+            f"agent {seat.id} has ended: {seat.state}"
+            if seat.state in rules.MACHINE.ended
+            else f"agent {seat.id} is ending",
+            hint=f"agent.retry {seat.id} runs its last task again while its swarm is open",
+        )
+    changed = seat.wanted != wanted
+    if changed:
+        agents.set_wanted(tx, seat.id, wanted)
+        tx.ring("agents")
+        tx.ring("queue")
+    return _changed(core, tx, seat.id, changed=changed)
+
+
+def _changed(core: Core, tx: Tx, agent_id: str, *, changed: bool) -> wire.AgentChanged:
+    seat: AgentRow = agents.get(tx.db, agent_id)
+    return wire.AgentChanged(
+        id=seat.id,
+        state=seat.state,  # type: ignore[arg-type]
+        wanted=seat.wanted,  # type: ignore[arg-type]
+        changed=changed,
+        cursor=tx.seq,
+    )

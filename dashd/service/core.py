@@ -1,0 +1,50 @@
+"""What every service function is given: the store, the clock, the outside questions, and who calls."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dashd.clock import Clock
+from dashd.store.opening import Store
+
+from .ports import Drivers, Spools
+
+State = Literal["starting", "ready", "degraded", "stopping"]
+
+
+@dataclass
+class Daemon:
+    """What the daemon knows about itself; written by `app`, read by `daemon.status`."""
+
+    version: str
+    pid: int
+    epoch: int
+    started_at_ms: int
+    socket: str
+    state: State = "starting"
+    warnings: list[str] = field(default_factory=list)
+    adopted: int = 0
+
+
+@dataclass(frozen=True)
+class Core:
+    """Everything a service function may use; there is nothing global."""
+
+    store: Store
+    clock: Clock
+    daemon: Daemon
+    drivers: Drivers
+    spools: Spools
+    agents_max: int
+    """Agents that may work at once, over all swarms."""
+    stop: Callable[[Literal["detach", "stop"]], None]
+    """Asks `app` to end the daemon; returns at once."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a call."""
+
+    actor: Literal["operator", "orchestrator"]
+    uid: int
+    client: str = ""

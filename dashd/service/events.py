@@ -1,0 +1,67 @@
+"""`event.list` and `event.wait`. The table is the truth; the bell only says when to look again."""
+
+import trio
+
+from dashd.store import events, swarms
+from dashd.store.rows import Snapshot
+from dashd.wire import errors
+from dashd.wire.events import Event, Filter, expand
+from dashd.wire.methods import event as wire
+
+import msgspec
+
+from .core import Caller, Core
+
+_decoder = msgspec.json.Decoder(Event)
+
+
+def filter_of(params: wire.ListEvents | wire.SubscribeEvents) -> Filter:
+    """The filter that a request asks for; raises InvalidParams for a pattern that names nothing."""
+    for pattern in params.kinds:
+        if not expand(pattern):
+            raise errors.InvalidParams(
+                f"{pattern!r} names no kind of event",
+                hint="kinds look like task.dead or task.*",
+                path="kinds",
+            )
+    return Filter(params.swarm or None, params.kinds, attention=params.attention)
+
+
+async def list_(core: Core, _caller: Caller, params: wire.ListEvents) -> wire.Events:
+    """What is there after the cursor."""
+    wanted = filter_of(params)
+    await _check_swarm(core, wanted.swarm)
+    return await _read(core, params, wanted, params.since)
+
+
+async def wait(core: Core, _caller: Caller, params: wire.WaitEvents) -> wire.Events:
+    """Answers as soon as there is something, or empty and `timed_out` at the deadline."""
+    wanted = filter_of(params)
+    await _check_swarm(core, wanted.swarm)
+    cursor = params.since
+    with trio.move_on_after(params.timeout_s):
+        while True:
+            ticket = core.store.bells.events.ticket()
+            found = await _read(core, params, wanted, cursor)
+            if found.events:
+                return found
+            cursor = found.cursor
+            await ticket.wait()
+    return wire.Events(events=[], cursor=cursor, more=False, timed_out=True)
+
+
+async def _check_swarm(core: Core, swarm: str | None) -> None:
+    if swarm is not None:
+        await core.store.reader.read(lambda db: swarms.get(db, swarm))
+
+
+async def _read(core: Core, params: wire.ListEvents, wanted: Filter, since: int) -> wire.Events:
+    last = core.store.tail.last_seq
+    if since >= last:
+        return wire.Events(events=[], cursor=since, more=False)
+
+    def query(db: Snapshot) -> tuple[list[bytes], int, bool]:
+        return events.after(db, since, wanted, params.limit, last)
+
+    bodies, cursor, more = await core.store.reader.read(query)
+    return wire.Events(events=[_decoder.decode(body) for body in bodies], cursor=cursor, more=more)

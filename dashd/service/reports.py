@@ -1,0 +1,109 @@
+"""`swarm.report`: the account of a swarm. Tasks and agents are counted apart, partial is called partial."""
+
+from dashd.domain import swarm as rules
+from dashd.store import agents, attempts, swarms, tasks
+from dashd.store.rows import Snapshot, SwarmRow, TaskRow
+from dashd.wire.methods import swarm as wire
+
+from . import views
+from .core import Caller, Core
+
+_CUTS = {"concise": (20, 400), "full": (200, 4_000)}
+"""By detail: (entries of each list at most, characters of each result at most)."""
+_LAST_LINES_BYTES_MAX = 1_000
+
+
+async def report(core: Core, _caller: Caller, params: wire.ReportSwarm) -> wire.Report:
+    """The account, in one snapshot; the last lines of failed tasks are read from their spools after it."""
+    entries_max, characters_max = _CUTS[params.detail]
+    now_ms = core.clock.now_ms()
+
+    def query(db: Snapshot) -> tuple[wire.Report, dict[str, str]]:
+        row = swarms.get(db, params.swarm)
+        return _account(db, row, entries_max, characters_max, now_ms)
+
+    account, launches = await core.store.reader.read(query)
+    for failure in account.failures:
+        if launch_id := launches.get(failure.task):
+            chunk = await core.spools.read(launch_id, None, _LAST_LINES_BYTES_MAX, None)
+            failure.last_lines = chunk.output.decode("utf-8", "replace")
+    return account
+
+
+def _account(
+    db: Snapshot, row: SwarmRow, entries_max: int, characters_max: int, now_ms: int
+) -> tuple[wire.Report, dict[str, str]]:
+    by_state = tasks.counts(db, row.id)
+    total, lost, late, cpu_ms, retried = attempts.sums(db, row.id)
+    failed = tasks.ended_badly(db, row.id, entries_max)
+    completed = tasks.completed(db, row.id, entries_max)
+    shown = len(failed) + len(completed)
+    ended = sum(by_state.get(state, 0) for state in ("completed", "dead", "cancelled"))
+    account = wire.Report(
+        id=row.id,
+        name=row.name,
+        state=row.state,  # type: ignore[arg-type]
+        outcome=row.outcome,  # type: ignore[arg-type]
+        final=row.state in rules.ENDED,
+        summary=_summary(row, by_state, views.duration_s(row, now_ms)),
+        tasks={"total": sum(by_state.values()), **by_state},
+        agents={"total": sum(agents.counts(db, row.id).values()), **agents.counts(db, row.id)},
+        attempts={"total": total, "retried": retried, "lost": lost, "late": late},
+        duration_s=views.duration_s(row, now_ms),
+        cpu_s=cpu_ms / 1_000,
+        failures=[_failure(db, task) for task in failed],
+        results=[_result(task, characters_max) for task in completed],
+        left_out=ended - shown,
+        follow_ups=_follow_ups(row, failed),
+    )
+    launches = {}
+    for task in failed:
+        if runs := attempts.of_task(db, task.id, 1):
+            launches[task.id] = runs[0].launch_id
+    return account, launches
+
+
+def _summary(row: SwarmRow, by_state: dict[str, int], duration_s: float) -> str:
+    total = sum(by_state.values())
+    parts = [f"{by_state.get('completed', 0)} of {total} tasks completed"]
+    parts += [f"{by_state[state]} {state}" for state in ("dead", "cancelled") if by_state.get(state)]
+    open_ones = total - sum(by_state.get(state, 0) for state in ("completed", "dead", "cancelled"))
+    parts += [f"{open_ones} still open"] if open_ones else []
+    verdict = f"{row.state}, {row.outcome}" if row.outcome else row.state
+    return f"{', '.join(parts)} in {duration_s:.1f} s ({verdict})"
+
+
+def _failure(db: Snapshot, task: TaskRow) -> wire.Failure:
+    return wire.Failure(
+        task=task.id,
+        agent=task.agent_id,
+        item=task.item,
+        state=task.state,
+        cause=task.cause or "",
+        attempts=len(attempts.of_task(db, task.id, 1_000)),
+        last_lines="",
+    )
+
+
+def _result(task: TaskRow, characters_max: int) -> wire.TaskResult:
+    text = task.result or ""
+    return wire.TaskResult(
+        task=task.id,
+        agent=task.agent_id or "",
+        item=task.item,
+        result=text[-characters_max:],
+        truncated=len(text) > characters_max,
+    )
+
+
+def _follow_ups(row: SwarmRow, failed: list[TaskRow]) -> list[str]:
+    if row.state not in rules.ENDED:
+        return [f"event.wait {{swarm: {row.id}, attention: true}} until it has ended", *_retry_calls(failed)]
+    if not failed:
+        return []
+    items = ", ".join(task.item for task in failed[:5])
+    return [f"swarm.create again with only the {len(failed)} item(s) that did not complete: {items}"]
+
+
+def _retry_calls(failed: list[TaskRow]) -> list[str]:
+    return [f"task.retry {task.id}" for task in failed[:5] if task.state == "dead"]

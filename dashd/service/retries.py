@@ -1,0 +1,51 @@
+"""Making an ended task ready again by hand; shared by `agent.retry` and `task.retry`."""
+
+from dashd.domain import agent as agent_rules
+from dashd.domain import task as rules
+from dashd.store import agents, seats, swarms, tasks
+from dashd.store.rows import TaskRow
+from dashd.store.transaction import Tx
+from dashd.wire import errors
+
+from .swarms import refuse_ended
+
+
+def retry(tx: Tx, task: TaskRow) -> None:
+    """The task gets all its retries again; the seat that ran it is reopened where no other is left.
+
+    Raises SwarmEnded in an ended swarm, IllegalTransition where the task is open or completed.
+    """
+    swarm = swarms.get(tx.db, task.swarm_id)
+    refuse_ended(swarm)
+    if task.state == "retrying":
+        tasks.set_state(tx, task, "ready", cause=task.cause)
+    elif task.state in ("dead", "cancelled"):
+        _refuse_blocked(tx, task)
+        tasks.set_state(tx, task, "ready")
+        tasks.forget_attempts(tx, task.id)
+    else:
+        raise errors.IllegalTransition(
+            f"task {task.id} is {task.state}; only a dead, cancelled or retrying one can be retried",
+            hint=f"task.get {task.id} says how it stands"
+            if task.state in rules.OPEN
+            else "spawn an agent for new work",
+        )
+    tx.emit("task.retrying", swarm=swarm.id, agent=task.agent_id, task=task.id, data={"by": "hand"})
+    seat = agents.find(tx.db, task.agent_id) if task.agent_id else None
+    if seat is not None and seat.state in agent_rules.MACHINE.ended:
+        seats.reopen(tx, seat)
+    seats.ensure_one(tx, swarm)
+    tx.ring("queue")
+
+
+def _refuse_blocked(tx: Tx, task: TaskRow) -> None:
+    open_ones = [
+        before
+        for before in tasks.prerequisites(tx.db, task.id)
+        if tasks.get(tx.db, before).state != "completed"
+    ]
+    if open_ones:
+        raise errors.Conflict(
+            f"task {task.id} needs {', '.join(open_ones)} to complete first",
+            hint=f"task.retry {open_ones[0]} first",
+        )

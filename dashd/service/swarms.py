@@ -1,0 +1,204 @@
+"""`swarm.*`: check, decide, write, return."""
+
+from typing import Literal
+
+import msgspec
+
+from dashd.domain import ids
+from dashd.domain import swarm as rules
+from dashd.domain.strategies import STRATEGIES
+from dashd.store import agents, lifecycle, seats, stops, swarms, tasks
+from dashd.store.rows import Snapshot, SwarmRow
+from dashd.store.transaction import Tx
+from dashd.wire import errors
+from dashd.wire.methods import swarm as wire
+from dashd.wire.methods.table import PRIORITIES
+
+from . import pages, views
+from .core import Caller, Core
+from .idempotency import once
+
+AGENTS_MAX = 100
+"""Seats of one swarm."""
+
+
+async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.SwarmCreated:
+    """Makes the swarm, its seats and its tasks in one operation; the scheduler starts them."""
+    driver, why_driver = core.drivers.choose(params.driver or None)
+    argv, cwd = await core.drivers.check(driver, params.argv or None, params.cwd or None)
+    new_id = ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))
+    items = params.items or [str(number + 1) for number in range(params.agents)]
+    planned = STRATEGIES[params.strategy](items)
+
+    def operation(tx: Tx) -> wire.SwarmCreated:
+        row = _row(tx, new_id, params, driver=driver, why_driver=why_driver, argv=argv, cwd=cwd)
+        if swarms.find(tx.db, row.id):
+            raise errors.Conflict(f"the id {row.id} is taken", hint="call again; a new id is drawn each time")
+        swarms.insert(tx, row)
+        cursor = tx.emit("swarm.created", swarm=row.id, data={"name": row.name, "driver": driver})
+        made = [tasks.new(row, number + 1, item.item, at_ms=tx.now_ms) for number, item in enumerate(planned)]
+        for task, item in zip(made, planned, strict=True):
+            task = msgspec.structs.replace(task, state="waiting") if item.after else task
+            tasks.insert(tx, task, tuple(made[index].id for index in item.after))
+            tx.emit("task.created", swarm=row.id, task=task.id)
+        swarms.take_numbers(tx, row.id, tasks=len(made))
+        count = min(params.agents, len(made))
+        seats.add(tx, row.id, count)
+        return wire.SwarmCreated(
+            id=row.id,
+            name=row.name,
+            state="active",
+            agents=count,
+            tasks=len(made),
+            strategy=params.strategy,
+            driver=driver,
+            why_driver=why_driver,
+            cursor=cursor,
+            notes=_notes(params, count, len(made)),
+        )
+
+    work = once("swarm.create", params, params.idempotency_key, operation, wire.SwarmCreated)
+    return await core.store.writer.apply(work)
+
+
+async def list_(core: Core, _caller: Caller, params: wire.ListSwarms) -> wire.SwarmList:
+    """One page, newest first."""
+    before = pages.instant_and_id(params.cursor)
+    states = msgspec.json.encode(params.states).decode()
+
+    def query(db: Snapshot) -> wire.SwarmList:
+        rows, total = swarms.page(db, states, before, params.limit)
+        last = f"{rows[-1].created_at_ms}.{rows[-1].id}" if len(rows) == params.limit else ""
+        return wire.SwarmList(
+            items=[views.swarm_brief(db, row) for row in rows], next_cursor=last, total=total
+        )
+
+    return await core.store.reader.read(query)
+
+
+async def get(core: Core, _caller: Caller, params: wire.GetSwarm) -> wire.Swarm:
+    """How the swarm stands, in one snapshot."""
+    cursor, now_ms = core.store.tail.last_seq, core.clock.now_ms()
+    return await core.store.reader.read(
+        lambda db: views.swarm(db, swarms.get(db, params.swarm), now_ms=now_ms, cursor=cursor)
+    )
+
+
+async def pause(core: Core, _caller: Caller, params: wire.PauseSwarm) -> wire.SwarmChanged:
+    """Nothing new starts from this COMMIT on; the supervisor stops what runs."""
+    return await core.store.writer.apply(lambda tx: _hold(tx, params.swarm, "paused"))
+
+
+async def resume(core: Core, _caller: Caller, params: wire.ResumeSwarm) -> wire.SwarmChanged:
+    """The supervisor lets go on what was paused with the swarm, and the queue moves again."""
+    return await core.store.writer.apply(lambda tx: _hold(tx, params.swarm, "active"))
+
+
+async def scale(core: Core, _caller: Caller, params: wire.ScaleSwarm) -> wire.SwarmScaled:
+    """Adds seats, or ends idle ones; working seats above the number end after their task."""
+    return await core.store.writer.apply(lambda tx: _scale(tx, params))
+
+
+async def destroy(core: Core, _caller: Caller, params: wire.DestroySwarm) -> wire.SwarmChanged:
+    """Cancels what is open and asks for the end of what runs; `destroyed` comes with the last process gone."""
+    return await core.store.writer.apply(lambda tx: _destroy(tx, params.swarm))
+
+
+def _row(
+    tx: Tx,
+    swarm_id: str,
+    params: wire.CreateSwarm,
+    *,
+    driver: str,
+    why_driver: str,
+    argv: list[str],
+    cwd: str,
+) -> SwarmRow:
+    return SwarmRow(
+        id=swarm_id,
+        name=params.name or f"swarm-{swarm_id}",
+        state="active",
+        wanted="run",
+        outcome=None,
+        goal=params.task,
+        strategy=params.strategy,
+        driver=driver,
+        why_driver=why_driver,
+        argv=msgspec.json.encode(argv).decode(),
+        cwd=cwd,
+        priority=PRIORITIES.index(params.priority),
+        timeout_s=params.limits.timeout_s,
+        retries=params.limits.retries,
+        lease_s=params.lease_s,
+        grace_s=params.limits.grace_s,
+        agents_max=params.agents,
+        next_agent=1,
+        next_task=1,
+        created_at_ms=tx.now_ms,
+        ended_at_ms=None,
+    )
+
+
+def _notes(params: wire.CreateSwarm, seats_made: int, tasks_made: int) -> list[str]:
+    notes = []
+    if seats_made < params.agents:
+        notes.append(f"{tasks_made} task(s) need no more than {seats_made} agent(s)")
+    if tasks_made > params.agents:
+        notes.append(f"{tasks_made} tasks queue for {seats_made} agents")
+    return notes
+
+
+def _hold(tx: Tx, swarm_id: str, state: Literal["active", "paused"]) -> wire.SwarmChanged:
+    row = swarms.get(tx.db, swarm_id)
+    if row.state == state:
+        return wire.SwarmChanged(id=row.id, state=state, changed=False)
+    refuse_ended(row)
+    swarms.set_state(tx, row, state)
+    tx.emit("swarm.paused" if state == "paused" else "swarm.resumed", swarm=row.id)
+    tx.ring("agents")
+    tx.ring("queue")
+    return wire.SwarmChanged(id=row.id, state=state, changed=True)
+
+
+def _scale(tx: Tx, params: wire.ScaleSwarm) -> wire.SwarmScaled:
+    row = swarms.get(tx.db, params.swarm)
+    refuse_ended(row)
+    swarms.set_agents_max(tx, row.id, params.agents)
+    open_seats = agents.open_seats(tx.db, row.id)
+    added = seats.add(tx, row.id, max(0, params.agents - len(open_seats)))
+    surplus = max(0, len(open_seats) - params.agents)
+    idle = [seat for seat in reversed(open_seats) if seat.state == "idle"][:surplus]
+    for seat in idle:
+        seats.end(tx, seat)
+    tx.emit("swarm.scaled", swarm=row.id, data={"agents": params.agents})
+    tx.ring("queue")
+    return wire.SwarmScaled(
+        id=row.id,
+        agents=len(open_seats) + len(added) - len(idle),
+        added=len(added),
+        removed=len(idle),
+        leaving=surplus - len(idle),
+    )
+
+
+def _destroy(tx: Tx, swarm_id: str) -> wire.SwarmChanged:
+    row = swarms.get(tx.db, swarm_id)
+    if row.state in rules.ENDED or row.wanted == "destroy":
+        return wire.SwarmChanged(id=row.id, state=row.state, changed=False)  # type: ignore[arg-type]
+    swarms.want_destroyed(tx, row.id)
+    for task in tasks.open_tasks(tx.db, row.id):
+        stops.cancel(tx, task, "its swarm was destroyed")
+    lifecycle.settle_swarm(tx, row.id)
+    return wire.SwarmChanged(id=row.id, state=swarms.get(tx.db, row.id).state, changed=True)  # type: ignore[arg-type]
+
+
+def refuse_ended(row: SwarmRow) -> None:
+    """Raises SwarmEnded where nothing can be added to the swarm or changed in it."""
+    if row.state in rules.ENDED or row.wanted == "destroy":
+        raise errors.SwarmEnded(
+            f"swarm {row.id} has ended: {row.state}"
+            if row.state in rules.ENDED
+            else f"swarm {row.id} is ending",
+            hint=f"swarm.report {row.id} tells how; create a new swarm for new work",
+            path="swarm",
+        )

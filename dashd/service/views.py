@@ -1,0 +1,175 @@
+"""Rows as the wire shows them. Reading only; each function works on one snapshot."""
+
+import msgspec
+
+from dashd.domain import waiting
+from dashd.store import agents, attempts, swarms, tasks
+from dashd.store.rows import AgentRow, AttemptRow, Snapshot, SwarmRow, TaskRow
+from dashd.wire.events import iso
+from dashd.wire.methods import agent as agent_wire
+from dashd.wire.methods import swarm as swarm_wire
+from dashd.wire.methods import task as task_wire
+from dashd.wire.methods.table import PRIORITIES, Limits
+
+
+def iso_or_none(at_ms: int | None) -> str | None:
+    """The instant in ISO 8601, where there is one."""
+    return None if at_ms is None else iso(at_ms)
+
+
+def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wire.Swarm:
+    """How a swarm stands."""
+    return swarm_wire.Swarm(
+        id=row.id,
+        name=row.name,
+        state=row.state,  # type: ignore[arg-type]  # the table's CHECK is the wire's Literal
+        outcome=row.outcome,  # type: ignore[arg-type]
+        ending=row.wanted == "destroy" and row.ended_at_ms is None,
+        task=row.goal,
+        strategy=row.strategy,  # type: ignore[arg-type]
+        driver=row.driver,
+        why_driver=row.why_driver,
+        argv=msgspec.json.decode(row.argv, type=list[str]),
+        cwd=row.cwd,
+        priority=PRIORITIES[row.priority],
+        limits=Limits(timeout_s=row.timeout_s, retries=row.retries, grace_s=row.grace_s),
+        lease_s=row.lease_s,
+        agents_max=row.agents_max,
+        agents=agents.counts(db, row.id),
+        tasks=tasks.counts(db, row.id),
+        created_at=iso(row.created_at_ms),
+        ended_at=iso_or_none(row.ended_at_ms),
+        duration_s=duration_s(row, now_ms),
+        cursor=cursor,
+    )
+
+
+def duration_s(row: SwarmRow, now_ms: int) -> float:
+    """How long the swarm took, or has taken so far."""
+    return ((row.ended_at_ms or now_ms) - row.created_at_ms) / 1_000
+
+
+def swarm_brief(db: Snapshot, row: SwarmRow) -> swarm_wire.SwarmBrief:
+    """A swarm in a list."""
+    by_state = tasks.counts(db, row.id)
+    return swarm_wire.SwarmBrief(
+        id=row.id,
+        name=row.name,
+        state=row.state,  # type: ignore[arg-type]
+        outcome=row.outcome,  # type: ignore[arg-type]
+        agents=sum(agents.counts(db, row.id).values()),
+        tasks=sum(by_state.values()),
+        tasks_ended=sum(
+            count for state, count in by_state.items() if state in ("completed", "dead", "cancelled")
+        ),
+        created_at=iso(row.created_at_ms),
+    )
+
+
+def progress(row: TaskRow | None) -> str:
+    """`3/5`, or empty where the agent has not said."""
+    if row is None or row.progress_done is None:
+        return ""
+    return f"{row.progress_done}/{row.progress_total}" if row.progress_total else str(row.progress_done)
+
+
+def attempt_brief(row: AttemptRow, now_ms: int) -> agent_wire.AttemptBrief:
+    """One run, as lists show it."""
+    running_ms = now_ms - row.active_since_ms if row.active_since_ms is not None else 0
+    return agent_wire.AttemptBrief(
+        id=row.id,
+        number=row.number,
+        task=row.task_id,
+        state=row.state,
+        reason=row.reason or "",
+        exit_code=row.exit_code,
+        exit_signal=row.exit_signal,
+        started_at=iso_or_none(row.started_at_ms),
+        ended_at=iso_or_none(row.ended_at_ms),
+        active_s=(row.active_ms + running_ms) / 1_000,
+    )
+
+
+def agent_brief(db: Snapshot, row: AgentRow) -> agent_wire.AgentBrief:
+    """An agent in a list."""
+    task_row = tasks.find(db, row.task_id) if row.task_id else None
+    ended = sum(attempt.state == "succeeded" for attempt in attempts.of_agent(db, row.id, 10_000))
+    return agent_wire.AgentBrief(
+        id=row.id,
+        name=row.name,
+        swarm=row.swarm_id,
+        state=row.state,  # type: ignore[arg-type]
+        liveness=row.liveness,  # type: ignore[arg-type]
+        task=row.task_id,
+        item=task_row.item if task_row else "",
+        progress=progress(task_row),
+        note=(task_row.note or "") if task_row else "",
+        tasks_ended=ended,
+    )
+
+
+def why(db: Snapshot, row: AgentRow, agents_max: int) -> agent_wire.Why:
+    """What an agent waits for."""
+    swarm_row = swarms.get(db, row.swarm_id)
+    run = attempts.open_of_agent(db, row.id)
+    retry = tasks.next_retrying(db, row.swarm_id)
+    found = waiting.explain(
+        waiting.Facts(
+            agent_state=row.state,
+            wanted=row.wanted,
+            swarm_state=swarm_row.state,
+            stopping=run is not None and run.stop is not None,
+            task=row.task_id,
+            ready=tasks.takeable_count(db, row.swarm_id, row.id),
+            blocked_on=tuple(tasks.blockers(db, row.swarm_id)),
+            retry_task=retry.id if retry else None,
+            working=attempts.open_count(db),
+            agents_max=agents_max,
+        )
+    )
+    return agent_wire.Why(
+        agent=row.id,
+        waits_for=found.waits_for,  # type: ignore[arg-type]
+        text=found.text,
+        since=iso_or_none(run.started_at_ms or run.created_at_ms) if run else None,
+        until=iso_or_none(retry.retry_at_ms) if retry and found.waits_for == "retry" else None,
+        on=list(found.on),
+    )
+
+
+def task_brief(row: TaskRow) -> task_wire.TaskBrief:
+    """A task in a list."""
+    return task_wire.TaskBrief(
+        id=row.id,
+        swarm=row.swarm_id,
+        state=row.state,  # type: ignore[arg-type]
+        priority=PRIORITIES[row.priority],
+        item=row.item,
+        agent=row.agent_id,
+        attempts=row.attempts,
+        cause=row.cause or "",
+    )
+
+
+def task(db: Snapshot, row: TaskRow, now_ms: int) -> task_wire.Task:
+    """How a task stands."""
+    return task_wire.Task(
+        id=row.id,
+        swarm=row.swarm_id,
+        state=row.state,  # type: ignore[arg-type]
+        priority=PRIORITIES[row.priority],
+        level=PRIORITIES[row.level],
+        item=row.item,
+        text=row.text,
+        agent=row.agent_id,
+        cause=row.cause or "",
+        result=row.result or "",
+        progress=progress(row),
+        note=row.note or "",
+        after=tasks.prerequisites(db, row.id),
+        retry_at=iso_or_none(row.retry_at_ms),
+        attempts=[attempt_brief(attempt, now_ms) for attempt in attempts.of_task(db, row.id, 10)],
+        created_at=iso(row.created_at_ms),
+        started_at=iso_or_none(row.started_at_ms),
+        ended_at=iso_or_none(row.ended_at_ms),
+    )
