@@ -81,7 +81,7 @@ class Client:
         # The body's own exception is not handed to the nursery, which would wrap it in a group.
         await self._nursery_owner.__aexit__(None, None, None)
 
-    async def call(self, method: str, params: Mapping[str, Any] | msgspec.Struct | None = None) -> Any:
+    async def call(self, method: str, params: Mapping[str, Any] | msgspec.Struct | None = None) -> Any:  # noqa: ANN401 - the method's own result struct
         """Calls a method of the table and returns its result struct.
 
         Cancelling sends `$/cancelRequest`; what dashd had done by then stays done. Raises the DashError that
@@ -115,7 +115,7 @@ class Client:
             subscription.ended = True
             subscription._pause()
 
-    async def _call(self, method: str, params: object, subscriber: "Subscription | None") -> Any:
+    async def _call(self, method: str, params: object, subscriber: "Subscription | None") -> Any:  # noqa: ANN401
         row = methods.METHODS.get(method)
         if row is None:
             raise errors.UnknownMethod(f"there is no method `{method}`")
@@ -290,7 +290,7 @@ async def _connect(path: str) -> trio.SocketStream:
         raise errors.DaemonUnreachable(f"no dashd answers at {path}: {reason}", hint=_UP) from error
 
 
-def _outcome(row: table.Method, message: envelope.Incoming) -> Any:
+def _outcome(row: table.Method, message: envelope.Incoming) -> table.Result | errors.DashError:
     if isinstance(message.error, dict):
         return errors.from_wire(message.error)
     try:

@@ -53,7 +53,7 @@ def become_agent(
 
 
 def _exec_first(files: list[str], argv: list[str], env: dict[str, str]) -> NoReturn:
-    """As execvpe(3): the first file that can be run; one that is there but may not be run is the better error."""
+    """As execvpe(3): the first file that can be run; one there that may not be run is the better error."""
     refused: OSError | None = None
     for file in files:
         try:

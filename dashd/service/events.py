@@ -35,7 +35,10 @@ async def list_(core: Core, _caller: Caller, params: wire.ListEvents) -> wire.Ev
 
 
 async def wait(core: Core, _caller: Caller, params: wire.WaitEvents) -> wire.Events:
-    """Answers as soon as there is something, or empty and `timed_out` at the deadline."""
+    """Answers as soon as there is something, or empty and `timed_out` at the deadline.
+
+    A daemon that is asked to stop answers at once, so that a waiting orchestrator never delays a restart.
+    """
     wanted = filter_of(params)
     await _check_swarm(core, wanted.swarm)
     cursor = params.since
@@ -46,6 +49,8 @@ async def wait(core: Core, _caller: Caller, params: wire.WaitEvents) -> wire.Eve
             if found.events:
                 return found
             cursor = found.cursor
+            if core.daemon.state == "stopping":
+                break
             await ticket.wait()
     return wire.Events(events=[], cursor=cursor, more=False, timed_out=True)
 

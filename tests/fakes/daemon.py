@@ -1,4 +1,4 @@
-"""A dashd that says what a test tells it to: a real Unix socket in the test's own loop, and the real wire types.
+"""A dashd that says what a test tells it to: a real Unix socket in the test's loop, and the real wire types.
 
 What it is asked is decoded by the method table, and what it answers must be of the table's type, so a test
 cannot rest on an answer that dashd could not give. It can die and live again at the same path.
@@ -31,6 +31,8 @@ class Daemon:
         self._handlers: dict[str, Handler] = {}
         self._peers: list[_Peer] = []
         self._stirred = trio.Event()
+        self.connections = 0
+        """How many were ever made."""
         self.received: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[str] = []
         """Methods whose calls were cancelled by `$/cancelRequest`."""
@@ -57,7 +59,9 @@ class Daemon:
     async def push(self, subscription: int, found: Iterable[events.Event]) -> None:
         """Sends `$/events` to every peer."""
         for peer in self._peers:
-            await peer.send(envelope.encode_request("$/events", {"subscription": subscription, "events": list(found)}))
+            await peer.send(
+                envelope.encode_request("$/events", {"subscription": subscription, "events": list(found)})
+            )
 
     async def live(self) -> None:
         """Starts to listen; whatever the path was before is replaced."""
@@ -89,6 +93,7 @@ class Daemon:
     async def _serve(self, stream: trio.SocketStream) -> None:
         peer = _Peer(self, stream)
         self._peers.append(peer)
+        self.connections += 1
         try:
             async with stream, trio.open_nursery() as calls:
                 await peer.serve(calls)
@@ -144,7 +149,9 @@ class _Peer:
     async def _outcome(self, request: envelope.Request) -> bytes:
         row = methods.METHODS[request.method]
         try:
-            answer = self._owner._handlers[request.method](msgspec.json.decode(request.params, type=row.params))
+            answer = self._owner._handlers[request.method](
+                msgspec.json.decode(request.params, type=row.params)
+            )
             answer = await answer if inspect.isawaitable(answer) else answer
             if isinstance(answer, errors.DashError):
                 raise answer
@@ -179,18 +186,18 @@ async def wait_for_ever(params: Any) -> Any:
 
 def created(**changes: Any) -> swarm.SwarmCreated:
     made = swarm.SwarmCreated(
-        id=ID, name="", state="active", agents=20, tasks=20, strategy="parallel", driver="command", why_driver="argv",
-        cursor=5,
+        id=ID, name="", state="active", agents=20, tasks=20, strategy="parallel", driver="command",
+        why_driver="argv", cursor=5,
     )  # fmt: skip
     return msgspec.structs.replace(made, **changes)
 
 
 def a_swarm(**changes: Any) -> swarm.Swarm:
     made = swarm.Swarm(
-        id=ID, name="lint", state="active", outcome=None, ending=False, task="t", strategy="parallel", driver="command",
-        why_driver="argv", argv=["true"], cwd="/", priority="medium", limits=table.Limits(), lease_s=120.0,
-        agents_max=20, agents={"running": 20}, tasks={"running": 20}, created_at="2026-11-20T10:00:00.000Z",
-        ended_at=None, duration_s=1.0, cursor=5,
+        id=ID, name="lint", state="active", outcome=None, ending=False, task="t", strategy="parallel",
+        driver="command", why_driver="argv", argv=["true"], cwd="/", priority="medium", lease_s=120.0,
+        limits=table.Limits(), agents_max=20, agents={"running": 20}, tasks={"running": 20},
+        created_at="2026-11-20T10:00:00.000Z", ended_at=None, duration_s=1.0, cursor=5,
     )  # fmt: skip
     return msgspec.structs.replace(made, **changes)
 
@@ -205,15 +212,15 @@ def a_brief(**changes: Any) -> swarm.SwarmBrief:
 
 def an_agent(**changes: Any) -> agent.AgentBrief:
     made = agent.AgentBrief(
-        id=f"{ID}-001", name="", swarm=ID, state="running", liveness="alive", task=f"{ID}.1", item="a.py", progress="",
-        note="", tasks_ended=0,
+        id=f"{ID}-001", name="", swarm=ID, state="running", liveness="alive", task=f"{ID}.1", item="a.py",
+        progress="", note="", tasks_ended=0,
     )  # fmt: skip
     return msgspec.structs.replace(made, **changes)
 
 
 def report(**changes: Any) -> swarm.Report:
     made = swarm.Report(
-        id=ID, name="lint", state="completed", outcome="partial", final=True, summary="19 of 20 tasks completed.",
+        id=ID, name="lint", state="completed", outcome="partial", final=True, summary="19 of 20 tasks done.",
         tasks={"completed": 19, "dead": 1}, agents={"completed": 20}, attempts={"total": 23, "retried": 3},
         duration_s=2.0, cpu_s=1.0, failures=[], results=[], left_out=0, follow_ups=[],
     )  # fmt: skip

@@ -1,0 +1,115 @@
+"""The connection of one command: opened at the first call, at the socket that environment and flags name.
+
+It also knows what dashd's errors mean for a shell: the exit code of each category.
+"""
+
+from __future__ import annotations
+
+import os
+
+from dashd import client_blocking
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+ANSWER_S = 30.0
+"""How long a call may take that does not wait for anything."""
+
+EXIT_FAILED, EXIT_USAGE, EXIT_TIMEOUT, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 6, 69, 130
+EXIT_BY_CATEGORY = {
+    "invalid_request": 2,
+    "validation_error": 2,
+    "not_found": 3,
+    "conflict": 4,
+    "unauthorized": 5,
+    "forbidden": 5,
+    "timeout": 6,
+    "budget_exceeded": 7,
+    "unavailable": 69,
+}
+EXIT_BY_KIND = {"UnknownMethod": 2, "Cancelled": 130}
+
+
+class Failure(Exception):
+    """A command cannot go on, for a reason of its own."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", exit_code: int = EXIT_FAILED, kind: str = "Failed"
+    ) -> None:
+        """`message` says what was wrong, `hint` is the exact next command."""
+        super().__init__(message)
+        self.error = {"code": exit_code, "kind": kind, "message": message, "hint": hint, "retryable": False}
+        self.exit_code = exit_code
+
+
+class UsageError(Failure):
+    """The command line is wrong."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """`message` quotes the value that is wrong."""
+        super().__init__(message, hint=hint, exit_code=EXIT_USAGE, kind="UsageError")
+
+
+def exit_code(failure: client_blocking.CallFailed) -> int:
+    """What the shell gets to see of `failure`."""
+    by_category = EXIT_BY_CATEGORY.get(failure.category, EXIT_FAILED)
+    return EXIT_BY_KIND.get(failure.kind, by_category)
+
+
+class Dash:
+    """dashd, as a command sees it."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """`environ` is the process's own, with --socket and --state-dir put in."""
+        self.environ = environ
+        self._client: client_blocking.Client | None = None
+        self._found_at = ""
+
+    @property
+    def socket_path(self) -> str:
+        """Where dashd is expected."""
+        if self._found_at:
+            return self._found_at
+        from dashd.wire import paths
+
+        return paths.socket_path(self.environ)
+
+    def call(self, method: str, *, deadline_s: float = ANSWER_S, **params: object) -> dict[str, Any]:
+        """The result of `method`; parameters that are None are left out. Raises CallFailed."""
+        given = {name: value for name, value in params.items() if value is not None}
+        return self.client.call(method, given, deadline_s=deadline_s)
+
+    def create(self, method: str, *, key: str | None, **params: object) -> dict[str, Any]:
+        """As `call`, for what makes something new, under `key` or one of our own.
+
+        Where the answer was lost the failure's hint has that key: with it a repetition does nothing twice.
+        """
+        key = key or f"dashctl-{os.urandom(8).hex()}"
+        try:
+            given: dict[str, Any] = {**params, "idempotency_key": key}
+            return self.call(method, **given)
+        except client_blocking.CallFailed as failure:
+            if isinstance(failure, client_blocking.DeadlinePassed) or getattr(failure, "state", "") == "lost":
+                what = "whether it was done is not known"
+                failure.hint = f"{what}; run it again with --key {key}, it is never done twice"
+            raise
+
+    @property
+    def client(self) -> client_blocking.Client:
+        """The open connection; it is opened where there is none. Raises client_blocking.Unreachable."""
+        if self._client is None:
+            self._client = client_blocking.Client(self.socket_path)
+        return self._client
+
+    def at(self, socket_path: str) -> None:
+        """From now on dashd is at `socket_path`, as it said itself when it started."""
+        self.close()
+        self._found_at = socket_path
+
+    def close(self) -> None:
+        """Closes the connection; the next call opens another."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -1,0 +1,87 @@
+"""What a model reads: results cut to size and cleaned, and refusals as text that says what to do next.
+
+Whatever an agent wrote passes through `clean` on its way out (invariant 12): control and direction
+characters are replaced, long text is cut and says so. Nothing here talks to dashd.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from dashd.wire import errors, events
+
+TEXT_CHARS_MAX = 4_000
+"""One string in a result."""
+EVENT_CHARS_MAX = 300
+"""One string in an event; the report has the rest."""
+REPORT_CHARS_MAX = {"concise": 12_000, "full": 40_000}
+"""A whole report as JSON: clients cut at about 12,000 characters (Codex) and 50,000 (Claude Code)."""
+_DEPTH_MAX = 8
+# C0 but tab and newline, DEL, C1, and what changes the direction of text or hides in it.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+_TAGS = re.compile("[\U000e0000-\U000e007f]")
+"""Invisible copies of ASCII that a model reads and a person does not see."""
+
+
+def clean(value: object, chars_max: int = TEXT_CHARS_MAX, depth: int = 0) -> object:
+    """The same JSON value with every string made harmless and cut to `chars_max` characters."""
+    if isinstance(value, str):
+        text = _TAGS.sub("\ufffd", _UNSAFE.sub("\ufffd", value.replace("\r\n", "\n")))
+        return text[:chars_max] + (f"… [{cut} characters cut]" if (cut := len(text) - chars_max) > 0 else "")
+    if depth == _DEPTH_MAX and isinstance(value, dict | list):
+        return "… [nested too deep]"
+    if isinstance(value, dict):
+        return {str(clean(str(key), 100)): clean(inner, chars_max, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(inner, chars_max, depth + 1) for inner in value]
+    return value
+
+
+def of(result: msgspec.Struct, *left_out: str, chars_max: int = TEXT_CHARS_MAX) -> dict[str, Any]:
+    """A result as a JSON object without the named fields and without what is null or empty."""
+    fields: dict[str, Any] = msgspec.to_builtins(result)
+    kept = {name: value for name, value in fields.items() if name not in left_out}
+    return {name: clean(value, chars_max) for name, value in kept.items() if value not in (None, "", [], {})}
+
+
+def event(found: events.Event, swarm: str | None) -> dict[str, Any]:
+    """An event in few characters; its swarm is left out where it is the one that was asked for."""
+    left_out = ("swarm",) if found.swarm == swarm else ()
+    return of(found, *left_out, chars_max=EVENT_CHARS_MAX)
+
+
+def fitted(report: dict[str, Any], chars_max: int) -> dict[str, Any]:
+    """The report with as many results, then failures, as fit into `chars_max`; `left_out` counts the rest."""
+    for name in ("results", "failures"):
+        entries = list(report.get(name, ()))
+        sizes = [len(encoded(entry)) for entry in entries]
+        excess = len(encoded(report)) - chars_max
+        while entries and excess > 0:
+            entries.pop()
+            excess -= sizes.pop() + 1
+        dropped = len(report.get(name, ())) - len(entries)
+        if dropped:
+            report = report | {name: entries, "left_out": report.get("left_out", 0) + dropped}
+    return report
+
+
+def encoded(value: object) -> str:
+    """Compact JSON."""
+    return msgspec.json.encode(value).decode()
+
+
+def refusal(tool: str, error: errors.DashError, *more: str) -> str:
+    """An error as text: what was wrong, then each of `more`: what would be right, which ids there are, …"""
+    where = f" (argument {error.path})" if error.path and error.path not in error.message else ""
+    lines = [f"{tool} failed: {_sentence(error.message)}{where} [{type(error).__name__}]"]
+    lines += [_sentence(line) for line in more if line]
+    if error.retryable and not any(more):
+        lines.append("The same call may be repeated.")
+    return str(clean("\n".join(lines)))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
