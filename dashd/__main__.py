@@ -23,14 +23,14 @@ EXIT_FAULT = 70
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code."""
     if not __debug__:
-        print("error: dashd does not run with -O: its assertions guard the database", file=sys.stderr)
+        sys.stderr.write("error: dashd does not run with -O: its assertions guard the database\n")
         return 2
     arguments = _parser().parse_args(argv)
     try:
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
     except errors.DashError as error:
-        print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
+        sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_code
 
 

@@ -40,7 +40,7 @@ from dashd.wire import errors
 log = logging.getLogger(__name__)
 
 AGENTS_STOP_S_MAX = 90.0
-"""For `daemon.stop {agents: stop}`: more than the longest grace of a swarm; what lives on then keeps its lease."""
+"""For `daemon.stop {agents: stop}`: more than a swarm's longest grace; what lives on then keeps its lease."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ here: only the caller knows what may be done twice.
 
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,8 +22,8 @@ import trio
 from .wire import envelope, errors, events, framing, methods
 from .wire.methods import event, table
 
-IN_FLIGHT_MAX = 256
-"""Calls of one connection that may be open at once; further ones wait for a slot."""
+IN_FLIGHT_MAX = 128
+"""Calls of one connection that may be open at once; further ones wait. dashd allows twice as many."""
 BUFFERED_EVENTS_MAX = 1_000
 _RECEIVE_BYTES = 64 * 1024
 _UP = "Start it with `dashctl up`."
@@ -74,11 +74,17 @@ class Client:
         self._nursery.start_soon(self._write)
         return self
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> Awaitable[None]:
+        return self._leave()
+
+    async def _leave(self) -> None:
+        """Needs no shield: the nursery's own scope is cancelled, and its tasks wait for nobody.
+
+        The block's own exception is not handed to the nursery, which would wrap it in a group.
+        """
         self._nursery.cancel_scope.cancel(reason="the client is closed")
-        # The body's own exception is not handed to the nursery, which would wrap it in a group.
         await self._nursery_owner.__aexit__(None, None, None)
 
     async def call(self, method: str, params: Mapping[str, Any] | msgspec.Struct | None = None) -> Any:  # noqa: ANN401 - the method's own result struct
@@ -236,6 +242,7 @@ class Subscription:
         return self
 
     async def __anext__(self) -> events.Event:
+        await trio.lowlevel.checkpoint()  # A long buffer keeps no other task from running.
         while not self._buffer:
             self._client._check_lost()
             if self._id is None:

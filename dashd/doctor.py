@@ -1,4 +1,4 @@
-"""`dashd doctor`: looks at what dashd needs on this machine and says how to mend what is missing. Works with no daemon."""
+"""`dashd doctor`: what dashd needs on this machine, and how to mend what is missing. Works with no daemon."""
 
 import fcntl
 import json
@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import apsw
-
 from dashd.config import Config
-from dashd.wire import paths
+from dashd.store import database
+from dashd.wire import errors, paths
 
 FREE_BYTES_MIN = 200 << 20
 FILES_MIN = 1_024
@@ -43,8 +42,8 @@ def run(config: Config, *, as_json: bool) -> int:
 
 
 def _versions(_config: Config) -> Finding:
-    text = f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, {platform.system()} {platform.release()}"
-    return Finding("versions", "ok", text)
+    system = f"{platform.system()} {platform.release()}"
+    return Finding("versions", "ok", f"Python {platform.python_version()}, {database.version()}, {system}")
 
 
 def _state_dir(config: Config) -> Finding:
@@ -82,12 +81,12 @@ def _database(config: Config) -> Finding:
     if not path.exists():
         return Finding("database", "ok", f"{path} will be made at the first start")
     try:
-        db = apsw.Connection(f"file:{path}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-        found = [str(row[0]) for row in db.execute("PRAGMA quick_check(3)")]
+        db = database.connect(path, readonly=True)
+        found = database.quick_check(db)
         db.close()
-    except apsw.Error as error:
-        return Finding("database", "fail", f"{path}: {error}", "restore the newest backup beside it")
-    if found != ["ok"]:
+    except errors.DashError as error:
+        return Finding("database", "fail", f"{path}: {error.message}", "restore the newest backup beside it")
+    if found:
         return Finding("database", "fail", f"{path}: {found[0]}", "restore the newest backup beside it")
     return Finding("database", "ok", f"{path}, {path.stat().st_size >> 10} KiB, quick_check ok")
 

@@ -52,17 +52,17 @@ class Link:
             now = params() if callable(params) else params
             try:
                 return await dash.call(method, now)
-            except _LEAVING:
-                # It closes its connections within its own grace; the next try must not meet it again.
-                with trio.move_on_after(RECONNECT_S_MAX):
-                    await dash.lost.wait()
-                if not tries_left or not dash.lost.is_set():
-                    raise
+            except _LEAVING as error:
+                failure: errors.DashError = error
             except errors.DaemonUnreachable as error:
                 if not repeatable(method, now):
                     raise Unconfirmed(hint="Look with swarm_get before you call this again") from error
-                if not tries_left:
-                    raise
+                failure = error
+            # A daemon that leaves closes its connections within its own grace; the next try must not meet it.
+            with trio.move_on_after(RECONNECT_S_MAX):
+                await dash.lost.wait()
+            if not tries_left or not dash.lost.is_set():
+                raise failure
         raise AssertionError("the last try returns or raises")
 
     async def _connected(self) -> client.Client:

@@ -123,9 +123,10 @@ def result_schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
     return {"type": "object", "properties": {name: {"type": _kind(schema)} for name, schema in shown.items()}}
 
 
-def _kind(schema: Mapping[str, Any]) -> str | list[str]:
+def _kind(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
-        return [kind for part in schema["anyOf"] if isinstance(kind := _kind(part), str)]
+        # Null is left out of answers, so a field that is there is of the other kind.
+        return next(kind for kind in map(_kind, schema["anyOf"]) if kind != "null")
     if "enum" in schema:
         return "string"
     return "object" if "$ref" in schema else str(schema["type"])

@@ -30,6 +30,7 @@ BATCH_S = 2.0
 PROGRESS_S = 10.0
 """Between two signs of life to a client that asked for them."""
 _ENDED = ("completed", "failed", "destroyed")
+_ENDS = tuple(f"swarm.{state}" for state in _ENDED)
 
 Answer = dict[str, Any]
 
@@ -130,7 +131,7 @@ async def swarm_get(call: Call) -> Answer:
 async def event_wait(call: Call) -> Answer:
     """Waits for events; for those that need attention unless kinds are named, of one swarm if it is named."""
     swarm = call.params.get("swarm")
-    wait_s = min(call.params.get("timeout_s", WAIT_S), longest_wait_s(call.client))
+    wait_s = min(call.params.pop("timeout_s", WAIT_S), longest_wait_s(call.client))
     params = {"limit": EVENTS_MAX, "attention": "kinds" not in call.params} | call.params
     if swarm is not None:
         # An unknown swarm is an error at once, and an ended one is not waited for.
@@ -160,6 +161,9 @@ def _after_wait(answer: Answer, swarm: str | None) -> str:
     if answer.get("state") in _ENDED:
         return f"The swarm has ended: call swarm_report {{swarm: {swarm}}}."
     again = f"event_wait {{{f'swarm: {swarm}, ' if swarm else ''}since: {answer['next']}}}"
+    ended = [each["swarm"] for each in answer["events"] if each["kind"] in _ENDS and "swarm" in each]
+    if ended:
+        return f"Ended: {', '.join(ended)}; call swarm_report. Then go on with {again}."
     if not answer["events"]:
         return f"Nothing needs you. Go on waiting with {again}, or do other work first; nothing is missed."
     return f"Go on with {again}."

@@ -5,19 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import trio
-
 from dashd.clock import Clock
 from dashd.drivers import Driver
 from dashd.jail.launcher import Launcher
+from dashd.store import insist
 from dashd.store.opening import Store
 from dashd.store.transaction import Tx
-from dashd.wire import errors
 
 from .growth import Growth
 from .trouble import Trouble
 
-FULL_RETRY_S = 1.0
 T = TypeVar("T")
 
 
@@ -50,21 +47,16 @@ class World:
     trouble: Trouble = field(default_factory=Trouble)
 
     async def commit(self, operation: Callable[[Tx], T]) -> T:
-        """Applies an operation that must not be dropped: while the disk is full it is tried again.
+        """Applies an operation that must not be dropped; a full disk delays it and is shown.
 
         Raises StoreBroken and StoreClosed, after which this daemon must not go on.
         """
-        while True:
-            try:
-                found = await self.store.writer.apply(operation)
-            except errors.StoreFull as error:
-                self.trouble.say(
-                    f"{error.message} Agents run on, but what they did waits to be written down."
-                )
-                await trio.sleep(FULL_RETRY_S)
-            else:
-                self.trouble.clear()
-                return found
+        found = await insist.apply(self.store.writer, operation, self._say_full)
+        self.trouble.clear()
+        return found
+
+    def _say_full(self, message: str) -> None:
+        self.trouble.say(f"{message} Agents run on, but what they did waits to be written down.")
 
     def folder(self, launch_id: str) -> Path:
         """Where a launch keeps its socket, spool and exit record."""

@@ -46,9 +46,7 @@ async def list_(core: Core, _caller: Caller, params: wire.ListAgents) -> wire.Ag
             swarms.get(db, params.swarm)
         rows, last, total = agents.page(db, params.swarm or None, states, after, params.limit)
         next_cursor = str(last) if len(rows) == params.limit else ""
-        return wire.AgentList(
-            items=[views.agent_brief(db, row) for row in rows], next_cursor=next_cursor, total=total
-        )
+        return wire.AgentList(items=views.agent_briefs(db, rows), next_cursor=next_cursor, total=total)
 
     return await core.store.reader.read(query)
 
@@ -127,7 +125,7 @@ async def retry(core: Core, _caller: Caller, params: wire.RetryAgent) -> wire.Ag
             raise errors.Conflict(
                 f"agent {seat.id} has run no task yet", hint=f"agent.get {seat.id} says what it waits for"
             )
-        retries.retry(tx, tasks.get(tx.db, seat.task_id))
+        retries.retry(tx, tasks.get(tx.db, seat.task_id), seat.id)
         return _changed(core, tx, seat.id, changed=True)
 
     return await core.store.writer.apply(operation)
@@ -193,6 +191,8 @@ async def _spawn_alone(core: Core, caller: Caller, params: wire.SpawnAgent) -> w
 
 
 def _spawn(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
+    swarm_service.refuse_nul("task", params.task)
+    swarm_service.refuse_nul("item", params.item)
     swarm = swarms.get(tx.db, str(params.swarm))
     swarm_service.refuse_ended(swarm)
     if agents.open_count(tx.db, swarm.id) >= swarm_service.AGENTS_MAX:
@@ -201,7 +201,8 @@ def _spawn(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
             hint="wait until some have ended, or create another swarm",
         )
     (seat_id,) = seats.add(tx, swarm.id, 1, name=params.name or "")
-    swarms.set_agents_max(tx, swarm.id, max(swarm.agents_max, agents.open_count(tx.db, swarm.id)))
+    if agents.open_count(tx.db, swarm.id) > swarm.agents_max:
+        swarms.set_agents_max(tx, swarm.id, swarm.agents_max + 1)
     _, number = swarms.take_numbers(tx, swarm.id, tasks=1)
     level = PRIORITIES.index(params.priority) if params.priority else None
     task = tasks.new(

@@ -41,17 +41,20 @@ async def wait(core: Core, _caller: Caller, params: wire.WaitEvents) -> wire.Eve
     """
     wanted = filter_of(params)
     await _check_swarm(core, wanted.swarm)
+    deadline = trio.current_time() + params.timeout_s
     cursor = params.since
-    with trio.move_on_after(params.timeout_s):
-        while True:
-            ticket = core.store.bells.events.ticket()
-            found = await _read(core, params, wanted, cursor)
-            if found.events:
-                return found
-            cursor = found.cursor
-            if core.daemon.state == "stopping":
-                break
+    while True:
+        ticket = core.store.bells.events.ticket()
+        found = await _read(core, params, wanted, cursor)
+        cursor = found.cursor
+        if found.events:
+            return found
+        if core.daemon.state == "stopping":
+            break
+        with trio.move_on_at(deadline):
             await ticket.wait()
+        if trio.current_time() >= deadline:
+            break
     return wire.Events(events=[], cursor=cursor, more=False, timed_out=True)
 
 

@@ -2,14 +2,13 @@
 
 from dashd.wire import errors
 
+INTEGER_MAX = 2**63 - 1
+"""The largest that SQLite compares with."""
+
 
 def number(cursor: str) -> int:
     """The cursor of a list in order of creation; empty is the beginning."""
-    if not cursor:
-        return 0
-    if not cursor.isdecimal():
-        raise _foreign(cursor)
-    return int(cursor)
+    return _integer(cursor, cursor) if cursor else 0
 
 
 def instant_and_id(cursor: str) -> tuple[int, str]:
@@ -17,9 +16,13 @@ def instant_and_id(cursor: str) -> tuple[int, str]:
     if not cursor:
         return 2**62, ""
     at_ms, _, found = cursor.partition(".")
-    if not at_ms.isdecimal():
+    return _integer(at_ms, cursor), found
+
+
+def _integer(digits: str, cursor: str) -> int:
+    if not digits.isdecimal() or int(digits) > INTEGER_MAX:
         raise _foreign(cursor)
-    return int(at_ms), found
+    return int(digits)
 
 
 def _foreign(cursor: str) -> errors.InvalidParams:

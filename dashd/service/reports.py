@@ -54,7 +54,7 @@ def _account(
         failures=[_failure(db, task) for task in failed],
         results=[_result(task, characters_max) for task in completed],
         left_out=ended - shown,
-        follow_ups=_follow_ups(row, failed),
+        follow_ups=_follow_ups(row, failed, ended - by_state.get("completed", 0)),
     )
     launches = {}
     for task in failed:
@@ -77,7 +77,7 @@ def _failure(db: Snapshot, task: TaskRow) -> wire.Failure:
     return wire.Failure(
         task=task.id,
         agent=task.agent_id,
-        item=task.item,
+        item=views.short(task.item),
         state=task.state,
         cause=task.cause or "",
         attempts=len(attempts.of_task(db, task.id, 1_000)),
@@ -90,19 +90,19 @@ def _result(task: TaskRow, characters_max: int) -> wire.TaskResult:
     return wire.TaskResult(
         task=task.id,
         agent=task.agent_id or "",
-        item=task.item,
+        item=views.short(task.item),
         result=text[-characters_max:],
         truncated=len(text) > characters_max,
     )
 
 
-def _follow_ups(row: SwarmRow, failed: list[TaskRow]) -> list[str]:
+def _follow_ups(row: SwarmRow, failed: list[TaskRow], failed_count: int) -> list[str]:
     if row.state not in rules.ENDED:
         return [f"event.wait {{swarm: {row.id}, attention: true}} until it has ended", *_retry_calls(failed)]
     if not failed:
         return []
-    items = ", ".join(task.item for task in failed[:5])
-    return [f"swarm.create again with only the {len(failed)} item(s) that did not complete: {items}"]
+    items = ", ".join(views.short(task.item) for task in failed[:5]) + (", …" if failed_count > 5 else "")
+    return [f"swarm.create again with only the {failed_count} item(s) that did not complete: {items}"]
 
 
 def _retry_calls(failed: list[TaskRow]) -> list[str]:

@@ -9,9 +9,12 @@ from dashd.wire import errors
 
 from .swarms import refuse_ended
 
+_NAMED_MAX = 5
+"""Tasks that a message names."""
 
-def retry(tx: Tx, task: TaskRow) -> None:
-    """The task gets all its retries again; the seat that ran it is reopened where no other is left.
+
+def retry(tx: Tx, task: TaskRow, seat_id: str | None = None) -> None:
+    """The task gets all its retries again; the seat, by default the one that ran it, takes tasks again.
 
     Raises SwarmEnded in an ended swarm, IllegalTransition where the task is open or completed.
     """
@@ -31,7 +34,8 @@ def retry(tx: Tx, task: TaskRow) -> None:
             else "spawn an agent for new work",
         )
     tx.emit("task.retrying", swarm=swarm.id, agent=task.agent_id, task=task.id, data={"by": "hand"})
-    seat = agents.find(tx.db, task.agent_id) if task.agent_id else None
+    seat_id = seat_id or task.agent_id
+    seat = agents.find(tx.db, seat_id) if seat_id else None
     if seat is not None and seat.state in agent_rules.MACHINE.ended:
         seats.reopen(tx, seat)
     seats.ensure_one(tx, swarm)
@@ -39,13 +43,10 @@ def retry(tx: Tx, task: TaskRow) -> None:
 
 
 def _refuse_blocked(tx: Tx, task: TaskRow) -> None:
-    open_ones = [
-        before
-        for before in tasks.prerequisites(tx.db, task.id)
-        if tasks.get(tx.db, before).state != "completed"
-    ]
-    if open_ones:
+    unmet = tasks.unmet(tx.db, task.id, _NAMED_MAX + 1)
+    if unmet:
+        more = " and others" if len(unmet) > _NAMED_MAX else ""
         raise errors.Conflict(
-            f"task {task.id} needs {', '.join(open_ones)} to complete first",
-            hint=f"task.retry {open_ones[0]} first",
+            f"task {task.id} needs {', '.join(unmet[:_NAMED_MAX])}{more} to complete first",
+            hint=f"task.get {unmet[0]} says how that one stands; task.retry it where it has ended",
         )

@@ -24,6 +24,9 @@ AGENTS_MAX = 100
 
 async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.SwarmCreated:
     """Makes the swarm, its seats and its tasks in one operation; the scheduler starts them."""
+    refuse_nul("task", params.task)
+    for index, item in enumerate(params.items or ()):
+        refuse_nul(f"items[{index}]", item)
     driver, why_driver = core.drivers.choose(params.driver or None)
     argv, cwd = await core.drivers.check(driver, params.argv or None, params.cwd or None)
     new_id = ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))
@@ -100,7 +103,7 @@ async def scale(core: Core, _caller: Caller, params: wire.ScaleSwarm) -> wire.Sw
 
 
 async def destroy(core: Core, _caller: Caller, params: wire.DestroySwarm) -> wire.SwarmChanged:
-    """Cancels what is open and asks for the end of what runs; `destroyed` comes with the last process gone."""
+    """Cancels what is open, asks for the end of what runs; `destroyed` comes with the last process gone."""
     return await core.store.writer.apply(lambda tx: _destroy(tx, params.swarm))
 
 
@@ -164,7 +167,8 @@ def _scale(tx: Tx, params: wire.ScaleSwarm) -> wire.SwarmScaled:
     row = swarms.get(tx.db, params.swarm)
     refuse_ended(row)
     swarms.set_agents_max(tx, row.id, params.agents)
-    open_seats = agents.open_seats(tx.db, row.id)
+    # A seat that was killed is as good as gone, though its process may still be ending.
+    open_seats = [seat for seat in agents.open_seats(tx.db, row.id) if seat.wanted != "kill"]
     added = seats.add(tx, row.id, max(0, params.agents - len(open_seats)))
     surplus = max(0, len(open_seats) - params.agents)
     idle = [seat for seat in reversed(open_seats) if seat.state == "idle"][:surplus]
@@ -190,6 +194,14 @@ def _destroy(tx: Tx, swarm_id: str) -> wire.SwarmChanged:
         stops.cancel(tx, task, "its swarm was destroyed")
     lifecycle.settle_swarm(tx, row.id)
     return wire.SwarmChanged(id=row.id, state=swarms.get(tx.db, row.id).state, changed=True)  # type: ignore[arg-type]
+
+
+def refuse_nul(path: str, text: str) -> None:
+    """Raises InvalidParams for a text that no program could be given as an argument."""
+    if "\0" in text:
+        raise errors.InvalidParams(
+            f"{path} holds a NUL character, which no program can be given", hint="leave it out", path=path
+        )
 
 
 def refuse_ended(row: SwarmRow) -> None:

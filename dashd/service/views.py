@@ -1,5 +1,7 @@
 """Rows as the wire shows them. Reading only; each function works on one snapshot."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from dashd.domain import waiting
@@ -12,9 +14,17 @@ from dashd.wire.methods import task as task_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
 
 
+SHOWN_CHARACTERS_MAX = 500
+
+
 def iso_or_none(at_ms: int | None) -> str | None:
     """The instant in ISO 8601, where there is one."""
     return None if at_ms is None else iso(at_ms)
+
+
+def short(text: str) -> str:
+    """A caller's text as lists and reports show it: 100 of the longest still fit one frame."""
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else text[: SHOWN_CHARACTERS_MAX - 1] + "…"
 
 
 def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wire.Swarm:
@@ -90,10 +100,14 @@ def attempt_brief(row: AttemptRow, now_ms: int) -> agent_wire.AttemptBrief:
     )
 
 
-def agent_brief(db: Snapshot, row: AgentRow) -> agent_wire.AgentBrief:
-    """An agent in a list."""
+def agent_briefs(db: Snapshot, rows: Sequence[AgentRow]) -> list[agent_wire.AgentBrief]:
+    """Agents in a list; their runs are counted together."""
+    ended = attempts.succeeded_by_agent(db, [row.id for row in rows])
+    return [_agent_brief(db, row, ended.get(row.id, 0)) for row in rows]
+
+
+def _agent_brief(db: Snapshot, row: AgentRow, ended: int) -> agent_wire.AgentBrief:
     task_row = tasks.find(db, row.task_id) if row.task_id else None
-    ended = sum(attempt.state == "succeeded" for attempt in attempts.of_agent(db, row.id, 10_000))
     return agent_wire.AgentBrief(
         id=row.id,
         name=row.name,
@@ -101,7 +115,7 @@ def agent_brief(db: Snapshot, row: AgentRow) -> agent_wire.AgentBrief:
         state=row.state,  # type: ignore[arg-type]
         liveness=row.liveness,  # type: ignore[arg-type]
         task=row.task_id,
-        item=task_row.item if task_row else "",
+        item=short(task_row.item) if task_row else "",
         progress=progress(task_row),
         note=(task_row.note or "") if task_row else "",
         tasks_ended=ended,
@@ -144,7 +158,7 @@ def task_brief(row: TaskRow) -> task_wire.TaskBrief:
         swarm=row.swarm_id,
         state=row.state,  # type: ignore[arg-type]
         priority=PRIORITIES[row.priority],
-        item=row.item,
+        item=short(row.item),
         agent=row.agent_id,
         attempts=row.attempts,
         cause=row.cause or "",

@@ -30,9 +30,14 @@ _q_counts_all = (
     "SELECT a.state, count(*) FROM agent a JOIN swarm s ON s.id = a.swarm_id"
     " WHERE s.state != 'destroyed' GROUP BY a.state"
 )
-_where = " WHERE (?1 IS NULL OR swarm_id = ?1) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))"
-_q_page = f"SELECT {_COLUMNS}, rowid FROM agent{_where} AND rowid > ?3 ORDER BY rowid LIMIT ?4"
-_q_total = f"SELECT count(*) FROM agent{_where}"
+_in_states = "(?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))"
+_q_page = f"SELECT {_COLUMNS}, rowid FROM agent WHERE {_in_states} AND rowid > ?2 ORDER BY rowid LIMIT ?3"
+_q_page_of_swarm = (
+    f"SELECT {_COLUMNS}, number FROM agent WHERE swarm_id = ?4 AND {_in_states} AND number > ?2"
+    " ORDER BY number LIMIT ?3"
+)
+_q_total = f"SELECT count(*) FROM agent WHERE {_in_states}"
+_q_total_of_swarm = f"SELECT count(*) FROM agent WHERE swarm_id = ?2 AND {_in_states}"
 _q_ids = "SELECT id FROM agent WHERE swarm_id = ? ORDER BY number DESC LIMIT 10"
 
 
@@ -106,6 +111,10 @@ def page(
     db: apsw.Connection, swarm_id: str | None, states: str, after: int, limit: int
 ) -> tuple[list[AgentRow], int, int]:
     """(agents, cursor of the last, total) in order of creation; `states` is a JSON array, [] for all."""
-    found = rows.table(db, _q_page, (swarm_id, states, after, limit))
-    total = rows.value(db, _q_total, (swarm_id, states))
+    if swarm_id is None:
+        found = rows.table(db, _q_page, (states, after, limit))
+        total = rows.value(db, _q_total, (states,))
+    else:
+        found = rows.table(db, _q_page_of_swarm, (states, after, limit, swarm_id))
+        total = rows.value(db, _q_total_of_swarm, (states, swarm_id))
     return [AgentRow(*row[:-1]) for row in found], found[-1][-1] if found else after, total

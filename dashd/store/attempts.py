@@ -1,5 +1,7 @@
 """Tables `attempt` and `launch`: runs of tasks, and the processes made for them."""
 
+from collections.abc import Sequence
+
 import apsw
 import msgspec
 
@@ -25,22 +27,33 @@ _q_open_of_task = (
 _q_open = f"SELECT {_COLUMNS} FROM attempt WHERE state IN ('claimed', 'starting', 'running') ORDER BY rowid"
 _q_open_count = "SELECT count(*) FROM attempt WHERE state IN ('claimed', 'starting', 'running')"
 _q_open_in_swarm = (
-    "SELECT count(*) FROM agent g JOIN attempt a ON a.agent_id = g.id AND a.state IN ('claimed', 'starting', 'running')"
-    " WHERE g.swarm_id = ?"
+    "SELECT count(*) FROM agent g JOIN attempt a ON a.agent_id = g.id"
+    " AND a.state IN ('claimed', 'starting', 'running') WHERE g.swarm_id = ?"
 )
 _q_started = "UPDATE attempt SET state = 'running', started_at_ms = ?2, active_since_ms = ?2 WHERE id = ?1"
 _q_launch_started = "UPDATE launch SET pid = ?2, start_time = ?3, boot_id = ?4 WHERE id = ?1"
-_q_stop = "UPDATE attempt SET stop = ?2 WHERE id = ?1 AND stop IS NULL"
-_q_hold_clock = "UPDATE attempt SET active_ms = active_ms + ?2 - coalesce(active_since_ms, ?2), active_since_ms = NULL WHERE id = ?1"
+_q_stop = (
+    "UPDATE attempt SET stop = ?2 WHERE id = ?1"
+    " AND (stop IS NULL OR (stop IN ('requeue', 'timeout') AND ?2 IN ('cancel', 'kill')))"
+)
+_q_hold_clock = (
+    "UPDATE attempt SET active_ms = active_ms + max(0, ?2 - coalesce(active_since_ms, ?2)),"
+    " active_since_ms = NULL WHERE id = ?1"
+)
 _q_run_clock = "UPDATE attempt SET active_since_ms = coalesce(active_since_ms, ?2) WHERE id = ?1"
 _q_end = (
-    "UPDATE attempt SET state = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, cpu_ms = ?6, rss_max_kib = ?7,"
-    " ended_at_ms = ?8, started_at_ms = coalesce(started_at_ms, ?9) WHERE id = ?1"
+    "UPDATE attempt SET state = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, cpu_ms = ?6,"
+    " rss_max_kib = ?7, ended_at_ms = ?8, started_at_ms = coalesce(started_at_ms, ?9) WHERE id = ?1"
 )
 _q_late = "UPDATE attempt SET late = 1 WHERE id = ?"
 _q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
 _q_spool_offset = "UPDATE launch SET spool_offset = ?2 WHERE id = ?1"
 _q_lost_count = "SELECT count(*) FROM attempt WHERE task_id = ? AND state = 'lost'"
+_q_never_count = "SELECT count(*) FROM attempt WHERE task_id = ? AND state = 'cancelled' AND stop IS NULL"
+_q_succeeded = (
+    "SELECT agent_id, count(*) FROM attempt WHERE state = 'succeeded'"
+    " AND agent_id IN (SELECT value FROM json_each(?)) GROUP BY agent_id"
+)
 _q_of_agent = f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? ORDER BY rowid DESC LIMIT ?"
 _q_of_task = f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? ORDER BY number DESC LIMIT ?"
 _q_nth_of_agent = f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? ORDER BY rowid LIMIT 1 OFFSET ?"
@@ -48,8 +61,9 @@ _q_nth_number = (
     "SELECT count(*) FROM attempt WHERE agent_id = ? AND rowid <= (SELECT rowid FROM attempt WHERE id = ?)"
 )
 _q_sums = (
-    "SELECT count(*), coalesce(sum(a.state = 'lost'), 0), coalesce(sum(a.late), 0), coalesce(sum(a.cpu_ms), 0),"
-    " coalesce(sum(a.number > 1), 0) FROM attempt a JOIN task t ON t.id = a.task_id WHERE t.swarm_id = ?"
+    "SELECT count(*), coalesce(sum(a.state = 'lost'), 0), coalesce(sum(a.late), 0),"
+    " coalesce(sum(a.cpu_ms), 0), coalesce(sum(a.number > 1), 0)"
+    " FROM attempt a JOIN task t ON t.id = a.task_id WHERE t.swarm_id = ?"
 )
 _q_wishes = (
     "SELECT a.id, a.stop, g.wanted, s.state FROM attempt a JOIN agent g ON g.id = a.agent_id"
@@ -120,7 +134,9 @@ def set_running(tx: Tx, row: AttemptRow, *, pid: int, start_time: int, boot_id: 
 
 
 def ask_stop(tx: Tx, attempt_id: str, stop: rules.Stop) -> None:
-    """Asks for the end of a run; the first reason wins."""
+    """Asks for the end of a run. The first reason wins, but an end for good overrides a run given back or
+    over time: what somebody cancelled must not come back.
+    """
     tx.execute(_q_stop, (attempt_id, stop))
 
 
@@ -157,6 +173,17 @@ def lost_count(db: apsw.Connection, task_id: str) -> int:
     """How many attempts of the task were lost."""
     count: int = rows.value(db, _q_lost_count, (task_id,))
     return count
+
+
+def never_count(db: apsw.Connection, task_id: str) -> int:
+    """How many attempts of the task ended because nothing was ever executed, unasked."""
+    count: int = rows.value(db, _q_never_count, (task_id,))
+    return count
+
+
+def succeeded_by_agent(db: apsw.Connection, agent_ids: Sequence[str]) -> dict[str, int]:
+    """How many runs of each of these seats succeeded; seats without one are left out."""
+    return dict(rows.table(db, _q_succeeded, (msgspec.json.encode(agent_ids).decode(),)))
 
 
 def of_agent(db: apsw.Connection, agent_id: str, limit: int) -> list[AttemptRow]:

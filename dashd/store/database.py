@@ -143,6 +143,11 @@ def require_strict_tables() -> None:
         )
 
 
+def version() -> str:
+    """Which SQLite this is."""
+    return f"SQLite {apsw.sqlite_lib_version()}"
+
+
 def quick_check(connection: apsw.Connection) -> list[str]:
     """What SQLite finds wrong with the file, at most 20 lines; empty where it is sound.
 

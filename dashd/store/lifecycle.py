@@ -50,8 +50,7 @@ def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitt
     elif state in ("failed", "lost"):
         _heal(tx, task, attempt, lost=state == "lost", reason=ending.reason, jitter=jitter)
     elif attempt.stop == "requeue" or (ending.state == "never" and attempt.stop is None):
-        tasks.set_state(tx, task, "ready")
-        tx.ring("queue")
+        _give_back(tx, task, attempt, reason=ending.reason, jitter=jitter)
     else:
         cancel_task(tx, task, "its agent was killed" if attempt.stop == "kill" else "cancelled while it ran")
     seats.free(tx, attempt.agent_id)
@@ -68,7 +67,7 @@ def settle_swarm(tx: Tx, swarm_id: str) -> None:
     swarm = swarms.get(tx.db, swarm_id)
     if swarm.state not in swarm_rules.OPEN or attempts.open_in_swarm(tx.db, swarm_id):
         return
-    if tasks.open_counts(tx.db, swarm_id):
+    if tasks.any_open(tx.db, swarm_id):
         seats.ensure_one(tx, swarm)
         return
     state, outcome = swarm_rules.verdict(tasks.counts(tx.db, swarm_id))
@@ -89,7 +88,7 @@ def settle_swarm(tx: Tx, swarm_id: str) -> None:
 
 
 def set_paused(tx: Tx, attempt_id: str, *, paused: bool) -> None:
-    """The kernel has stopped the attempt's tree, or let it go on. Without effect where that is known already."""
+    """The kernel has stopped the attempt's tree, or let it go on. Without effect where that is known."""
     attempt = attempts.get(tx.db, attempt_id)
     seat = agents.get(tx.db, attempt.agent_id)
     if attempt.state not in attempt_rules.OPEN or seat.state != ("running" if paused else "paused"):
@@ -101,6 +100,20 @@ def set_paused(tx: Tx, attempt_id: str, *, paused: bool) -> None:
         attempts.run_clock(tx, attempt_id)
     kind = "agent.paused" if paused else "agent.resumed"
     tx.emit(kind, swarm=seat.swarm_id, agent=seat.id, task=attempt.task_id)
+
+
+def _give_back(tx: Tx, task: TaskRow, attempt: AttemptRow, *, reason: str, jitter: float) -> None:
+    """A run that does not count: the task is ready again, or soon where its launch never begins."""
+    never = attempts.never_count(tx.db, task.id)
+    delay_s = healing.retry_delay_s(never - 1, jitter) if attempt.stop is None and never > 1 else 0.0
+    if delay_s:
+        retry_at_ms = tx.now_ms + round(delay_s * 1_000)
+        tasks.set_state(tx, task, "retrying", cause=reason, retry_at_ms=retry_at_ms)
+    else:
+        tasks.set_state(tx, task, "ready")
+    data = {"delay_s": round(delay_s, 3), "reason": reason, "counted": False}
+    tx.emit("task.retrying", swarm=task.swarm_id, agent=attempt.agent_id, task=task.id, data=data)
+    tx.ring("queue")
 
 
 def _complete(tx: Tx, task: TaskRow, result: str) -> None:
@@ -134,15 +147,19 @@ def _heal(tx: Tx, task: TaskRow, attempt: AttemptRow, *, lost: bool, reason: str
 
 
 def _end_task(tx: Tx, task: TaskRow, state: str, cause: str | None) -> None:
-    tasks.set_state(tx, task, state, cause=cause)
-    data = {"cause": cause} if cause else {}
-    tx.emit(f"task.{state}", swarm=task.swarm_id, agent=task.agent_id, task=task.id, data=data)
-    for dependent in tasks.waiting_dependents(tx.db, task.id):
-        if state != "completed":
-            _end_task(tx, dependent, "cancelled", f"it needs task {task.id}, which is {state}")
-        elif not tasks.is_blocked(tx.db, dependent.id):
-            tasks.set_state(tx, dependent, "ready")
-            tx.ring("queue")
+    """Ends a task and lets its dependents go; where it did not complete, all that needs it is cancelled."""
+    left: list[tuple[TaskRow, str, str | None]] = [(task, state, cause)]
+    while left:  # not a recursion: a pipeline may have 10,000 stages
+        ended, state, cause = left.pop()
+        tasks.set_state(tx, ended, state, cause=cause)
+        data = {"cause": cause} if cause else {}
+        tx.emit(f"task.{state}", swarm=ended.swarm_id, agent=ended.agent_id, task=ended.id, data=data)
+        for dependent in reversed(tasks.waiting_dependents(tx.db, ended.id)):
+            if state != "completed":
+                left.append((dependent, "cancelled", f"it needs task {ended.id}, which is {state}"))
+            elif not tasks.is_blocked(tx.db, dependent.id):
+                tasks.set_state(tx, dependent, "ready")
+                tx.ring("queue")
 
 
 def _ended_late(tx: Tx, attempt: AttemptRow, task: TaskRow, ending: attempt_rules.Ending) -> None:

@@ -18,7 +18,8 @@ from .transaction import Tx
 _q_head = f"""
 SELECT {columns(TaskRow, "t.")}, coalesce(
     (SELECT id FROM agent WHERE id = t.agent_id AND state = 'idle' AND wanted = 'run'),
-    (SELECT id FROM agent WHERE swarm_id = t.swarm_id AND state = 'idle' AND wanted = 'run' ORDER BY number LIMIT 1))
+    (SELECT id FROM agent WHERE swarm_id = t.swarm_id AND state = 'idle' AND wanted = 'run'
+     ORDER BY number LIMIT 1))
 FROM swarm s JOIN task t ON t.id = (
     SELECT q.id FROM task q WHERE q.swarm_id = s.id AND q.state = 'ready'
     AND (q.pinned_to IS NULL OR EXISTS

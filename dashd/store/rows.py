@@ -128,7 +128,7 @@ def first(row: type[R], db: Snapshot, query: str, bindings: Bindings = ()) -> R 
     return row(*found) if found else None
 
 
-def value(db: Snapshot, query: str, bindings: Bindings = ()) -> Any:
+def value(db: Snapshot, query: str, bindings: Bindings = ()) -> Any:  # noqa: ANN401 - what the column holds
     """The first column of the one row that the query gives."""
     found = db.execute(query, bindings).fetchone()
     assert found is not None, f"no row: {query}"

@@ -1,4 +1,4 @@
-"""Seats coming and going: the mutations on agents that follow from their tasks and from the size of the swarm."""
+"""Seats coming and going: what follows for agents from their tasks and from the size of the swarm."""
 
 from dashd.domain import agent as rules
 from dashd.domain import ids
@@ -40,9 +40,7 @@ def free(tx: Tx, agent_id: str) -> None:
     if seat.wanted == "kill":
         end(tx, seat, killed=True)
         return
-    left = tasks.open_counts(tx.db, swarm.id)
-    unclaimed = sum(count for state, count in left.items() if state != "running")
-    if not unclaimed or agents.open_count(tx.db, swarm.id) > swarm.agents_max:
+    if not tasks.any_unclaimed(tx.db, swarm.id) or agents.open_count(tx.db, swarm.id) > swarm.agents_max:
         end(tx, seat)
         return
     agents.set_state(tx, seat, "idle")

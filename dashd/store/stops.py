@@ -1,4 +1,4 @@
-"""Asking for an end: what does not run is ended at once, what runs is asked to stop and ends when its process has."""
+"""Asking for an end: what does not run ends at once, what runs is asked to stop and ends with its process."""
 
 from dashd.domain import agent as agent_rules
 from dashd.domain import task as task_rules
@@ -22,9 +22,15 @@ def cancel(tx: Tx, task: TaskRow, cause: str) -> None:
 
 
 def kill(tx: Tx, seat: AgentRow, *, requeue: bool) -> None:
-    """Ends a seat: its task, and tasks only it may take, are cancelled, or given back with `requeue`."""
+    """Ends a seat: its task, and tasks only it may take, are cancelled, or given back with `requeue`.
+
+    Its task is also one that it ran last and that waits to be tried again.
+    """
     agents.set_wanted(tx, seat.id, "kill")
     if not requeue:
+        last = tasks.find(tx.db, seat.task_id) if seat.task_id else None
+        if last is not None and last.state in ("ready", "retrying") and last.agent_id == seat.id:
+            lifecycle.cancel_task(tx, last, f"agent {seat.id} was killed")
         for task in tasks.pinned(tx.db, seat.id):
             lifecycle.cancel_task(tx, task, f"agent {seat.id} was killed")
     run = attempts.open_of_agent(tx.db, seat.id)
@@ -38,7 +44,7 @@ def kill(tx: Tx, seat: AgentRow, *, requeue: bool) -> None:
 
 
 def requeue_all(tx: Tx) -> int:
-    """Asks every run to stop and gives its task back, for a daemon that leaves nothing running; returns how many."""
+    """Asks every run to stop and gives its task back, so that nothing is left running; returns how many."""
     runs = attempts.open_attempts(tx.db)
     for run in runs:
         attempts.ask_stop(tx, run.id, "requeue")

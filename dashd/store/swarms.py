@@ -27,7 +27,9 @@ _q_page = (
 )
 _q_total = "SELECT count(*) FROM swarm WHERE ?1 = '[]' OR state IN (SELECT value FROM json_each(?1))"
 _q_counts = "SELECT state, count(*) FROM swarm GROUP BY state"
-_q_open_ids = "SELECT id FROM swarm WHERE state IN ('creating', 'active', 'paused') ORDER BY created_at_ms DESC LIMIT 10"
+_q_open_ids = (
+    "SELECT id FROM swarm WHERE state IN ('creating', 'active', 'paused') ORDER BY created_at_ms DESC LIMIT 10"
+)
 
 
 def insert(tx: Tx, row: SwarmRow) -> None:
@@ -81,7 +83,7 @@ def take_numbers(tx: Tx, swarm_id: str, *, agents: int = 0, tasks: int = 0) -> t
 
 
 def page(db: apsw.Connection, states: str, before: tuple[int, str], limit: int) -> tuple[list[SwarmRow], int]:
-    """(swarms newest first that were created before `before`, total); `states` is a JSON array, [] for all."""
+    """(swarms newest first, created before `before`; total); `states` is a JSON array, [] for all."""
     found = rows.every(SwarmRow, db, _q_page, (*before, states, limit))
     return found, rows.value(db, _q_total, (states,))
 

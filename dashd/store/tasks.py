@@ -26,7 +26,10 @@ _q_count_attempt = "UPDATE task SET attempts = attempts + 1 WHERE id = ? RETURNI
 _q_fresh = "UPDATE task SET attempts = 0, pinned_to = NULL WHERE id = ?"
 _q_unpin = "UPDATE task SET pinned_to = NULL WHERE pinned_to = ?"
 _q_pinned = f"SELECT {_COLUMNS} FROM task WHERE pinned_to = ? AND state IN ('waiting', 'ready', 'retrying')"
-_q_takeable = "SELECT count(*) FROM task WHERE swarm_id = ?1 AND state = 'ready' AND (pinned_to IS NULL OR pinned_to = ?2)"
+_q_takeable = (
+    "SELECT count(*) FROM task WHERE swarm_id = ?1 AND state = 'ready'"
+    " AND (pinned_to IS NULL OR pinned_to = ?2)"
+)
 _q_next_retrying = (
     f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state = 'retrying' ORDER BY retry_at_ms LIMIT 1"
 )
@@ -41,10 +44,11 @@ _q_counts_all = (
     "SELECT t.state, count(*) FROM task t JOIN swarm s ON s.id = t.swarm_id"
     " WHERE s.state != 'destroyed' GROUP BY t.state"
 )
-_q_open_counts = (
-    "SELECT state, count(*) FROM task"
-    " WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled') GROUP BY state"
+_exists_open = (
+    "SELECT EXISTS (SELECT 1 FROM task WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
 )
+_q_any_open = f"{_exists_open})"
+_q_any_unclaimed = f"{_exists_open} AND state != 'running')"
 _q_dependents = (
     f"SELECT {columns(TaskRow, 't.')} FROM task_edge e JOIN task t ON t.id = e.after_id"
     " WHERE e.before_id = ? AND t.state = 'waiting' ORDER BY t.number"
@@ -54,8 +58,13 @@ _q_blocked = (
     " WHERE e.after_id = ? AND t.state != 'completed')"
 )
 _q_prerequisites = "SELECT before_id FROM task_edge WHERE after_id = ? ORDER BY before_id"
+_q_unmet = (
+    "SELECT e.before_id FROM task_edge e JOIN task t ON t.id = e.before_id"
+    " WHERE e.after_id = ? AND t.state != 'completed' ORDER BY t.number LIMIT ?"
+)
 _q_blockers = (
-    "SELECT DISTINCT e.before_id FROM task w JOIN task_edge e ON e.after_id = w.id JOIN task b ON b.id = e.before_id"
+    "SELECT DISTINCT e.before_id FROM task w JOIN task_edge e ON e.after_id = w.id"
+    " JOIN task b ON b.id = e.before_id"
     " WHERE w.swarm_id = ? AND w.state = 'waiting' AND b.state NOT IN ('completed', 'waiting') LIMIT 10"
 )
 _q_ended_badly = (
@@ -65,9 +74,14 @@ _q_ended_badly = (
 _q_completed = (
     f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state = 'completed' ORDER BY number LIMIT ?"
 )
-_where = " WHERE (?1 IS NULL OR swarm_id = ?1) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))"
-_q_page = f"SELECT {_COLUMNS}, rowid FROM task{_where} AND rowid > ?3 ORDER BY rowid LIMIT ?4"
-_q_total = f"SELECT count(*) FROM task{_where}"
+_in_states = "(?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))"
+_q_page = f"SELECT {_COLUMNS}, rowid FROM task WHERE {_in_states} AND rowid > ?2 ORDER BY rowid LIMIT ?3"
+_q_page_of_swarm = (
+    f"SELECT {_COLUMNS}, number FROM task WHERE swarm_id = ?4 AND {_in_states} AND number > ?2"
+    " ORDER BY number LIMIT ?3"
+)
+_q_total = f"SELECT count(*) FROM task WHERE {_in_states}"
+_q_total_of_swarm = f"SELECT count(*) FROM task WHERE swarm_id = ?2 AND {_in_states}"
 
 
 def new(
@@ -201,9 +215,14 @@ def open_tasks(db: apsw.Connection, swarm_id: str) -> list[TaskRow]:
     return rows.every(TaskRow, db, _q_open, (swarm_id,))
 
 
-def open_counts(db: apsw.Connection, swarm_id: str) -> dict[str, int]:
-    """Open tasks of a swarm by state; costs as many rows as are open."""
-    return dict(rows.table(db, _q_open_counts, (swarm_id,)))
+def any_open(db: apsw.Connection, swarm_id: str) -> bool:
+    """True while a task of the swarm has not ended; costs the same however many there are."""
+    return bool(rows.value(db, _q_any_open, (swarm_id,)))
+
+
+def any_unclaimed(db: apsw.Connection, swarm_id: str) -> bool:
+    """True while a task of the swarm is open and does not run."""
+    return bool(rows.value(db, _q_any_unclaimed, (swarm_id,)))
 
 
 def counts(db: apsw.Connection, swarm_id: str | None = None) -> dict[str, int]:
@@ -226,6 +245,11 @@ def prerequisites(db: apsw.Connection, task_id: str) -> list[str]:
     return [before for (before,) in rows.table(db, _q_prerequisites, (task_id,))]
 
 
+def unmet(db: apsw.Connection, task_id: str, limit: int) -> list[str]:
+    """The tasks it waits for that have not completed, oldest first."""
+    return [before for (before,) in rows.table(db, _q_unmet, (task_id, limit))]
+
+
 def blockers(db: apsw.Connection, swarm_id: str) -> list[str]:
     """The tasks, not themselves waiting, that the swarm's waiting tasks wait for; ten at most."""
     return [before for (before,) in rows.table(db, _q_blockers, (swarm_id,))]
@@ -245,6 +269,10 @@ def page(
     db: apsw.Connection, swarm_id: str | None, states: str, after: int, limit: int
 ) -> tuple[list[TaskRow], int, int]:
     """(tasks, cursor of the last, total) oldest first; `states` is a JSON array, [] for all."""
-    found = rows.table(db, _q_page, (swarm_id, states, after, limit))
-    total = rows.value(db, _q_total, (swarm_id, states))
+    if swarm_id is None:
+        found = rows.table(db, _q_page, (states, after, limit))
+        total = rows.value(db, _q_total, (states,))
+    else:
+        found = rows.table(db, _q_page_of_swarm, (states, after, limit, swarm_id))
+        total = rows.value(db, _q_total_of_swarm, (states, swarm_id))
     return [TaskRow(*row[:-1]) for row in found], found[-1][-1] if found else after, total

@@ -109,7 +109,7 @@ def test_an_output_schema_names_kinds_and_promises_nothing():
         "type": "object",
         "properties": {
             "state": {"type": "string"},
-            "count": {"type": ["integer", "null"]},
+            "count": {"type": "integer"},
             "inner": {"type": "object"},
         },
     }

@@ -3,12 +3,13 @@
 import itertools
 import math
 
+import mcp
 import msgspec
 import trio
 
 from dashd.wire import errors, methods
 from dashd.wire.methods import agent, daemon, event
-from mcp_server import tools
+from mcp_server import server, tools
 from tests.fakes import daemon as fake
 
 STATUS = daemon.Status(
@@ -54,13 +55,15 @@ async def test_a_key_of_the_callers_own_is_left_alone(connect):
     assert dashd.asked("swarm.create")[0]["idempotency_key"] == "mine"
 
 
-async def test_each_connection_has_its_own_memory(connect, path):
-    async with connect() as (dashd, tool):
-        await tool.ok("swarm_create", {"task": "t"})
-    async with connect() as (again, tool):
-        await tool.ok("swarm_create", {"task": "t"})
-    keys = [found.asked("swarm.create")[0]["idempotency_key"] for found in (dashd, again)]
-    assert keys == ["key-1", "key-1"]  # each fixture counts from one: nothing was carried over
+async def test_each_connection_has_its_own_memory(path):
+    """Two clients of one server may want the same thing at the same time; each gets its own swarm."""
+    keys = map(str, itertools.count(1))
+    served = server.build(path, "/", new_key=lambda: next(keys))
+    async with fake.open_daemon(path) as dashd, mcp.Client(served) as first, mcp.Client(served) as second:
+        for connected in (first, second, first):
+            await connected.call_tool("swarm_create", {"task": "t"})
+    used = [asked["idempotency_key"] for asked in dashd.asked("swarm.create")]
+    assert used[0] == used[2] != used[1]
 
 
 async def test_a_repeated_create_is_told_so_and_how_to_get_another(connect):
@@ -109,7 +112,7 @@ async def test_a_swarm_that_ended_is_not_waited_for(connect):
     async with connect() as (dashd, tool):
         dashd.on("swarm.get", fake.a_swarm(state="destroyed"))
         dashd.on("event.list", event.Events(events=[], cursor=30, more=False))
-        waited = await tool.ok("event_wait", {"swarm": fake.ID, "since": 30})
+        waited = await tool.ok("event_wait", {"swarm": fake.ID, "since": 30, "timeout_s": 9})
     assert dashd.asked("event.wait") == []
     assert (waited["next"], waited["timed_out"]) == (30, False)
     assert "swarm_report" in waited["hint"]
@@ -164,7 +167,11 @@ async def test_without_a_swarm_the_wait_begins_now_or_at_the_cursor(connect):
         dashd.on("daemon.status", STATUS)
         dashd.on("event.wait", event.Events(events=[fake.an_event(80)], cursor=80, more=True))
         waited = await tool.ok("event_wait")
-        await tool.ok("event_wait", {"since": 80})
+        dashd.on(
+            "event.wait", event.Events(events=[fake.an_event(81, "swarm.failed")], cursor=81, more=False)
+        )
+        ended = await tool.ok("event_wait", {"since": 80})
+    assert ended["hint"] == "Ended: 7k2m9q; call swarm_report. Then go on with event_wait {since: 81}."
     assert [asked["since"] for asked in dashd.asked("event.wait")] == [77, 80]
     assert (waited["events"][0]["swarm"], waited["more"]) == (fake.ID, True)
     assert waited["hint"] == "Go on with event_wait {since: 80}."

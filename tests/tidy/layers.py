@@ -21,6 +21,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "notify": (),
     "log": ("dashd.clock",),
     "config": ("dashd.wire", "dashd.domain"),
+    "crash_points": ("dashd.wire.errors",),
+    "doctor": ("dashd.config", "dashd.store", "dashd.wire"),
     "domain": ("dashd.wire.errors",),
     "client": ("dashd.wire",),
     "client_blocking": (),
@@ -49,9 +51,9 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"wire", "clock", "schema", "notify", "log"}),
-    frozenset({"domain", "config", "client", "client_blocking", "http", "dashctl", "mcp_server"}),
+    frozenset({"domain", "config", "crash_points", "client", "client_blocking", "http", "dashctl", "mcp_server"}),
     frozenset({"store", "jail"}),
-    frozenset({"service", "proxy", "drivers", "workspace"}),
+    frozenset({"service", "proxy", "drivers", "workspace", "doctor"}),
     frozenset({"rpc", "runtime"}),
     frozenset({"app", "__main__"}),
 )
