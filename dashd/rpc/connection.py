@@ -79,6 +79,7 @@ class Connection:
         self._in_flight: dict[object, dispatch_.Call] = {}
         self._reading = trio.CancelScope()
         self._closing = False
+        self._failed = False
         self._subscriptions: dict[int, service_feed.Subscription] = {}
         self._numbers = itertools.count(1)
         self._calls: trio.Nursery
@@ -129,7 +130,7 @@ class Connection:
             )
         subscription = self.feed.subscribe(next(self._numbers), wanted, params, self)
         self._subscriptions[subscription.number] = subscription
-        self._sides.start_soon(self.feed.run, subscription)
+        self._sides.start_soon(self._follow, subscription)
         return subscription
 
     def unsubscribe(self, number: int) -> bool:
@@ -144,15 +145,32 @@ class Connection:
         if call := self._in_flight.get(id):
             call.cancel("the client asked for it")
 
+    async def _follow(self, subscription: service_feed.Subscription) -> None:
+        request = envelope.Request("2.0", "event.subscribe", id=None)
+        with dispatch_.Call(request, self._give_up):
+            await self.feed.run(subscription)
+
+    def _give_up(self, reason: bytes) -> None:
+        """A subscription failed; silence would look like peace. Its reader goes on from its cursor."""
+        self._failed = True
+        self._put(reason)
+        self._send()
+        self._reading.cancel(reason="a subscription has failed")
+
     # Reading
 
     async def _read(self) -> None:
-        while await self._readable():
+        while True:
+            if not self._framer.started:
+                self._frame_end = math.inf
+                await trio.lowlevel.wait_readable(self._fd)
+            elif not await self._frame_goes_on():
+                return
             try:
                 chunk = self._sock.recv(RECEIVE_BYTES_MAX)
             except BlockingIOError:
                 continue
-            except ConnectionError:
+            except OSError:
                 return
             if not chunk:
                 return
@@ -166,11 +184,8 @@ class Connection:
                 )
                 return
 
-    async def _readable(self) -> bool:
-        """Wait for bytes; False where a frame was begun and not finished in time."""
-        if not self._framer.started:
-            await trio.lowlevel.wait_readable(self._fd)
-            return True
+    async def _frame_goes_on(self) -> bool:
+        """Wait for more of a frame that has begun; False where it was not finished in time."""
         if self._frame_end == math.inf:
             self._frame_end = trio.current_time() + self.limits.frame_s
         with trio.move_on_at(self._frame_end):
@@ -205,13 +220,13 @@ class Connection:
                         return
                 except BlockingIOError:
                     continue
-                except ConnectionError:
+                except OSError:
                     return
 
     def _end_reading(self) -> None:
         if self._closing:
             self._refuse_unread()
-        elif self._peer_is_gone():
+        elif self._failed or self._peer_is_gone():
             for call in self._in_flight.values():
                 # Whoever sends a change and leaves means it; a question without a listener can end.
                 if not call.changes:

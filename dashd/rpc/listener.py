@@ -83,10 +83,7 @@ def _open_folder(folder: Path) -> int:
             raise errors.Forbidden(
                 f"{folder} is a link.", hint="Set DASH_SOCKET to the real path."
             ) from error
-        raise errors.Unavailable(
-            f"Opening the folder {folder} failed: {error.strerror}.",
-            hint="Set DASH_SOCKET or XDG_RUNTIME_DIR to a place that this user can write.",
-        ) from error
+        raise _failed("Opening the folder", folder, error) from error
     found = os.fstat(descriptor)
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid == os.geteuid() and mode == 0o700:
@@ -107,7 +104,10 @@ def _open_folder(folder: Path) -> int:
 def _locked(folder: int, name: Path) -> Iterator[None]:
     """The lock on the folder, held until the end; the kernel frees it however we die."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(LOCK_NAME, flags, 0o600, dir_fd=folder)
+    try:
+        descriptor = os.open(LOCK_NAME, flags, 0o600, dir_fd=folder)
+    except OSError as error:
+        raise _failed("Opening", name / LOCK_NAME, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,8 +144,17 @@ def _bind(sock: socket.socket, folder: int, path: Path) -> None:
     before = os.umask(0o177)
     try:
         sock.bind(os.fspath((through if through.exists() else path.parent) / path.name))
+    except OSError as error:
+        raise _failed("Making the socket", path, error) from error
     finally:
         os.umask(before)
+
+
+def _failed(verb: str, path: Path, error: OSError) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"{verb} {path} failed: {error.strerror}.",
+        hint="Set DASH_SOCKET or XDG_RUNTIME_DIR to a place that this user can write.",
+    )
 
 
 def _remove_own(folder: int, name: str, inode: int) -> None:
@@ -168,7 +177,11 @@ class _Door:
     def admit(self, sock: socket.socket) -> connection_.Connection | None:
         """The connection to run, or None for a peer that has been told why not."""
         sock.setblocking(False)
-        uid = peer_uid(sock)
+        try:
+            uid = peer_uid(sock)
+        except OSError:  # it has left already, and the system forgets who it was
+            sock.close()
+            return None
         # Root is let in: it could read our memory anyway, and `sudo dashctl` is how a root install is run.
         if uid not in (os.geteuid(), 0):
             _turn_away(sock, errors.Forbidden(f"This dashd serves uid {os.geteuid()}, not uid {uid}."))

@@ -47,10 +47,11 @@ class Outbox:
         while self.size:
             data = self._rest or self._next()
             sent = self._offer(data)
-            self._rest = data[sent:]
             self.size -= sent
-            if self._rest:
+            if sent < len(data):
+                self._rest = memoryview(data)[sent:]
                 break
+            self._rest = _NOTHING
         if self._crowd and not self.full:
             self._crowd.unpark_all()
         return not self.size
@@ -94,13 +95,13 @@ class Outbox:
         self._sent += sent
         return sent
 
-    def _next(self) -> memoryview:
+    def _next(self) -> bytes:
         first = self._waiting.popleft()
         if not self._waiting or len(first) >= JOIN_BYTES_MAX:
-            return memoryview(first)
+            return first
         parts, size = [first], len(first)
         while self._waiting and size < JOIN_BYTES_MAX:
             part = self._waiting.popleft()
             parts.append(part)
             size += len(part)
-        return memoryview(b"".join(parts))
+        return b"".join(parts)

@@ -28,7 +28,7 @@ class DashError(Exception):
     exit_code: ClassVar[int] = 1
     """What `dashctl` exits with."""
 
-    def __init__(self, message: str = "", *, hint: str = "", path: str = "", data: Any = None) -> None:
+    def __init__(self, message: str = "", *, hint: str = "", path: str = "", data: object = None) -> None:
         """`path` names the offending parameter (`limits.retries`); `data` is extra, JSON-encodable."""
         self.message = message or (type(self).__doc__ or "").partition("\n")[0]
         self.hint = hint

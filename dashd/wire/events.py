@@ -74,7 +74,9 @@ def iso(at_ms: int) -> str:
 class Filter:
     """Which events a reader wants: one swarm or all, kinds by pattern, or only those that need attention."""
 
-    def __init__(self, swarm: str | None = None, kinds: Iterable[str] = (), *, attention: bool = False) -> None:
+    def __init__(
+        self, swarm: str | None = None, kinds: Iterable[str] = (), *, attention: bool = False
+    ) -> None:
         """`kinds` are exact names or `noun.*`; none at all means every kind."""
         self.swarm = swarm
         chosen = {kind for pattern in kinds for kind in expand(pattern)} or set(KINDS)

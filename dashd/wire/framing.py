@@ -28,6 +28,9 @@ class Framer:
         """The frames that `chunk` completes; none from the first too large one on."""
         if self.too_large:
             return []
+        if not self._partial and chunk.endswith(b"\n") and len(chunk) <= self._bytes_max:
+            # Nearly always: whole frames, none of which can be too large.
+            return [line for line in chunk.split(b"\n") if line and not line.isspace()]
         frames = []
         first, *lines = chunk.split(b"\n")
         if not self._hold(first):

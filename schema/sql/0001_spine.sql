@@ -68,6 +68,7 @@ CREATE TABLE task (
     retry_at_ms INTEGER,
     cause TEXT,                          -- why it failed, was cancelled or is dead
     result TEXT,
+    result_cut INTEGER NOT NULL DEFAULT 0,   -- the result is only the end of what was returned
     progress_done INTEGER,
     progress_total INTEGER,
     note TEXT,

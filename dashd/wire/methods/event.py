@@ -50,7 +50,7 @@ class SubscribeEvents(Params):
 
 
 class EventsSubscribed(Result):
-    """`$/events {subscription, events}` follow; every event with `seq` above `cursor` comes once, in order."""
+    """`$/events {subscription, events}` follow; each event with `seq` above `cursor` comes once, in order."""
 
     subscription: int
     cursor: int
