@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOG_NAME = "dashd.log"
 LOG_LINES = 10
+LAST_WORDS_S = 5.0
+"""How long a dashd that failed may take to end, so that its log is whole."""
 _LINE_BYTES_MAX = 4_096
 _LOG_TAIL_BYTES = 8_192
 
@@ -34,13 +36,17 @@ class StartFailed(Failure):
         self, message: str, log_path: str, log_lines: Sequence[str], *, exit_code: int = EXIT_FAILED
     ) -> None:
         """`message` is dashd's own where it gave one."""
+        hint = "dashctl doctor checks this machine"
+        self.log_lines = []
+        for line in log_lines:
+            # dashd ends with the same two lines on stderr; they are said once, and as ours.
+            if line.startswith("hint: "):
+                hint = line.removeprefix("hint: ")
+            elif line != f"error: {message}":
+                self.log_lines.append(line)
         super().__init__(
-            message,
-            hint=f"its log is {log_path}; dashctl doctor checks this machine",
-            exit_code=exit_code,
-            kind="StartFailed",
+            message, hint=f"{hint} (its log: {log_path})", exit_code=exit_code, kind="StartFailed"
         )
-        self.log_lines = list(log_lines)
 
 
 def argv_of(*arguments: str) -> list[str]:
@@ -81,14 +87,17 @@ def start(environ: Mapping[str, str], *, wait_s: float) -> str:
             process = _spawn(environ, log_file.fileno(), writer)
         finally:
             os.close(writer)
-        process.returncode = 0  # dashd outlives us on purpose; subprocess would warn about that
         try:
             line = _read_line(reader, time.monotonic() + wait_s)
+            word, _, rest = line.partition(" ")
+            if word == "READY":
+                return rest or paths.socket_path(environ)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LAST_WORDS_S)
         finally:
             os.close(reader)
-        word, _, rest = line.partition(" ")
-        if word == "READY":
-            return rest or paths.socket_path(environ)
+            # dashd outlives us on purpose; subprocess would warn about that.
+            process.returncode = 0
         log_file.seek(max(began_at, os.path.getsize(log_path) - _LOG_TAIL_BYTES))
         tail = log_file.read().decode(errors="replace").splitlines()[-LOG_LINES:]
     raise StartFailed(rest or "dashd ended before it was ready", log_path, tail)

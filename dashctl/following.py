@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 WAIT_S = 600.0
 """One `event.wait`; it costs nothing while nothing happens."""
-AWAY_S_MAX = 600.0
-"""How long a reader waits for a dashd that went away."""
+AWAY_S_MAX = 120.0
+"""How long a reader waits for a dashd that went away; agents live on for as long without it by default."""
+PING_S = 5.0
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -76,9 +77,10 @@ def reconnect(dash: calling.Dash, out: Output, *, come_back: str, deadline: floa
     while True:
         dash.close()
         try:
-            dash.call("daemon.ping")
+            dash.call("daemon.ping", deadline_s=PING_S)
         except client_blocking.CallFailed as failure:
-            if not went_away(failure):
+            # A dashd on its way out takes connections and answers nothing any more.
+            if not (went_away(failure) or isinstance(failure, client_blocking.DeadlinePassed)):
                 raise
             if time.monotonic() >= limit:
                 failure.hint = " then ".join(filter(None, ("dashctl up", come_back)))

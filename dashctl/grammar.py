@@ -7,6 +7,7 @@ answered with what was meant, where that can be guessed.
 from __future__ import annotations
 
 import argparse
+import textwrap
 from types import SimpleNamespace
 
 from dashctl import commands
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 COLOR_CHOICES = ("auto", "always", "never")
+_HELP_COLUMNS = 80
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -115,7 +117,7 @@ def unknown(problem: commands.Unknown) -> UsageError:
 
 def duration_s(text: str) -> float:
     """Seconds, from `90`, `90s`, `5m`, `1.5h`, `2d` or `500ms`. Raises argparse.ArgumentTypeError."""
-    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    digits = "" if " " in text else text.rstrip("abcdefghijklmnopqrstuvwxyz")
     unit = text[len(digits) :] or "s"
     try:
         if unit in _UNITS_S and 0 <= (value := float(digits) * _UNITS_S[unit]) < float("inf"):
@@ -139,8 +141,8 @@ def top_help() -> str:
         lines += _summaries(module, "")
     lines.append("")
     for noun, summary in commands.NOUNS.items():
-        verbs = ", ".join(commands.of_module(noun))
-        lines += [f"  {noun + ' …':<16}{summary}:", f"  {'':<16}{verbs}"]
+        verbs = textwrap.wrap(", ".join(commands.of_module(noun)), _HELP_COLUMNS - 18)
+        lines += [f"  {noun + ' …':<16}{summary}:", *(" " * 18 + some for some in verbs)]
     lines += [
         "",
         "Everywhere: --json, --socket PATH, --state-dir DIR, --color WHEN.",

@@ -22,7 +22,7 @@ _UNITS = (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1))
 class Column:
     """One column of a table."""
 
-    __slots__ = ("drop", "least", "right", "text", "title")
+    __slots__ = ("drop", "least", "right", "style", "text", "title")
 
     def __init__(
         self,
@@ -32,34 +32,37 @@ class Column:
         drop: int = 0,
         least: int = 0,
         right: bool = False,
+        style: Callable[[Row], str] | None = None,
     ) -> None:
         """`text`: a field's name, or a function of the row. `drop`: the highest goes first where room is
-        short, 0 never. `least`: the columns it may shrink to; 0 means it does not shrink.
+        short, 0 never. `least`: the columns it may shrink to; 0 means it does not shrink. `style` is that
+        of the state that the cell names, by default.
         """
         self.title = title
         self.text = _field(text) if isinstance(text, str) else text
         self.drop, self.least, self.right = drop, least, right
+        self.style = style or (lambda row: terminal.STATE_STYLES.get(self.text(row), ""))
 
 
-def table(out: terminal.Output, columns: Sequence[Column], rows: Iterable[Row]) -> None:
-    """Writes the rows under their titles; cells that are states are coloured."""
+def table(out: terminal.Output, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Writes the rows under their titles."""
     grid = [[safe.line(column.text(row)) for column in columns] for row in rows]
     widths = _fit(columns, grid, out.width)
-    shown = [index for index, columns_wide in enumerate(widths) if columns_wide is not None]
-    for number, cells in enumerate([[column.title for column in columns], *grid]):
+    shown = [(index, wide) for index, wide in enumerate(widths) if wide is not None]
+    titles = [(columns[index].title, "bold") for index, _ in shown]
+    lines = [titles]
+    for row, cells in zip(rows, grid, strict=True):
+        lines.append([(cells[index], columns[index].style(row)) for index, _ in shown])
+    for line in lines:
         parts: list[tuple[str, str]] = []
-        for index in shown:
-            text = width.cut(cells[index], widths[index] or 0, out.ellipsis)
-            style = "bold" if number == 0 else terminal.STATE_STYLES.get(cells[index], "")
-            last = index == shown[-1] and not columns[index].right
-            padded = text if last else width.pad(text, widths[index] or 0, right=columns[index].right)
+        for (index, wide), (content, style) in zip(shown, line, strict=True):
+            text = width.cut(content, wide, out.ellipsis)
+            blanks = (" " * (wide - width.of(text)), "")
             # Only the word is coloured, so that a style never shows as a bar of blanks.
-            at = padded.find(text) if text else 0
-            parts += [
-                (padded[:at], ""),
-                (text, style),
-                (padded[at + len(text) :] + ("" if last else _GAP), ""),
-            ]
+            parts += [blanks, (text, style)] if columns[index].right else [(text, style), blanks]
+            parts.append((_GAP, ""))
+        while parts and not parts[-1][0].strip():
+            parts.pop()
         out.line(*parts)
 
 
@@ -67,8 +70,12 @@ def facts(out: terminal.Output, pairs: Iterable[tuple[str, str]]) -> None:
     """Writes names and values, one pair a line; pairs without a value are left out."""
     kept = [(name, safe.line(value)) for name, value in pairs if value]
     longest = max((len(name) for name, _ in kept), default=0)
+    room = None if out.width is None else max(out.width - longest - len(_GAP), 20)
     for name, value in kept:
-        out.line((name.ljust(longest), "dim"), _GAP, (value, terminal.STATE_STYLES.get(value, "")))
+        first, *others = [value] if room is None else width.wrap(value, room)
+        out.line((name.ljust(longest), "dim"), _GAP, (first, terminal.STATE_STYLES.get(value, "")))
+        for other in others:
+            out.line(" " * (longest + len(_GAP)), other)
 
 
 def counts(by_name: Mapping[str, int]) -> str:
@@ -78,14 +85,14 @@ def counts(by_name: Mapping[str, int]) -> str:
     )
 
 
-def instant(at: str | None) -> str:
-    """An ISO instant as local time, `11-20 10:23:05`."""
+def instant(at: str | None, *, shape: str = "%m-%d %H:%M:%S") -> str:
+    """An ISO instant as local time, `11-20 10:23:05`; `shape` is that of strftime."""
     if not at:
         return ""
     from datetime import datetime
 
     try:
-        return datetime.fromisoformat(at).astimezone().strftime("%m-%d %H:%M:%S")
+        return datetime.fromisoformat(at).astimezone().strftime(shape)
     except (ValueError, OverflowError):
         return at
 
@@ -116,7 +123,7 @@ def _value(value: object) -> str:
 
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f'"{text}"' if " " in text else text
+    return f'"{text}"' if len(text.split()) > 1 else text
 
 
 def _field(name: str) -> Callable[[Row], str]:

@@ -6,7 +6,7 @@ column; elsewhere it is the same content as indented text.
 
 from __future__ import annotations
 
-from dashctl import render, safe, status_view
+from dashctl import render, safe, status_view, wording
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def show(out: Output, report: dict[str, Any]) -> None:
         out.line()
         out.line(("Next", "bold"))
         for call in report["follow_ups"]:
-            out.line(f"  {call}")
+            out.line(f"  {wording.for_person(call)}")
 
 
 def verdict(report: dict[str, Any]) -> tuple[str, str]:
@@ -46,7 +46,7 @@ def verdict(report: dict[str, Any]) -> tuple[str, str]:
     if report["state"] == "destroyed":
         return "destroyed", "dim"
     outcome = report["outcome"] or "none"
-    return {"none": "nothing completed"}.get(outcome, outcome), _OUTCOME_STYLES.get(outcome, "")
+    return ("nothing completed" if outcome == "none" else outcome), _OUTCOME_STYLES.get(outcome, "")
 
 
 def _head(out: Output, report: dict[str, Any]) -> None:

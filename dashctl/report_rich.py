@@ -42,6 +42,7 @@ def _table(title: str, *columns: str) -> table.Table:
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        show_edge=False,
         header_style="dim",
     )
     for column in columns:

@@ -135,7 +135,9 @@ class Output:
         path = f" ({error['path']})" if error.get("path") and error["path"] not in error["message"] else ""
         self.note(("error:", "red"), f" {about}{error['message'].rstrip('.')}{path}")
         if error.get("hint"):
-            self.note(("hint:", "cyan"), f" {error['hint']}")
+            from dashctl import wording
+
+            self.note(("hint:", "cyan"), f" {wording.for_person(error['hint'])}")
 
     def ask(self, question: str) -> bool:
         """Whether the person says yes; anything but y or yes, and the end of input, is a no."""

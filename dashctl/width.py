@@ -1,4 +1,4 @@
-"""How many terminal columns text takes, and cutting and padding by that measure.
+"""How many terminal columns text takes, and cutting and wrapping by that measure.
 
 `len` is not width: CJK and most emoji take two columns, combining marks none. The text has gone through
 `safe` before, so there are no joiners or selectors that would make it depend on the terminal.
@@ -27,10 +27,20 @@ def cut(text: str, columns: int, ellipsis: str = "…") -> str:
     return ("".join(kept).rstrip() + ellipsis)[: max(columns, 0)]
 
 
-def pad(text: str, columns: int, *, right: bool = False) -> str:
-    """`text` filled up with blanks to `columns`; on its left side with `right`."""
-    blanks = " " * max(columns - of(text), 0)
-    return blanks + text if right else text + blanks
+def wrap(text: str, columns: int) -> list[str]:
+    """`text`, one line, as lines of at most `columns` columns, broken between words where possible."""
+    lines = [""]
+    for word in text.split(" "):
+        if of(lines[-1]) + 1 + of(word) <= columns and lines[-1]:
+            lines[-1] += f" {word}"
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:
+            if of(lines[-1]) + _of_character(character) > columns and lines[-1]:
+                lines.append("")
+            lines[-1] += character
+    return lines
 
 
 def _of_character(character: str) -> int:

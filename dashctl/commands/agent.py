@@ -21,10 +21,18 @@ STATES = ("idle", "spawning", "running", "paused", "completed", "failed", "kille
 CHANGE_S = 90.0
 """Longer than the longest grace of an agent."""
 
+ENDED = ("completed", "failed", "killed")
+
+
+def _life_style(row: render.Row) -> str:
+    """Only where it should be alive is an agent's death worth a colour."""
+    return "dim" if row["state"] in ENDED else terminal.STATE_STYLES.get(row["liveness"], "")
+
+
 COLUMNS = (
     render.Column("AGENT", "id"),
     render.Column("STATE", lambda row: row["state"]),
-    render.Column("LIFE", "liveness", drop=6),
+    render.Column("LIFE", "liveness", drop=6, style=_life_style),
     render.Column("TASK", "task", drop=5),
     render.Column("DONE", "tasks_ended", right=True, drop=4),
     render.Column("PROGRESS", "progress", right=True, drop=2),
@@ -146,7 +154,7 @@ def kill(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         dash,
         out,
         call,
-        reached=("completed", "failed", "killed"),
+        reached=ENDED,
         kinds=waiting.AGENT_ENDS,
         goal="killed",
     )
@@ -253,7 +261,7 @@ def _sentence(result: dict[str, Any], goal: str) -> str:
 
 
 def _comes(result: dict[str, Any], goal: str) -> bool:
-    return result["state"] not in ("completed", "failed", "killed") and result["state"] != goal
+    return result["state"] not in ENDED and result["state"] != goal
 
 
 _WANTED = {"run": "run", "pause": "paused", "kill": "killed"}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dashctl.terminal import Output
 
 LATEST = 20
+NARROW = 100
+"""Columns of a terminal below which an event has no date."""
 _PAGE = 1_000
 _STYLES = {
     "failed": "red",
@@ -113,8 +115,10 @@ def _show(out: Output, event: dict[str, Any]) -> None:
     if event.get("task") and event.get("agent"):
         about += f" {event['agent']}"
     style = _STYLES.get(event["kind"].partition(".")[2], "")
+    narrow = out.width is not None and out.width < NARROW
+    at = render.instant(event["at"], shape="%H:%M:%S") if narrow else render.instant(event["at"])
     out.line(
-        (f"{event['seq']:>6} {render.instant(event['at'])}", "dim"),
+        (f"{event['seq']:>6} {at}", "dim"),
         "  ",
         (event["kind"].ljust(15), style),
         f"  {about.ljust(21)}  ",

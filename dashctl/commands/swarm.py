@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 PRIORITIES = ("critical", "high", "medium", "low")
 STRATEGIES = ("parallel", "pipeline", "map-reduce")
-STATES = ("creating", "active", "paused", "completed", "failed", "destroyed")
+OPEN_STATES = ("creating", "active", "paused")
+STATES = (*OPEN_STATES, "completed", "failed", "destroyed")
 COLUMNS = (
     *status_view.COLUMNS[:2],
     render.Column("OUTCOME", "outcome", drop=4),
@@ -123,7 +124,7 @@ def show_report(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Gives the account of a swarm, with --wait once it has ended."""
     if args.wait:
         found = dash.call("swarm.get", swarm=args.swarm)
-        if found["state"] in ("creating", "active", "paused"):
+        if found["state"] in OPEN_STATES:
             return _wait_and_report(dash, out, args.swarm, found["cursor"], detail=_detail(args))
     account = dash.call("swarm.report", swarm=args.swarm, detail=_detail(args))
     _show(out, account)
@@ -174,7 +175,7 @@ def destroy(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     results = many.Results(out, args.swarms)
     pending = []
     for answer in results.act(lambda swarm: dash.call("swarm.destroy", swarm=swarm)):
-        if answer["state"] != "destroyed":
+        if answer["state"] in OPEN_STATES:
             answer["cursor"] = cursors[answer["id"]]
             pending.append(answer)
     if not args.no_wait:
@@ -242,9 +243,11 @@ def _change(args: SimpleNamespace, dash: Dash, out: Output, method: str, done: s
 
 
 def _destroyed(result: dict[str, Any]) -> str:
-    if result["state"] != "destroyed":
-        return f"is being destroyed (still {result['state']})"
-    return "destroyed" if result["changed"] else "was destroyed already"
+    if result["state"] in OPEN_STATES:
+        return "is being destroyed"
+    if result["state"] == "destroyed" and result["changed"]:
+        return "destroyed"
+    return f"has ended already: {result['state']}"
 
 
 def _wait_and_report(

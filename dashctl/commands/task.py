@@ -22,7 +22,7 @@ COLUMNS = (
     render.Column("STATE", "state"),
     render.Column("PRIORITY", "priority", drop=4),
     render.Column("AGENT", "agent", drop=3),
-    render.Column("TRIES", "attempts", right=True, drop=2),
+    render.Column("FAILS", "attempts", right=True, drop=2),
     render.Column("ITEM", "item", least=12, drop=1),
     render.Column("CAUSE", "cause", least=12, drop=5),
 )

@@ -1,0 +1,33 @@
+"""Says in commands what dashd says in methods: `swarm.get 7k2m9q` becomes `dashctl swarm get 7k2m9q`.
+
+dashd's hints name methods, because every kind of client reads them. Only text for a person is reworded;
+JSON has it as it came.
+"""
+
+from __future__ import annotations
+
+_OTHER = {
+    "daemon.ping": "dashctl status",
+    "daemon.status": "dashctl status",
+    "daemon.stop": "dashctl down",
+    "event.list": "dashctl events",
+    "event.wait": "dashctl events --follow",
+    "event.subscribe": "dashctl events --follow",
+}
+_NOUNS = ("swarm", "agent", "task")
+
+
+def for_person(text: str) -> str:
+    """`text` with the commands in place of the methods it names."""
+    import re
+
+    from dashctl import commands
+
+    def command(found: re.Match[str]) -> str:
+        noun, verb = found.group(1, 2)
+        if other := _OTHER.get(found.group()):
+            return other
+        known = noun in _NOUNS and verb in commands.of_module(noun)
+        return f"dashctl {noun} {verb}" if known else found.group()
+
+    return re.sub(r"\b([a-z]+)\.([a-z_]+)\b", command, text)

@@ -1,0 +1,56 @@
+"""What a failed call means for a shell, and what repeats safely."""
+
+import pytest
+
+from dashctl import calling
+from dashd import client_blocking
+from dashd.wire import errors
+
+
+@pytest.mark.parametrize("kind", errors.BY_KIND.values(), ids=lambda kind: kind.__name__)
+def test_the_exit_code_is_the_one_of_the_wire(kind: type[errors.DashError]):
+    assert calling.exit_code(client_blocking.Refused(kind().to_wire())) == kind.exit_code
+
+
+def test_an_unreachable_daemon_is_69_a_forbidden_socket_5_a_deadline_6():
+    assert calling.exit_code(client_blocking.Unreachable("absent", "")) == 69
+    assert calling.exit_code(client_blocking.Unreachable("denied", "")) == 5
+    assert calling.exit_code(client_blocking.DeadlinePassed("")) == 6
+    assert calling.exit_code(client_blocking.ProtocolBroken("")) == 1
+
+
+def test_parameters_that_are_none_are_not_sent(dashd):
+    dash = calling.Dash({"DASH_SOCKET": dashd.path})
+    dash.call("swarm.list", limit=5, cursor=None)
+    dash.close()
+    assert dashd.asked("swarm.list") == [{"limit": 5}]
+
+
+def test_a_creation_has_a_key_of_its_own_or_the_one_given(dashd):
+    dash = calling.Dash({"DASH_SOCKET": dashd.path})
+    for key in (None, None, "k"):
+        dash.create("swarm.create", key=key, task="x")
+    dash.close()
+    keys = [params["idempotency_key"] for params in dashd.asked("swarm.create")]
+    assert len(set(keys)) == 3
+    assert keys[2] == "k"
+
+
+def test_a_creation_whose_answer_was_lost_says_how_to_repeat_it(dashd):
+    dash = calling.Dash({"DASH_SOCKET": dashd.path})
+    dash.call("daemon.ping")
+    dashd.die()
+    with pytest.raises(client_blocking.Unreachable) as lost:
+        dash.create("swarm.create", key="k1", task="x")
+    assert "--key k1" in lost.value.hint
+    dash.close()
+    with pytest.raises(client_blocking.Unreachable) as never_sent:
+        dash.create("swarm.create", key="k1", task="x")
+    assert never_sent.value.hint == "dashctl up"
+
+
+def test_where_the_socket_is(tmp_path):
+    assert calling.Dash({"DASH_STATE_DIR": str(tmp_path)}).socket_path == f"{tmp_path}/run/dashd.sock"
+    dash = calling.Dash({})
+    dash.at("/elsewhere")
+    assert dash.socket_path == "/elsewhere"

@@ -1,0 +1,125 @@
+"""`dashctl` as a person uses it, against a real dashd: a fake cannot know what only both know together."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dashctl import calling, following, terminal
+
+TOP = Path(__file__).resolve().parents[2]
+Shell = Callable[..., subprocess.CompletedProcess]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """Runs `dashctl WORDS`; its dashd has a state folder of its own, and ends with the test."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("DASH_")}
+    environ["DASH_STATE_DIR"] = str(tmp_path)
+
+    def run(*argv: str, code: int = 0) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "dashctl", *argv]
+        ran = subprocess.run(command, cwd=TOP, env=environ, capture_output=True, text=True, timeout=60)
+        assert ran.returncode == code, (argv, ran)
+        return ran
+
+    try:
+        yield run
+    finally:
+        run("down", "--yes")
+
+
+def test_a_day_with_a_swarm(shell: Shell):
+    assert shell("status", code=69).stderr.endswith("hint: dashctl up\n")
+    assert " is up (pid " in shell("up").stdout
+    assert "already running" in shell("up").stdout
+
+    ran = shell(
+        *("swarm", "create", "check", "--agents", "2", "--retries", "0", "--wait"),
+        *(
+            "--item",
+            "a",
+            "--item",
+            "b",
+            "--item",
+            "\x1b[31mc",
+            "--",
+            "sh",
+            "-c",
+            'echo "got {item}"; test {item} != b',
+        ),
+        code=1,
+    )
+    assert "partial" in ran.stdout
+    assert "got a" in ran.stdout
+    assert "got c" in ran.stdout
+    assert "task.dead" in ran.stderr
+    assert "\x1b" not in ran.stdout + ran.stderr
+    swarm = shell("swarm", "list", "-q").stdout.strip()
+    assert json.loads(shell("swarm", "report", swarm, "--json").stdout)["outcome"] == "partial"
+    for word in ("get", "report"):
+        assert swarm in shell("swarm", word, swarm).stdout
+    tasks = json.loads(shell("task", "list", "--swarm", swarm, "--json").stdout)
+    assert sorted(task["state"] for task in tasks) == ["completed", "completed", "dead"]
+    assert "got" in shell("agent", "logs", tasks[1]["agent"], "--all").stdout
+    assert "got b" in shell("swarm", "report", swarm, "--full").stdout
+    assert shell("swarm", "destroy", swarm, "--yes").stdout.startswith(f"Swarm '{swarm}' has ended already")
+
+
+def wait_started(state_dir: Path, out: terminal.Output, count: int) -> None:
+    """Returns once so many agents have started."""
+    dash = calling.Dash({"DASH_STATE_DIR": str(state_dir)})
+    seen: list[dict] = []
+    started = following.until(
+        dash,
+        out,
+        since=0,
+        kinds=("agent.started",),
+        done=lambda event: seen.append(event) or len(seen) == count,
+        deadline=time.monotonic() + 10,
+    )
+    dash.close()
+    assert started
+
+
+def test_agents_are_told_what_to_do_and_live_through_a_restart(shell: Shell, tmp_path: Path, output):
+    shell("up")
+    swarm = shell(
+        "swarm", "create", "wait", "-a", "3", "-q", "--", "sh", "-c", "echo up; sleep 60"
+    ).stdout.strip()
+    first, second, third = (f"{swarm}-00{number}" for number in (1, 2, 3))
+    wait_started(tmp_path, output(), 3)
+    assert shell("agent", "pause", first, second).stdout == f"{first} paused\n{second} paused\n"
+    assert shell("agent", "resume", first).stdout == f"{first} running\n"
+    assert shell("agent", "kill", first, "nobody", code=1).stdout == f"{first} killed\n"
+    before = json.loads(shell("agent", "get", third, "--json").stdout)
+
+    assert "2 live agents taken over" in shell("restart").stdout
+    assert json.loads(shell("agent", "get", third, "--json").stdout)["pid"] == before["pid"]
+    assert json.loads(shell("agent", "get", second, "--json").stdout)["state"] == "paused"
+    assert "paused" in shell("agent", "why", second).stdout
+
+    assert "2 live agents" in shell("down", code=2).stderr
+    assert shell("swarm", "destroy", swarm, "--yes").stdout == f"Swarm '{swarm}' destroyed\n"
+    assert "swarm.destroyed" in shell("events", "-n", "3").stdout
+    assert "has stopped" in shell("down").stdout
+    assert shell("down").stdout == "dashd is not running\n"
+
+
+def test_a_daemon_that_cannot_start_says_why(shell: Shell, tmp_path: Path):
+    shell("up")
+    ran = shell("up", "--socket", str(tmp_path / "other"), code=1)
+    assert "another dashd works in" in ran.stderr
+    assert "dashd.log" in ran.stderr
+
+
+def test_doctor_and_config_need_no_daemon(shell: Shell, tmp_path: Path):
+    assert str(tmp_path) in shell("config").stdout
+    assert "unreachable" not in shell("config", "daemon.agents_max").stdout
