@@ -1,0 +1,88 @@
+"""The throw-away git repository: Dash's own sources, and one file that cannot compile.
+
+git runs with no configuration of the user's, so that neither a signing key nor a hook of theirs plays a part.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import dashd
+from dashctl import calling
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SOURCES = ("dashd", "dashctl", "mcp_server")
+BROKEN = "broken_on_purpose.py"
+BROKEN_TEXT = '''"""The one file of the demo that cannot compile: a bracket is missing."""
+
+
+def total(amounts):
+    return sum(amount for amount in amounts
+
+
+print(total([1, 2, 3]))
+'''
+LINES_SHORTEST, LINES_LONGEST = 100, 400
+GIT_S_MAX = 30.0
+
+
+def make(folder: Path, environ: Mapping[str, str]) -> int:
+    """Fills `folder` with the sources and commits them; returns how many files there are. Raises Failure."""
+    home = Path(dashd.__file__).parent.parent
+    for name in SOURCES:
+        shutil.copytree(home / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    (folder / BROKEN).write_text(BROKEN_TEXT, encoding="utf-8")
+    (folder / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+    for arguments in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("add", "--all"),
+        ("commit", "--quiet", "--message=Dash's own sources, for the demo"),
+    ):
+        _git(folder, environ, arguments)
+    return sum(path.is_file() for path in folder.rglob("*.py"))
+
+
+def items(folder: Path, count: int) -> list[str]:
+    """`count` different files, their lengths spread evenly, and among them the one that cannot compile."""
+    lengths = {
+        path.relative_to(folder).as_posix(): path.read_bytes().count(b"\n")
+        for path in sorted(folder.rglob("*.py"))
+        if path.name != BROKEN
+    }
+    chosen: list[str] = []
+    for number in range(count - 1):
+        wanted = LINES_SHORTEST + (LINES_LONGEST - LINES_SHORTEST) * number / max(count - 2, 1)
+        nearest = min(lengths, key=lambda path: (abs(lengths[path] - wanted), path))
+        del lengths[nearest]
+        chosen.append(nearest)
+    return [*chosen[: count // 3], BROKEN, *chosen[count // 3 :]]
+
+
+def _git(folder: Path, environ: Mapping[str, str], arguments: Sequence[str]) -> None:
+    own = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
+    own |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    for who in ("AUTHOR", "COMMITTER"):
+        own |= {f"GIT_{who}_NAME": "Dash demo", f"GIT_{who}_EMAIL": "demo@localhost"}
+    try:
+        subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env=own,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=GIT_S_MAX,
+        )
+    except subprocess.CalledProcessError as problem:
+        said = problem.stderr.decode(errors="replace").strip()
+        raise calling.Failure(
+            f"git {arguments[0]} failed in {folder}: {said}", hint="git --version"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise calling.Failure(f"git {arguments[0]} took longer than {GIT_S_MAX:.0f} s in {folder}") from None

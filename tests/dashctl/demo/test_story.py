@@ -1,0 +1,118 @@
+"""The demo as people run it: a program of its own, its words, its exit code, and what it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from dashctl import daemon_process
+from dashctl.demo import journal, leftovers, repository, story
+
+FAST = ["--agents", "6", "--lines-per-s", "200"]
+TRUE = journal.Figures(2, 1, 1, 0, 0, 1, 1, 1.0, 10, 2, 1, 0)
+REPORT = {
+    "tasks": {"total": 2, "completed": 1, "dead": 1},
+    "agents": {"total": 2},
+    "attempts": {"total": 2},
+    "failures": [{"item": repository.BROKEN}],
+}
+
+
+@pytest.fixture
+def demo(tmp_path_factory):
+    """Starts `dashctl demo` in an environment of its own; the folder that it may use is `demo.folder`."""
+    folder = tmp_path_factory.mktemp("d")
+    started = []
+
+    def demo(*arguments):
+        own = {"TMPDIR": str(folder), "DASH_STATE_DIR": "/nowhere", "DASH_MAX_AGENTS": "1"}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "dashctl", "demo", *arguments],
+                env=daemon_process.environ_of(os.environ | own),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    demo.folder = folder
+    yield demo
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+    leftovers.end(folder, wait_s=0)
+
+
+@pytest.mark.slow
+def test_the_story_comes_true_and_leaves_nothing(demo):
+    process = demo("--json", *FAST)
+    stdout, stderr = process.communicate(timeout=100)
+    assert (process.returncode, stderr) == (0, "")
+    figures = json.loads(stdout)
+    assert figures.pop("swarm")
+    assert figures.pop("duration_s") > 0.5
+    assert figures == {
+        "agents": 6, "completed": 5, "failed": 1, "lost": 0, "duplicated": 0, "restarts": 1,
+    }  # fmt: skip
+    assert list(demo.folder.iterdir()) == []
+    assert leftovers.find(demo.folder) == []
+
+
+@pytest.mark.slow
+def test_interrupted_at_the_worst_moment_it_leaves_nothing_either(demo):
+    process = demo(*FAST)
+    for line in process.stdout:
+        if "kill -9" in line:
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)  # as impatient people do
+            break
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "")
+    assert "Interrupted. Everything is cleaned up." in stdout
+    assert list(demo.folder.iterdir()) == []
+    assert leftovers.find(demo.folder) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--agents", "3"], "give a whole number from 4 to 50"),
+        (["--agnts", "9"], "did you mean '--agents'?"),
+    ],
+)
+def test_a_wrong_argument_is_answered_before_anything_starts(demo, arguments, complaint):
+    process = demo(*arguments)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (2, "")
+    assert complaint in stderr
+
+
+def told(**report):
+    return story.Told(items=["x.py", repository.BROKEN], swarm="7k2m9q", report=REPORT | report)
+
+
+def test_the_truth_is_found_true():
+    assert story.judge(TRUE, told()) == []
+
+
+@pytest.mark.parametrize(
+    ("figures", "report", "complaint"),
+    [
+        ({"lost": 1, "completed": 0}, {}, "lost is 1, not 0"),
+        ({"duplicated": 1}, {}, "duplicated is 1, not 0"),
+        ({"restarts": 0}, {}, "restarts is 0, not 1"),
+        ({}, {"attempts": {"total": 3}}, "runs: the report says 3, the agents' journal 2"),
+        ({}, {"failures": []}, "the report names [] as failed"),
+    ],
+)
+def test_a_figure_that_is_not_true_is_named(figures, report, complaint):
+    changed = journal.Figures(**{name: getattr(TRUE, name) for name in TRUE.__slots__} | figures)
+    assert any(complaint in problem for problem in story.judge(changed, told(**report)))
