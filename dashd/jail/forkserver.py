@@ -28,9 +28,10 @@ from dashd.jail import holder, processes
 
 PACKET_BYTES_MAX = 65536  # a larger request travels in a memfd, named by `{"body": bytes}`
 BODY_BYTES_MAX = 8 << 20
+FDS_MAX = 3  # in this order, each if there is one: the body, the daemon's end of a link, the agent's listener
 LAUNCH_ID_CHARS_MAX = 100
 DOOR_BACKLOG = 16
-LOCK_WAIT_S_MAX = 2.0  # a holder just forked by a killed fork server still has its copy for an instant
+LOCK_WAIT_S_MAX = 1.0  # a holder just forked by a killed fork server still has its copy for an instant
 _is_holder = False
 _ID_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -60,7 +61,9 @@ def take_lock(launches: int) -> int:
 
 def receive(control: socket.socket) -> tuple[bytes, list[int]] | None:
     """The next request and its fds; None at EOF."""
-    data, fds, flags, _ = socket.recv_fds(control, PACKET_BYTES_MAX, 2, socket.MSG_CMSG_CLOEXEC)
+    data, fds, flags, _ = socket.recv_fds(control, PACKET_BYTES_MAX, FDS_MAX)
+    for fd in fds:  # not MSG_CMSG_CLOEXEC: recv_fds of Python 3.11 drops its flags, and agents would inherit
+        os.set_inheritable(fd, False)
     if not data and not fds:
         return None
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
@@ -68,8 +71,8 @@ def receive(control: socket.socket) -> tuple[bytes, list[int]] | None:
     return data, fds
 
 
-def decode(data: bytes, fds: list[int]) -> tuple[dict[str, Any], int | None]:
-    """The request and the agent's listener, if one came along. Raises Refused."""
+def decode(data: bytes, fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+    """The request and the fds that are for the holder. Raises Refused."""
     try:
         request = json.loads(data)
         if isinstance(request, dict) and isinstance(request.get("body"), int) and fds:
@@ -81,7 +84,7 @@ def decode(data: bytes, fds: list[int]) -> tuple[dict[str, Any], int | None]:
         raise Refused(f"not a request: {error}") from None
     if not isinstance(request, dict):
         raise Refused("not a request: a JSON object is expected")
-    return request, fds[0] if fds else None
+    return request, fds
 
 
 def check_spec(request: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +97,7 @@ def check_spec(request: dict[str, Any]) -> dict[str, Any]:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9
 
     launch, argv, env = request.get("launch"), request.get("argv"), request.get("env")
-    limit, crash_at = request.get("output_bytes_max"), request.get("crash_at")
+    limit, crash_at, epoch = (request.get(field) for field in ("output_bytes_max", "crash_at", "epoch"))
     checks = {
         "launch": isinstance(launch, str) and is_launch_id(launch),
         "argv": isinstance(argv, list) and bool(argv) and all(map(text, argv)) and argv[0] != "",
@@ -106,6 +109,7 @@ def check_spec(request: dict[str, Any]) -> dict[str, Any]:
         "stdin": isinstance(request.get("stdin"), bool),
         "output_bytes_max": limit is None or (type(limit) is int and limit >= 0),
         "crash_at": crash_at is None or text(crash_at),
+        "epoch": epoch is None or (type(epoch) is int and epoch >= 0),
     }
     wrong = [field for field, right in checks.items() if not right]
     if wrong:
@@ -133,11 +137,15 @@ def open_door(folder: int) -> socket.socket:
     return door
 
 
-def fork_holder(spec: dict[str, Any], launches: int, listener: int | None, foreign: list[int]) -> int:
+def fork_holder(spec: dict[str, Any], launches: int, fds: list[int], foreign: list[int]) -> int:
     """Makes the folder and its door and forks the holder; returns its pid. OSError if the world refuses.
 
-    `foreign` are the fds that the holder must not keep.
+    `fds` are for the holder: a link if the request has an epoch, then perhaps a listener. `foreign` it must
+    not keep.
     """
+    link, listener = [*([] if spec["epoch"] is not None else [None]), *fds, None, None][:2]
+    if link is None and spec["epoch"] is not None:
+        raise Refused("an epoch needs the socket that it adopts with")
     holder.crash("forkserver.before_folder", spec["crash_at"])
     with contextlib.suppress(FileExistsError):  # recovery's tombstone, perhaps: the holder will see it
         os.mkdir(spec["launch"], 0o700, dir_fd=launches)
@@ -147,7 +155,7 @@ def fork_holder(spec: dict[str, Any], launches: int, listener: int | None, forei
     try:
         with open_door(folder) as door:
             holder.crash("forkserver.after_bind", spec["crash_at"])
-            life = holder.Holder(spec, folder, door, listener)
+            life = holder.Holder(spec, folder, door, link, listener)
             try:
                 life.prepare()
                 pid = os.fork()
@@ -172,9 +180,21 @@ def become_holder(life: holder.Holder, foreign: list[int]) -> NoReturn:
         for fd in foreign:
             os.close(fd)
         life.crash("holder.born")
-        holder.hold(life)
+        life.run()
+    except BaseException:
+        log_failure(life.folder)
+        raise
     finally:
         os._exit(0)
+
+
+def log_failure(folder: int) -> None:
+    """Writes the current exception to `holder.log`: a holder has nobody to tell of a fault of ours."""
+    import traceback  # too large to be in every fork
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    with open(os.open("holder.log", flags, 0o600, dir_fd=folder), "a", encoding="utf-8") as log:
+        traceback.print_exc(file=log)
 
 
 def on_signal(number: int, _frame: object) -> None:
@@ -200,12 +220,12 @@ def serve(control: socket.socket, launches: int, lock: int) -> None:
         answer: dict[str, Any] = {"launch": None}
         crash_at = None
         try:
-            request, listener = decode(data, fds)
+            request, for_holder = decode(data, fds)
             answer["launch"] = request.get("launch")
             spec = check_spec(request)
             crash_at = spec["crash_at"]
-            foreign = [launches, lock, *(fd for fd in fds if fd != listener)]
-            answer["holder"] = fork_holder(spec | {"boot_id": boot_id}, launches, listener, foreign)
+            foreign = [launches, lock, *(fd for fd in fds if fd not in for_holder)]
+            answer["holder"] = fork_holder(spec | {"boot_id": boot_id}, launches, for_holder, foreign)
         except Refused as error:
             answer["error"] = str(error)
         except OSError as error:
@@ -238,6 +258,7 @@ def main() -> None:
         control.send(json.dumps({"ready": os.getpid()}).encode())
         gc.collect()
         gc.freeze()
+        gc.disable()  # a collection in a holder would copy every page it looks at; neither of us makes cycles
         serve(control, launches, lock)
 
 

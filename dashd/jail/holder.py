@@ -1,8 +1,8 @@
 """The holder: one small process between dashd and one agent process (design.md section 3).
 
-It owns the agent's life, output spool, stdin, exit record and lease; it is a single thread with one wait
-and one deadline. The fork server loads this file once and calls `hold` in each forked child. Standard
-library only. Crash points, in order: holder.born, holder.before_begin, holder.after_begin,
+It owns the agent's life, output spool, stdin, exit record and lease; it is a single thread with one wait and
+one deadline. The fork server loads this file once, prepares each holder and runs it in a forked child.
+Standard library only. Crash points, in order: holder.born, holder.before_begin, holder.after_begin,
 holder.after_fork, holder.after_exec, holder.after_adopt, holder.before_exit, holder.exit_tmp,
 holder.after_exit, holder.before_kill (of a lease, whose record comes first), holder.before_notify.
 """
@@ -29,6 +29,7 @@ LEFTOVER_GRACE_S_MAX = 1.0  # what an agent left behind gets this long between T
 GRACE_S_MAX = 1e6
 KILL_S_MAX = 5.0  # then the holder reports the survivors (uninterruptible sleep) and goes
 KILL_AGAIN_S = 0.02
+PAUSE_S_MAX = 0.1  # an uninterruptible sleep may last, but no instruction of the agent runs after it
 NOTIFY_S_MAX = 5.0  # for a daemon that does not read; the exit file is the truth
 DRAIN_READS_MAX = 64
 WAIT_MS_MAX = 2_000_000_000  # what poll(2) can say
@@ -44,9 +45,15 @@ def crash(point: str, crash_at: str | None) -> None:
 class Holder:
     """Phases: running -> ending (TERM sent, grace) -> killing (until no child is left) -> leaving -> done."""
 
-    def __init__(self, spec: dict[str, Any], folder: int, door: socket.socket, listener: int | None) -> None:
-        """`folder` is a directory fd, `door` listens; `listener` is the dup of the agent's."""
-        self.spec, self.folder, self.door, self.listener = spec, folder, door, listener
+    def __init__(
+        self, spec: dict[str, Any], folder: int, door: socket.socket, link: int | None, listener: int | None
+    ) -> None:
+        """`folder` is a directory fd, `door` listens.
+
+        `link` is connected to the daemon that launches with an epoch, `listener` is the dup of the agent's.
+        """
+        self.spec, self.folder, self.door = spec, folder, door
+        self.link_at_birth, self.listener = link, listener
         self.phase, self.paused, self.reason = "running", False, "exit"
         self.epoch = -1
         self.link: daemon_link.DaemonLink | None = None
@@ -65,7 +72,7 @@ class Holder:
     # -- birth ---------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Opens all that the life will need, in the fork server: a fork pays for every page it is first to touch.
+        """Opens all that the life will need, in the fork server, which refuses where the world does.
 
         Raises OSError; `close` afterwards, in either case.
         """
@@ -79,7 +86,7 @@ class Holder:
         self.stdio = (self.null if self.stdin.closed else self.stdin.read_end, pipes[0][1], pipes[1][1])
         self.spool = spool.Writer(self.folder, self.spec["output_bytes_max"])
         self.begin = holder_folder.Begin(self.folder, self.spec["boot_id"])
-        self.own(self.spool.fd, self.begin.fd)
+        self.own(self.begin.fd)
         self.env = {**self.spec["env"], "DASH_LAUNCH": self.spec["launch"]}
         self.programs = agent_exec.programs(self.spec["argv"][0], self.spec["env"])
         self.watch(self.wake, self.on_signal)
@@ -121,18 +128,21 @@ class Holder:
             return
         self.begun_at = time.monotonic()
         self.deadline = self.begun_at + max(self.spec["lease_s"], BIRTH_LEASE_S_MIN)
-        try:
-            self.start()
-        except OSError as error:
-            self.reason, self.error = "start", agent_exec.failure_text(error, "fork", "")
+        failed = self.start()
+        self.adopt_at_birth()
+        if failed:
             self.finish()
         while self.phase != "done":
             self.step()
 
-    def start(self) -> None:
-        """Forks the agent and waits until it has called exec, or says why it cannot. OSError: no fork."""
+    def start(self) -> bool:
+        """Forks the agent and waits until it has called exec or says why not; True if no process came."""
         holder = os.getpid()
-        self.agent = os.fork()
+        try:
+            self.agent = os.fork()
+        except OSError as error:
+            self.reason, self.error = "start", agent_exec.failure_text(error, "fork", "")
+            return True
         if self.agent == 0:
             spec, stdio = self.spec, self.stdio
             agent_exec.become_agent(spec, self.programs, self.env, holder, stdio, self.failure_write)
@@ -146,6 +156,17 @@ class Holder:
         if failed:
             self.reason, self.error = "start", failed.decode("utf-8", "replace")
         self.crash("holder.after_exec")
+        return False
+
+    def adopt_at_birth(self) -> None:
+        """A daemon that gave us its link has us from the start, and its listener it has itself."""
+        if self.link_at_birth is not None:
+            link = daemon_link.DaemonLink(socket.socket(fileno=self.link_at_birth))
+            self.watch(self.link_at_birth, functools.partial(self.on_request, link))
+            try:
+                self.adopt(link, self.spec["epoch"], None)
+            except OSError:
+                self.drop(link)
 
     def step(self) -> None:
         """Waits for one thing or the one deadline, and reacts."""
@@ -164,7 +185,8 @@ class Holder:
         """The lease, the grace, the next kill or the patience with a slow reader has run out."""
         if self.phase == "running":
             self.reason = "lease"
-            self.unwatch(self.door.fileno())  # who comes now waits for the end, then reads the record
+            for sock in (self.door, *(link.sock for link in self.strangers)):
+                self.unwatch(sock.fileno())  # who comes now waits for the end, then reads the record
             self.write_exit()
             self.crash("holder.before_kill")
             self.kill()
@@ -203,7 +225,7 @@ class Holder:
 
     def end(self, grace_s: float) -> None:
         """TERM to the whole tree (CONT, for what is paused), KILL after the grace."""
-        self.phase, self.deadline = "ending", time.monotonic() + grace_s
+        self.phase, self.deadline, self.paused = "ending", time.monotonic() + grace_s, False
         processes.signal_tree(signal.SIGTERM, signal.SIGCONT)
 
     def kill(self) -> None:
@@ -222,6 +244,9 @@ class Holder:
         """Stops or continues the whole tree."""
         if self.phase == "running":
             processes.signal_tree(signal.SIGSTOP if on else signal.SIGCONT)
+            give_up_at = time.monotonic() + PAUSE_S_MAX
+            while on and not processes.is_tree_stopped() and time.monotonic() < give_up_at:
+                time.sleep(0.001)  # the signal is on its way to another processor
             self.paused = on
         self.say("paused", self.paused)
 
@@ -320,7 +345,7 @@ class Holder:
         """One request; ValueError for one that is malformed or comes before `adopt`."""
         match request:
             case {"adopt": int(epoch)}:
-                self.adopt(link, epoch)
+                self.adopt(link, epoch, self.listener)
             case _ if link is not self.link:
                 raise ValueError("adopt first")
             case {"input": int(number), "data": str(data)}:
@@ -334,8 +359,11 @@ class Holder:
             case _:  # a newer daemon may ask what this holder cannot
                 self.say("unknown", sorted(request))
 
-    def adopt(self, link: daemon_link.DaemonLink, epoch: int) -> None:
-        """Makes `link` the daemon's, cancels the lease in the same step and hands out the listener."""
+    def adopt(self, link: daemon_link.DaemonLink, epoch: int, listener: int | None) -> None:
+        """Makes `link` the daemon's, cancels the lease in the same step and hands out the listener.
+
+        OSError if the peer is gone already.
+        """
         if epoch < self.epoch:
             self.refuse(link)
             return
@@ -355,7 +383,7 @@ class Holder:
             "boot_id": self.spec["boot_id"],
             "exit": self.record,
         }
-        link.answer({"adopted": adopted}, self.listener)
+        link.answer({"adopted": adopted}, listener)
         self.crash("holder.after_adopt")
         if self.record:
             self.say("exited", self.record)
@@ -410,16 +438,3 @@ class Holder:
         ) as error:  # a full disk: whoever is connected still hears it, otherwise the launch is lost
             self.record["error"] = f"exit record not written: {error.strerror}"
         self.crash("holder.after_exit")
-
-
-def hold(life: Holder) -> None:
-    """Runs a prepared holder to its end; the fork server calls it in the forked child."""
-    try:
-        life.run()
-    except BaseException:
-        import traceback  # too large to be in every fork
-
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        with open(os.open("holder.log", flags, 0o600, dir_fd=life.folder), "a", encoding="utf-8") as log:
-            traceback.print_exc(file=log)
-        raise

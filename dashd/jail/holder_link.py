@@ -162,9 +162,8 @@ class HolderLink:
             raise EpochRefused(message["refused"]["epoch"])
         return message
 
-    async def _adopt(self, epoch: int) -> None:
-        """Says `adopt` and takes the answer and the listener, which come in one packet."""
-        await self._send({"adopt": epoch})
+    async def _take_answer(self) -> None:
+        """Takes the answer to `adopt` and the listener, which come in one packet."""
         fds = array("i")
         try:
             data, ancillary, _, _ = await self._sock.recvmsg(
@@ -208,9 +207,21 @@ async def adopt(folder: Path, epoch: int) -> HolderLink:
     link and `listener`. Waits while the holder is busy (the caller has the deadline). Raises HolderGone and
     EpochRefused.
     """
-    link = HolderLink(trio.socket.from_stdlib_socket(await _connect(folder)))
+    return await _adopted(await _connect(folder), {"adopt": epoch})
+
+
+async def adopted_at_birth(sock: socket.socket) -> HolderLink:
+    """The link over a socket whose other end went along with a launch; otherwise as `adopt`."""
+    return await _adopted(sock, None)
+
+
+async def _adopted(sock: socket.socket, request: dict[str, Any] | None) -> HolderLink:
+    sock.setblocking(False)
+    link = HolderLink(trio.socket.from_stdlib_socket(sock))
     try:
-        await link._adopt(epoch)
+        if request:
+            await link._send(request)
+        await link._take_answer()
     except BaseException:
         link._sock.close()
         if link.listener is not None:

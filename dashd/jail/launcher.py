@@ -22,7 +22,7 @@ from typing import Any
 
 import trio
 
-from dashd.jail import forkserver, processes
+from dashd.jail import forkserver, holder_link, processes
 
 _SCRIPT = Path(forkserver.__file__)
 _INLINE_BYTES_MAX = 32768  # a larger request goes in a memfd: a packet must fit the socket's send buffer
@@ -56,7 +56,7 @@ class LaunchSpec:
     output_bytes_max: int | None = None
     crash_at: str | None = None
 
-    def to_request(self) -> bytes:
+    def to_request(self, epoch: int | None) -> bytes:
         """The request as the fork server reads it; undecodable file names travel as lone surrogates."""
         request = {
             "launch": self.launch_id,
@@ -68,6 +68,7 @@ class LaunchSpec:
             "grace_s": self.grace_s,
             "output_bytes_max": self.output_bytes_max,
             "crash_at": self.crash_at,
+            "epoch": epoch,
         }
         return json.dumps(request).encode()
 
@@ -92,7 +93,7 @@ class _ForkServer:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
             async with self.sending:
                 await self.control.sendmsg([request], rights)
-        except OSError as error:
+        except (OSError, trio.ClosedResourceError) as error:
             self.gone = True
             raise ForkServerGone(f"the fork server is gone: {error}") from None
         finally:
@@ -103,7 +104,7 @@ class _ForkServer:
         """The next answer; ForkServerGone at the end."""
         try:
             packet = await self.control.recv(forkserver.PACKET_BYTES_MAX)
-        except OSError:
+        except (OSError, trio.ClosedResourceError):  # closed: another caller found it dead, or we are leaving
             packet = b""
         if not packet:
             self.gone = True
@@ -162,12 +163,33 @@ class Launcher:
         The holder keeps a dup of `listener`; the caller's own stays the caller's. Raises LaunchFailed
         (nothing was started) and ForkServerGone (in doubt). Cancelled, the launch is in doubt too.
         """
+        return await self._launch(spec, None, [listener.fileno()] if listener else [])
+
+    async def launch_adopted(
+        self, spec: LaunchSpec, epoch: int, listener: socket.socket | None = None
+    ) -> holder_link.HolderLink:
+        """Starts one holder that is this daemon's from birth, and returns once its agent has called exec.
+
+        Saves the adoption's round trip, and no end can be missed, however short the life. Closing the link
+        detaches as usual. Raises LaunchFailed and ForkServerGone like `launch`, and HolderGone (examine).
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                fds = [theirs.fileno(), *([listener.fileno()] if listener else [])]
+                await self._launch(spec, epoch, fds)
+        except BaseException:
+            ours.close()
+            raise
+        return await holder_link.adopted_at_birth(ours)
+
+    async def _launch(self, spec: LaunchSpec, epoch: int | None, fds: list[int]) -> int:
         server = await self._running()
         if spec.launch_id in server.answers:
             raise LaunchFailed(f"launch {spec.launch_id} is already being started")
         server.answers[spec.launch_id] = None
         try:
-            await server.send(spec.to_request(), [listener.fileno()] if listener else [])
+            await server.send(spec.to_request(epoch), fds)
             answer = await server.answer(spec.launch_id)
         finally:
             del server.answers[spec.launch_id]

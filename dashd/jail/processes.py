@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 SIGNAL_ROUNDS_MAX = 100
@@ -44,6 +44,18 @@ def boot_id() -> str:
         return file.read().strip()
 
 
+def _family() -> Callable[[int], list[int]]:
+    """How to ask for somebody's children: the kernel's list, or else one look at every process."""
+    if os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        return children
+    family: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                family.setdefault(int(stat_fields(int(entry))[1]), []).append(int(entry))
+    return lambda pid: family.get(pid, [])
+
+
 def children(pid: int) -> list[int]:
     """Living and dead children of `pid`. One born or ended meanwhile may be missed: walk until stable."""
     found: list[int] = []
@@ -57,13 +69,14 @@ def children(pid: int) -> list[int]:
 def descendants(root: int) -> dict[int, int]:
     """Every living descendant of `root`, parents first: pid to start time."""
     tree: dict[int, int] = {}
-    queue = children(root)
+    of = _family()
+    queue = of(root)
     for pid in queue:  # grows while it is walked
         with contextlib.suppress(OSError):
             fields = stat_fields(pid)
             if fields[0] not in "ZX" and pid not in tree:
                 tree[pid] = int(fields[19])
-        queue += children(pid)
+        queue += of(pid)
     return tree
 
 
@@ -100,6 +113,15 @@ def signal_tree(*numbers: int) -> int:
             send_signal(pid, started, *numbers)
         seen |= new
     return len(seen)
+
+
+def is_tree_stopped() -> bool:
+    """Whether no descendant of this process runs, or would after what the kernel is doing for it."""
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            if stat_fields(pid)[0] not in "TtDZX":
+                return False
+    return True
 
 
 class Seen(NamedTuple):

@@ -29,9 +29,9 @@ class Writer:
     """The holder's end. `payload_bytes_max` bounds the output kept; what is not kept is counted."""
 
     def __init__(self, folder: int, payload_bytes_max: int | None) -> None:
-        """Creates the spool in the directory `folder` (an fd). OSError as open(2)."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self.fd = os.open("spool", flags, 0o600, dir_fd=folder)
+        """`folder` is a directory fd; the first output creates the file, since many agents say nothing."""
+        self.folder = folder
+        self.fd = -1
         self.payload_bytes_max = payload_bytes_max
         self.file_bytes = self.payload_bytes = self.dropped_bytes = 0
         self._torn = False
@@ -48,16 +48,24 @@ class Writer:
 
     def _write(self, record: bytes) -> bool:
         try:
+            if self.fd < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self.fd = os.open("spool", flags, 0o600, dir_fd=self.folder)
             if os.write(self.fd, record) != len(record):
                 raise OSError(errno.ENOSPC, "short write")
         except OSError:
-            try:
-                os.ftruncate(self.fd, self.file_bytes)
-            except OSError:
-                self._torn = True  # nothing may follow a torn record
+            self._take_back()
             return False
         self.file_bytes += len(record)
         return True
+
+    def _take_back(self) -> None:
+        """Removes what may have been written of a record: nothing may follow a torn one."""
+        if self.fd >= 0:
+            try:
+                os.ftruncate(self.fd, self.file_bytes)
+            except OSError:
+                self._torn = True
 
     def sync(self) -> None:
         """Makes the records durable; before the exit record, whose result they are."""
@@ -116,7 +124,7 @@ def tail(folder: "Path", bytes_max: int, stream: int | None = None) -> tuple[byt
         nonlocal kept_bytes
         kept.append(payload)
         kept_bytes += len(payload)
-        while kept_bytes - len(kept[0]) >= bytes_max:
+        while kept and kept_bytes - len(kept[0]) >= bytes_max:
             kept_bytes -= len(kept.popleft())
 
     end = _scan(folder, stream, keep)

@@ -23,4 +23,7 @@ def ended_world(tmp_path: Path) -> Iterator[World]:
 async def world(ended_world: World) -> AsyncIterator[World]:
     async with launcher.open_launcher(ended_world.launches) as opened:
         ended_world.launcher = opened
-        yield ended_world
+        try:
+            yield ended_world
+        finally:
+            ended_world.close_links()

@@ -1,6 +1,5 @@
 """The holder as the kernel sees it: exit codes, trees, leases, adoption, and being killed anywhere."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -68,9 +67,9 @@ async def test_the_exit_is_the_main_process_s(
     [
         (["/no/such/program"], "/", "ENOENT: No such file or directory: exec '/no/such/program'"),
         (["no-such-program"], "/", "ENOENT: No such file or directory: exec 'no-such-program'"),
-        (["/etc/hostname", "x"], "/", "EACCES: Permission denied: exec '/etc/hostname'"),
+        (["/etc/passwd", "x"], "/", "EACCES: Permission denied: exec '/etc/passwd'"),
         (["true", "x"], "/no/such/folder", "ENOENT: No such file or directory: chdir '/no/such/folder'"),
-        (["true", "x"], "/etc/hostname", "ENOTDIR: Not a directory: chdir '/etc/hostname'"),
+        (["true", "x"], "/etc/passwd", "ENOTDIR: Not a directory: chdir '/etc/passwd'"),
     ],
 )
 @deadline
@@ -92,7 +91,7 @@ async def test_a_file_that_is_no_program_is_a_start_failure(world: World, tmp_pa
 @deadline
 async def test_the_agent_gets_its_environment_and_nothing_else(world: World):
     script = "import os,sys,signal; print(os.environ); print(os.getcwd(), os.getsid(0) == os.getpid())"
-    script += "; print([os.readlink(f'/proc/self/fd/{n}')[:5] for n in os.listdir('/proc/self/fd')[:4]])"
+    script += "; print([os.readlink(f'/proc/self/fd/{n}')[:5] for n in '012'], os.listdir('/proc/self/fd'))"
     script += "; print([line for line in open('/proc/self/status') if line[:6] in ('SigIgn', 'SigBlk')])"
     env = {"A": "1", "Z": "ü"}
     folder = await world.launch("a", "env", env=env, cwd="/usr")
@@ -105,7 +104,7 @@ async def test_the_agent_gets_its_environment_and_nothing_else(world: World):
     await world.finish(folder)
     output = whole(folder).decode()
     assert "/usr True" in output
-    assert "['/dev/', 'pipe:', 'pipe:', '/proc']" in output
+    assert "['/dev/', 'pipe:', 'pipe:'] ['0', '1', '2', '3']" in output  # 3 is the listing's own
     assert output.count("0000000000000000") == 1  # nothing blocked; Python itself ignores SIGPIPE and SIGXFSZ
     assert "0000000001001000" in output
 
@@ -136,6 +135,7 @@ async def test_what_the_agent_leaves_behind_is_ended(world: World):
     assert all(map(is_gone, left))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [ORPHAN + " echo ready; sleep 100", STUBBORN, STORM])
 @deadline
 async def test_stop_ends_every_tree(world: World, program: str):
@@ -159,7 +159,7 @@ async def test_a_tree_that_obeys_is_not_killed_and_needs_no_grace(world: World):
     await link.stop(1000)
     record = await exited(link)
     assert (record.code, record.reason) == (7, "stop")
-    assert whole(folder).endswith(b"bye\n")
+    assert b"bye\n" in whole(folder)
 
 
 @deadline
@@ -197,169 +197,6 @@ async def told(link: holder_link.HolderLink, kind: type) -> object:
     while not isinstance(message := await link.receive(), kind):
         pass
     return message
-
-
-@deadline
-async def test_a_lease_that_expires_writes_the_record_and_then_kills(world: World):
-    folder = await world.launch("a", STUBBORN, lease_s=0.05)
-    link = await world.adopt(folder)
-    left = pids(await printed(link, folder, b"ready"))
-    await link.aclose()
-    await gone(world.holders["a"][0])
-    settled = launch_folder.examine(folder)
-    assert isinstance(settled, launch_folder.Ended)
-    assert (settled.record.reason, settled.record.code) == ("lease", None)
-    assert all(map(is_gone, left))
-
-
-@deadline
-async def test_a_holder_killed_between_the_lease_s_record_and_the_kill(world: World):
-    folder = await world.launch("a", STUBBORN, lease_s=0, crash_at="holder.before_kill")
-    link = await world.adopt(folder)
-    await printed(link, folder, b"ready")
-    await link.aclose()
-    await gone(world.holders["a"][0])
-    settled = launch_folder.examine(folder)
-    assert isinstance(settled, launch_folder.Ended)
-    assert processes.end_marked("a") > 0
-    assert processes.end_marked("a") == 0
-
-
-@deadline
-async def test_adopting_again_cancels_the_lease(world: World):
-    folder = await world.launch("a", "read line; echo $line", stdin=True, lease_s=0.2)
-    for epoch in range(1, 4):
-        link = await world.adopt(folder, epoch)
-        assert link.adopted.state == "running"
-        await link.aclose()
-    link = await world.adopt(folder, 9)
-    await trio.sleep(0.3)  # longer than the lease, which must not be running
-    await link.send_input(1, b"still here\n")
-    assert (await exited(link)).reason == "exit"
-    assert whole(folder) == b"still here\n"
-
-
-@deadline
-async def test_a_daemon_that_returns_as_the_lease_expires_gets_one_of_two_answers(world: World):
-    """Either it adopts and the agent lives on, or the lease was first and the record says so. Never both."""
-    answers: set[str] = set()
-
-    async def one(number: int) -> None:
-        folder = await world.launch(f"a{number}", "sleep", "100", lease_s=0.1)
-        link = await world.adopt(folder, 1)
-        await link.aclose()
-        await trio.sleep(0.07 + number * 0.003)
-        try:
-            link = await world.adopt(folder, 2)
-        except holder_link.HolderGone:
-            settled = await world.settle(folder, 2)
-            assert isinstance(settled, launch_folder.Ended)
-            assert settled.record.reason == "lease"
-            answers.add("lease")
-            return
-        assert link.adopted.state == "running"
-        await link.stop(1)
-        assert (await exited(link)).reason == "stop"
-        await link.aclose()
-        answers.add("adopted")
-
-    async with trio.open_nursery() as nursery:
-        for number in range(20):
-            nursery.start_soon(one, number)
-    assert answers <= {"lease", "adopted"}
-    assert answers
-
-
-@deadline
-async def test_of_two_daemons_the_higher_epoch_has_the_holder(world: World):
-    folder = await world.launch("a", "read line", stdin=True)
-    older = await world.adopt(folder, 5)
-    newer = await world.adopt(folder, 6)
-    with pytest.raises(holder_link.EpochRefused) as displaced:
-        await exited(older)
-    assert displaced.value.epoch == 6
-    with pytest.raises(holder_link.EpochRefused) as refused:
-        await world.adopt(folder, 5)
-    assert refused.value.epoch == 6
-    same = await world.adopt(folder, 6)  # equal: the newer connection wins
-    with pytest.raises(holder_link.EpochRefused):
-        await exited(newer)
-    await same.send_input(1, b"\n")
-    assert (await exited(same)).code == 0
-    for link in (older, newer, same):
-
-
-@deadline
-async def test_daemons_that_race_leave_exactly_one(world: World):
-    folder = await world.launch("a", "read line", stdin=True)
-    links: list[holder_link.HolderLink] = []
-    refused: list[int] = []
-
-    async def race(epoch: int) -> None:
-        try:
-            links.append(await world.adopt(folder, epoch))
-        except holder_link.EpochRefused:
-            refused.append(epoch)
-
-    async with trio.open_nursery() as nursery:
-        for epoch in range(12):
-            nursery.start_soon(race, epoch)
-    last = await world.adopt(folder, 11)
-    for link in links:
-        with pytest.raises(holder_link.EpochRefused):
-            await exited(link)
-    assert len(links) + len(refused) == 12
-    await last.send_input(1, b"\n")
-    assert (await exited(last)).code == 0
-    for link in [*links, last]:
-
-
-@deadline
-async def test_strangers_do_not_hold_the_lease_and_are_bounded(world: World):
-    folder = await world.launch("a", "sleep", "100", lease_s=0.1)
-    link = await world.adopt(folder)
-    strangers = [await connect(folder) for _ in range(20)]
-    assert await strangers[0].recv(1) == b""  # the oldest made room
-    for stranger, line in zip(
-        strangers[-4:], [b"junk\n", b'{"stop": 0}\n', b"[]\n", b"[" * 9999], strict=True
-    ):
-        await stranger.send(line)
-    for stranger in strangers[-4:-1]:
-        with contextlib.suppress(ConnectionResetError):
-            assert await stranger.recv(1) == b""
-    await link.aclose()
-    await gone(world.holders["a"][0])
-    assert launch_folder.examine(folder).record.reason == "lease"
-    for stranger in strangers:
-        stranger.close()
-
-
-async def connect(folder) -> trio.socket.SocketType:
-    sock = await holder_link._connect(folder)
-    return trio.socket.from_stdlib_socket(sock)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"junk\n",
-        b'{"stop": NaN}\n',
-        b'{"stop": 1e99}\n',
-        b'{"input": 1, "data": "@"}\n',
-        b"[" * 99999 + b"\n",
-    ],
-)
-@deadline
-async def test_nonsense_from_the_daemon_costs_the_connection_only(world: World, line: bytes):
-    folder = await world.launch("a", "read line", stdin=True)
-    sock = await connect(folder)
-    await sock.send(b'{"adopt": 1}\n' + line)
-    while await sock.recv(4096):
-        pass
-    sock.close()
-    link = await world.adopt(folder, 1)
-    await link.send_input(1, b"\n")
-    assert (await exited(link)).code == 0
 
 
 @deadline
@@ -405,10 +242,9 @@ async def test_the_listener_outlives_the_daemon_and_refuses_nobody(world: World)
 @pytest.mark.parametrize("point", HOLDER_POINTS)
 @deadline
 async def test_wherever_a_holder_dies_the_folder_says_what_is_known(world: World, point: str, tmp_path):
-    """Never two runs, never a survivor: the tree is gone after `end_marked`, and the answer fits what happened."""
-    script = (
-        f"echo ran >> '{tmp_path}/journal'; (setsid sh -c 'trap \"\" TERM; sleep 100' &); read line; exit 3"
-    )
+    """Never two runs, never a survivor: `end_marked` ends the tree, and the answer fits what happened."""
+    stubborn = "(setsid sh -c 'trap \"\" TERM; sleep 100' &)"
+    script = f"echo ran >> '{tmp_path}/journal'; {stubborn}; read line; exit 3"
     folder = await world.launch("a", script, stdin=True, grace_s=0.1, crash_at=point)
     holder = world.holders["a"][0]
     try:

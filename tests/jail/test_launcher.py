@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import trio
 import trio.testing
 
 from dashd.jail import holder_link, launch_folder, launcher, processes
-from tests.jail.world import World, deadline, exited, gone, is_gone, printed, whole
+from tests.jail.world import PATH, World, deadline, exited, gone, is_gone, printed, whole
 
+SYSTEM_PYTHON = Path("/usr/bin/python3")
 REQUEST_POINTS = [
     "forkserver.before_folder",
     "forkserver.after_folder",
@@ -29,6 +31,82 @@ async def test_a_program_runs_and_its_end_is_seen(world: World):
     assert (record.code, record.signal, record.reason, record.error) == (0, None, "exit", None)
 
 
+@deadline
+async def test_a_launch_with_an_epoch_is_adopted_from_birth(world: World):
+    spec = launcher.LaunchSpec("a", ["sh", "-c", "exit 5"], PATH, "/", lease_s=0)
+    link = await world.launcher.launch_adopted(spec, 7)
+    assert (await exited(link)).code == 5
+    assert isinstance(launch_folder.examine(world.folder("a")), launch_folder.Ended)
+    await link.aclose()
+
+
+@deadline
+async def test_an_adoption_at_birth_counts_like_any_other(world: World):
+    spec = launcher.LaunchSpec("a", ["sh", "-c", "read line"], PATH, "/", stdin=True)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        first = await world.launcher.launch_adopted(spec, 7, listener)
+    assert (first.adopted.state, first.listener) == ("running", None)
+    with pytest.raises(holder_link.EpochRefused):
+        await world.adopt(world.folder("a"), 6)
+    second = await world.adopt(world.folder("a"), 7)
+    assert second.listener is not None
+    with pytest.raises(holder_link.EpochRefused):
+        await exited(first)
+    await first.aclose()
+    await second.send_input(1, b"\n")
+    assert (await exited(second)).code == 0
+
+
+@deadline
+async def test_an_agent_adopted_from_birth_dies_with_its_daemon_where_the_lease_is_nothing(world: World):
+    spec = launcher.LaunchSpec("a", ["sleep", "100"], PATH, "/", lease_s=0)
+    link = await world.launcher.launch_adopted(spec, 1)
+    await link.aclose()
+    await gone(link.adopted.pid)
+    settled = await world.settle(world.folder("a"))
+    assert settled.record.reason == "lease"
+
+
+@deadline
+async def test_an_agent_inherits_neither_the_link_nor_the_listener(world: World):
+    """Else its orphans would keep both open, and a killed holder would not be noticed."""
+    spec = launcher.LaunchSpec("a", ["ls", "/proc/self/fd"], PATH, "/")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        link = world.keep(await world.launcher.launch_adopted(spec, 1, listener))
+    await exited(link)
+    assert whole(world.folder("a")) == b"0\n1\n2\n3\n"  # 3 is the listing's own
+
+
+@deadline
+async def test_a_failed_start_is_told_at_once(world: World):
+    link = await world.launcher.launch_adopted(launcher.LaunchSpec("a", ["/no/such"], {}, "/"), 1)
+    assert (await exited(link)).error == "ENOENT: No such file or directory: exec '/no/such'"
+    await link.aclose()
+
+
+@pytest.mark.parametrize("point", ["holder.born", "holder.after_begin", "holder.after_adopt"])
+@deadline
+async def test_a_holder_that_dies_in_an_adopting_launch_is_gone(world: World, point: str):
+    spec = launcher.LaunchSpec("a", ["true"], PATH, "/", crash_at=point)
+    with pytest.raises(holder_link.HolderGone):
+        await exited(world.keep(await world.launcher.launch_adopted(spec, 1)))
+    never = isinstance(await world.settle(world.folder("a")), launch_folder.NeverStarted)
+    assert never == (point == "holder.born")
+
+
+@pytest.mark.skipif(not SYSTEM_PYTHON.exists(), reason="there is no system Python here")
+@deadline
+async def test_the_system_python_runs_fork_server_and_holder(ended_world: World):
+    async with launcher.open_launcher(ended_world.launches, python=str(SYSTEM_PYTHON)) as opened:
+        ended_world.launcher = opened
+        record = await ended_world.finish(await ended_world.launch("a", "exit 3"))
+        assert record.code == 3
+        ended_world.close_links()
+
+
+@pytest.mark.slow
 @deadline
 async def test_callers_are_pipelined_and_each_gets_its_own(world: World):
     async def one(number: int) -> None:
@@ -123,6 +201,28 @@ async def test_launches_in_flight_are_in_doubt_when_the_fork_server_dies(world: 
     ] * 3
 
 
+@deadline
+async def test_a_caller_that_replaces_a_dead_fork_server_does_not_break_those_who_wait_for_it(world: World):
+    pid = world.launcher.fork_server_pid
+    os.kill(pid, signal.SIGSTOP)
+    doubtful: list[str] = []
+
+    async def one(launch_id: str) -> None:
+        with pytest.raises(launcher.ForkServerGone):
+            await world.launch(launch_id, "/bin/true")
+        doubtful.append(launch_id)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one, "waits")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        os.kill(pid, signal.SIGKILL)
+        # Blocking on purpose: the one who waits gets no turn before the next caller finds it dead.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
+        await world.launch("next", "/bin/true")
+    assert doubtful == ["waits"]
+    await world.finish(world.folder("next"))
+
+
 @pytest.mark.parametrize("point", REQUEST_POINTS)
 @deadline
 async def test_wherever_the_fork_server_dies_exec_happens_at_most_once(world: World, point: str):
@@ -162,8 +262,10 @@ async def test_leaving_ends_the_fork_server_and_holders_live_on(ended_world: Wor
     await printed(link, folder, b"up")
     await link.stop(5)
     assert (await exited(link)).reason == "stop"
+    ended_world.close_links()
 
 
+@pytest.mark.slow
 @deadline
 async def test_a_second_launcher_over_the_same_folder_is_refused(world: World):
     with pytest.raises(launcher.LaunchFailed, match="another fork server"):

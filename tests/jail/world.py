@@ -38,8 +38,12 @@ class World:
 
     async def adopt(self, folder: Path, epoch: int = 1) -> holder_link.HolderLink:
         """The caller may close the link, to detach; the world does in the end."""
-        self.links.append(await holder_link.adopt(folder, epoch))
-        return self.links[-1]
+        return self.keep(await holder_link.adopt(folder, epoch))
+
+    def keep(self, link: holder_link.HolderLink) -> holder_link.HolderLink:
+        """Closes the link in the end."""
+        self.links.append(link)
+        return link
 
     async def finish(self, folder: Path) -> launch_folder.ExitRecord:
         """Adopts and waits for the end, whichever way it is learnt first."""
@@ -57,11 +61,13 @@ class World:
                 return settled
             await trio.sleep(0.001)
 
-    def end_everything(self) -> None:
+    def close_links(self) -> None:
         for link in self.links:
             link._sock.close()
             if link.listener:
                 link.listener.close()
+
+    def end_everything(self) -> None:
         for pid, started in self.holders.values():
             processes.send_signal(pid, started, signal.SIGKILL)
         processes.end_all_marked(list(self.holders))

@@ -1,0 +1,147 @@
+"""The fork server on its own: no packet ends it, and it loads the standard library alone."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dashd.jail import forkserver
+
+SPEC = {
+    "launch": "a",
+    "argv": ["/bin/true"],
+    "env": {},
+    "cwd": "/",
+    "lease_s": 0,
+    "grace_s": 0,
+    "stdin": False,
+    "output_bytes_max": None,
+    "crash_at": None,
+}
+
+
+@pytest.fixture
+def control(tmp_path: Path):
+    """A fork server as dashd starts it, and the socket to it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    argv = [sys.executable, "-I", "-S", forkserver.__file__, str(tmp_path)]
+    process = subprocess.Popen(argv, stdin=theirs, env={}, cwd="/")
+    theirs.close()
+    ours.settimeout(10)
+    assert json.loads(ours.recv(4096)) == {"ready": process.pid}
+    yield ours
+    assert process.poll() is None
+    ours.close()
+    assert process.wait(10) == 0  # at EOF
+
+
+def ask(control: socket.socket, packet: bytes, fds: list[int] | None = None) -> dict:
+    socket.send_fds(control, [packet], fds or [])
+    return json.loads(control.recv(1 << 20))
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"junk",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"{}",
+        b"[" * 60000,
+        b'{"launch": NaN}',
+        b'{"launch": {"a": 1}}',
+        b'{"body": 10}',
+        json.dumps(SPEC | {"launch": "x/y"}).encode(),
+        json.dumps(SPEC | {"launch": "\udcff"}).encode(),
+        json.dumps(SPEC | {"argv": "true"}).encode(),
+        json.dumps(SPEC | {"argv": ["true", 1]}).encode(),
+        json.dumps(SPEC | {"env": {"A": 1}}).encode(),
+        json.dumps(SPEC | {"env": []}).encode(),
+        json.dumps(SPEC | {"lease_s": 1e400}).encode(),
+        json.dumps(SPEC | {"lease_s": True}).encode(),
+        json.dumps(SPEC | {"stdin": 1}).encode(),
+        json.dumps(SPEC | {"epoch": -1}).encode(),
+        json.dumps(SPEC | {"epoch": "1"}).encode(),
+        json.dumps(SPEC | {"epoch": 1}).encode(),  # without the socket that goes with it
+        json.dumps({"launch": "x" * 60000}).encode(),
+    ],
+)
+def test_nonsense_is_answered_and_the_next_request_served(
+    control: socket.socket, tmp_path: Path, packet: bytes
+):
+    assert "error" in ask(control, packet)
+    assert not [entry for entry in tmp_path.iterdir() if entry.is_dir()]
+    answer = ask(control, json.dumps(SPEC).encode())
+    assert answer["launch"] == "a"
+    assert answer["holder"] > 0
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"junk", b"{"])
+@pytest.mark.parametrize("claimed", [-1, 0, 3, 1 << 40])
+def test_a_body_that_is_not_what_was_said_is_refused(control: socket.socket, body: bytes, claimed: int):
+    fd = os.memfd_create("body")
+    os.write(fd, body)
+    assert "error" in ask(control, json.dumps({"body": claimed}).encode(), [fd])
+    os.close(fd)
+    assert "holder" in ask(control, json.dumps(SPEC).encode())
+
+
+def test_fds_of_refused_requests_are_closed(control: socket.socket, tmp_path: Path):
+    pid = json.loads((tmp_path / "forkserver.lock").read_text())["pid"]
+    with open(os.devnull, "rb") as file:
+        ask(control, b"{}", [file.fileno()])
+        before = os.listdir(f"/proc/{pid}/fd")
+        for number in range(20):
+            ask(control, b"{}", [file.fileno()] * 3)
+            ask(control, json.dumps(SPEC | {"launch": f"a{number}"}).encode(), [file.fileno()] * 4)
+    assert os.listdir(f"/proc/{pid}/fd") == before
+
+
+def test_a_folder_that_cannot_be_made_is_an_answer(control: socket.socket, tmp_path: Path):
+    (tmp_path / "a").write_text("in the way")
+    assert "Not a directory" in ask(control, json.dumps(SPEC).encode())["error"]
+    (tmp_path / "b").symlink_to("/")
+    assert "error" in ask(control, json.dumps(SPEC | {"launch": "b"}).encode())
+
+
+@pytest.mark.parametrize("launch", ["a", "7k2m9q-003.1", "A_b", "x" * 100])
+def test_ids_that_name_a_folder(launch: str):
+    assert forkserver.is_launch_id(launch)
+
+
+@pytest.mark.parametrize("launch", ["", ".", "..", ".a", "-a", "a/b", "a b", "a\n", "é", "x" * 101])
+def test_ids_that_do_not(launch: str):
+    assert not forkserver.is_launch_id(launch)
+
+
+def test_what_the_fork_server_loads_is_small_and_the_standard_library_s():
+    root = Path(forkserver.__file__).parents[2]
+    script = (
+        f"import sys; sys.path.append({str(root)!r}); from dashd.jail import forkserver; print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.split()} - {"dashd", "__main__"}
+    assert loaded <= set(sys.stdlib_module_names)
+    assert not loaded & {
+        "dataclasses",
+        "inspect",
+        "pathlib",
+        "subprocess",
+        "traceback",
+        "tempfile",
+        "asyncio",
+    }
+
+
+def test_no_holder_stays_a_zombie(control: socket.socket, tmp_path: Path):
+    pids = [ask(control, json.dumps(SPEC | {"launch": f"z{n}"}).encode())["holder"] for n in range(10)]
+    for pid in pids:
+        while os.path.exists(f"/proc/{pid}"):  # it lives for some milliseconds; as a zombie it would for ever
+            os.sched_yield()
