@@ -25,9 +25,10 @@ from dashd.clock import Clock
 from dashd.config import Config
 from dashd.crash_points import CrashPoints
 from dashd.jail import launcher, spool
+from dashd.jail.holder_link import EpochRefused
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
-from dashd.runtime import recovery, scheduler
+from dashd.runtime import recovery, scheduler, sweeper
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.world import World
 from dashd.service import HANDLERS, feed
@@ -64,14 +65,27 @@ async def run(config: Config, *, ready: Callable[[str], None], points: CrashPoin
     """
     points = points or CrashPoints()
     stop = StopRequest()
-    async with trio.open_nursery() as signals:
-        await signals.start(_obey_signals, stop, signals.cancel_scope)
-        state_dir = config.daemon.state_dir
-        with _only_one(state_dir), rpc_listener.open_listener(config.daemon.socket) as sock:
-            clock = Clock()
-            async with open_store(config.daemon.database, clock, at_point=points.at) as store:
-                await _serve(config, store, clock, sock, stop, ready, points)
-        signals.cancel_scope.cancel(reason="dashd has stopped")
+    try:
+        async with trio.open_nursery() as signals:
+            await signals.start(_obey_signals, stop, signals.cancel_scope)
+            state_dir = config.daemon.state_dir
+            with _only_one(state_dir), rpc_listener.open_listener(config.daemon.socket) as sock:
+                clock = Clock()
+                async with open_store(config.daemon.database, clock, at_point=points.at) as store:
+                    await _serve(config, store, clock, sock, stop, ready, points)
+            signals.cancel_scope.cancel(reason="dashd has stopped")
+    except* EpochRefused as refused:
+        raise _displaced(refused) from None
+
+
+def _displaced(refused: BaseException) -> errors.Conflict:
+    """The error for a daemon whose agents belong to another one."""
+    while isinstance(refused, BaseExceptionGroup):
+        refused = refused.exceptions[0]
+    return errors.Conflict(
+        f"{refused}: a dashd that started later than this one, or from a newer copy of the database, has it",
+        hint="end that dashd; where there is none, start again: each start comes one epoch nearer",
+    )
 
 
 async def _serve(
@@ -108,6 +122,7 @@ async def _serve(
             for each in recovered:
                 supervisor.resume(each.run, each.attached)
             runtime.start_soon(supervisor.watch_wishes)
+            runtime.start_soon(sweeper.run, world)
             runtime.start_soon(_show_trouble, world, daemon)
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
@@ -129,13 +144,14 @@ async def _accept(
 ) -> None:
     """The innermost ring: new peers and new starts, until somebody asks for the end."""
     async with trio.open_nursery() as accept:
-        accept.start_soon(scheduler.run, world, supervisor.start)
+        starts = trio.CancelScope()
+        accept.start_soon(_schedule, world, supervisor, starts)
         await accept.start(partial(rpc_listener.serve, sock, dispatch, connections=connections))
         world.points.at("app.before_ready")
         core.daemon.state = "ready"
         ready(core.daemon.socket)
         world.points.at("app.after_ready")
-        accept.start_soon(_check_database, world.store, core.daemon)
+        accept.start_soon(_check_database, world.store, core.daemon, starts)
         accept.start_soon(_die_with_the_store, world.store)
         await stop.event.wait()
         core.daemon.state = "stopping"
@@ -143,6 +159,12 @@ async def _accept(
         accept.cancel_scope.cancel(reason="dashd is stopping")
     if stop.agents == "stop":
         await _end_agents(world)
+
+
+async def _schedule(world: World, supervisor: Supervisor, starts: trio.CancelScope) -> None:
+    """New starts, until `starts` is cancelled; what runs then runs on."""
+    with starts:
+        await scheduler.run(world, supervisor.start)
 
 
 async def _end_agents(world: World) -> None:
@@ -170,13 +192,13 @@ async def _obey_signals(
             stop("detach")
 
 
-async def _check_database(store: Store, daemon: Daemon) -> None:
+async def _check_database(store: Store, daemon: Daemon, starts: trio.CancelScope) -> None:
     """After READY, on a reader: a damaged database stops new work, and says so."""
     found = await store.reader.read(database.quick_check)
     if found:
-        daemon.state = "degraded"
-        daemon.warnings.append(f"the database is damaged: {found[0]}; stop dashd and restore a backup")
+        daemon.troubles.append(f"the database is damaged: {found[0]}; stop dashd and restore a backup")
         log.critical("quick_check failed", extra={"found": found[:10]})
+        starts.cancel(reason="the database is damaged: nothing new is started")
         await store.writer.apply(lambda tx: tx.emit("system.alert", data={"check": found[:10]}))
 
 
@@ -192,9 +214,9 @@ async def _show_trouble(world: World, daemon: Daemon) -> None:
     while True:
         ticket = world.trouble.ticket()
         if shown:
-            daemon.warnings.remove(shown)
+            daemon.troubles.remove(shown)
         shown = world.trouble.text
-        daemon.warnings += [shown] if shown else []
+        daemon.troubles += [shown] if shown else []
         await ticket.wait()
 
 
@@ -210,14 +232,19 @@ def _only_one(state_dir: Path) -> Iterator[None]:
             hint="name another folder with DASH_STATE_DIR",
         ) from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(lock, state_dir)
         yield
+    finally:
+        os.close(lock)
+
+
+def _lock(fd: int, state_dir: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise errors.Conflict(
             f"another dashd works in {state_dir}", hint="dashctl status shows it; dashctl restart replaces it"
         ) from None
-    finally:
-        os.close(lock)
 
 
 class DriverPort:
@@ -254,13 +281,30 @@ class SpoolPort:
         """Reads in a thread; a launch that has printed nothing yet reads as empty."""
         return await trio.to_thread.run_sync(self._read, launch_id, offset, bytes_max, stream)
 
-    async def wait_beyond(self, launch_id: str, offset: int) -> None:
-        """Waits for the run that reads this spool to hear of more."""
-        await self._world.growth.wait(launch_id)
+    def ticket(self, launch_id: str) -> trio.Event:
+        """Rung by the run that reads this spool."""
+        return self._world.growth.ticket(launch_id)
 
     def _read(self, launch_id: str, offset: int | None, bytes_max: int, stream: int | None) -> Chunk:
         folder = self._world.folder(launch_id)
-        if offset is None:
-            return Chunk(*spool.tail(folder, bytes_max, stream))
-        records, next_offset = spool.read(folder, offset, bytes_max)
-        return Chunk(b"".join(payload for found, payload in records if stream in (None, found)), next_offset)
+        try:
+            if offset is None:
+                return Chunk(*spool.tail(folder, bytes_max, stream))
+            return self._read_on(folder, offset, bytes_max, stream)
+        except (spool.SpoolCorrupt, OverflowError):
+            raise errors.InvalidParams(
+                f"{offset} is not an offset of this attempt's output"
+                if offset is not None
+                else f"the output of launch {launch_id} cannot be read: its file is damaged",
+                hint="go on from next_offset of the answer before, and name the attempt it was of",
+                path="offset",
+            ) from None
+
+    def _read_on(self, folder: Path, offset: int, bytes_max: int, stream: int | None) -> Chunk:
+        """The next piece of the stream; what the other stream printed before it is passed over."""
+        while True:
+            records, next_offset = spool.read(folder, offset, bytes_max)
+            output = b"".join(payload for found, payload in records if stream in (None, found))
+            if output or next_offset == offset:
+                return Chunk(output, next_offset)
+            offset = next_offset

@@ -2,8 +2,8 @@
 
     flag > environment > project file (.dash.toml) > user file (~/.config/dash/config.toml) > default
 
-Every setting is also `DASH_<SECTION>_<NAME>`; some have an older, shorter name. An unknown key is an error that
-names the nearest one. No secret lives here.
+Every setting is also `DASH_<SECTION>_<NAME>`; some have an older, shorter name. An unknown key is an error
+that names the nearest one. No secret lives here.
 """
 
 import difflib
@@ -70,6 +70,7 @@ def load(environ: Mapping[str, str], flags: Mapping[str, Any], *, project: Path 
     ):
         for key, value in found.items():
             _refuse_unknown(key, origin)
+            _refuse_hidden_place(key, origin)
             values[key] = value
             origins[key] = origin
     _derive(values, environ)
@@ -108,7 +109,8 @@ def _derive(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     state_dir = paths.state_dir(around)
     values["daemon.state_dir"] = state_dir
     values["daemon.socket"] = paths.socket_path(around)
-    values.setdefault("daemon.database", os.path.join(state_dir, "dash.db"))
+    database = values.get("daemon.database") or os.path.join(state_dir, "dash.db")
+    values["daemon.database"] = os.path.abspath(os.path.expanduser(str(database)))
 
 
 def _files(environ: Mapping[str, str], project: Path | None) -> list[tuple[str, dict[str, Any]]]:
@@ -148,6 +150,14 @@ def _refuse_unknown(key: str, origin: str) -> None:
         near = difflib.get_close_matches(key, keys(), 1)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(keys())}"
         raise BadConfig(f"unknown setting {key.rstrip('.')!r} ({origin})", hint=hint, path=key)
+
+
+def _refuse_hidden_place(key: str, origin: str) -> None:
+    """Clients look at the environment and at flags alone; a file must not move the daemon out of their sight."""
+    if key in ("daemon.state_dir", "daemon.socket") and "file" in origin:
+        name = "DASH_STATE_DIR" if key == "daemon.state_dir" else "DASH_SOCKET"
+        hint = f"set {name} for dashd and its clients"
+        raise BadConfig(f"{key} cannot be set in a file ({origin})", hint=hint, path=key)
 
 
 def _unused(environ: Mapping[str, str]) -> tuple[str, ...]:

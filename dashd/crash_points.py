@@ -1,8 +1,8 @@
 """Named points at which a test may have this daemon, its fork server or a holder killed with SIGKILL.
 
-`dashd run --crash-at POINT[:N]` kills at the N-th time the point is reached (the first by default). Points of
-dashd itself are listed here; `forkserver.*` and `holder.*` are listed in those programs and travel with the N-th
-launch. Nothing happens where no point is named.
+`dashd run --crash-at POINT[:N]` kills at the N-th time the point is reached (the first by default). Points
+of dashd itself are listed here; `forkserver.*` and `holder.*` are listed in those programs and travel with
+the N-th launch. Nothing happens where no point is named.
 """
 
 import os

@@ -48,7 +48,7 @@ def _versions(_config: Config) -> Finding:
 
 def _state_dir(config: Config) -> Finding:
     folder = config.daemon.state_dir
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    nearest = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     if not os.access(nearest, os.W_OK | os.X_OK):
         return Finding(
             "state folder", "fail", f"{nearest} cannot be written", "set DASH_STATE_DIR to a folder of yours"
@@ -67,7 +67,7 @@ def _socket(config: Config) -> Finding:
         return Finding(
             "socket", "fail", f"{path} is too long for a socket", "set DASH_SOCKET to a shorter path"
         )
-    if not path.exists():
+    if not os.path.exists(path):
         return Finding("socket", "warn", f"{path}: no daemon has made it", "dashctl up")
     if _is_locked(path.parent / "lock"):
         return Finding("socket", "ok", f"{path}: a daemon serves it")
@@ -78,7 +78,7 @@ def _socket(config: Config) -> Finding:
 
 def _database(config: Config) -> Finding:
     path = config.daemon.database
-    if not path.exists():
+    if not os.path.exists(path):
         return Finding("database", "ok", f"{path} will be made at the first start")
     try:
         db = database.connect(path, readonly=True)

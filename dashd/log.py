@@ -1,4 +1,4 @@
-"""The daemon's log: one JSON object a line on standard error, ASCII only, so that no agent can forge a line."""
+"""The daemon's log: one JSON object a line on standard error, ASCII only, so no agent can forge a line."""
 
 import json
 import logging

@@ -1,1 +1,1 @@
-"""The rules of Dash, pure: no clock, no file, no database, no event loop. Time and random bits are arguments."""
+"""The rules of Dash, pure: no clock, file, database or event loop. Time and random bits are arguments."""

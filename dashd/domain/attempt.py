@@ -44,6 +44,8 @@ class Ending:
     reason: str
     """A sentence for a person: `exit code 2`, `ran longer than 300 s`."""
     result: str = ""
+    result_cut: bool = False
+    """`result` is only the end of what was returned."""
     exit_code: int | None = None
     exit_signal: int | None = None
     cpu_ms: int | None = None

@@ -1,4 +1,4 @@
-"""When a failed task is tried again, and after how long. Pure arithmetic; the loop around it is the scheduler's."""
+"""When a failed task is tried again, and after how long. Arithmetic; the loop is the scheduler's."""
 
 from dataclasses import dataclass
 

@@ -6,7 +6,7 @@ A launch is named after what it is launched for.
 """
 
 ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
-"""30 letters: none that are taken for another when read aloud or in a bad font, no `u` so that few words form."""
+"""30 letters: none that are taken for another when read aloud or in a bad font, no `u`, so few words form."""
 SWARM_ID_LENGTH = 6
 SWARM_ID_BITS = 40
 

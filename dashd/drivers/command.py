@@ -1,8 +1,9 @@
 """Driver `command`: any program at all. The driver every later one is measured against.
 
-`argv` is a template in which `{item}`, `{task}` and `{cwd}` are filled in; no shell is involved unless argv names
-one. Exit 0 succeeds and the end of stdout is the result. A line `@dash {"progress": [3, 5], "note": "…"}` on
-stdout reports progress; anything else a program prints means nothing to Dash.
+`argv` is a template in which `{item}`, `{task}` and `{cwd}` are filled in; no shell is involved unless argv
+names one. Exit 0 succeeds and the end of stdout is the result. A line
+`@dash {"progress": [3, 5], "note": "…"}` on stdout reports progress; anything else a program prints means
+nothing to Dash.
 """
 
 import dataclasses
@@ -103,7 +104,7 @@ class ProgressReader:
         return bool(self._line) or self._too_long
 
     def feed(self, stream: int, output: bytes) -> list[Progress]:
-        """The reports that end in this piece; malformed ones are the agent's own affair and are passed over."""
+        """The reports that end in this piece; malformed ones are the agent's own affair, passed over."""
         if stream != 1:
             return []
         *ended, rest = output.split(b"\n")

@@ -63,7 +63,7 @@ class Driver(Protocol):
     result_bytes_max: int
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
-        """(argv, cwd) as they will be used; raises InvalidParams. Looks at the file system, so run it in a thread."""
+        """(argv, cwd) as they will be used; raises InvalidParams. Looks at files: run it in a thread."""
 
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """What to execute; `environ` is the daemon's own environment, of which little is passed on."""

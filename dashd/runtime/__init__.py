@@ -1,4 +1,4 @@
-"""What makes the world match the rows: the scheduler claims, the supervisor runs, recovery takes over what lives.
+"""What makes the world match the rows: the scheduler claims, the supervisor runs, recovery adopts what lives.
 
 Nothing here is called by `service`, and nothing here decides what is wanted: both sides meet in the database.
 """

@@ -1,4 +1,4 @@
-"""Who waits for more output of which launch. Rung by the run that hears of it; holds nothing for the others."""
+"""Who waits for more output of which launch. Rung by the run that hears of it; holds nothing for others."""
 
 import trio
 
@@ -9,11 +9,11 @@ class Growth:
     def __init__(self) -> None:
         self._waiting: dict[str, trio.Event] = {}
 
-    async def wait(self, launch_id: str) -> None:
-        """Returns when the launch has printed something, or ended, since this was called; cancellable."""
-        await self._waiting.setdefault(launch_id, trio.Event()).wait()
+    def ticket(self, launch_id: str) -> trio.Event:
+        """Set when the launch has printed something, or ended, since this was called."""
+        return self._waiting.setdefault(launch_id, trio.Event())
 
     def ring(self, launch_id: str) -> None:
         """Wakes everybody who waits for this launch."""
-        if event := self._waiting.pop(launch_id, None):
+        if (event := self._waiting.pop(launch_id, None)) is not None:  # an Event has no truth value
             event.set()

@@ -1,9 +1,10 @@
-"""What an attempt prints, on its way into rows: read piece by piece, committed with the offset it was read to.
+"""What an attempt prints, on its way into rows: read by the piece, committed with the offset it was read to.
 
 Progress is written at most once a second, the newest replacing the older; a crash replays from the last
 committed offset, which is never inside a message.
 """
 
+import logging
 from typing import Any
 
 import trio
@@ -15,6 +16,8 @@ from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
 from .world import World
+
+log = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
 PIECE_BYTES_MAX = 1 << 20
@@ -37,7 +40,13 @@ class Output:
         """Reads on up to where the holder says the spool goes."""
         folder = self._world.folder(self._launch_id)
         while self._offset < spool_bytes:
-            records, offset = await trio.to_thread.run_sync(spool.read, folder, self._offset, PIECE_BYTES_MAX)
+            try:
+                records, offset = await trio.to_thread.run_sync(
+                    spool.read, folder, self._offset, PIECE_BYTES_MAX
+                )
+            except spool.SpoolCorrupt:  # its own doing, or the disk's: it reports nothing more
+                log.warning("an output file is damaged", extra={"launch": self._launch_id})
+                break
             if not records:
                 break
             self._take(records, offset)
@@ -65,11 +74,13 @@ class Output:
             self._safe_offset = offset
 
     async def _write(self) -> None:
-        progress, self._newest, self._fresh = self._newest, None, trio.Event()
+        progress, self._fresh = self._newest, trio.Event()
         if progress is not None:
             self._world.points.at("output.before_commit")
             await self._world.commit(lambda tx: self._commit(tx, progress))
             self._world.points.at("output.after_commit")
+            if self._newest is progress:  # not before: cancelled up to here, `finish` writes it
+                self._newest = None
 
     def _commit(self, tx: Tx, progress: Progress) -> None:
         tasks.set_progress(tx, self._claim.task_id, progress.done, progress.total, progress.note)

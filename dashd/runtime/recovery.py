@@ -1,8 +1,8 @@
 """Before READY: every attempt that an earlier daemon left open is looked at, and what lives is adopted.
 
-The old fork server is ended first, so that from then on nobody creates `begin` but us and holders already forked;
-each launch folder then gives one answer for ever. Recovery may itself be killed at any point: it decides nothing
-that the next one would decide otherwise.
+The old fork server is ended first, so that from then on nobody creates `begin` but us and holders already
+forked; each launch folder then gives one answer for ever. Recovery may itself be killed at any point: it
+decides nothing that the next one would decide otherwise.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,11 @@ from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
-from .run import Attached, Run
+from .run import Attached, Run, prepare_all
 from .world import World
+
+LOOK_S_MAX = 3.0
+"""For one holder's answer; one that takes longer (it is frozen, perhaps) must not keep the others waiting."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Recovered:
     """An open attempt and what was found of it."""
 
     run: Run
-    attached: Attached
+    attached: Attached | None
+    """None: its holder lives and does not answer, so whether the agent does is not known."""
 
     @property
     def live(self) -> bool:
@@ -52,13 +56,15 @@ async def begin_epoch(store: Store, launches: Path, at_point: Callable[[str], No
 
 
 async def recover(world: World) -> list[Recovered]:
-    """Looks at every open attempt; live ones are adopted, in one transaction, when this returns."""
+    """Looks at every open attempt; those that answer are adopted, in one transaction, when this returns."""
     claims = await world.store.reader.read(_open_claims)
     await trio.to_thread.run_sync(_end_lost, world.launches, [claim.attempt_id for claim in claims])
+    runs = [Run(world, claim) for claim in claims]
+    await prepare_all(world, runs)
     found: list[Recovered] = []
     async with trio.open_nursery() as nursery:
-        for claim in claims:
-            nursery.start_soon(_look, world, Run(world, claim), found)
+        for run in runs:
+            nursery.start_soon(_look, world, run, found)
     live = [(each.run, each.attached) for each in found if isinstance(each.attached, HolderLink)]
 
     def operation(tx: Tx) -> None:
@@ -72,9 +78,11 @@ async def recover(world: World) -> list[Recovered]:
 
 
 async def _look(world: World, run: Run, found: list[Recovered]) -> None:
-    await run.prepare()
     world.points.at("recovery.before_adopt")
-    found.append(Recovered(run, await run.attach()))
+    attached = None
+    with trio.move_on_after(LOOK_S_MAX):
+        attached = await run.attach()
+    found.append(Recovered(run, attached))
     world.points.at("recovery.after_adopt")
 
 

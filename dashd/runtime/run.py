@@ -1,12 +1,13 @@
 """One attempt, from its claim to its end: launch or adopt, follow, steer, write down.
 
-The row is the intent, the holder is the world; this brings one to the other. It owns nothing that must survive:
-cancelling it lets go of the holder, whose lease starts, and the next daemon continues from row and folder.
+The row is the intent, the holder is the world; this brings one to the other. It owns nothing that must
+survive: cancelling it lets go of the holder, whose lease starts, and the next daemon continues from row and
+folder.
 """
 
 import contextlib
 import dataclasses
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,10 +32,23 @@ from .world import World
 
 START_S_MAX = 60.0
 """For the fork server's answer and the holder's; a stuck start is examined, never waited out."""
+OUTPUT_BYTES_MAX = 256 << 20
+"""What is kept of an attempt's output; the rest is thrown away, counted, and its exit record says so."""
 LEAVING_S = 0.01
 """Between looks at a holder that is just leaving: its lock is the only sign, and a lock rings no bell."""
 
+TROUBLE_S = 1.0
+"""Between looks at a folder that cannot be read or written."""
+
 Attached = HolderLink | ExitRecord | Ending
+
+
+async def _unless_over(link: HolderLink) -> HolderLink | ExitRecord:
+    """The link, or the exit record where the agent has ended already."""
+    if link.adopted.exit is None:
+        return link
+    await link.aclose()
+    return link.adopted.exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +88,27 @@ class Run:
 
     async def prepare(self) -> None:
         """Reads the rows."""
-        now_ms = self._world.clock.now_ms()
-        self._plan = await self._world.store.reader.read(lambda db: _plan(db, self.claim, now_ms))
-        self.wish.set(stop=self.plan.stop, hold=self.plan.hold)
+        await prepare_all(self._world, [self])
+
+    def take(self, plan: Plan) -> None:
+        """Takes over what the rows said."""
+        self._plan = plan
+        if not self.wish.told:  # else the supervisor has read the rows as well, and reads on
+            self.wish.set(stop=plan.stop, hold=plan.hold)
 
     async def launch(self) -> Attached:
         """Starts the program, unless it was told to stop before."""
         if self.wish.stop is not None:
             return Ending("never", "stopped before it started")
         self._world.points.at("run.before_launch")
-        with trio.move_on_after(START_S_MAX), contextlib.suppress(ForkServerGone):
+        with trio.move_on_after(START_S_MAX), contextlib.suppress(ForkServerGone, HolderGone):
             try:
-                await self._world.launcher.launch(self._spec())
+                link = await self._world.launcher.launch_adopted(self._spec(), self._world.epoch)
             except LaunchFailed as error:
                 return Ending("failed", f"could not start: {error}")
-        self._world.points.at("run.after_launch")
-        return await self.attach()
+            self._world.points.at("run.after_launch")
+            return await _unless_over(link)
+        return await self.attach()  # what became of it is in its folder
 
     async def attach(self) -> Attached:
         """Takes over what there is of the launch; where nothing was executed, nothing ever will be."""
@@ -97,13 +116,19 @@ class Run:
         self._world.points.at("run.before_adopt")
         while True:
             with trio.move_on_after(START_S_MAX), contextlib.suppress(HolderGone):
-                link = await holder_link.adopt(folder, self._world.epoch)
-                return link.adopted.exit or link
-            found = await trio.to_thread.run_sync(launch_folder.examine, folder)
+                return await _unless_over(await holder_link.adopt(folder, self._world.epoch))
+            try:
+                found = await trio.to_thread.run_sync(launch_folder.examine, folder)
+            except OSError as error:  # a full disk, mostly: what became of the launch must wait
+                self._world.trouble.say(f"looking at {folder}: {error.strerror}; trying again")
+                await trio.sleep(TROUBLE_S)
+                continue
             match found:
                 case launch_folder.NeverStarted():
                     return Ending("never", "dashd went away before it started")
                 case launch_folder.Ended(record):
+                    if record.reason == "lease":  # written first, and its holder may have been killed then
+                        await trio.to_thread.run_sync(processes.end_marked, self.plan.launch_id)
                     return record
                 case launch_folder.Lost(agent):
                     await trio.to_thread.run_sync(processes.end_marked, self.plan.launch_id, agent)
@@ -111,12 +136,20 @@ class Run:
                 case launch_folder.Alive():
                     await trio.sleep(LEAVING_S)
 
-    async def serve(self, attached: Attached) -> None:
-        """Follows the attempt to its end and writes that down. Cancelled, it lets go and the agent lives on."""
+    async def serve(self, attached: Attached | None) -> None:
+        """Follows the attempt to its end, writes that down. Cancelled, it lets go and the agent lives on.
+
+        None stands for a holder of an earlier daemon's that has not answered yet.
+        """
+        if attached is None:
+            attached = await self.attach()
+            if isinstance(attached, HolderLink):
+                await self._world.commit(partial(self.started, link=attached, adopted=True))
         while isinstance(attached, HolderLink):
             try:
                 attached = await self._follow(attached)
             except HolderGone:
+                await self.prepare()  # the rows know how long it has run and how far it was read
                 attached = await self.attach()
         await self._end(attached)
 
@@ -203,24 +236,36 @@ class Run:
     async def _end(self, how: ExitRecord | Ending) -> None:
         ending = how if isinstance(how, Ending) else await self._read_ending(how)
         jitter = self._world.jitter()
+        executed = isinstance(how, ExitRecord) and how.reason != "start"
+
+        def operation(tx: Tx) -> None:
+            if executed:  # it may have been too brief for anybody to see it run
+                lifecycle.attempt_started(tx, self.claim.attempt_id)
+            lifecycle.attempt_ended(tx, self.claim.attempt_id, ending, jitter=jitter)
+
         self._world.points.at("run.before_end")
-        await self._world.commit(
-            lambda tx: lifecycle.attempt_ended(tx, self.claim.attempt_id, ending, jitter=jitter)
-        )
+        await self._world.commit(operation)
         self._world.points.at("run.after_end")
         self._world.growth.ring(self.plan.launch_id)
 
     async def _read_ending(self, record: ExitRecord) -> Ending:
         if record.reason == "lease":
             return Ending("lost", f"dashd was away longer than its lease of {self.plan.lease_s:g} s")
-        folder = self._world.folder(self.plan.launch_id)
-        output, _ = await trio.to_thread.run_sync(
-            lambda: spool.tail(folder, self.driver.result_bytes_max, spool.STDOUT)
-        )
-        ending = self.driver.ending(record, output)
+        bytes_max = self.driver.result_bytes_max
+        try:
+            output = await self._last_output(bytes_max + 1) if record.spool_bytes else b""
+        except spool.SpoolCorrupt:
+            return Ending("failed", "its output file is damaged, so its result is not known")
+        ending = self.driver.ending(record, output[-bytes_max:])
+        ending = dataclasses.replace(ending, result_cut=len(output) > bytes_max)
         if self.wish.stop == "timeout" and ending.state == "failed":
             return dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")
         return ending
+
+    async def _last_output(self, bytes_max: int) -> bytes:
+        folder = self._world.folder(self.plan.launch_id)
+        output, _ = await trio.to_thread.run_sync(spool.tail, folder, bytes_max, spool.STDOUT)
+        return output
 
     def _spec(self) -> LaunchSpec:
         command = self.driver.command(self.plan.work, self._world.environ)
@@ -232,8 +277,18 @@ class Run:
             stdin=command.stdin,
             lease_s=self.plan.lease_s,
             grace_s=self.plan.grace_s,
+            output_bytes_max=OUTPUT_BYTES_MAX,
             crash_at=self._world.points.of_launch(),
         )
+
+
+async def prepare_all(world: World, runs: Sequence[Run]) -> None:
+    """Reads the rows of all these attempts at once: a hundred reads would be a hundred hops to a thread."""
+    now_ms = world.clock.now_ms()
+    claims = [run.claim for run in runs]
+    plans = await world.store.reader.read(lambda db: [_plan(db, claim, now_ms) for claim in claims])
+    for run, plan in zip(runs, plans, strict=True):
+        run.take(plan)
 
 
 def _plan(db: Snapshot, claim: Claim, now_ms: int) -> Plan:
@@ -248,7 +303,7 @@ def _plan(db: Snapshot, claim: Claim, now_ms: int) -> Plan:
         work=Work(
             argv=swarms.argv(swarm),
             item=task.item,
-            task=task.text,
+            task=swarm.goal if task.text is None else task.text,
             cwd=swarm.cwd,
             swarm_id=swarm.id,
             agent_id=seat.id,

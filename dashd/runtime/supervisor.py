@@ -1,4 +1,4 @@
-"""Every live attempt in one nursery. An attempt's end never touches its neighbours; a bug here ends the daemon.
+"""Every live attempt in one nursery. An attempt's end never touches another; a bug here ends the daemon.
 
 Cancelling the supervisor detaches: holders keep their agents for their leases. Ending an agent is always an
 explicit request to its holder.
@@ -9,7 +9,7 @@ import trio
 from dashd.store import attempts
 from dashd.store.queue import Claim
 
-from .run import Attached, Run
+from .run import Attached, Run, prepare_all
 from .world import World
 
 
@@ -21,13 +21,19 @@ class Supervisor:
         self._world = world
         self._nursery = nursery
         self._runs: dict[str, Run] = {}
+        self._fresh: list[Run] = []
+        """Claimed, and their rows not read yet."""
 
     def start(self, claim: Claim) -> None:
-        """Takes up a fresh claim."""
-        self._nursery.start_soon(self._start, Run(self._world, claim), name=f"run {claim.attempt_id}")
+        """Takes up a fresh claim, together with those that come in the same step."""
+        # Registered before its rows are read, so that no wish falls between.
+        run = self._runs[claim.attempt_id] = Run(self._world, claim)
+        if not self._fresh:
+            self._nursery.start_soon(self._start_fresh)
+        self._fresh.append(run)
 
-    def resume(self, run: Run, attached: Attached) -> None:
-        """Goes on with an attempt that recovery has looked at."""
+    def resume(self, run: Run, attached: Attached | None) -> None:
+        """Goes on with an attempt that recovery has looked at; None where its holder has not answered."""
         self._nursery.start_soon(self._serve, run, attached, name=f"run {run.claim.attempt_id}")
 
     async def watch_wishes(self) -> None:
@@ -39,18 +45,21 @@ class Supervisor:
                     run.wish.set(stop=stop, hold=wanted == "pause" or swarm_state == "paused")  # type: ignore[arg-type]
             await ticket.wait()
 
+    async def _start_fresh(self) -> None:
+        runs, self._fresh = self._fresh, []
+        await prepare_all(self._world, runs)
+        for run in runs:
+            self._nursery.start_soon(self._start, run, name=f"run {run.claim.attempt_id}")
+
     async def _start(self, run: Run) -> None:
-        # Registered before its rows are read, so that no wish falls between.
-        self._runs[run.claim.attempt_id] = run
         try:
-            await run.prepare()
             attached = await run.launch()
         except BaseException:
             del self._runs[run.claim.attempt_id]
             raise
         await self._serve(run, attached)
 
-    async def _serve(self, run: Run, attached: Attached) -> None:
+    async def _serve(self, run: Run, attached: Attached | None) -> None:
         self._runs[run.claim.attempt_id] = run
         try:
             await run.serve(attached)

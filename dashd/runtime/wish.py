@@ -11,10 +11,13 @@ class Wish:
     def __init__(self) -> None:
         self.stop: Stop | None = None
         self.hold = False
+        self.told = False
+        """Something has been said already; whoever read older rows says nothing then."""
         self._changed = trio.Event()
 
     def set(self, *, stop: Stop | None, hold: bool) -> None:
         """Takes over what the rows say and rings where that is new."""
+        self.told = True
         before = (self.stop, self.hold)
         self.stop = self.stop or stop
         self.hold = hold

@@ -156,7 +156,7 @@ async def result(core: Core, _caller: Caller, params: wire.GetResult) -> wire.Ag
             task=seat.task_id,
             task_state=task.state if task else None,  # type: ignore[arg-type]
             result=text,
-            truncated=False,
+            truncated=bool(task and task.result_cut),
             cause=(task.cause or "") if task else "",
         )
 

@@ -23,7 +23,15 @@ class Daemon:
     socket: str
     state: State = "starting"
     warnings: list[str] = field(default_factory=list)
+    """What an operator should know and that lasts."""
+    troubles: list[str] = field(default_factory=list)
+    """What is wrong right now; while there is any, a ready daemon is degraded."""
     adopted: int = 0
+
+    @property
+    def shown_state(self) -> State:
+        """The state as `daemon.status` gives it."""
+        return "degraded" if self.state == "ready" and self.troubles else self.state
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`event.list` and `event.wait`. The table is the truth; the bell only says when to look again."""
 
+import msgspec
 import trio
 
 from dashd.store import events, swarms
@@ -7,8 +8,6 @@ from dashd.store.rows import Snapshot
 from dashd.wire import errors
 from dashd.wire.events import Event, Filter, expand
 from dashd.wire.methods import event as wire
-
-import msgspec
 
 from .core import Caller, Core
 
@@ -29,8 +28,7 @@ def filter_of(params: wire.ListEvents | wire.SubscribeEvents) -> Filter:
 
 async def list_(core: Core, _caller: Caller, params: wire.ListEvents) -> wire.Events:
     """What is there after the cursor."""
-    wanted = filter_of(params)
-    await _check_swarm(core, wanted.swarm)
+    wanted = await _check(core, params)
     return await _read(core, params, wanted, params.since)
 
 
@@ -39,8 +37,7 @@ async def wait(core: Core, _caller: Caller, params: wire.WaitEvents) -> wire.Eve
 
     A daemon that is asked to stop answers at once, so that a waiting orchestrator never delays a restart.
     """
-    wanted = filter_of(params)
-    await _check_swarm(core, wanted.swarm)
+    wanted = await _check(core, params)
     deadline = trio.current_time() + params.timeout_s
     cursor = params.since
     while True:
@@ -58,9 +55,19 @@ async def wait(core: Core, _caller: Caller, params: wire.WaitEvents) -> wire.Eve
     return wire.Events(events=[], cursor=cursor, more=False, timed_out=True)
 
 
-async def _check_swarm(core: Core, swarm: str | None) -> None:
+async def _check(core: Core, params: wire.ListEvents) -> Filter:
+    """The filter; raises InvalidParams or UnknownSwarm where nothing could ever match."""
+    wanted = filter_of(params)
+    swarm, last = wanted.swarm, core.store.tail.last_seq
     if swarm is not None:
         await core.store.reader.read(lambda db: swarms.get(db, swarm))
+    if params.since > last:
+        raise errors.InvalidParams(
+            f"since is {params.since}, but the newest event is {last}",
+            hint="use the cursor of an answer of this daemon; one of another database means nothing here",
+            path="since",
+        )
+    return wanted
 
 
 async def _read(core: Core, params: wire.ListEvents, wanted: Filter, since: int) -> wire.Events:

@@ -11,7 +11,23 @@ from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.methods.table import Params, Result
 
+from .core import Core
+
 T = TypeVar("T", bound=Result)
+
+
+async def replay(
+    core: Core, method: str, params: Params, key: str | msgspec.UnsetType, answer: type[T]
+) -> T | None:
+    """The answer given before under this key, if there is one.
+
+    So that a repetition is not checked against a world that has changed since. Raises IdempotencyConflict.
+    """
+    if key is msgspec.UNSET:
+        return None
+    now_ms = core.clock.now_ms()
+    known = await core.store.reader.read(lambda db: idempotency.find(db, str(key), now_ms))
+    return None if known is None else _again(known, method, params, key, answer)
 
 
 def once(
@@ -24,23 +40,31 @@ def once(
     """
     if key is msgspec.UNSET:
         return operation
-    digest = hashlib.sha256(msgspec.json.encode(params)).hexdigest()
 
     def run(tx: Tx) -> T:
         known = idempotency.find(tx.db, str(key), tx.now_ms)
-        if known is None:
-            result = operation(tx)
-            idempotency.insert(tx, str(key), method, digest, msgspec.json.encode(result).decode())
-            return result
-        if known[:2] != (method, digest):
-            raise errors.IdempotencyConflict(
-                f"the key {key!r} was used for {known[0]} with other parameters",
-                hint="use a new key for new work, or repeat the call exactly as it was",
-                path="idempotency_key",
-            )
-        result = msgspec.json.decode(known[2], type=answer)
-        return (
-            msgspec.structs.replace(result, deduplicated=True) if hasattr(result, "deduplicated") else result
-        )
+        if known is not None:
+            return _again(known, method, params, key, answer)
+        result = operation(tx)
+        idempotency.insert(tx, str(key), method, _digest(params), msgspec.json.encode(result).decode())
+        return result
 
     return run
+
+
+def _again(
+    known: tuple[str, str, str], method: str, params: Params, key: str | msgspec.UnsetType, answer: type[T]
+) -> T:
+    """The stored answer, if it was given for the same call."""
+    if known[:2] != (method, _digest(params)):
+        raise errors.IdempotencyConflict(
+            f"the key {key!r} was used for {known[0]} with other parameters",
+            hint="use a new key for new work, or repeat the call exactly as it was",
+            path="idempotency_key",
+        )
+    result = msgspec.json.decode(known[2], type=answer)
+    return msgspec.structs.replace(result, deduplicated=True) if hasattr(result, "deduplicated") else result
+
+
+def _digest(params: Params) -> str:
+    return hashlib.sha256(msgspec.json.encode(params)).hexdigest()

@@ -8,6 +8,7 @@ from dashd.store.rows import AttemptRow, Snapshot
 from dashd.wire import errors
 from dashd.wire.methods import agent as wire
 
+from . import pages
 from .core import Caller, Core
 
 _STREAMS = {"both": None, "stdout": 1, "stderr": 2}
@@ -18,22 +19,32 @@ async def logs(core: Core, _caller: Caller, params: wire.ReadLogs) -> wire.Logs:
     row, number = await _find(core, params)
     if row is None:
         return wire.Logs(agent=params.agent, attempt=None, text="", next_offset=0, ended=False)
+    deadline = trio.current_time() + params.wait_s
     offset = params.offset if isinstance(params.offset, int) else None
-    stream = _STREAMS[params.stream]
-    chunk = await core.spools.read(row.launch_id, offset, params.bytes_max, stream)
-    ended = row.state not in rules.OPEN
-    if not chunk.output and not ended and params.wait_s:
-        with trio.move_on_after(params.wait_s):
-            await core.spools.wait_beyond(row.launch_id, chunk.next_offset)
-        chunk = await core.spools.read(row.launch_id, chunk.next_offset, params.bytes_max, stream)
-        row, number = await _find(core, params)
-        ended = row is None or row.state not in rules.OPEN
+    found = await _look(core, params, row.id, number, offset)
+    while params.wait_s and not found.text and not found.ended:
+        # The ticket comes before the look, so that nothing falls between the look and the wait.
+        ticket = core.spools.ticket(row.launch_id)
+        found = await _look(core, params, row.id, number, found.next_offset)
+        if found.text or found.ended or trio.current_time() >= deadline:
+            break
+        with trio.move_on_at(deadline):
+            await ticket.wait()
+    return found
+
+
+async def _look(
+    core: Core, params: wire.ReadLogs, attempt_id: str, number: int, offset: int | None
+) -> wire.Logs:
+    """One look at one attempt. Its row is read first: what has ended by then has printed everything."""
+    row = await core.store.reader.read(lambda db: attempts.get(db, attempt_id))
+    chunk = await core.spools.read(row.launch_id, offset, params.bytes_max, _STREAMS[params.stream])
     return wire.Logs(
         agent=params.agent,
         attempt=number,
         text=chunk.output.decode("utf-8", "replace"),
         next_offset=chunk.next_offset,
-        ended=ended and not chunk.output,
+        ended=row.state not in rules.OPEN and not chunk.output,
     )
 
 
@@ -45,7 +56,8 @@ async def _find(core: Core, params: wire.ReadLogs) -> tuple[AttemptRow | None, i
         if not isinstance(params.attempt, int):
             last = attempts.of_agent(db, seat.id, 1)
             return (last[0], attempts.number_in_seat(db, last[0])) if last else (None, 0)
-        row = attempts.nth_of_agent(db, seat.id, params.attempt)
+        known = params.attempt <= pages.INTEGER_MAX
+        row = attempts.nth_of_agent(db, seat.id, params.attempt) if known else None
         if row is None:
             raise errors.NotFound(
                 f"agent {seat.id} has no attempt {params.attempt}",

@@ -35,11 +35,21 @@ class Chunk:
     next_offset: int
 
 
+class Ticket(Protocol):
+    """A place in the audience of the next ring."""
+
+    async def wait(self) -> object:
+        """Returns once it has rung; cancellable."""
+
+
 class Spools(Protocol):
     """What agents printed, by launch."""
 
     async def read(self, launch_id: str, offset: int | None, bytes_max: int, stream: int | None) -> Chunk:
-        """From `offset`, or the last `bytes_max` where it is None; `stream` 1 stdout, 2 stderr, None both."""
+        """From `offset`, or the last `bytes_max` where it is None; `stream` 1 stdout, 2 stderr, None both.
 
-    async def wait_beyond(self, launch_id: str, offset: int) -> None:
-        """Returns when the spool is longer than `offset` or its launch has ended; may return early."""
+        Empty only where nothing of that stream follows. Raises InvalidParams for an offset that is none.
+        """
+
+    def ticket(self, launch_id: str) -> "Ticket":
+        """Rings when an open launch has printed more or ended; take it before looking, then wait."""

@@ -92,7 +92,7 @@ def _result(task: TaskRow, characters_max: int) -> wire.TaskResult:
         agent=task.agent_id or "",
         item=views.short(task.item),
         result=text[-characters_max:],
-        truncated=len(text) > characters_max,
+        truncated=bool(task.result_cut) or len(text) > characters_max,
     )
 
 

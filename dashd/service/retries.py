@@ -2,7 +2,7 @@
 
 from dashd.domain import agent as agent_rules
 from dashd.domain import task as rules
-from dashd.store import agents, seats, swarms, tasks
+from dashd.store import agents, lifecycle, seats, swarms, tasks
 from dashd.store.rows import TaskRow
 from dashd.store.transaction import Tx
 from dashd.wire import errors
@@ -16,17 +16,14 @@ _NAMED_MAX = 5
 def retry(tx: Tx, task: TaskRow, seat_id: str | None = None) -> None:
     """The task gets all its retries again; the seat, by default the one that ran it, takes tasks again.
 
+    In a swarm that is full the seat stays ended, and any other takes the task.
     Raises SwarmEnded in an ended swarm, IllegalTransition where the task is open or completed.
     """
     swarm = swarms.get(tx.db, task.swarm_id)
     refuse_ended(swarm)
-    if task.state == "retrying":
-        tasks.set_state(tx, task, "ready", cause=task.cause)
-    elif task.state in ("dead", "cancelled"):
+    if task.state in ("dead", "cancelled"):
         _refuse_blocked(tx, task)
-        tasks.set_state(tx, task, "ready")
-        tasks.forget_attempts(tx, task.id)
-    else:
+    elif task.state != "retrying":
         raise errors.IllegalTransition(
             f"task {task.id} is {task.state}; only a dead, cancelled or retrying one can be retried",
             hint=f"task.get {task.id} says how it stands"
@@ -34,9 +31,15 @@ def retry(tx: Tx, task: TaskRow, seat_id: str | None = None) -> None:
             else "spawn an agent for new work",
         )
     tx.emit("task.retrying", swarm=swarm.id, agent=task.agent_id, task=task.id, data={"by": "hand"})
+    if task.state == "retrying":
+        lifecycle.make_ready(tx, task, cause=task.cause)
+    else:
+        lifecycle.make_ready(tx, task)
+        tasks.forget_attempts(tx, task.id)
     seat_id = seat_id or task.agent_id
     seat = agents.find(tx.db, seat_id) if seat_id else None
-    if seat is not None and seat.state in agent_rules.MACHINE.ended:
+    has_room = agents.open_count(tx.db, swarm.id) < swarm.agents_max
+    if seat is not None and seat.state in agent_rules.MACHINE.ended and has_room:
         seats.reopen(tx, seat)
     seats.ensure_one(tx, swarm)
     tx.ring("queue")

@@ -16,7 +16,7 @@ from dashd.wire.methods.table import PRIORITIES
 
 from . import pages, views
 from .core import Caller, Core
-from .idempotency import once
+from .idempotency import once, replay
 
 AGENTS_MAX = 100
 """Seats of one swarm."""
@@ -24,6 +24,9 @@ AGENTS_MAX = 100
 
 async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.SwarmCreated:
     """Makes the swarm, its seats and its tasks in one operation; the scheduler starts them."""
+    key = params.idempotency_key
+    if (known := await replay(core, "swarm.create", params, key, wire.SwarmCreated)) is not None:
+        return known
     refuse_nul("task", params.task)
     for index, item in enumerate(params.items or ()):
         refuse_nul(f"items[{index}]", item)
@@ -41,7 +44,6 @@ async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.
         cursor = tx.emit("swarm.created", swarm=row.id, data={"name": row.name, "driver": driver})
         made = [tasks.new(row, number + 1, item.item, at_ms=tx.now_ms) for number, item in enumerate(planned)]
         for task, item in zip(made, planned, strict=True):
-            task = msgspec.structs.replace(task, state="waiting") if item.after else task
             tasks.insert(tx, task, tuple(made[index].id for index in item.after))
             tx.emit("task.created", swarm=row.id, task=task.id)
         swarms.take_numbers(tx, row.id, tasks=len(made))
@@ -60,7 +62,7 @@ async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.
             notes=_notes(params, count, len(made)),
         )
 
-    work = once("swarm.create", params, params.idempotency_key, operation, wire.SwarmCreated)
+    work = once("swarm.create", params, key, operation, wire.SwarmCreated)
     return await core.store.writer.apply(work)
 
 

@@ -13,7 +13,6 @@ from dashd.wire.methods import swarm as swarm_wire
 from dashd.wire.methods import task as task_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
 
-
 SHOWN_CHARACTERS_MAX = 500
 
 
@@ -174,7 +173,7 @@ def task(db: Snapshot, row: TaskRow, now_ms: int) -> task_wire.Task:
         priority=PRIORITIES[row.priority],
         level=PRIORITIES[row.level],
         item=row.item,
-        text=row.text,
+        text=swarms.get(db, row.swarm_id).goal if row.text is None else row.text,
         agent=row.agent_id,
         cause=row.cause or "",
         result=row.result or "",

@@ -24,11 +24,13 @@ _q_open_of_agent = (
 _q_open_of_task = (
     f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? AND state IN ('claimed', 'starting', 'running')"
 )
-_q_open = f"SELECT {_COLUMNS} FROM attempt WHERE state IN ('claimed', 'starting', 'running') ORDER BY rowid"
+# "+rowid" keeps SQLite from reading every attempt there ever was because that is in this order already.
+_q_open = f"SELECT {_COLUMNS} FROM attempt WHERE state IN ('claimed', 'starting', 'running') ORDER BY +rowid"
 _q_open_count = "SELECT count(*) FROM attempt WHERE state IN ('claimed', 'starting', 'running')"
 _q_open_in_swarm = (
     "SELECT count(*) FROM agent g JOIN attempt a ON a.agent_id = g.id"
-    " AND a.state IN ('claimed', 'starting', 'running') WHERE g.swarm_id = ?"
+    " AND a.state IN ('claimed', 'starting', 'running')"
+    " WHERE g.swarm_id = ? AND g.state IN ('idle', 'spawning', 'running', 'paused')"
 )
 _q_started = "UPDATE attempt SET state = 'running', started_at_ms = ?2, active_since_ms = ?2 WHERE id = ?1"
 _q_launch_started = "UPDATE launch SET pid = ?2, start_time = ?3, boot_id = ?4 WHERE id = ?1"
@@ -47,8 +49,12 @@ _q_end = (
 )
 _q_late = "UPDATE attempt SET late = 1 WHERE id = ?"
 _q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
+_q_removable = (
+    "SELECT a.launch_id FROM swarm s JOIN task t ON t.swarm_id = s.id JOIN attempt a ON a.task_id = t.id"
+    " JOIN launch l ON l.id = a.launch_id WHERE s.state = 'destroyed' AND l.ended = 1 AND l.removed = 0"
+)
+_q_launch_removed = "UPDATE launch SET removed = 1 WHERE id = ?"
 _q_spool_offset = "UPDATE launch SET spool_offset = ?2 WHERE id = ?1"
-_q_lost_count = "SELECT count(*) FROM attempt WHERE task_id = ? AND state = 'lost'"
 _q_never_count = "SELECT count(*) FROM attempt WHERE task_id = ? AND state = 'cancelled' AND stop IS NULL"
 _q_succeeded = (
     "SELECT agent_id, count(*) FROM attempt WHERE state = 'succeeded'"
@@ -73,7 +79,8 @@ _q_wishes = (
 
 def insert(tx: Tx, row: AttemptRow) -> None:
     """Adds an attempt together with its launch, before anything is forked for it."""
-    tx.execute(_q_launch_insert, (row.launch_id, row.id, 0, None, None, None, 0, tx.now_ms))
+    launch_row = LaunchRow(row.launch_id, row.id, 0, 0, None, None, None, 0, tx.now_ms)
+    tx.execute(_q_launch_insert, msgspec.structs.astuple(launch_row))
     tx.execute(_q_insert, msgspec.structs.astuple(row))
 
 
@@ -126,7 +133,9 @@ def open_in_swarm(db: apsw.Connection, swarm_id: str) -> int:
     return count
 
 
-def set_running(tx: Tx, row: AttemptRow, *, pid: int, start_time: int, boot_id: str) -> None:
+def set_running(
+    tx: Tx, row: AttemptRow, *, pid: int | None, start_time: int | None, boot_id: str | None
+) -> None:
     """The program runs; its active time starts to count."""
     rules.MACHINE.check(row.state, "running")
     tx.execute(_q_started, (row.id, tx.now_ms))
@@ -167,12 +176,6 @@ def set_late(tx: Tx, attempt_id: str) -> None:
 def set_spool_offset(tx: Tx, launch_id: str, offset: int) -> None:
     """Output up to here has been read, and what it said is in this same transaction."""
     tx.execute(_q_spool_offset, (launch_id, offset))
-
-
-def lost_count(db: apsw.Connection, task_id: str) -> int:
-    """How many attempts of the task were lost."""
-    count: int = rows.value(db, _q_lost_count, (task_id,))
-    return count
 
 
 def never_count(db: apsw.Connection, task_id: str) -> int:
@@ -216,3 +219,14 @@ def sums(db: apsw.Connection, swarm_id: str) -> tuple[int, int, int, int, int]:
 def wishes(db: apsw.Connection) -> list[tuple[str, str | None, str, str]]:
     """(attempt, stop asked for, wanted of its seat, state of its swarm) of every open run."""
     return rows.table(db, _q_wishes)
+
+
+def removable_launches(db: apsw.Connection) -> list[str]:
+    """Launches of destroyed swarms whose folders are still there."""
+    return [launch_id for (launch_id,) in rows.table(db, _q_removable)]
+
+
+def set_removed(tx: Tx, launch_ids: list[str]) -> None:
+    """Their folders are gone, and with them what the agents printed."""
+    for launch_id in launch_ids:
+        tx.execute(_q_launch_removed, (launch_id,))

@@ -46,3 +46,5 @@ class Bells:
     """Some task may have become startable."""
     agents: Bell = field(default_factory=Bell)
     """What somebody wants of an agent has changed."""
+    swarms: Bell = field(default_factory=Bell)
+    """A swarm has ended."""

@@ -13,10 +13,20 @@ from .rows import AttemptRow, TaskRow
 from .transaction import Tx
 
 
-def attempt_started(tx: Tx, attempt_id: str, *, pid: int, start_time: int, boot_id: str) -> None:
-    """The attempt's program runs. Without effect where that is known already."""
+def attempt_started(
+    tx: Tx,
+    attempt_id: str,
+    *,
+    pid: int | None = None,
+    start_time: int | None = None,
+    boot_id: str | None = None,
+) -> None:
+    """The attempt's program runs, or has run so briefly that nobody saw its pid.
+
+    Without effect where that is known already, or the attempt is over.
+    """
     attempt = attempts.get(tx.db, attempt_id)
-    if attempt.state == "running":
+    if attempt.state not in ("claimed", "starting"):
         return
     attempts.set_running(tx, attempt, pid=pid, start_time=start_time, boot_id=boot_id)
     seat = agents.get(tx.db, attempt.agent_id)
@@ -46,7 +56,7 @@ def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitt
     attempts.hold_clock(tx, attempt.id)
     attempts.set_ended(tx, attempt, state, ending)
     if state == "succeeded":
-        _complete(tx, task, ending.result)
+        _complete(tx, task, ending)
     elif state in ("failed", "lost"):
         _heal(tx, task, attempt, lost=state == "lost", reason=ending.reason, jitter=jitter)
     elif attempt.stop == "requeue" or (ending.state == "never" and attempt.stop is None):
@@ -57,6 +67,13 @@ def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitt
     settle_swarm(tx, task.swarm_id)
 
 
+def make_ready(tx: Tx, task: TaskRow, *, cause: str | None = None) -> None:
+    """The task may start: nothing keeps it but the want of a seat or a slot. `cause` is its last failure's."""
+    tasks.set_state(tx, task, "ready", cause=cause)
+    tx.emit("task.ready", swarm=task.swarm_id, task=task.id)
+    tx.ring("queue")
+
+
 def cancel_task(tx: Tx, task: TaskRow, cause: str) -> None:
     """Cancels an open task that nothing runs any more, and what depends on it."""
     _end_task(tx, task, "cancelled", cause)
@@ -65,10 +82,12 @@ def cancel_task(tx: Tx, task: TaskRow, cause: str) -> None:
 def settle_swarm(tx: Tx, swarm_id: str) -> None:
     """Ends the swarm where nothing of it is left to do, once its last process is gone."""
     swarm = swarms.get(tx.db, swarm_id)
-    if swarm.state not in swarm_rules.OPEN or attempts.open_in_swarm(tx.db, swarm_id):
+    if swarm.state not in swarm_rules.OPEN:
         return
     if tasks.any_open(tx.db, swarm_id):
         seats.ensure_one(tx, swarm)
+        return
+    if attempts.open_in_swarm(tx.db, swarm_id):
         return
     state, outcome = swarm_rules.verdict(tasks.counts(tx.db, swarm_id))
     if swarm.wanted == "destroy":
@@ -76,6 +95,7 @@ def settle_swarm(tx: Tx, swarm_id: str) -> None:
     for seat in agents.open_seats(tx.db, swarm_id):
         seats.end(tx, seat, killed=swarm.wanted == "destroy")
     swarms.set_state(tx, swarm, state, outcome=outcome)
+    tx.ring("swarms")
     tx.emit(
         f"swarm.{state}",
         swarm=swarm_id,
@@ -106,18 +126,18 @@ def _give_back(tx: Tx, task: TaskRow, attempt: AttemptRow, *, reason: str, jitte
     """A run that does not count: the task is ready again, or soon where its launch never begins."""
     never = attempts.never_count(tx.db, task.id)
     delay_s = healing.retry_delay_s(never - 1, jitter) if attempt.stop is None and never > 1 else 0.0
+    data = {"delay_s": round(delay_s, 3), "reason": reason, "counted": False}
+    tx.emit("task.retrying", swarm=task.swarm_id, agent=attempt.agent_id, task=task.id, data=data)
     if delay_s:
         retry_at_ms = tx.now_ms + round(delay_s * 1_000)
         tasks.set_state(tx, task, "retrying", cause=reason, retry_at_ms=retry_at_ms)
+        tx.ring("queue")
     else:
-        tasks.set_state(tx, task, "ready")
-    data = {"delay_s": round(delay_s, 3), "reason": reason, "counted": False}
-    tx.emit("task.retrying", swarm=task.swarm_id, agent=attempt.agent_id, task=task.id, data=data)
-    tx.ring("queue")
+        make_ready(tx, task)
 
 
-def _complete(tx: Tx, task: TaskRow, result: str) -> None:
-    tasks.set_result(tx, task.id, result)
+def _complete(tx: Tx, task: TaskRow, ending: attempt_rules.Ending) -> None:
+    tasks.set_result(tx, task.id, ending.result, cut=ending.result_cut)
     _end_task(tx, task, "completed", None)
 
 
@@ -127,7 +147,7 @@ def _heal(tx: Tx, task: TaskRow, attempt: AttemptRow, *, lost: bool, reason: str
     failed = task.attempts if lost else tasks.count_attempt(tx, task.id)
     verdict = healing.after_failure(
         failed=failed,
-        lost=attempts.lost_count(tx.db, task.id),
+        lost=tasks.count_lost(tx, task.id) if lost else task.lost,
         retries=swarm.retries,
         reason=reason,
         jitter=jitter,
@@ -154,12 +174,12 @@ def _end_task(tx: Tx, task: TaskRow, state: str, cause: str | None) -> None:
         tasks.set_state(tx, ended, state, cause=cause)
         data = {"cause": cause} if cause else {}
         tx.emit(f"task.{state}", swarm=ended.swarm_id, agent=ended.agent_id, task=ended.id, data=data)
-        for dependent in reversed(tasks.waiting_dependents(tx.db, ended.id)):
-            if state != "completed":
-                left.append((dependent, "cancelled", f"it needs task {ended.id}, which is {state}"))
-            elif not tasks.is_blocked(tx.db, dependent.id):
-                tasks.set_state(tx, dependent, "ready")
-                tx.ring("queue")
+        if state == "completed":
+            for dependent in tasks.release(tx, ended.id):
+                make_ready(tx, dependent)
+            continue
+        why = f"it needs task {ended.id}, which is {state}"
+        left += [(each, "cancelled", why) for each in reversed(tasks.waiting_dependents(tx.db, ended.id))]
 
 
 def _ended_late(tx: Tx, attempt: AttemptRow, task: TaskRow, ending: attempt_rules.Ending) -> None:
@@ -171,5 +191,5 @@ def _ended_late(tx: Tx, attempt: AttemptRow, task: TaskRow, ending: attempt_rule
     tx.emit("agent.status", swarm=task.swarm_id, agent=attempt.agent_id, task=task.id, data=data)
     if accepted:
         attempts.set_ended(tx, attempt, "succeeded", ending)
-        _complete(tx, task, ending.result)
+        _complete(tx, task, ending)
         settle_swarm(tx, task.swarm_id)

@@ -11,10 +11,11 @@ import apsw
 
 from dashd.domain import ids
 
-from . import agents, attempts, rows, tasks
+from . import agents, attempts, lifecycle, rows, tasks
 from .rows import AttemptRow, TaskRow, columns
 from .transaction import Tx
 
+# The list of open states repeats the condition of the index swarm_open, which SQLite would not use otherwise.
 _q_head = f"""
 SELECT {columns(TaskRow, "t.")}, coalesce(
     (SELECT id FROM agent WHERE id = t.agent_id AND state = 'idle' AND wanted = 'run'),
@@ -25,7 +26,7 @@ FROM swarm s JOIN task t ON t.id = (
     AND (q.pinned_to IS NULL OR EXISTS
         (SELECT 1 FROM agent p WHERE p.id = q.pinned_to AND p.state = 'idle' AND p.wanted = 'run'))
     ORDER BY q.level, q.number LIMIT 1)
-WHERE s.state = 'active' AND s.wanted = 'run'
+WHERE s.state IN ('creating', 'active', 'paused') AND s.state = 'active' AND s.wanted = 'run'
 AND EXISTS (SELECT 1 FROM agent i WHERE i.swarm_id = s.id AND i.state = 'idle' AND i.wanted = 'run')
 ORDER BY t.level, t.created_at_ms, t.rowid LIMIT 1
 """
@@ -62,7 +63,7 @@ def head(db: apsw.Connection) -> tuple[TaskRow, str] | None:
 def claim(tx: Tx, agents_max: int) -> Claimed:
     """Wakes the retries that are due, then claims as many tasks as the daemon has free slots."""
     for task in tasks.due(tx):
-        tasks.set_state(tx, task, "ready", cause=task.cause)
+        lifecycle.make_ready(tx, task, cause=task.cause)
     claims: list[Claim] = []
     free = agents_max - attempts.open_count(tx.db)
     while len(claims) < free and (found := head(tx.db)):

@@ -60,15 +60,18 @@ class TaskRow(msgspec.Struct, frozen=True):
     number: int
     state: str
     item: str
-    text: str
+    text: str | None
     priority: int
     level: int
     pinned_to: str | None
     agent_id: str | None
     attempts: int
+    lost: int
+    unmet: int
     retry_at_ms: int | None
     cause: str | None
     result: str | None
+    result_cut: int
     progress_done: int | None
     progress_total: int | None
     note: str | None
@@ -106,6 +109,7 @@ class LaunchRow(msgspec.Struct, frozen=True):
     id: str
     owner: str
     ended: int
+    removed: int
     pid: int | None
     start_time: int | None
     boot_id: str | None

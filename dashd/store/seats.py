@@ -37,14 +37,15 @@ def free(tx: Tx, agent_id: str) -> None:
     """A seat's attempt is over: it is idle, or ended where it was killed or nothing is left for it."""
     seat = agents.get(tx.db, agent_id)
     swarm = swarms.get(tx.db, seat.swarm_id)
-    if seat.wanted == "kill":
+    tx.ring("queue")  # the daemon has a slot more, whoever may use it
+    if seat.wanted == "kill" or swarm.wanted == "destroy":
         end(tx, seat, killed=True)
         return
     if not tasks.any_unclaimed(tx.db, swarm.id) or agents.open_count(tx.db, swarm.id) > swarm.agents_max:
         end(tx, seat)
         return
     agents.set_state(tx, seat, "idle")
-    tx.ring("queue")
+    tx.emit("agent.status", swarm=seat.swarm_id, agent=seat.id, data={"state": "idle"})
 
 
 def end(tx: Tx, seat: AgentRow, *, killed: bool = False) -> None:

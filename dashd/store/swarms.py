@@ -28,7 +28,8 @@ _q_page = (
 _q_total = "SELECT count(*) FROM swarm WHERE ?1 = '[]' OR state IN (SELECT value FROM json_each(?1))"
 _q_counts = "SELECT state, count(*) FROM swarm GROUP BY state"
 _q_open_ids = (
-    "SELECT id FROM swarm WHERE state IN ('creating', 'active', 'paused') ORDER BY created_at_ms DESC LIMIT 10"
+    "SELECT id FROM swarm WHERE state IN ('creating', 'active', 'paused')"
+    " ORDER BY created_at_ms DESC LIMIT 10"
 )
 
 

@@ -20,10 +20,11 @@ _q_claim = (
     "UPDATE task SET state = 'running', agent_id = ?2, retry_at_ms = NULL, progress_done = NULL,"
     " progress_total = NULL, note = NULL, started_at_ms = coalesce(started_at_ms, ?3) WHERE id = ?1"
 )
-_q_result = "UPDATE task SET result = ?2 WHERE id = ?1"
+_q_result = "UPDATE task SET result = ?2, result_cut = ?3 WHERE id = ?1"
 _q_progress = "UPDATE task SET progress_done = ?2, progress_total = ?3, note = ?4 WHERE id = ?1"
 _q_count_attempt = "UPDATE task SET attempts = attempts + 1 WHERE id = ? RETURNING attempts"
-_q_fresh = "UPDATE task SET attempts = 0, pinned_to = NULL WHERE id = ?"
+_q_count_lost = "UPDATE task SET lost = lost + 1 WHERE id = ? RETURNING lost"
+_q_fresh = "UPDATE task SET attempts = 0, lost = 0, pinned_to = NULL WHERE id = ?"
 _q_unpin = "UPDATE task SET pinned_to = NULL WHERE pinned_to = ?"
 _q_pinned = f"SELECT {_COLUMNS} FROM task WHERE pinned_to = ? AND state IN ('waiting', 'ready', 'retrying')"
 _q_takeable = (
@@ -36,7 +37,7 @@ _q_next_retrying = (
 _q_due = f"SELECT {_COLUMNS} FROM task WHERE state = 'retrying' AND retry_at_ms <= ?"
 _q_next_due = "SELECT min(retry_at_ms) FROM task WHERE state = 'retrying'"
 _q_open = (
-    f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
+    f"SELECT {_COLUMNS} FROM task INDEXED BY task_open WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
     " ORDER BY number"
 )
 _q_counts = "SELECT state, count(*) FROM task WHERE swarm_id = ? GROUP BY state"
@@ -45,18 +46,19 @@ _q_counts_all = (
     " WHERE s.state != 'destroyed' GROUP BY t.state"
 )
 _exists_open = (
-    "SELECT EXISTS (SELECT 1 FROM task WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
+    "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_open WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
 )
 _q_any_open = f"{_exists_open})"
 _q_any_unclaimed = f"{_exists_open} AND state != 'running')"
 _q_dependents = (
-    f"SELECT {columns(TaskRow, 't.')} FROM task_edge e JOIN task t ON t.id = e.after_id"
-    " WHERE e.before_id = ? AND t.state = 'waiting' ORDER BY t.number"
+    f"SELECT {_COLUMNS} FROM task WHERE state = 'waiting'"
+    " AND id IN (SELECT after_id FROM task_edge WHERE before_id = ?) ORDER BY number"
 )
-_q_blocked = (
-    "SELECT EXISTS (SELECT 1 FROM task_edge e JOIN task t ON t.id = e.before_id"
-    " WHERE e.after_id = ? AND t.state != 'completed')"
+_q_release = (
+    "UPDATE task SET unmet = unmet - 1 WHERE state = 'waiting'"
+    " AND id IN (SELECT after_id FROM task_edge WHERE before_id = ?)"
 )
+_q_released = f"{_q_dependents.removesuffix(' ORDER BY number')} AND unmet = 0 ORDER BY number"
 _q_prerequisites = "SELECT before_id FROM task_edge WHERE after_id = ? ORDER BY before_id"
 _q_unmet = (
     "SELECT e.before_id FROM task_edge e JOIN task t ON t.id = e.before_id"
@@ -102,15 +104,18 @@ def new(
         number=number,
         state="ready",
         item=item,
-        text=swarm.goal if text is None else text,
+        text=text,
         priority=level,
         level=level,
         pinned_to=pinned_to,
         agent_id=None,
         attempts=0,
+        lost=0,
+        unmet=0,
         retry_at_ms=None,
         cause=None,
         result=None,
+        result_cut=0,
         progress_done=None,
         progress_total=None,
         note=None,
@@ -121,7 +126,9 @@ def new(
 
 
 def insert(tx: Tx, row: TaskRow, after: tuple[str, ...] = ()) -> None:
-    """Adds a task that waits for the tasks `after`."""
+    """Adds a task; it waits for the tasks `after`, none of which has completed."""
+    if after:
+        row = msgspec.structs.replace(row, state="waiting", unmet=len(after))
     tx.execute(_q_insert, msgspec.structs.astuple(row))
     for before_id in after:
         tx.execute(_q_insert_edge, (before_id, row.id))
@@ -157,9 +164,9 @@ def claim(tx: Tx, row: TaskRow, agent_id: str) -> None:
     tx.execute(_q_claim, (row.id, agent_id, tx.now_ms))
 
 
-def set_result(tx: Tx, task_id: str, result: str) -> None:
-    """Keeps what the task returned."""
-    tx.execute(_q_result, (task_id, result))
+def set_result(tx: Tx, task_id: str, result: str, *, cut: bool) -> None:
+    """Keeps what the task returned; `cut` where it is only the end of more."""
+    tx.execute(_q_result, (task_id, result, int(cut)))
 
 
 def set_progress(tx: Tx, task_id: str, done: int | None, total: int | None, note: str | None) -> None:
@@ -170,6 +177,12 @@ def set_progress(tx: Tx, task_id: str, done: int | None, total: int | None, note
 def count_attempt(tx: Tx, task_id: str) -> int:
     """Counts one attempt against the retries; returns how many that makes."""
     count: int = rows.value(tx.db, _q_count_attempt, (task_id,))
+    return count
+
+
+def count_lost(tx: Tx, task_id: str) -> int:
+    """Counts one lost attempt; returns how many that makes."""
+    count: int = rows.value(tx.db, _q_count_lost, (task_id,))
     return count
 
 
@@ -235,9 +248,10 @@ def waiting_dependents(db: apsw.Connection, task_id: str) -> list[TaskRow]:
     return rows.every(TaskRow, db, _q_dependents, (task_id,))
 
 
-def is_blocked(db: apsw.Connection, task_id: str) -> bool:
-    """True while one of its prerequisites has not completed."""
-    return bool(rows.value(db, _q_blocked, (task_id,)))
+def release(tx: Tx, task_id: str) -> list[TaskRow]:
+    """A task has completed: gives the waiting tasks that now wait for nothing more, oldest first."""
+    tx.execute(_q_release, (task_id,))
+    return rows.every(TaskRow, tx.db, _q_released, (task_id,))
 
 
 def prerequisites(db: apsw.Connection, task_id: str) -> list[str]:

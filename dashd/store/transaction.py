@@ -12,7 +12,7 @@ from dashd.store import tail as tail_
 from dashd.wire import events as wire_events
 
 T = TypeVar("T")
-BellName = Literal["queue", "agents"]
+BellName = Literal["queue", "agents", "swarms"]
 
 _INSERT_EVENT: Final = "INSERT INTO event (seq, at_ms, kind, swarm, agent, body) VALUES (?, ?, ?, ?, ?, ?)"
 

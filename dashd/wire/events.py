@@ -14,7 +14,7 @@ KINDS = frozenset(
     for noun, verbs in {
         "swarm": "created scaled paused resumed completed failed destroyed landed",
         "agent": "spawned started progress status paused resumed completed failed killed adopted lost tokens",
-        "task": "created assigned started completed failed retrying cancelled dead",
+        "task": "created ready assigned started completed failed retrying cancelled dead",
         "worktree": "created salvaged removed",
         "session": "opened closed error state",
         "model": "call failover",

@@ -59,12 +59,14 @@ CREATE TABLE task (
     state TEXT NOT NULL
         CHECK (state IN ('waiting', 'ready', 'running', 'retrying', 'completed', 'dead', 'cancelled')),
     item TEXT NOT NULL,
-    text TEXT NOT NULL,
+    text TEXT,                           -- NULL where it is the swarm's goal
     priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 3),
     level INTEGER NOT NULL CHECK (level BETWEEN 0 AND 3),   -- priority, or the highest that waits on it
     pinned_to TEXT REFERENCES agent (id),   -- only this seat may take it
     agent_id TEXT REFERENCES agent (id),    -- who runs it, or ran it last
     attempts INTEGER NOT NULL DEFAULT 0,    -- those that count against `retries`
+    lost INTEGER NOT NULL DEFAULT 0,        -- those that were lost, since it was last made ready by hand
+    unmet INTEGER NOT NULL DEFAULT 0,       -- prerequisites that have not completed
     retry_at_ms INTEGER,
     cause TEXT,                          -- why it failed, was cancelled or is dead
     result TEXT,
@@ -77,6 +79,7 @@ CREATE TABLE task (
     ended_at_ms INTEGER,
     UNIQUE (swarm_id, number)
 ) STRICT;
+CREATE INDEX task_state ON task (swarm_id, state);
 CREATE INDEX task_ready ON task (swarm_id, level, number) WHERE state = 'ready';
 CREATE INDEX task_retrying ON task (retry_at_ms) WHERE state = 'retrying';
 CREATE INDEX task_pinned ON task (pinned_to) WHERE pinned_to IS NOT NULL;
@@ -94,6 +97,7 @@ CREATE TABLE launch (
     id TEXT PRIMARY KEY,                 -- names its folder
     owner TEXT NOT NULL,                 -- the id of what it was launched for
     ended INTEGER NOT NULL DEFAULT 0,
+    removed INTEGER NOT NULL DEFAULT 0,  -- its folder is gone
     pid INTEGER,
     start_time INTEGER,
     boot_id TEXT,
@@ -125,6 +129,7 @@ CREATE TABLE attempt (
     UNIQUE (task_id, number)
 ) STRICT;
 CREATE INDEX attempt_open ON attempt (agent_id) WHERE state IN ('claimed', 'starting', 'running');
+CREATE INDEX attempt_agent ON attempt (agent_id);
 CREATE INDEX attempt_launch ON attempt (launch_id);
 
 CREATE TABLE event (

@@ -1,0 +1,44 @@
+"""When a failed task is tried again, as a table."""
+
+import pytest
+
+from dashd.domain import healing
+from dashd.domain.healing import GiveUp, Retry
+
+
+@pytest.mark.parametrize(
+    ("number", "least", "most"),
+    [(1, 0.5, 1.0), (2, 1.0, 2.0), (3, 2.0, 4.0), (4, 4.0, 8.0), (5, 8.0, 16.0), (6, 15.0, 30.0), (21, 15.0, 30.0)],
+)  # fmt: skip
+def test_delays_double_up_to_the_cap_and_spread_over_their_upper_half(
+    number: int, least: float, most: float
+) -> None:
+    assert healing.retry_delay_s(number, 0.0) == least
+    assert least < healing.retry_delay_s(number, 0.999) < most
+    assert healing.retry_delay_s(number, 1.0) == most
+
+
+def _after(failed: int, lost: int, retries: int = 3) -> Retry | GiveUp:
+    return healing.after_failure(failed=failed, lost=lost, retries=retries, reason="exit code 2", jitter=1.0)
+
+
+@pytest.mark.parametrize(("failed", "delay_s"), [(1, 1.0), (2, 2.0), (3, 4.0)])
+def test_three_retries_are_four_attempts(failed: int, delay_s: float) -> None:
+    assert _after(failed, 0) == Retry(delay_s)
+    assert _after(4, 0) == GiveUp("exit code 2 (attempt 4 of 4)")
+
+
+def test_without_retries_the_reason_stands_alone() -> None:
+    assert _after(1, 0, retries=0) == GiveUp("exit code 2")
+
+
+def test_lost_attempts_delay_but_do_not_count_against_the_retries() -> None:
+    assert _after(0, 1, retries=0) == Retry(1.0)
+    assert _after(2, 1) == Retry(4.0)
+    assert _after(0, healing.LOST_ATTEMPTS_MAX) == Retry(healing.DELAY_S_MAX)
+
+
+def test_what_takes_its_holder_along_every_time_ends() -> None:
+    verdict = _after(0, healing.LOST_ATTEMPTS_MAX + 1)
+    assert isinstance(verdict, GiveUp)
+    assert "lost 11 times" in verdict.cause

@@ -1,0 +1,76 @@
+"""What an agent waits for, one test a reason; the nearest cause wins."""
+
+import dataclasses
+
+import pytest
+
+from dashd.domain import agent, waiting
+
+IDLE = waiting.Facts(
+    agent_state="idle",
+    wanted="run",
+    swarm_state="active",
+    stopping=False,
+    task=None,
+    ready=0,
+    blocked_on=(),
+    retry_task=None,
+    working=0,
+    agents_max=2,
+)
+RUNNING = dataclasses.replace(IDLE, agent_state="running", task="s-t1")
+
+
+def explain(facts: waiting.Facts, **changes: object) -> tuple[str, tuple[str, ...]]:
+    found = waiting.explain(dataclasses.replace(facts, **changes))
+    assert found.text
+    return found.waits_for, found.on
+
+
+@pytest.mark.parametrize("state", sorted(agent.MACHINE.ended))
+def test_nothing_after_the_end(state: str) -> None:
+    assert explain(RUNNING, agent_state=state, ready=3) == ("nothing", ("s-t1",))
+
+
+def test_nothing_while_it_works() -> None:
+    assert explain(RUNNING, ready=5, working=2) == ("nothing", ("s-t1",))
+
+
+@pytest.mark.parametrize("how", [{"stopping": True}, {"wanted": "kill"}])
+def test_its_end_once_told_to_stop(how: dict[str, object]) -> None:
+    assert explain(RUNNING, agent_state="paused", **how) == ("end", ("s-t1",))
+
+
+@pytest.mark.parametrize("how", [{"agent_state": "paused"}, {"wanted": "pause"}, {"swarm_state": "paused"}])
+def test_a_pause_in_place(how: dict[str, object]) -> None:
+    assert explain(RUNNING, **how) == ("pause", ("s-t1",))
+
+
+def test_the_start_of_its_program() -> None:
+    assert explain(RUNNING, agent_state="spawning") == ("start", ("s-t1",))
+
+
+@pytest.mark.parametrize("how", [{"wanted": "pause"}, {"swarm_state": "paused"}])
+def test_a_pause_before_anything_else_when_idle(how: dict[str, object]) -> None:
+    assert explain(IDLE, ready=1, retry_task="s-t2", **how) == ("pause", ())
+
+
+def test_a_slot_where_all_are_taken() -> None:
+    assert explain(IDLE, ready=1, working=2) == ("slot", ())
+    assert "2 slots" in waiting.explain(dataclasses.replace(IDLE, ready=1, working=2)).text
+
+
+def test_its_start_where_a_slot_is_free() -> None:
+    assert explain(IDLE, ready=1, working=1) == ("start", ())
+
+
+def test_a_retry() -> None:
+    assert explain(IDLE, retry_task="s-t2", blocked_on=("s-t2",)) == ("retry", ("s-t2",))
+
+
+def test_a_dependency() -> None:
+    assert explain(IDLE, blocked_on=("s-t1", "s-t2"), working=2) == ("dependency", ("s-t1", "s-t2"))
+
+
+def test_work() -> None:
+    assert explain(IDLE) == ("work", ())

@@ -1,0 +1,69 @@
+"""Answers to the service's outside questions: one driver that takes anything, and spools in a dict.
+
+tests/test_app.py holds them to the same contract as the real ones.
+"""
+
+from collections.abc import Sequence
+
+import trio
+
+from dashd.service.ports import Chunk, DriverAbilities
+from dashd.wire import errors
+
+
+class FakeDrivers:
+    """Knows `command` alone; `refusal` is raised by `check` as long as it is set."""
+
+    def __init__(self) -> None:
+        self.refusal: errors.DashError | None = None
+        self.checked: list[tuple[str, Sequence[str] | None, str | None]] = []
+
+    def choose(self, name: str | None) -> tuple[str, str]:
+        if name not in (None, "command"):
+            raise errors.Unsupported(
+                f"there is no driver {name!r} in this build", hint="drivers: command", path="driver"
+            )
+        return "command", "it was asked for" if name else "it is the only one"
+
+    def abilities(self, name: str) -> DriverAbilities:
+        assert name == "command"
+        return DriverAbilities(pause="hard", message=False)
+
+    async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+        await trio.lowlevel.checkpoint()
+        self.checked.append((name, argv, cwd))
+        if self.refusal is not None:
+            raise self.refusal
+        return list(argv or ["true"]), cwd or "/"
+
+
+class FakeSpools:
+    """What launches printed, as (stream, payload) records of one offset each."""
+
+    def __init__(self) -> None:
+        self.printed: dict[str, list[tuple[int, bytes]]] = {}
+        self.tickets: dict[str, trio.Event] = {}
+
+    def prints(self, launch_id: str, payload: bytes, stream: int = 1) -> None:
+        """The launch prints, and whoever waits hears of it."""
+        self.printed.setdefault(launch_id, []).append((stream, payload))
+        self.ring(launch_id)
+
+    def ring(self, launch_id: str) -> None:
+        """The launch has printed or ended."""
+        if (event := self.tickets.pop(launch_id, None)) is not None:
+            event.set()
+
+    async def read(self, launch_id: str, offset: int | None, bytes_max: int, stream: int | None) -> Chunk:
+        await trio.lowlevel.checkpoint()
+        records = self.printed.get(launch_id, [])
+        wanted = [(at, payload) for at, (of, payload) in enumerate(records) if stream in (None, of)]
+        if offset is None:
+            return Chunk(b"".join(payload for _, payload in wanted)[-bytes_max:], len(records))
+        for at, payload in wanted:
+            if at >= offset:
+                return Chunk(payload, at + 1)
+        return Chunk(b"", max(offset, len(records)))
+
+    def ticket(self, launch_id: str) -> trio.Event:
+        return self.tickets.setdefault(launch_id, trio.Event())

@@ -1,0 +1,277 @@
+"""One attempt from its claim to its end, over a holder that the test steers."""
+
+import pytest
+import trio
+import trio.testing
+
+from dashd.jail.launcher import ForkServerGone, LaunchFailed
+from dashd.runtime.run import Run
+from dashd.runtime.supervisor import Supervisor
+from dashd.store import agents, attempts, stops, swarms
+from dashd.wire import errors
+from tests.fakes.scene import SWARM
+
+LAUNCH = f"{SWARM}-t1.1"
+
+
+@pytest.fixture
+def begun(bed):
+    """A swarm of one task, its attempt launched and running: its holder."""
+
+    async def begin(**swarm):
+        bed.scene.swarm("a", **swarm)
+        bed.go()
+        return await bed.running(LAUNCH)
+
+    return begin
+
+
+def _ask(bed, operation) -> None:
+    """What a service function would have written, and its bell."""
+
+    def asked(tx) -> None:
+        operation(tx)
+        tx.ring("agents")
+
+    bed.scene.do(asked)
+
+
+async def test_a_launch_is_what_the_rows_say(bed, autojump_clock, begun) -> None:
+    holder = await begun(argv='["cc","{item}"]', cwd="/tmp", lease_s=7.0, grace_s=2.0)
+    (spec,) = bed.launcher.specs
+    assert (spec.launch_id, spec.argv, spec.cwd) == (LAUNCH, ("cc", "a"), "/tmp")
+    assert (spec.lease_s, spec.grace_s, spec.stdin) == (7.0, 2.0, False)
+    assert spec.env == {
+        "PATH": "/usr/bin:/bin",
+        "DASH_SWARM": SWARM,
+        "DASH_AGENT": f"{SWARM}-001",
+        "DASH_TASK": f"{SWARM}-t1",
+    }
+    assert holder.requests == [{"adopt": 1}]
+    assert (bed.scene.agent().state, bed.scene.agent().liveness) == ("running", "alive")
+
+
+async def test_a_good_end(bed, autojump_clock, begun) -> None:
+    holder = await begun()
+    holder.prints(b"noise\n", stream=2)
+    holder.prints(b"the result\n")
+    holder.exits(0)
+    await bed.until("swarm.completed")
+    task = bed.scene.task()
+    assert (task.state, task.result) == ("completed", "the result\n")
+    (row,) = attempts.of_task(bed.store.db, task.id, 9)
+    assert (row.state, row.exit_code, row.cpu_ms, row.rss_max_kib) == ("succeeded", 0, 5, 2048)
+    await trio.testing.wait_all_tasks_blocked()
+    assert bed.supervisor._runs == {}
+
+
+@pytest.mark.parametrize(
+    ("exits", "reason"),
+    [
+        ({"code": 2}, "exit code 2"),
+        ({"code": None, "sig": 9}, "ended by signal 9"),
+        ({"code": None, "reason": "start", "error": "exec: no such file"}, "could not start: exec: no such file"),
+    ],
+)  # fmt: skip
+async def test_a_bad_end_says_how(bed, autojump_clock, begun, exits, reason) -> None:
+    holder = await begun(retries=0)
+    holder.exits(**exits)
+    await bed.until("swarm.failed")
+    assert bed.scene.task().cause == reason
+
+
+async def test_an_end_before_anybody_listened_is_read_from_the_record(bed, autojump_clock) -> None:
+    bed.scene.swarm("a")
+    bed.launcher.script = lambda holder: (holder.prints(b"42"), holder.exits(0))
+    bed.go()
+    await bed.until("swarm.completed")
+    assert bed.scene.task().result == "42"
+
+
+async def test_a_refused_launch_is_a_failure(bed, autojump_clock) -> None:
+    bed.scene.swarm("a", retries=0)
+    bed.launcher.refusal = LaunchFailed("no room")
+    bed.go()
+    await bed.until("swarm.failed")
+    assert bed.scene.task().cause == "could not start: no room"
+
+
+async def test_a_launch_in_doubt_that_never_began_is_repeated_ever_slower_and_counts_nothing(
+    bed, autojump_clock
+) -> None:
+    bed.scene.swarm("a", retries=0)
+    bed.launcher.refusal = ForkServerGone("gone")
+    bed.go()
+    await bed.until("task.retrying", 4)
+    assert [round(at, 1) for at in bed.launcher.at] == [0.0, 0.0, 1.0, 3.0]
+    assert (bed.scene.task().attempts, bed.scene.task().cause) == (0, "dashd went away before it started")
+    bed.launcher.refusal = None
+    bed.launcher.script = lambda holder: holder.exits(0)
+    await bed.until("swarm.completed")
+    # What was given up for ever can never begin, whoever comes late.
+    assert (bed.world.folder(LAUNCH) / "begin").read_bytes() == b"tombstone\n"
+
+
+async def test_a_launch_in_doubt_that_did_begin_is_adopted(bed, autojump_clock) -> None:
+    bed.scene.swarm("a")
+    bed.launcher.gone = ForkServerGone("its answer was lost")
+    bed.go()
+    holder = await bed.running(LAUNCH)
+    holder.exits(0)
+    await bed.until("swarm.completed")
+    assert bed.launcher.ids == [LAUNCH]
+
+
+async def test_a_stop_before_the_launch_executes_nothing(bed, autojump_clock) -> None:
+    bed.scene.swarm("a")
+    claim = bed.claim()
+    bed.scene.do(lambda tx: stops.cancel(tx, bed.scene.task(), "on request"))
+    bed.supervisor.start(claim)
+    await bed.until("task.cancelled")
+    assert bed.launcher.ids == []
+
+
+async def test_pause_and_resume_reach_the_tree_and_come_back_as_facts(bed, autojump_clock, begun) -> None:
+    holder = await begun()
+    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause"))
+    await bed.until("agent.paused")
+    assert bed.scene.agent().state == "paused"
+    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
+    await bed.until("agent.resumed")
+    assert bed.scene.agent().state == "running"
+    assert holder.verbs() == ["adopt", "pause", "resume"]
+
+
+async def test_a_paused_swarm_pauses_what_runs(bed, autojump_clock, begun) -> None:
+    holder = await begun()
+    _ask(bed, lambda tx: swarms.set_state(tx, bed.scene.row(), "paused"))
+    await holder.asked("pause")
+    _ask(bed, lambda tx: swarms.set_state(tx, bed.scene.row(), "active"))
+    await holder.asked("resume")
+
+
+async def test_a_pause_wished_before_the_launch_is_carried_out_after_it(bed, autojump_clock) -> None:
+    bed.scene.swarm("a")
+    claim = bed.claim()
+    bed.scene.do(lambda tx: agents.set_wanted(tx, claim.agent_id, "pause"))
+    bed.supervisor.start(claim)
+    await bed.until("agent.paused")
+
+
+async def test_a_pause_that_comes_while_the_rows_are_read_is_not_forgotten(bed, autojump_clock) -> None:
+    bed.scene.swarm("a")
+    run = Run(bed.world, bed.claim())
+    read = bed.store.reader.read
+
+    async def slow(query):
+        found = await read(query)
+        run.wish.set(stop=None, hold=True)  # the supervisor has seen newer rows meanwhile
+        return found
+
+    bed.store.reader.read = slow
+    await run.prepare()
+    assert run.wish.hold
+
+
+async def test_time_over_stops_the_tree_and_is_a_failure(bed, autojump_clock, begun) -> None:
+    holder = await begun(timeout_s=300.0, grace_s=4.0, retries=0)
+    stop = await holder.asked("stop")
+    assert trio.current_time() == pytest.approx(300)
+    assert stop == {"stop": 4.0}
+    await bed.until("swarm.failed")
+    assert bed.scene.task().cause == "ran longer than 300 s"
+
+
+async def test_paused_time_does_not_count(bed, autojump_clock, begun) -> None:
+    holder = await begun(timeout_s=300.0)
+    await trio.sleep(100)
+    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause"))
+    await bed.until("agent.paused")
+    await trio.sleep(10_000)
+    assert "stop" not in holder.verbs()
+    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
+    await bed.until("agent.resumed")
+    await holder.asked("stop")
+    assert trio.current_time() == pytest.approx(10_300)
+
+
+async def test_a_success_that_beats_the_stop_counts(bed, autojump_clock, begun) -> None:
+    holder = await begun(timeout_s=10.0)
+    holder.obeys = False
+    await holder.asked("stop")
+    holder.exits(0)
+    await bed.until("swarm.completed")
+
+
+@pytest.mark.parametrize(("requeue", "task"), [(False, "cancelled"), (True, "ready")])
+async def test_kill(bed, autojump_clock, begun, requeue, task) -> None:
+    holder = await begun(grace_s=2.5)
+    _ask(bed, lambda tx: swarms.set_state(tx, bed.scene.row(), "paused"))
+    await bed.until("agent.paused")
+    _ask(bed, lambda tx: stops.kill(tx, bed.scene.agent(), requeue=requeue))
+    assert await holder.asked("stop") == {"stop": 2.5}
+    await bed.until("agent.killed")
+    assert bed.scene.task().state == task
+
+
+async def test_a_broken_connection_is_made_again_and_gives_no_extra_time(bed, autojump_clock, begun) -> None:
+    holder = await begun(timeout_s=300.0)
+    await trio.sleep(200)
+    holder.drops()
+    await trio.testing.wait_all_tasks_blocked()
+    assert holder.verbs() == ["adopt", "adopt"]
+    await holder.asked("stop")
+    assert trio.current_time() == pytest.approx(300)
+
+
+async def test_a_killed_holder_loses_the_attempt_and_not_the_task(bed, autojump_clock, begun) -> None:
+    holder = await begun(retries=0)
+    holder.dies()
+    event = await bed.until("agent.lost")
+    assert "holder was killed" in event["data"]["reason"]
+    again = await bed.running(f"{SWARM}-t1.2")
+    again.exits(0)
+    await bed.until("swarm.completed")
+    assert trio.current_time() == pytest.approx(1.0)
+
+
+async def test_a_lease_that_ran_out_loses_the_attempt(bed, autojump_clock, begun) -> None:
+    holder = await begun(lease_s=7.0)
+    holder.exits(None, sig=9, reason="lease")
+    event = await bed.until("agent.lost")
+    assert event["data"]["reason"] == "dashd was away longer than its lease of 7 s"
+
+
+async def test_a_cancelled_run_lets_go_and_asks_nothing(bed, autojump_clock) -> None:
+    bed.scene.swarm("a")
+    async with trio.open_nursery() as ring:
+        Supervisor(bed.world, ring).start(bed.claim())
+        holder = await bed.running(LAUNCH)
+        ring.cancel_scope.cancel(reason="dashd is stopping")
+    await trio.testing.wait_all_tasks_blocked()
+    assert holder.verbs() == ["adopt"]
+    assert attempts.get(bed.store.db, LAUNCH).state == "running"
+
+
+async def test_a_damaged_output_file_ends_nobody_else(bed, autojump_clock, begun) -> None:
+    holder = await begun(retries=0)
+    (holder.folder / "spool").write_bytes(b"\xff" * 100)
+    holder._say("spool", 100)
+    await trio.testing.wait_all_tasks_blocked()
+    assert bed.scene.agent().state == "running"
+    holder.exits(0, spool_bytes=100)
+    await bed.until("swarm.failed")
+    assert bed.scene.task().cause == "its output file is damaged, so its result is not known"
+
+
+async def test_a_full_disk_keeps_the_run_and_writes_its_end_later(bed, autojump_clock, begun) -> None:
+    holder = await begun()
+    bed.store.writer.refusal = errors.StoreFull("full.")
+    holder.exits(0)
+    await trio.sleep(5)
+    assert bed.scene.task().state == "running"
+    assert "full." in bed.world.trouble.text
+    bed.store.writer.refusal = None
+    await bed.until("swarm.completed")
+    await trio.testing.wait_all_tasks_blocked()
+    assert bed.world.trouble.text == ""

@@ -1,0 +1,39 @@
+"""The outside questions: one contract, held by the fakes of these tests and by what `app` fills in."""
+
+import inspect
+
+import pytest
+
+from dashd import app
+from dashd.service import ports
+from dashd.wire import errors
+from tests.fakes.ports import FakeDrivers, FakeSpools
+
+
+@pytest.mark.parametrize(
+    ("port", "filled"),
+    [
+        (ports.Drivers, FakeDrivers),
+        (ports.Drivers, app.DriverPort),
+        (ports.Spools, FakeSpools),
+        (ports.Spools, app.SpoolPort),
+    ],
+)
+def test_every_question_has_an_answer_of_the_same_shape(port: type, filled: type) -> None:
+    questions = [name for name in vars(port) if not name.startswith("_")]
+    assert questions
+    for name in questions:
+        asked, answered = getattr(port, name), getattr(filled, name)
+        assert inspect.iscoroutinefunction(asked) == inspect.iscoroutinefunction(answered), name
+        assert list(inspect.signature(asked).parameters) == list(inspect.signature(answered).parameters), name
+
+
+@pytest.mark.parametrize("drivers", [FakeDrivers(), app.DriverPort()], ids=["fake", "real"])
+async def test_drivers(drivers: ports.Drivers, tmp_path) -> None:
+    assert drivers.choose(None)[0] == "command"
+    assert drivers.choose("command") == ("command", "it was asked for")
+    with pytest.raises(errors.Unsupported, match="no driver 'nothing'") as caught:
+        drivers.choose("nothing")
+    assert (caught.value.hint, caught.value.path) == ("drivers: command", "driver")
+    assert drivers.abilities("command") == ports.DriverAbilities(pause="hard", message=False)
+    assert await drivers.check("command", ["true"], str(tmp_path)) == (["true"], str(tmp_path))

@@ -1,0 +1,88 @@
+"""`swarm.report`: counts that add up, partial called partial, and the way on."""
+
+import pytest
+
+from tests.fakes.scene import SWARM
+
+
+async def test_a_complete_report(call, scene, clock) -> None:
+    scene.swarm("a", "b", agents_made=1)
+    for claim in (scene.claim()[0],):
+        scene.end(claim, result="done", cpu_ms=1_500)
+    clock.advance(2_000)
+    scene.end(scene.claim()[0], result="too", cpu_ms=500)
+    got = await call("swarm.report", swarm=SWARM)
+    assert (got.state, got.outcome, got.final) == ("completed", "complete", True)
+    assert got.summary == "2 of 2 tasks completed in 2.0 s (completed, complete)"
+    assert got.tasks == {"total": 2, "completed": 2}
+    assert got.agents == {"total": 1, "completed": 1}
+    assert got.attempts == {"total": 2, "retried": 0, "lost": 0, "late": 0}
+    assert (got.cpu_s, got.duration_s, got.left_out) == (2.0, 2.0, 0)
+    assert [(result.item, result.result) for result in got.results] == [("a", "done"), ("b", "too")]
+    assert (got.failures, got.follow_ups) == ([], [])
+
+
+async def test_a_partial_report_says_what_failed_why_and_what_to_do(call, core, scene, clock) -> None:
+    scene.swarm("a", "b", "c", agents_made=1, retries=1)
+    scene.run("failed")
+    clock.advance(60_000)
+    (last,) = scene.run("failed")
+    core.spools.prints(last.attempt_id, b"Traceback: no\n", stream=2)
+    scene.run("lost")
+    clock.advance(60_000)
+    scene.run("succeeded", "succeeded")
+    got = await call("swarm.report", swarm=SWARM)
+    assert (got.outcome, got.final) == ("partial", True)
+    assert got.summary.startswith("2 of 3 tasks completed, 1 dead in ")
+    assert got.attempts == {"total": 5, "retried": 2, "lost": 1, "late": 0}
+    (failure,) = got.failures
+    assert (failure.task, failure.state, failure.attempts, failure.item) == (f"{SWARM}-t1", "dead", 2, "a")
+    assert failure.cause == "failed it (attempt 2 of 2)"
+    assert failure.last_lines == "Traceback: no\n"
+    assert got.follow_ups == ["swarm.create again with only the 1 item(s) that did not complete: a"]
+
+
+async def test_an_interim_report_says_that_it_is_none_of_the_end(call, scene) -> None:
+    scene.swarm("a", "b", "c", retries=0)
+    scene.run("failed", "succeeded")
+    got = await call("swarm.report", swarm=SWARM)
+    assert (got.final, got.outcome, got.state) == (False, None, "active")
+    assert got.summary.startswith("1 of 3 tasks completed, 1 dead, 1 still open in 0.0 s (active)")
+    assert got.follow_ups == [
+        f"event.wait {{swarm: {SWARM}, attention: true}} until it has ended",
+        f"task.retry {SWARM}-t1",
+    ]
+
+
+@pytest.mark.parametrize(("detail", "shown", "characters"), [("concise", 20, 400), ("full", 200, 4_000)])
+async def test_what_does_not_fit_is_counted(call, scene, detail, shown, characters) -> None:
+    scene.swarm(*["y" * 600] * 210, agents_made=1)
+    (claim,) = scene.claim()
+    scene.end(claim, result="x" * 4_000 + "THE END")
+    scene.do(lambda tx: tx.execute("UPDATE task SET state = 'completed' WHERE number BETWEEN 2 AND 205"))
+    got = await call("swarm.report", swarm=SWARM, detail=detail)
+    assert len(got.results) == shown
+    assert got.left_out == 205 - shown
+    assert got.tasks == {"total": 210, "completed": 205, "ready": 5}
+    first = got.results[0]
+    assert (len(first.result), first.truncated) == (characters, True)
+    assert first.result.endswith("THE END")
+    assert len(first.item) == 500
+
+
+async def test_follow_ups_count_also_what_is_not_shown(call, scene) -> None:
+    scene.swarm(*map(str, range(50)), retries=0)
+    scene.run("succeeded")
+    await call("swarm.destroy", swarm=SWARM)
+    got = await call("swarm.report", swarm=SWARM)
+    assert (len(got.failures), got.left_out) == (20, 29)
+    assert got.follow_ups == [
+        "swarm.create again with only the 49 item(s) that did not complete: 1, 2, 3, 4, 5, …"
+    ]
+
+
+async def test_what_was_cancelled_before_it_ran_has_no_last_lines(call, scene) -> None:
+    scene.swarm("a")
+    await call("swarm.destroy", swarm=SWARM)
+    (failure,) = (await call("swarm.report", swarm=SWARM)).failures
+    assert (failure.agent, failure.attempts, failure.last_lines) == (None, 0, "")
