@@ -155,7 +155,8 @@ async def _accept(
         accept.start_soon(_die_with_the_store, world.store)
         await stop.event.wait()
         core.daemon.state = "stopping"
-        core.store.bells.events.ring()  # so that nobody waits for events into the grace
+        core.store.bells.events.ring()  # so that nobody waits for events, or for output, into the grace
+        world.growth.ring_all()
         accept.cancel_scope.cancel(reason="dashd is stopping")
     if stop.agents == "stop":
         await _end_agents(world)

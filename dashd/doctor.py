@@ -81,9 +81,7 @@ def _database(config: Config) -> Finding:
     if not os.path.exists(path):
         return Finding("database", "ok", f"{path} will be made at the first start")
     try:
-        db = database.connect(path, readonly=True)
-        found = database.quick_check(db)
-        db.close()
+        found = database.check_file(path)
     except errors.DashError as error:
         return Finding("database", "fail", f"{path}: {error.message}", "restore the newest backup beside it")
     if found:

@@ -3,6 +3,7 @@
 Each noun draws its own machine as text above its table; tests name the letters.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,9 +20,14 @@ class Machine:
     ended: frozenset[str]
     """States in which nothing is left to happen by itself."""
 
+    @functools.cached_property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """Every (state left, state entered)."""
+        return frozenset((source, entered) for sources, entered in self.arrows.values() for source in sources)
+
     def check(self, state: str, target: str) -> None:
         """Raises IllegalTransition where no arrow leads from `state` to `target`."""
-        if not any(state in sources and target == entered for sources, entered in self.arrows.values()):
+        if (state, target) not in self.pairs:
             reachable = sorted({entered for sources, entered in self.arrows.values() if state in sources})
             raise errors.IllegalTransition(
                 f"a {self.noun} that is {state} cannot become {target}",

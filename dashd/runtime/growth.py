@@ -17,3 +17,8 @@ class Growth:
         """Wakes everybody who waits for this launch."""
         if (event := self._waiting.pop(launch_id, None)) is not None:  # an Event has no truth value
             event.set()
+
+    def ring_all(self) -> None:
+        """Wakes everybody: the daemon is stopping."""
+        for launch_id in list(self._waiting):
+            self.ring(launch_id)

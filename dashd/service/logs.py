@@ -26,7 +26,7 @@ async def logs(core: Core, _caller: Caller, params: wire.ReadLogs) -> wire.Logs:
         # The ticket comes before the look, so that nothing falls between the look and the wait.
         ticket = core.spools.ticket(row.launch_id)
         found = await _look(core, params, row.id, number, found.next_offset)
-        if found.text or found.ended or trio.current_time() >= deadline:
+        if found.text or found.ended or core.daemon.state == "stopping" or trio.current_time() >= deadline:
             break
         with trio.move_on_at(deadline):
             await ticket.wait()

@@ -3,6 +3,7 @@
 from dashd.domain import swarm as rules
 from dashd.store import agents, attempts, swarms, tasks
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
+from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 
 from . import views
@@ -25,9 +26,16 @@ async def report(core: Core, _caller: Caller, params: wire.ReportSwarm) -> wire.
     account, launches = await core.store.reader.read(query)
     for failure in account.failures:
         if launch_id := launches.get(failure.task):
-            chunk = await core.spools.read(launch_id, None, _LAST_LINES_BYTES_MAX, None)
-            failure.last_lines = chunk.output.decode("utf-8", "replace")
+            failure.last_lines = await _last_lines(core, launch_id)
     return account
+
+
+async def _last_lines(core: Core, launch_id: str) -> str:
+    try:
+        chunk = await core.spools.read(launch_id, None, _LAST_LINES_BYTES_MAX, None)
+    except errors.InvalidParams as error:  # one damaged file is no reason to withhold the report
+        return f"({error.message})"
+    return chunk.output.decode("utf-8", "replace")
 
 
 def _account(

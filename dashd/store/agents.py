@@ -27,7 +27,7 @@ _q_open_count = (
 )
 _q_counts = "SELECT state, count(*) FROM agent WHERE swarm_id = ? GROUP BY state"
 _q_counts_all = (
-    "SELECT a.state, count(*) FROM agent a JOIN swarm s ON s.id = a.swarm_id"
+    "SELECT a.state, count(*) FROM swarm s CROSS JOIN agent a ON a.swarm_id = s.id"
     " WHERE s.state != 'destroyed' GROUP BY a.state"
 )
 _in_states = "(?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))"

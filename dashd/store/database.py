@@ -155,9 +155,20 @@ def quick_check(connection: apsw.Connection) -> list[str]:
     """
     try:
         found = [str(line) for (line,) in connection.execute("PRAGMA quick_check(20)")]
-    except apsw.CorruptError as error:
+    except (apsw.CorruptError, apsw.NotADBError) as error:
         return [str(error)]
     return [] if found == ["ok"] else found
+
+
+def check_file(path: Path) -> list[str]:
+    """`quick_check` over a read-only connection of its own, for whoever has no store. Raises DashError."""
+    connection = connect(path, readonly=True)
+    try:
+        return quick_check(connection)
+    except apsw.Error as error:
+        raise refusal(error, "reading", path) from error
+    finally:
+        connection.close(True)
 
 
 def refusal(error: apsw.Error, verb: str, path: Path | str) -> errors.DashError:

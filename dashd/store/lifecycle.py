@@ -68,7 +68,7 @@ def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitt
 
 
 def make_ready(tx: Tx, task: TaskRow, *, cause: str | None = None) -> None:
-    """The task may start: nothing keeps it but the want of a seat or a slot. `cause` is its last failure's."""
+    """The task may start: all it wants is a seat and a slot. `cause` is its last failure's."""
     tasks.set_state(tx, task, "ready", cause=cause)
     tx.emit("task.ready", swarm=task.swarm_id, task=task.id)
     tx.ring("queue")

@@ -37,16 +37,17 @@ _q_next_retrying = (
 _q_due = f"SELECT {_COLUMNS} FROM task WHERE state = 'retrying' AND retry_at_ms <= ?"
 _q_next_due = "SELECT min(retry_at_ms) FROM task WHERE state = 'retrying'"
 _q_open = (
-    f"SELECT {_COLUMNS} FROM task INDEXED BY task_open WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
-    " ORDER BY number"
+    f"SELECT {_COLUMNS} FROM task INDEXED BY task_open"
+    " WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled') ORDER BY number"
 )
 _q_counts = "SELECT state, count(*) FROM task WHERE swarm_id = ? GROUP BY state"
 _q_counts_all = (
-    "SELECT t.state, count(*) FROM task t JOIN swarm s ON s.id = t.swarm_id"
+    "SELECT t.state, count(*) FROM swarm s CROSS JOIN task t ON t.swarm_id = s.id"
     " WHERE s.state != 'destroyed' GROUP BY t.state"
 )
 _exists_open = (
-    "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_open WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
+    "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_open"
+    " WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
 )
 _q_any_open = f"{_exists_open})"
 _q_any_unclaimed = f"{_exists_open} AND state != 'running')"

@@ -104,7 +104,6 @@ CREATE TABLE launch (
     spool_offset INTEGER NOT NULL DEFAULT 0,   -- committed with the events read up to it
     created_at_ms INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX launch_open ON launch (id) WHERE ended = 0;
 
 CREATE TABLE attempt (
     id TEXT PRIMARY KEY,
@@ -130,7 +129,6 @@ CREATE TABLE attempt (
 ) STRICT;
 CREATE INDEX attempt_open ON attempt (agent_id) WHERE state IN ('claimed', 'starting', 'running');
 CREATE INDEX attempt_agent ON attempt (agent_id);
-CREATE INDEX attempt_launch ON attempt (launch_id);
 
 CREATE TABLE event (
     seq INTEGER PRIMARY KEY,

@@ -12,7 +12,7 @@ Arrow = tuple[str, str, str]
 
 
 def check(machine: Machine, states: str, arrows: list[Arrow]) -> None:
-    """`arrows` are all there are between `states`; every other step is refused with what would be possible."""
+    """`arrows` are all there are between `states`; any other step is refused with what would be possible."""
     assert {letter for letter, _, _ in arrows} == set(machine.arrows)
     drawn = {(source, target) for _, source, target in arrows}
     for letter, source, target in arrows:

@@ -29,7 +29,7 @@ def test_every_arrow_and_no_other() -> None:
 
 def test_every_state_is_open_or_has_ended() -> None:
     assert set(STATES.split()) == agent.OPEN | agent.MACHINE.ended
-    assert agent.WORKING == agent.OPEN - {"idle"}
+    assert agent.OPEN - {"idle"} == agent.WORKING
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from dashd.domain.healing import GiveUp, Retry
 
 @pytest.mark.parametrize(
     ("number", "least", "most"),
-    [(1, 0.5, 1.0), (2, 1.0, 2.0), (3, 2.0, 4.0), (4, 4.0, 8.0), (5, 8.0, 16.0), (6, 15.0, 30.0), (21, 15.0, 30.0)],
+    [(1, 0.5, 1.0), (2, 1.0, 2.0), (3, 2.0, 4.0), (4, 4.0, 8.0), (5, 8.0, 16.0), (6, 15.0, 30.0),
+     (21, 15.0, 30.0)],
 )  # fmt: skip
 def test_delays_double_up_to_the_cap_and_spread_over_their_upper_half(
     number: int, least: float, most: float

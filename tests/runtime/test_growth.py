@@ -32,3 +32,11 @@ def test_a_ring_that_nobody_hears_leaves_nothing_behind() -> None:
     growth.ring("one")
     assert ticket.is_set()
     assert not growth._waiting
+
+
+def test_a_daemon_that_stops_wakes_everybody() -> None:
+    growth = Growth()
+    tickets = [growth.ticket("one"), growth.ticket("two")]
+    growth.ring_all()
+    assert all(ticket.is_set() for ticket in tickets)
+    assert not growth._waiting

@@ -78,6 +78,13 @@ async def _heard(link: holder_link.HolderLink, kind: type) -> holder_link.Messag
     return message
 
 
+async def _settled(folder: Path) -> object:
+    """What became of a launch that is just leaving; its lock is the only sign, and a lock rings no bell."""
+    while isinstance(found := launch_folder.examine(folder), launch_folder.Alive):  # noqa: ASYNC110
+        await trio.sleep(0.001)
+    return found
+
+
 async def test_a_living_one_is_adopted_paused_resumed_and_stopped(holders: Fakes | Reals) -> None:
     folder = await holders.launch("a", LIVES)
     link = await holder_link.adopt(folder, 1)
@@ -109,8 +116,7 @@ async def test_the_end_of_one_that_nobody_followed_is_in_its_record(holders: Fak
             await _heard(link, holder_link.Exited)
         finally:
             await link.aclose()
-    while isinstance(found := launch_folder.examine(folder), launch_folder.Alive):
-        await trio.sleep(0.001)
+    found = await _settled(folder)
     assert isinstance(found, launch_folder.Ended)
     record = found.record
     assert (record.code, record.signal, record.reason, record.error) == (3, None, "exit", None)
@@ -127,8 +133,7 @@ async def test_a_killed_one_is_gone_and_its_launch_lost(holders: Fakes | Reals) 
     with pytest.raises(HolderGone):
         await _heard(link, holder_link.Exited)
     await link.aclose()
-    while isinstance(found := launch_folder.examine(folder), launch_folder.Alive):
-        await trio.sleep(0.001)
+    found = await _settled(folder)
     assert isinstance(found, launch_folder.Lost)
     with pytest.raises(HolderGone):
         await holder_link.adopt(folder, 1)

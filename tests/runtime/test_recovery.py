@@ -11,7 +11,6 @@ from dashd.jail.holder_link import EpochRefused, HolderLink
 from dashd.jail.launcher import LaunchSpec
 from dashd.runtime import recovery
 from dashd.store import attempts
-from tests.fakes.scene import SWARM
 
 
 async def _left_open(bed, *, started: bool = True):
@@ -145,7 +144,7 @@ async def test_a_holder_that_does_not_answer_keeps_nobody_waiting(bed, autojump_
     bed.scene.swarm("a", "b", agents_made=2)
     _, frozen = await _left_open(bed)
     await _left_open(bed)
-    frozen._life.cancel(reason="frozen: it accepts nobody")
+    frozen.freezes()
     await trio.testing.wait_all_tasks_blocked()
     found = await recovery.recover(bed.world)
     assert trio.current_time() == pytest.approx(recovery.LOOK_S_MAX)
@@ -167,3 +166,19 @@ async def test_a_holder_of_a_later_daemon_is_left_alone(bed, autojump_clock) -> 
         await recovery.recover(bed.world)
     assert holder.epoch == 5
     await found.attached.aclose()
+
+
+async def test_a_holder_that_answers_later_is_adopted_then(bed, autojump_clock) -> None:
+    bed.scene.swarm("a")
+    _, holder = await _left_open(bed)
+    holder.freezes()
+    await trio.testing.wait_all_tasks_blocked()
+    (found,) = await recovery.recover(bed.world)
+    bed.supervisor.resume(found.run, found.attached)
+    await trio.sleep(10)
+    assert bed.scene.agent().liveness == "unknown"
+    holder.thaws()
+    await bed.until("agent.adopted")
+    assert bed.scene.agent().liveness == "alive"
+    holder.exits(0)
+    await bed.until("swarm.completed")

@@ -47,9 +47,16 @@ async def settled(pids: Iterable[int], wanted: str) -> None:
 
 
 async def grown(pid: int, count: int) -> set[int]:
-    """What an agent started, once that is `count` processes."""
-    assert await _until(lambda: len(of_agent(pid)) >= count), of_agent(pid)
-    return of_agent(pid)
+    """What an agent started, once that is `count` processes; all of one look, so that none is missed."""
+    found: set[int] = set()
+
+    def look() -> bool:
+        found.clear()
+        found.update(of_agent(pid))
+        return len(found) >= count
+
+    assert await _until(look), found
+    return found
 
 
 async def _until(true: Callable[[], bool]) -> bool:

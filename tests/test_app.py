@@ -1,0 +1,271 @@
+"""Composition: ports over real drivers and spools, what the innermost ring watches, and one whole life."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import apsw
+import pytest
+import trio
+import trio.testing
+
+from dashd import app, config
+from dashd.app import SpoolPort, StopRequest
+from dashd.client import open_client
+from dashd.jail import spool
+from dashd.runtime.growth import Growth
+from dashd.runtime.trouble import Trouble
+from dashd.service.core import Daemon
+from dashd.service.ports import Chunk, Spools
+from dashd.store import open_store
+from dashd.wire import errors
+from tests.fakes.clock import FixedClock
+from tests.fakes.ports import FakeSpools
+
+LAUNCH = "aaaaaa-t1.1"
+
+
+# --- spools -------------------------------------------------------------------------------------------------
+
+
+class RealSpool:
+    """A spool as a holder writes it, and the port that reads it."""
+
+    def __init__(self, launches: Path) -> None:
+        self.folder = launches / LAUNCH
+        self.folder.mkdir(parents=True)
+        self.here = os.open(self.folder, os.O_RDONLY)
+        self.writer = spool.Writer(self.here, None)
+        self.growth = Growth()
+        self.port = SpoolPort(SimpleNamespace(folder=lambda launch: launches / launch, growth=self.growth))  # type: ignore[arg-type]
+
+    def prints(self, payload: bytes, stream: int = 1) -> None:
+        self.writer.append(stream, payload)
+        self.growth.ring(LAUNCH)
+
+    def close(self) -> None:
+        os.close(self.here)
+        if self.writer.fd >= 0:
+            os.close(self.writer.fd)
+
+
+@pytest.fixture
+def real(tmp_path: Path):
+    made = RealSpool(tmp_path / "launches")
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["fake", "real"])
+def spools(request: pytest.FixtureRequest, real: RealSpool):
+    """(the port, a function that prints): the fake and the real one answer alike."""
+    if request.param == "real":
+        return real.port, real.prints
+    fake = FakeSpools()
+    return fake, lambda payload, stream=1: fake.prints(LAUNCH, payload, stream)
+
+
+async def _walk(port: Spools, stream: int | None) -> bytes:
+    output, offset = b"", 0
+    while True:
+        chunk = await port.read(LAUNCH, offset, 1, stream)
+        if not chunk.output:
+            return output
+        assert chunk.next_offset > offset
+        output, offset = output + chunk.output, chunk.next_offset
+
+
+async def test_a_spool_is_read_on_by_its_offsets(spools) -> None:
+    port, prints = spools
+    assert await port.read(LAUNCH, None, 100, None) == Chunk(b"", 0)
+    assert await port.read("never-launched", 0, 100, None) == Chunk(b"", 0)
+    for number in range(5):
+        prints(b"out %d\n" % number)
+        prints(b"err %d\n" % number, 2)
+    whole = b"".join(b"out %d\nerr %d\n" % (number, number) for number in range(5))
+    assert await _walk(port, None) == whole
+    assert await _walk(port, 1) == b"".join(b"out %d\n" % number for number in range(5))
+    assert await _walk(port, 2) == b"".join(b"err %d\n" % number for number in range(5))
+    tail = await port.read(LAUNCH, None, 6, 2)
+    assert tail.output == b"err 4\n"
+    assert (await port.read(LAUNCH, tail.next_offset, 100, None)).output == b""
+
+
+async def test_much_of_one_stream_does_not_hide_the_other(spools) -> None:
+    port, prints = spools
+    for _ in range(50):
+        prints(b"x" * 1_000)
+    prints(b"at last\n", 2)
+    assert (await port.read(LAUNCH, 0, 10, 2)).output == b"at last\n"
+
+
+async def test_a_ticket_rings_for_what_comes_after_it(spools) -> None:
+    port, prints = spools
+    prints(b"before")
+    ticket = port.ticket(LAUNCH)
+    assert not ticket.is_set()
+    prints(b"after")
+    assert ticket.is_set()
+
+
+@pytest.mark.parametrize("offset", [1, 2**63])
+async def test_an_offset_that_is_none_is_refused(real: RealSpool, offset: int) -> None:
+    real.prints(b"hello")
+    with pytest.raises(errors.InvalidParams) as caught:
+        await real.port.read(LAUNCH, offset, 10, None)
+    assert caught.value.path == "offset"
+    assert str(offset) in caught.value.message
+
+
+async def test_a_damaged_file_says_so(real: RealSpool) -> None:
+    (real.folder / "spool").write_bytes(b"\xff" * 20)
+    with pytest.raises(errors.InvalidParams, match="damaged"):
+        await real.port.read(LAUNCH, None, 10, None)
+
+
+# --- what the rings watch -----------------------------------------------------------------------------------
+
+
+async def test_the_first_request_to_stop_decides() -> None:
+    stop = StopRequest()
+    stop("stop")
+    stop("detach")
+    assert (stop.agents, stop.event.is_set()) == ("stop", True)
+
+
+def test_two_daemons_do_not_share_a_folder(tmp_path: Path) -> None:
+    with app._only_one(tmp_path / "state"):
+        second = app._only_one(tmp_path / "state")
+        with pytest.raises(errors.Conflict, match="another dashd works in") as caught:
+            second.__enter__()
+        assert "dashctl" in caught.value.hint
+    with app._only_one(tmp_path / "state"):
+        assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_busy_error_from_within_is_not_taken_for_another_daemon(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError), app._only_one(tmp_path):
+        raise BlockingIOError
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(errors.Unavailable, match=r"file/dashd\.lock") as caught,
+        app._only_one(tmp_path / "file"),
+    ):
+        pass
+    assert "DASH_STATE_DIR" in caught.value.hint
+
+
+async def test_trouble_is_shown_as_long_as_it_lasts(nursery, autojump_clock) -> None:
+    world = SimpleNamespace(trouble=Trouble())
+    daemon = Daemon("v", 1, 1, 0, "s", state="ready", warnings=["x"])
+    nursery.start_soon(app._show_trouble, world, daemon)
+    shown = []
+    for change in (lambda: None, lambda: world.trouble.say("full"), lambda: world.trouble.say("fuller"),
+                   world.trouble.clear):  # fmt: skip
+        change()
+        await trio.testing.wait_all_tasks_blocked()
+        shown.append((daemon.shown_state, list(daemon.troubles)))
+    assert shown == [("ready", []), ("degraded", ["full"]), ("degraded", ["fuller"]), ("ready", [])]
+    assert daemon.warnings == ["x"]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_a_damaged_database_stops_new_starts_and_says_so(database_path: Path, damaged: bool) -> None:
+    if damaged:
+        db = apsw.Connection(str(database_path))
+        page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'event_swarm'").get
+        db.close()
+        with database_path.open("r+b") as file:
+            file.seek((page - 1) * 4096)
+            file.write(b"\xff" * 100)
+    daemon = Daemon("v", 1, 1, 0, "s", state="ready")
+    starts = trio.CancelScope()
+    with trio.fail_after(20):
+        async with open_store(database_path, FixedClock()) as store:
+            await app._check_database(store, daemon, starts)
+            assert (starts.cancel_called, daemon.shown_state) == (damaged, "degraded" if damaged else "ready")
+            assert store.tail.last_seq == int(damaged)
+
+
+async def test_a_daemon_dies_with_its_store() -> None:
+    broken = trio.Event()
+    broken.set()
+    with trio.fail_after(5), pytest.raises(errors.StoreBroken):
+        await app._die_with_the_store(SimpleNamespace(writer=SimpleNamespace(broken=broken)))  # type: ignore[arg-type]
+
+
+# --- one whole life -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> config.Config:
+    return config.load({"HOME": str(tmp_path), "DASH_STATE_DIR": str(tmp_path / "s")}, {})
+
+
+@pytest.mark.slow
+async def test_a_daemon_serves_runs_an_agent_and_ends_it_on_request(
+    settings: config.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "canary")
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            ready: list[str] = []
+            served = trio.Event()
+
+            def tell(path: str) -> None:
+                ready.append(path)
+                served.set()
+
+            async def live() -> None:
+                await app.run(settings, ready=tell)
+
+            nursery.start_soon(live)
+            await served.wait()
+            assert ready == [str(settings.daemon.socket)]
+            async with open_client(ready[0]) as dash:
+                argv = ["sh", "-c", "env; echo started; exec sleep 60"]
+                made = await dash.call(
+                    "swarm.create",
+                    {"task": "t", "argv": argv, "cwd": str(tmp_path), "limits": {"grace_s": 5}},
+                )
+                agent = f"{made.id}-001"
+                logs = await dash.call("agent.logs", {"agent": agent})
+                while "started" not in logs.text:
+                    logs = await dash.call("agent.logs", {"agent": agent, "wait_s": 10})
+                assert "canary" not in logs.text
+                assert f"DASH_AGENT={agent}" in logs.text
+                with pytest.raises(errors.InvalidParams):
+                    await dash.call("agent.logs", {"agent": agent, "offset": 3})
+                await dash.call("daemon.stop", {"agents": "stop"})
+        # The agent was ended, its task given back, and nobody waited for a time limit.
+    async with open_store(settings.daemon.database, FixedClock()) as store:
+        states = await store.reader.read(
+            lambda db: db.execute("SELECT t.state, a.state, a.stop FROM task t JOIN attempt a").fetchall()
+        )
+        events = await store.reader.read(
+            lambda db: [json.loads(body)["kind"] for (body,) in db.execute("SELECT body FROM event")]
+        )
+    assert states == [("ready", "cancelled", "requeue")]
+    assert events[-3:] == ["task.retrying", "task.ready", "agent.status"]
+
+
+@pytest.mark.slow
+async def test_a_signal_ends_it_and_a_second_daemon_is_refused_meanwhile(settings: config.Config) -> None:
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            served = trio.Event()
+
+            async def live() -> None:
+                await app.run(settings, ready=lambda path: served.set())
+
+            nursery.start_soon(live)
+            await served.wait()
+            with pytest.RaisesGroup(errors.Conflict, flatten_subgroups=True):
+                await app.run(settings, ready=lambda path: None)
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert not settings.daemon.socket.exists()
