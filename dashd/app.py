@@ -174,7 +174,7 @@ async def _end_agents(world: World) -> None:
         await world.commit(stops.requeue_all)
         while True:
             ticket = world.store.bells.events.ticket()
-            if not await world.store.reader.read(attempts.open_count):
+            if not await world.store.own.read(attempts.open_count):
                 return
             await ticket.wait()
     log.error("some agents did not end in time; their leases run out", extra={"after_s": AGENTS_STOP_S_MAX})
@@ -195,7 +195,7 @@ async def _obey_signals(
 
 async def _check_database(store: Store, daemon: Daemon, starts: trio.CancelScope) -> None:
     """After READY, on a reader: a damaged database stops new work, and says so."""
-    found = await store.reader.read(database.quick_check)
+    found = await store.own.read(database.quick_check)
     if found:
         daemon.troubles.append(f"the database is damaged: {found[0]}; stop dashd and restore a backup")
         log.critical("quick_check failed", extra={"found": found[:10]})

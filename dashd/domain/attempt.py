@@ -46,6 +46,8 @@ class Ending:
     result: str = ""
     result_cut: bool = False
     """`result` is only the end of what was returned."""
+    output_dropped: int = 0
+    """Bytes that were printed and not kept: past the bound, or the disk was full."""
     exit_code: int | None = None
     exit_signal: int | None = None
     cpu_ms: int | None = None

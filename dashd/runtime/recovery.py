@@ -5,6 +5,7 @@ forked; each launch folder then gives one answer for ever. Recovery may itself b
 decides nothing that the next one would decide otherwise.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ async def begin_epoch(store: Store, launches: Path, at_point: Callable[[str], No
 
 async def recover(world: World) -> list[Recovered]:
     """Looks at every open attempt; those that answer are adopted, in one transaction, when this returns."""
-    claims = await world.store.reader.read(_open_claims)
+    claims = await world.store.own.read(_open_claims)
     await trio.to_thread.run_sync(_end_lost, world.launches, [claim.attempt_id for claim in claims])
     runs = [Run(world, claim) for claim in claims]
     await prepare_all(world, runs)
@@ -97,8 +98,9 @@ def _end_lost(launches: Path, launch_ids: list[str]) -> None:
     """One scan for the remains of every lost launch, instead of one scan each."""
     lost: dict[str, tuple[int, int] | None] = {}
     for launch_id in launch_ids:
-        state = launch_folder.examine(launches / launch_id)
-        if isinstance(state, launch_folder.Lost):
-            lost[launch_id] = state.agent
+        with contextlib.suppress(OSError):  # a full disk, mostly: each run looks again later
+            state = launch_folder.examine(launches / launch_id)
+            if isinstance(state, launch_folder.Lost):
+                lost[launch_id] = state.agent
     if lost:
         processes.end_all_marked(list(lost), dict(agent for agent in lost.values() if agent))

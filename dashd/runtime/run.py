@@ -257,7 +257,10 @@ class Run:
         except spool.SpoolCorrupt:
             return Ending("failed", "its output file is damaged, so its result is not known")
         ending = self.driver.ending(record, output[-bytes_max:])
-        ending = dataclasses.replace(ending, result_cut=len(output) > bytes_max)
+        dropped = record.spool_dropped
+        ending = dataclasses.replace(
+            ending, result_cut=len(output) > bytes_max or dropped > 0, output_dropped=dropped
+        )
         if self.wish.stop == "timeout" and ending.state == "failed":
             return dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")
         return ending
@@ -286,7 +289,7 @@ async def prepare_all(world: World, runs: Sequence[Run]) -> None:
     """Reads the rows of all these attempts at once: a hundred reads would be a hundred hops to a thread."""
     now_ms = world.clock.now_ms()
     claims = [run.claim for run in runs]
-    plans = await world.store.reader.read(lambda db: [_plan(db, claim, now_ms) for claim in claims])
+    plans = await world.store.own.read(lambda db: [_plan(db, claim, now_ms) for claim in claims])
     for run, plan in zip(runs, plans, strict=True):
         run.take(plan)
 

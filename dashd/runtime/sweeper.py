@@ -17,7 +17,7 @@ async def run(world: World) -> None:
     """Sweeps at the start and whenever a swarm has ended, until cancelled; a removal may be cut short."""
     while True:
         ticket = world.store.bells.swarms.ticket()
-        launches = await world.store.reader.read(attempts.removable_launches)
+        launches = await world.store.own.read(attempts.removable_launches)
         removed = await trio.to_thread.run_sync(_remove, [world.folder(launch_id) for launch_id in launches])
         if removed:
             await world.commit(lambda tx, removed=removed: attempts.set_removed(tx, removed))  # type: ignore[misc]

@@ -56,7 +56,7 @@ class World:
         return found
 
     def _say_full(self, message: str) -> None:
-        self.trouble.say(f"{message} Agents run on, but what they did waits to be written down.")
+        self.trouble.say(f"{message.rstrip('.')}. Agents run on, but what they did waits to be written down.")
 
     def folder(self, launch_id: str) -> Path:
         """Where a launch keeps its socket, spool and exit record."""

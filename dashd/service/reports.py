@@ -42,7 +42,7 @@ def _account(
     db: Snapshot, row: SwarmRow, entries_max: int, characters_max: int, now_ms: int
 ) -> tuple[wire.Report, dict[str, str]]:
     by_state = tasks.counts(db, row.id)
-    total, lost, late, cpu_ms, retried = attempts.sums(db, row.id)
+    total, lost, late, cpu_ms, retried, cut = attempts.sums(db, row.id)
     failed = tasks.ended_badly(db, row.id, entries_max)
     completed = tasks.completed(db, row.id, entries_max)
     shown = len(failed) + len(completed)
@@ -56,7 +56,7 @@ def _account(
         summary=_summary(row, by_state, views.duration_s(row, now_ms)),
         tasks={"total": sum(by_state.values()), **by_state},
         agents={"total": sum(agents.counts(db, row.id).values()), **agents.counts(db, row.id)},
-        attempts={"total": total, "retried": retried, "lost": lost, "late": late},
+        attempts={"total": total, "retried": retried, "lost": lost, "late": late, "cut": cut},
         duration_s=views.duration_s(row, now_ms),
         cpu_s=cpu_ms / 1_000,
         failures=[_failure(db, task) for task in failed],

@@ -95,6 +95,7 @@ def attempt_brief(row: AttemptRow, now_ms: int) -> agent_wire.AttemptBrief:
         exit_signal=row.exit_signal,
         started_at=iso_or_none(row.started_at_ms),
         ended_at=iso_or_none(row.ended_at_ms),
+        output_dropped=row.output_dropped,
         active_s=(row.active_ms + running_ms) / 1_000,
     )
 

@@ -45,7 +45,8 @@ _q_hold_clock = (
 _q_run_clock = "UPDATE attempt SET active_since_ms = coalesce(active_since_ms, ?2) WHERE id = ?1"
 _q_end = (
     "UPDATE attempt SET state = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, cpu_ms = ?6,"
-    " rss_max_kib = ?7, ended_at_ms = ?8, started_at_ms = coalesce(started_at_ms, ?9) WHERE id = ?1"
+    " rss_max_kib = ?7, ended_at_ms = ?8, started_at_ms = coalesce(started_at_ms, ?9), output_dropped = ?10"
+    " WHERE id = ?1"
 )
 _q_late = "UPDATE attempt SET late = 1 WHERE id = ?"
 _q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
@@ -68,7 +69,7 @@ _q_nth_number = (
 )
 _q_sums = (
     "SELECT count(*), coalesce(sum(a.state = 'lost'), 0), coalesce(sum(a.late), 0),"
-    " coalesce(sum(a.cpu_ms), 0), coalesce(sum(a.number > 1), 0)"
+    " coalesce(sum(a.cpu_ms), 0), coalesce(sum(a.number > 1), 0), coalesce(sum(a.output_dropped > 0), 0)"
     " FROM attempt a JOIN task t ON t.id = a.task_id WHERE t.swarm_id = ?"
 )
 _q_wishes = (
@@ -164,7 +165,8 @@ def set_ended(tx: Tx, row: AttemptRow, state: str, ending: rules.Ending) -> None
     rules.MACHINE.check(row.state, state)
     started_at_ms = None if ending.state == "never" else tx.now_ms
     figures = (ending.exit_code, ending.exit_signal, ending.cpu_ms, ending.rss_max_kib)
-    tx.execute(_q_end, (row.id, state, ending.reason, *figures, tx.now_ms, started_at_ms))
+    instants = (tx.now_ms, started_at_ms)
+    tx.execute(_q_end, (row.id, state, ending.reason, *figures, *instants, ending.output_dropped))
     tx.execute(_q_launch_ended, (row.launch_id,))
 
 
@@ -210,10 +212,10 @@ def number_in_seat(db: apsw.Connection, row: AttemptRow) -> int:
     return number
 
 
-def sums(db: apsw.Connection, swarm_id: str) -> tuple[int, int, int, int, int]:
-    """(attempts, lost, late, CPU milliseconds, retries) of a swarm."""
-    ((total, lost, late, cpu_ms, retried),) = rows.table(db, _q_sums, (swarm_id,))
-    return total, lost, late, cpu_ms, retried
+def sums(db: apsw.Connection, swarm_id: str) -> tuple[int, int, int, int, int, int]:
+    """(attempts, lost, late, CPU milliseconds, retries, attempts with output not kept) of a swarm."""
+    ((total, lost, late, cpu_ms, retried, cut),) = rows.table(db, _q_sums, (swarm_id,))
+    return total, lost, late, cpu_ms, retried, cut
 
 
 def wishes(db: apsw.Connection) -> list[tuple[str, str | None, str, str]]:

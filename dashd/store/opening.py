@@ -26,6 +26,8 @@ class Store:
     path: Path
     writer: writer_.Writer
     reader: reader_.Reader
+    own: reader_.Reader
+    """For the daemon's own questions: callers, however many, neither delay them nor have them refused."""
     tail: tail_.Tail
     bells: bells_.Bells
 
@@ -48,13 +50,15 @@ async def open_store(
     tail = tail_.Tail(last_seq)
     writer = writer_.Writer(db, clock, tail, bells, at_point=at_point)
     reader = reader_.Reader(path, vfs=vfs)
+    own = reader_.Reader(path, vfs=vfs)
     try:
         writer.start()
-        yield Store(path, writer, reader, tail, bells)
+        yield Store(path, writer, reader, own, tail, bells)
     finally:
         # Bounded by the reads that run and by the operations that are queued; none can be added.
         with trio.CancelScope(shield=True):
             await reader.aclose()
+            await own.aclose()
             await writer.aclose()
             # After a failed sync nobody knows what the disk holds: leave the files to the next start.
             checkpoint = not writer.broken.is_set()

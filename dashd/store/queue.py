@@ -94,6 +94,7 @@ def _claim_one(tx: Tx, task: TaskRow, seat: str) -> Claim:
             active_since_ms=None,
             cpu_ms=None,
             rss_max_kib=None,
+            output_dropped=0,
             created_at_ms=tx.now_ms,
             started_at_ms=None,
             ended_at_ms=None,

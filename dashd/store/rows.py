@@ -98,6 +98,7 @@ class AttemptRow(msgspec.Struct, frozen=True):
     active_since_ms: int | None
     cpu_ms: int | None
     rss_max_kib: int | None
+    output_dropped: int
     created_at_ms: int
     started_at_ms: int | None
     ended_at_ms: int | None

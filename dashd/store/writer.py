@@ -201,6 +201,8 @@ class Writer:
             self._bells.queue.ring()
         if "agents" in outcome.rings:
             self._bells.agents.ring()
+        if "swarms" in outcome.rings:
+            self._bells.swarms.ring()
         for callback in outcome.callbacks:
             callback()
 

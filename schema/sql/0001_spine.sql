@@ -122,6 +122,7 @@ CREATE TABLE attempt (
     active_since_ms INTEGER,
     cpu_ms INTEGER,
     rss_max_kib INTEGER,
+    output_dropped INTEGER NOT NULL DEFAULT 0,   -- bytes that were printed and not kept
     created_at_ms INTEGER NOT NULL,
     started_at_ms INTEGER,
     ended_at_ms INTEGER,

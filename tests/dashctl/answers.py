@@ -108,6 +108,7 @@ def an_attempt(**changes: Any) -> agent.AttemptBrief:
         started_at=AT,
         ended_at=AT,
         active_s=1.5,
+        output_dropped=0,
     )
     return msgspec.structs.replace(made, **changes)
 

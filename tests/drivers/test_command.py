@@ -1,5 +1,6 @@
 """Driver `command`: templates, environment, progress lines and exits."""
 
+import itertools
 import json
 import os
 import stat
@@ -202,7 +203,7 @@ def test_output_cut_at_every_byte_says_the_same() -> None:
 @given(st.lists(st.integers(0, len(OUTPUT)), max_size=30))
 def test_output_cut_anywhere_says_the_same(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(OUTPUT)]
-    assert _read([OUTPUT[a:b] for a, b in zip(edges, edges[1:], strict=False)]) == FOUND
+    assert _read([OUTPUT[a:b] for a, b in itertools.pairwise(edges)]) == FOUND
 
 
 @given(st.lists(st.binary(max_size=50), max_size=10))

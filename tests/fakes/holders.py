@@ -36,6 +36,8 @@ class FakeHolder:
         self.state = "running"
         self.obeys = True
         """False: it hears `pause`, `resume` and `stop`, and nothing comes of them."""
+        self.lingers = False
+        """True: after the end it stays for whoever still wants to hear of it."""
         self.record: dict[str, Any] | None = None
         self._stirred = trio.Event()
         self._here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -73,7 +75,8 @@ class FakeHolder:
         (self.folder / "exit").write_text(json.dumps(self.record))
         os.close(self._begin)
         self._say("exited", self.record)
-        self._leave()
+        if not self.lingers:
+            self._leave()
 
     def dies(self) -> None:
         """SIGKILL of the holder: no record, no word."""
@@ -85,6 +88,15 @@ class FakeHolder:
         if self._link is not None:
             self._hang_up(self._link)
             self._link = None
+
+    def freezes(self) -> None:
+        """It lives and answers nobody."""
+        self._life.cancel(reason="frozen")
+
+    def thaws(self) -> None:
+        """It goes on, with whoever has knocked meanwhile."""
+        self._life = trio.CancelScope()
+        self._nursery.start_soon(self._accept)
 
     def pauses(self, *, paused: bool = True) -> None:
         """The tree is stopped, or goes on, and the daemon is told."""
@@ -121,7 +133,10 @@ class FakeHolder:
 
     def _say(self, kind: str, body: object) -> None:
         if self._link is not None:
-            self._link.send(json.dumps({kind: body}).encode() + b"\n")
+            try:
+                self._link.send(json.dumps({kind: body}).encode() + b"\n")
+            except BrokenPipeError:  # whoever knocked has gone again
+                self.drops()
 
     async def _accept(self) -> None:
         with self._life, contextlib.suppress(trio.ClosedResourceError):
@@ -158,8 +173,9 @@ class FakeHolder:
                 self.drops()
                 self.epoch, self._link = epoch, peer
                 adopted = {
-                    "state": self.state, "spool_bytes": self._spool.file_bytes, "input": 0,
-                    "pid": NOBODY, "start_time": 7, "boot_id": "other", "exit": None,
+                    "state": "exited" if self.record else self.state,
+                    "spool_bytes": self._spool.file_bytes, "input": 0,
+                    "pid": NOBODY, "start_time": 7, "boot_id": "other", "exit": self.record,
                 }  # fmt: skip
                 self._say("adopted", adopted)
             case {"pause": _} if self.obeys:
@@ -171,7 +187,10 @@ class FakeHolder:
 
     def close(self) -> None:
         """For the end of a test: whatever is still open."""
-        if self._door.fileno() >= 0:
+        if self.record is not None:
+            if self._door.fileno() >= 0:
+                self._leave()
+        elif self._door.fileno() >= 0:
             self.dies()
         for peer in list(self._peers):
             self._hang_up(peer)

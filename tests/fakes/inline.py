@@ -6,14 +6,16 @@ store does.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 import trio
 
 from dashd.store import bells, database, tail, transaction, writer
-from dashd.wire import errors
 from tests.fakes.clock import FixedClock
+
+if TYPE_CHECKING:
+    from dashd.wire import errors
 
 T = TypeVar("T")
 
@@ -71,6 +73,7 @@ class InlineStore:
         self.tail = tail.Tail(int(self.db.execute("SELECT coalesce(max(seq), 0) FROM event").get))
         self.writer = InlineWriter(writer.Writer(self.db, clock, self.tail, self.bells))
         self.reader = InlineReader(self.db)
+        self.own = InlineReader(self.db)
 
     def do(self, operation: transaction.Operation[T]) -> T:
         return self.writer.do(operation)

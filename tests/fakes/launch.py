@@ -1,13 +1,16 @@
 """A launcher that starts no process: each launch gets a FakeHolder, which the test steers."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from dashd.jail import holder_link
 from dashd.jail.launcher import LaunchSpec
 from tests.fakes.holders import FOR_EVER_S, FakeHolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class FakeLauncher:

@@ -1,7 +1,7 @@
-"""Dash as plain dicts: what swarms, seats, tasks and attempts must look like after each thing that can happen.
+"""Dash as plain dicts: what swarms, seats, tasks and attempts look like after each thing that can happen.
 
-It is written from the design and the drawings in `domain/`, shares no code with them, and is slow and obvious on
-purpose. tests/model compares the real store with it, step by step.
+It is written from the design and the drawings in `domain/`, shares no code with them, and is slow and obvious
+on purpose. tests/model compares the real store with it, step by step.
 """
 
 from dataclasses import dataclass
@@ -52,6 +52,7 @@ class Task:
     pinned: str | None = None
     seat: str | None = None
     failed: int = 0
+    lost: int = 0
     due_ms: int | None = None
 
 
@@ -179,11 +180,11 @@ class Dash:
 
     def _after_failure(self, run: Attempt, task: Task, now_ms: int) -> None:
         task.failed += run.state == "failed"
-        lost = sum(each.task == task.id and each.state == "lost" for each in self.attempts.values())
-        if task.failed > self.swarms[task.swarm].retries or lost > LOST_MAX:
+        task.lost += run.state == "lost"
+        if task.failed > self.swarms[task.swarm].retries or task.lost > LOST_MAX:
             self._end_task(task, "dead")
         else:
-            task.state, task.due_ms = "retrying", now_ms + delay_ms(task.failed + lost)
+            task.state, task.due_ms = "retrying", now_ms + delay_ms(task.failed + task.lost)
 
     def _end_late(self, run: Attempt, task: Task, how: str) -> None:
         if run.state == "lost" and how == "succeeded" and not run.late:
@@ -219,122 +220,126 @@ class Dash:
             if task.pinned == seat.id:
                 task.pinned = None
 
-    def _settle(self, id: str) -> None:
-        swarm = self.swarms[id]
-        busy = [run for run in self.open_attempts() if self.seats[run.seat].swarm == id]
+    def _settle(self, id_: str) -> None:
+        swarm = self.swarms[id_]
+        busy = [run for run in self.open_attempts() if self.seats[run.seat].swarm == id_]
         if swarm.state in SWARM_ENDED or busy:
             return
-        states = [task.state for task in self.tasks_of(id)]
+        states = [task.state for task in self.tasks_of(id_)]
         if any(state not in TASK_ENDED for state in states):
-            self._ensure_one(id)
+            self._ensure_one(id_)
             return
         done = states.count("completed")
         swarm.outcome = "none" if not done else "complete" if done == len(states) else "partial"
         swarm.state = "completed" if done else "failed"
         if swarm.wanted == "destroy":
             swarm.state = "destroyed"
-        for seat in self.open_seats(id):
+        for seat in self.open_seats(id_):
             self._leave(seat, killed=swarm.wanted == "destroy")
 
     # --- calls --------------------------------------------------------------------------------------------
 
-    def create(
-        self, id: str, strategy: str, count: int, *, agents: int, retries: int, level: int
-    ) -> None:
-        self.swarms[id] = Swarm(id, retries, agents, level)
-        names = [f"{id}-t{number}" for number in range(1, count + 1)]
+    def create(self, id_: str, strategy: str, count: int, *, agents: int, retries: int, level: int) -> None:
+        self.swarms[id_] = Swarm(id_, retries, agents, level)
+        names = [f"{id_}-t{number}" for number in range(1, count + 1)]
         for index, name in enumerate(names):
             after: tuple[str, ...] = ()
             if strategy == "pipeline" and index:
                 after = (names[index - 1],)
             if strategy == "map-reduce" and index == count - 1:
                 after = tuple(names[:-1])
-            self._add_task(Task(name, id, index + 1, level, len(self.tasks), after, "waiting" if after else "ready"))
+            self._add_task(
+                Task(name, id_, index + 1, level, len(self.tasks), after, "waiting" if after else "ready")
+            )
         for _ in range(min(agents, count)):
-            self._add_seat(id)
+            self._add_seat(id_)
 
-    def spawn(self, id: str, level: int | None) -> None:
-        swarm = self._open_swarm(id)
-        seat = self._add_seat(id)
-        if len(self.open_seats(id)) > swarm.agents_max:
+    def spawn(self, id_: str, level: int | None) -> None:
+        swarm = self._open_swarm(id_)
+        seat = self._add_seat(id_)
+        if len(self.open_seats(id_)) > swarm.agents_max:
             swarm.agents_max += 1
-        number = len(self.tasks_of(id)) + 1
-        task = Task(f"{id}-t{number}", id, number, swarm.level if level is None else level, len(self.tasks))
+        number = len(self.tasks_of(id_)) + 1
+        task = Task(f"{id_}-t{number}", id_, number, swarm.level if level is None else level, len(self.tasks))
         task.pinned = seat.id
         self._add_task(task)
 
-    def pause_swarm(self, id: str, paused: bool) -> None:
-        swarm = self.swarms[id]
+    def pause_swarm(self, id_: str, paused: bool) -> None:
+        swarm = self.swarms[id_]
         state = "paused" if paused else "active"
         if swarm.state != state:
-            self._open_swarm(id).state = state
+            self._open_swarm(id_).state = state
 
-    def scale(self, id: str, agents: int) -> None:
-        swarm = self._open_swarm(id)
+    def scale(self, id_: str, agents: int) -> None:
+        swarm = self._open_swarm(id_)
         swarm.agents_max = agents
-        staying = [seat for seat in self.open_seats(id) if seat.wanted != "kill"]
+        staying = [seat for seat in self.open_seats(id_) if seat.wanted != "kill"]
         for _ in range(agents - len(staying)):
-            self._add_seat(id)
+            self._add_seat(id_)
         idle = [seat for seat in staying if seat.state == "idle"]
         for seat in idle[::-1][: max(0, len(staying) - agents)]:
             self._leave(seat)
 
-    def destroy(self, id: str) -> None:
-        swarm = self.swarms[id]
+    def destroy(self, id_: str) -> None:
+        swarm = self.swarms[id_]
         if swarm.state in SWARM_ENDED or swarm.wanted == "destroy":
             return
         swarm.wanted = "destroy"
-        for task in self.tasks_of(id):
+        for task in self.tasks_of(id_):
             self._cancel(task)
-        self._settle(id)
+        self._settle(id_)
 
-    def pause_agent(self, id: str, paused: bool) -> None:
-        seat = self.seats[id]
+    def pause_agent(self, id_: str, paused: bool) -> None:
+        seat = self.seats[id_]
         if seat.state in SEAT_ENDED or seat.wanted == "kill":
             raise Refusal("IllegalTransition")
         seat.wanted = "pause" if paused else "run"
 
-    def kill(self, id: str, requeue: bool) -> None:
-        seat = self.seats[id]
+    def kill(self, id_: str, requeue: bool) -> None:
+        seat = self.seats[id_]
         if seat.state in SEAT_ENDED or seat.wanted == "kill":
             return
         seat.wanted = "kill"
         if not requeue:
             for task in list(self.tasks.values()):
-                mine = task.id == seat.task and task.seat == id and task.state in ("ready", "retrying")
-                pinned = task.pinned == id and task.state in ("waiting", "ready", "retrying")
+                mine = task.id == seat.task and task.seat == id_ and task.state in ("ready", "retrying")
+                pinned = task.pinned == id_ and task.state in ("waiting", "ready", "retrying")
                 if mine or pinned:
                     self._end_task(task, "cancelled")
-        if run := self.run_of(seat=id):
+        if run := self.run_of(seat=id_):
             ask(run, "requeue" if requeue else "kill")
         else:
             self._leave(seat, killed=True)
         self._settle(seat.swarm)
 
-    def cancel(self, id: str) -> None:
-        self._cancel(self.tasks[id])
-        self._settle(self.tasks[id].swarm)
+    def cancel(self, id_: str) -> None:
+        self._cancel(self.tasks[id_])
+        self._settle(self.tasks[id_].swarm)
 
-    def retry(self, id: str, seat_id: str | None = None) -> None:
-        task = self.tasks[id]
+    def retry(self, id_: str, seat_id: str | None = None) -> None:
+        task = self.tasks[id_]
         self._open_swarm(task.swarm)
         if task.state not in ("dead", "cancelled", "retrying"):
             raise Refusal("IllegalTransition")
         if task.state != "retrying":
             if any(self.tasks[before].state != "completed" for before in task.after):
                 raise Refusal("Conflict")
-            task.failed, task.pinned = 0, None
+            task.failed, task.lost, task.pinned = 0, 0, None
         task.state, task.due_ms = "ready", None
         seat = self.seats.get(seat_id or task.seat or "")
-        if seat and seat.state in SEAT_ENDED and len(self.open_seats(task.swarm)) < self.swarms[task.swarm].agents_max:
+        if (
+            seat
+            and seat.state in SEAT_ENDED
+            and len(self.open_seats(task.swarm)) < self.swarms[task.swarm].agents_max
+        ):
             seat.state, seat.wanted = "idle", "run"
         self._ensure_one(task.swarm)
 
-    def retry_agent(self, id: str) -> None:
-        task = self.seats[id].task
+    def retry_agent(self, id_: str) -> None:
+        task = self.seats[id_].task
         if task is None:
             raise Refusal("Conflict")
-        self.retry(task, id)
+        self.retry(task, id_)
 
     def requeue_all(self) -> None:
         for run in self.open_attempts():
@@ -348,8 +353,8 @@ class Dash:
         else:
             self._end_task(task, "cancelled")
 
-    def _open_swarm(self, id: str) -> Swarm:
-        swarm = self.swarms[id]
+    def _open_swarm(self, id_: str) -> Swarm:
+        swarm = self.swarms[id_]
         if swarm.state in SWARM_ENDED or swarm.wanted == "destroy":
             raise Refusal("SwarmEnded")
         return swarm

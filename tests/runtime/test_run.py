@@ -164,14 +164,14 @@ async def test_a_pause_wished_before_the_launch_is_carried_out_after_it(bed, aut
 async def test_a_pause_that_comes_while_the_rows_are_read_is_not_forgotten(bed, autojump_clock) -> None:
     bed.scene.swarm("a")
     run = Run(bed.world, bed.claim())
-    read = bed.store.reader.read
+    read = bed.store.own.read
 
     async def slow(query):
         found = await read(query)
         run.wish.set(stop=None, hold=True)  # the supervisor has seen newer rows meanwhile
         return found
 
-    bed.store.reader.read = slow
+    bed.store.own.read = slow
     await run.prepare()
     assert run.wish.hold
 

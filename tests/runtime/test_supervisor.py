@@ -8,6 +8,7 @@ from dashd.domain.attempt import Ending
 from dashd.runtime.run import Run
 from dashd.runtime.supervisor import Supervisor
 from dashd.store import agents, attempts, stops
+from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
 
@@ -95,3 +96,16 @@ async def test_a_bug_is_not_swallowed(bed, autojump_clock) -> None:
             supervisor = Supervisor(bed.world, ring)
             supervisor.start(bed.claim())
     assert supervisor._runs == {}
+
+
+async def test_callers_without_number_refuse_the_runtime_nothing(bed, autojump_clock, monkeypatch) -> None:
+    async def refused(query) -> None:
+        raise errors.RateLimited
+
+    monkeypatch.setattr(bed.store.reader, "read", refused)
+    bed.scene.swarm("a")
+    bed.go()
+    holder = await bed.running(f"{SWARM}-t1.1")
+    bed.scene.do(lambda tx: stops.kill(tx, bed.scene.agent(), requeue=False))
+    await holder.asked("stop")
+    await bed.until("agent.killed")

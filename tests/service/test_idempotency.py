@@ -39,7 +39,7 @@ def test_a_replay_gives_the_same_answer_and_says_so(scene) -> None:
 
 def test_the_same_key_with_other_parameters_is_a_conflict(scene) -> None:
     _create(scene)
-    with pytest.raises(errors.IdempotencyConflict, match="swarm.create") as caught:
+    with pytest.raises(errors.IdempotencyConflict, match=r"swarm\.create") as caught:
         _create(scene, task="other")
     assert (caught.value.path, bool(caught.value.hint)) == ("idempotency_key", True)
     assert scene.kinds() == ["swarm.created"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
 
@@ -16,7 +17,7 @@ async def test_a_complete_report(call, scene, clock) -> None:
     assert got.summary == "2 of 2 tasks completed in 2.0 s (completed, complete)"
     assert got.tasks == {"total": 2, "completed": 2}
     assert got.agents == {"total": 1, "completed": 1}
-    assert got.attempts == {"total": 2, "retried": 0, "lost": 0, "late": 0}
+    assert got.attempts == {"total": 2, "retried": 0, "lost": 0, "late": 0, "cut": 0}
     assert (got.cpu_s, got.duration_s, got.left_out) == (2.0, 2.0, 0)
     assert [(result.item, result.result) for result in got.results] == [("a", "done"), ("b", "too")]
     assert (got.failures, got.follow_ups) == ([], [])
@@ -34,7 +35,7 @@ async def test_a_partial_report_says_what_failed_why_and_what_to_do(call, core, 
     got = await call("swarm.report", swarm=SWARM)
     assert (got.outcome, got.final) == ("partial", True)
     assert got.summary.startswith("2 of 3 tasks completed, 1 dead in ")
-    assert got.attempts == {"total": 5, "retried": 2, "lost": 1, "late": 0}
+    assert got.attempts == {"total": 5, "retried": 2, "lost": 1, "late": 0, "cut": 0}
     (failure,) = got.failures
     assert (failure.task, failure.state, failure.attempts, failure.item) == (f"{SWARM}-t1", "dead", 2, "a")
     assert failure.cause == "failed it (attempt 2 of 2)"
@@ -86,3 +87,15 @@ async def test_what_was_cancelled_before_it_ran_has_no_last_lines(call, scene) -
     await call("swarm.destroy", swarm=SWARM)
     (failure,) = (await call("swarm.report", swarm=SWARM)).failures
     assert (failure.agent, failure.attempts, failure.last_lines) == (None, 0, "")
+
+
+async def test_a_damaged_output_file_does_not_withhold_the_report(call, core, scene, monkeypatch) -> None:
+    scene.swarm("a", retries=0)
+    scene.run("failed")
+
+    async def damaged(*_arguments) -> None:
+        raise errors.InvalidParams("its file is damaged")
+
+    monkeypatch.setattr(core.spools, "read", damaged)
+    (failure,) = (await call("swarm.report", swarm=SWARM)).failures
+    assert failure.last_lines == "(its file is damaged)"

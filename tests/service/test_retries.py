@@ -3,7 +3,7 @@
 import pytest
 
 from dashd.service import retries
-from dashd.store import agents, stops
+from dashd.store import agents, stops, swarms
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -54,3 +54,25 @@ def test_a_refusal_changes_nothing(scene) -> None:
     scene.end(second, "failed")
     with pytest.raises(errors.SwarmEnded):
         _retry(scene, 2)
+
+
+def test_in_a_swarm_that_is_full_the_seat_stays_ended_and_another_takes_the_task(scene) -> None:
+    scene.swarm("a", "b", "c", agents_made=2, retries=0)
+    first, _ = scene.claim()
+    scene.end(first, "failed")
+    scene.do(lambda tx: stops.kill(tx, scene.agent(1), requeue=False))
+    scene.do(lambda tx: swarms.set_agents_max(tx, SWARM, 1))
+    _retry(scene, 1, f"{SWARM}-001")
+    assert scene.seat_states() == ["killed", "spawning"]
+    assert scene.task().state == "ready"
+
+
+def test_all_retries_are_given_again_after_lost_attempts_too(scene, clock) -> None:
+    scene.swarm("a", "b", agents_made=1, retries=0)
+    for _ in range(11):
+        scene.run("lost")
+        clock.advance(60_000)
+    assert scene.task().state == "dead"
+    _retry(scene)
+    scene.run("lost")
+    assert scene.task().state == "retrying"

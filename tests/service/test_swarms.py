@@ -243,3 +243,12 @@ async def test_a_paused_swarm_can_be_destroyed(call, scene) -> None:
     scene.swarm("a")
     await call("swarm.pause", swarm=SWARM)
     assert (await call("swarm.destroy", swarm=SWARM)).state == "destroyed"
+
+
+async def test_a_repeated_key_is_answered_also_where_the_world_has_changed_since(call, core) -> None:
+    made = await call("swarm.create", task="t", idempotency_key="k")
+    core.drivers.refusal = errors.InvalidParams("there is no folder any more")
+    again = await call("swarm.create", task="t", idempotency_key="k")
+    assert (again.id, again.deduplicated) == (made.id, True)
+    with pytest.raises(errors.IdempotencyConflict):
+        await call("swarm.create", task="other", idempotency_key="k")

@@ -1,11 +1,13 @@
 """The store without threads does what the real one does, as far as other tests rest on it."""
 
+import dataclasses
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import trio
 
-from dashd.store import Store, Tx, open_store
+from dashd.store import Store, Tx, open_store, transaction
 from dashd.wire import errors
 from tests.fakes.clock import FixedClock
 from tests.fakes.inline import InlineStore
@@ -75,3 +77,11 @@ async def test_a_cancelled_caller_has_changed_nothing_before_it_was_queued(any_s
         await any_store.writer.apply(_raise_epoch)
     assert scope.cancelled_caught
     assert await any_store.reader.read(_epoch) == 0
+
+
+@pytest.mark.parametrize("name", get_args(transaction.BellName))
+async def test_every_bell_that_an_operation_can_ring_is_rung(any_store: Store, name: str) -> None:
+    bells = any_store.bells
+    tickets = {each.name: getattr(bells, each.name).ticket() for each in dataclasses.fields(bells)}
+    await any_store.writer.apply(lambda tx: tx.ring(name))
+    assert {each for each, ticket in tickets.items() if ticket.is_set()} == {name}

@@ -1,6 +1,7 @@
 """A store is entered whole and left whole, and what stops it from opening is said."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,16 @@ async def test_a_refused_schema_is_left_alone(path: Path, monkeypatch: pytest.Mo
             pytest.fail("it cannot open")
     monkeypatch.undo()
     assert reopened(path) == []
+
+
+async def test_callers_without_number_neither_refuse_nor_delay_the_daemons_own_questions(path: Path) -> None:
+    """A crowd that has both connections and every place in the queue."""
+    free = threading.Event()
+    async with opened(path) as ours, trio.open_nursery() as nursery:
+        for _ in range(1024):
+            nursery.start_soon(ours.reader.read, lambda db: free.wait(15))
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(errors.RateLimited):
+            await ours.reader.read(keys)
+        assert await ours.own.read(keys) == []
+        free.set()

@@ -137,7 +137,7 @@ async def test_failures_are_retried_with_a_delay_and_then_are_dead(dash, tmp_pat
     assert 0.5 <= retrying["data"]["delay_s"] <= 2
     report = await dash.ended(created["id"])
     assert journal.read_text() == "run\nrun\n"
-    assert report["attempts"] == {"total": 2, "retried": 1, "lost": 0, "late": 0}
+    assert report["attempts"] == {"total": 2, "retried": 1, "lost": 0, "late": 0, "cut": 0}
     (failure,) = report["failures"]
     assert (failure["cause"], failure["attempts"], failure["last_lines"]) == (
         "exit code 7 (attempt 2 of 2)",

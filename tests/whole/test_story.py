@@ -65,7 +65,7 @@ async def test_through_the_raw_socket(dash, sources):
     assert (report["state"], report["outcome"], report["final"]) == ("completed", "partial", True)
     assert report["tasks"] == {"total": 3, "completed": 2, "dead": 1}
     assert report["agents"] == {"total": 3, "completed": 2, "failed": 1}
-    assert report["attempts"] == {"total": 3, "retried": 0, "lost": 0, "late": 0}
+    assert report["attempts"] == {"total": 3, "retried": 0, "lost": 0, "late": 0, "cut": 0}
     (failure,) = report["failures"]
     assert (failure["item"], failure["cause"], failure["attempts"]) == ("two.py", "exit code 1", 1)
     assert failure["task"] == dead[0]["task"]
@@ -213,5 +213,5 @@ async def test_a_lease_of_nothing_ends_agents_with_their_daemon(start_daemon, ga
         (lost,) = await dash.events(created["id"], "agent.lost")
         assert "lease" in lost["data"]["reason"]
         report = await dash.ended(created["id"])
-    assert report["attempts"] == {"total": 2, "retried": 1, "lost": 1, "late": 0}
+    assert report["attempts"] == {"total": 2, "retried": 1, "lost": 1, "late": 0, "cut": 0}
     assert (tmp_path / "journal").read_text() == "run\nrun\n"

@@ -121,6 +121,8 @@ class AttemptBrief(Result):
     started_at: str | None
     ended_at: str | None
     active_s: float
+    output_dropped: int = 0
+    """Bytes that it printed and that were not kept: past the bound, or the disk was full."""
 
 
 class Agent(Result):

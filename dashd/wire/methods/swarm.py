@@ -216,7 +216,7 @@ class Report(Result):
     tasks: dict[str, int]
     agents: dict[str, int]
     attempts: dict[str, int]
-    """total, retried, lost, late."""
+    """total, retried, lost, late, and cut: those whose output was not kept whole."""
     duration_s: float
     cpu_s: float
     failures: list[Failure]

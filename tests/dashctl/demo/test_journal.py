@@ -19,7 +19,7 @@ def report(**changes):
     return {
         "tasks": {"total": 2, "completed": 1, "dead": 1},
         "agents": {"total": 2},
-        "attempts": {"total": 2, "retried": 0, "lost": 0, "late": 0},
+        "attempts": {"total": 2, "retried": 0, "lost": 0, "late": 0, "cut": 0},
     } | changes
 
 
