@@ -52,6 +52,16 @@ class UsageError(Failure):
         super().__init__(message, hint=hint, exit_code=EXIT_USAGE, kind="UsageError")
 
 
+class Unheard(client_blocking.Unreachable):
+    """dashd works in the state folder, but cannot be reached from here."""
+
+    def __init__(self, message: str, *, hint: str, pid: int | None, state_dir: str) -> None:
+        """`pid` is None where its note cannot be read."""
+        super().__init__("unheard", message, hint=hint)
+        self.pid = pid
+        self.state_dir = state_dir
+
+
 def exit_code(failure: client_blocking.CallFailed) -> int:
     """What the shell gets to see of `failure`."""
     by_category = EXIT_BY_CATEGORY.get(failure.category, EXIT_FAILED)
@@ -100,13 +110,54 @@ class Dash:
     def client(self) -> client_blocking.Client:
         """The open connection; it is opened where there is none. Raises client_blocking.Unreachable."""
         if self._client is None:
-            self._client = client_blocking.Client(self.socket_path)
+            try:
+                self._client = client_blocking.Client(self.socket_path)
+            except client_blocking.Unreachable as failure:
+                if failure.state not in ("absent", "stale", "error"):
+                    raise
+                self._client = self._elsewhere(failure)
         return self._client
+
+    def _elsewhere(self, failure: client_blocking.Unreachable) -> client_blocking.Client:
+        """A connection to the dashd of the state folder, where it serves another socket than expected.
+
+        A socket that was named by hand is meant: no other is taken then. Raises Unheard, or `failure`
+        where no dashd works in the folder.
+        """
+        from dashd.wire import paths, tenant
+
+        state_dir = paths.state_dir(self.environ)
+        found = tenant.find(state_dir)
+        if found is None:
+            raise failure
+        expected = paths.socket_path(self.environ)
+        who, named = f"dashd (pid {found.pid or 'unknown'})", self.environ.get("DASH_SOCKET")
+        if found.socket and found.socket != expected:
+            if named and os.path.exists(found.socket):
+                message = f"{failure.message}; {who} of {state_dir} serves {found.socket}"
+                hint = f"unset DASH_SOCKET, or say --socket {found.socket}"
+                raise Unheard(message, hint=hint, pid=found.pid, state_dir=state_dir) from None
+            try:
+                client = client_blocking.Client(found.socket)
+            except client_blocking.Unreachable as second:
+                if second.state not in ("absent", "stale"):
+                    raise
+            else:
+                self._found_at = found.socket
+                return client
+        message = f"{who} runs, but its socket {found.socket or expected} is gone"
+        hint = "dashctl restart (agents live on)"
+        raise Unheard(message, hint=hint, pid=found.pid, state_dir=state_dir) from None
 
     def at(self, socket_path: str) -> None:
         """From now on dashd is at `socket_path`, as it said itself when it started."""
         self.close()
         self._found_at = socket_path
+
+    def forget(self) -> None:
+        """From now on dashd is where environment and flags say."""
+        self.close()
+        self._found_at = ""
 
     def close(self) -> None:
         """Closes the connection; the next call opens another."""

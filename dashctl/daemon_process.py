@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -120,14 +121,60 @@ class Watched:
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
+    def detach(self) -> None:
+        """Asks it to end and to leave its agents to their leases, as `daemon.stop` does. Raises OSError."""
+        if self._descriptor >= 0:
+            signal.pidfd_send_signal(self._descriptor, signal.SIGTERM)
+        else:
+            os.kill(self._pid, signal.SIGTERM)
+
     def wait_end(self, deadline: float) -> None:
         """Returns when it has ended, and so has let go of its lock. Raises Failure."""
         if self._descriptor >= 0 and not _readable(self._descriptor, deadline):
             raise Failure(
-                f"dashd (pid {self._pid}) closed its socket but has not ended in time",
+                f"dashd (pid {self._pid}) has not ended in time",
                 hint="dashctl status; its log says what it waits for",
                 exit_code=EXIT_TIMEOUT,
             )
+
+
+def end_unheard(pid: int | None, state_dir: str, *, wait_s: float) -> None:
+    """Ends the dashd that works in this folder and cannot be asked to; its agents live on. Raises Failure."""
+    from dashd.wire import tenant
+
+    lock = tenant.lock_path(state_dir)
+    if pid is None:
+        raise Failure(f"which dashd works in {state_dir} is not known", hint=f"fuser {lock} names it")
+    with Watched(pid) as process:
+        # The pidfd is held already: what is looked at here is what gets the signal, whatever the note says.
+        if not _has_open(pid, lock):
+            if tenant.find(state_dir) is None:
+                return
+            raise Failure(
+                f"{lock} is held, but not by process {pid}", hint=f"fuser {lock} names its holder; end that"
+            )
+        try:
+            process.detach()
+        except OSError as problem:
+            raise Failure(
+                f"ending dashd (pid {pid}): {problem.strerror}", hint="run this as the user who started it"
+            ) from None
+        process.wait_end(time.monotonic() + wait_s)
+
+
+def _has_open(pid: int, path: str) -> bool:
+    """Whether the process has the file open; believed where the system has no /proc."""
+    if not os.path.isdir("/proc/self/fd"):
+        return True
+    try:
+        wanted = os.stat(path)
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(wanted, os.stat(f"/proc/{pid}/fd/{name}")):
+                    return True
+    except OSError:
+        pass
+    return False
 
 
 def _spawn(environ: Mapping[str, str], log: int, writer: int) -> subprocess.Popen[bytes]:

@@ -6,6 +6,8 @@ column; elsewhere it is the same content as indented text.
 
 from __future__ import annotations
 
+import shlex
+
 from dashctl import render, safe, status_view, wording
 
 TYPE_CHECKING = False
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from dashctl.terminal import Output, Part
 
+_ITEMS_MAX = 5
+"""That a suggested command names."""
 _OUTCOME_STYLES = {"complete": "green", "partial": "yellow", "none": "red"}
 
 
@@ -32,11 +36,23 @@ def show(out: Output, report: dict[str, Any]) -> None:
         out.line(
             f"{report['left_out']} more did not fit: dashctl swarm report {report['id']} --full, or --json."
         )
-    if report["follow_ups"]:
+    if commands := next_commands(report):
         out.line()
         out.line(("Next", "bold"))
-        for call in report["follow_ups"]:
-            out.line(f"  {wording.for_person(call)}")
+        for command in commands:
+            out.line(f"  {command}")
+
+
+def next_commands(report: dict[str, Any]) -> list[str]:
+    """What to type next; dashd's own follow-ups are calls, which a terminal does not take."""
+    retries = [wording.for_person(call) for call in report["follow_ups"] if call.startswith("task.retry ")]
+    if not report["final"]:
+        return [f"dashctl swarm report {report['id']} --wait", *retries]
+    failed = [safe.line(failure["item"]) for failure in report["failures"]][:_ITEMS_MAX]
+    if not failed or report["state"] == "destroyed":
+        return retries
+    items = " ".join(f"--item {shlex.quote(item)}" for item in failed)
+    return [f"dashctl swarm create TASK {items} -- COMMAND", *retries]
 
 
 def verdict(report: dict[str, Any]) -> tuple[str, str]:

@@ -72,27 +72,24 @@ def _run(arguments: argparse.Namespace) -> int:
     from dashd import log as logs
     from dashd.crash_points import CrashPoints
 
+    starter = _Starter(arguments.ready_fd)
     try:
         config = _load(arguments)
         logs.set_up(config.daemon.log_level)
         points = CrashPoints(arguments.crash_at)
         os.umask(0o077)
-        trio.run(
-            lambda: app.run(
-                config, ready=lambda path: _tell(arguments.ready_fd, f"READY {path}"), points=points
-            )
-        )
+        trio.run(lambda: app.run(config, ready=lambda path: starter.tell(f"READY {path}"), points=points))
     except BaseExceptionGroup as group:
         refused, other = group.split(errors.DashError)
         if other is not None or refused is None:
             log.critical("dashd ends because of a fault of its own", exc_info=group)
-            _tell(arguments.ready_fd, "FAILED dashd hit a fault of its own; its log has the details")
+            starter.tell("FAILED dashd hit a fault of its own; its log has the details")
             return EXIT_FAULT
         first = _first(refused)
-        _tell(arguments.ready_fd, f"FAILED {first.message}")
+        starter.tell(f"FAILED {first.message}")
         raise first from None
     except errors.DashError as error:
-        _tell(arguments.ready_fd, f"FAILED {error.message}")
+        starter.tell(f"FAILED {error.message}")
         raise
     return 0
 
@@ -104,15 +101,22 @@ def _first(group: BaseException) -> errors.DashError:
     return group
 
 
-def _tell(fd: int | None, line: str) -> None:
-    """One line to whoever started us, once; then the descriptor is closed."""
-    if fd is None:
-        return
-    try:
-        os.write(fd, line.replace("\n", " ").encode() + b"\n")
-        os.close(fd)
-    except OSError:
-        log.warning("nobody reads the ready descriptor", extra={"fd": fd})
+class _Starter:
+    """Whoever started us and waits for one line, on a descriptor of theirs."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+
+    def tell(self, line: str) -> None:
+        """The one line; later ones are for the log alone, as the descriptor is somebody else's by then."""
+        if self._fd is None:
+            return
+        fd, self._fd = self._fd, None
+        try:
+            os.write(fd, line.replace("\n", " ").encode() + b"\n")
+            os.close(fd)
+        except OSError:
+            log.warning("nobody reads the ready descriptor", extra={"fd": fd})
 
 
 def _config(arguments: argparse.Namespace) -> int:

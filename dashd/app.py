@@ -6,7 +6,6 @@ Start-up is entering, shutdown is leaving (design: rings). Nothing is registered
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -36,7 +35,7 @@ from dashd.service.core import Core, Daemon
 from dashd.service.ports import Chunk, DriverAbilities
 from dashd.store import attempts, database, stops
 from dashd.store.opening import Store, open_store
-from dashd.wire import errors
+from dashd.wire import errors, tenant
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,8 @@ async def run(config: Config, *, ready: Callable[[str], None], points: CrashPoin
         async with trio.open_nursery() as signals:
             await signals.start(_obey_signals, stop, signals.cancel_scope)
             state_dir = config.daemon.state_dir
-            with _only_one(state_dir), rpc_listener.open_listener(config.daemon.socket) as sock:
+            socket_path = config.daemon.socket
+            with _only_one(state_dir, socket_path), rpc_listener.open_listener(socket_path) as sock:
                 clock = Clock()
                 async with open_store(config.daemon.database, clock, at_point=points.at) as store:
                     await _serve(config, store, clock, sock, stop, ready, points)
@@ -222,30 +222,36 @@ async def _show_trouble(world: World, daemon: Daemon) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(state_dir: Path) -> Iterator[None]:
-    """Two daemons on one state folder would both believe in its rows."""
+def _only_one(state_dir: Path, socket_path: Path) -> Iterator[None]:
+    """Two daemons on one state folder would both believe in its rows; this one leaves a note for clients."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(state_dir / "dashd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(state_dir / tenant.LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise errors.Unavailable(
-            f"opening {state_dir}/dashd.lock: {error.strerror}",
+            f"opening {state_dir}/{tenant.LOCK_NAME}: {error.strerror}",
             hint="name another folder with DASH_STATE_DIR",
         ) from None
     try:
-        _lock(lock, state_dir)
+        if fault := tenant.unsafe(str(state_dir)):
+            raise errors.Forbidden(fault[0], hint=fault[1])
+        if not tenant.take(lock):
+            raise _occupied(state_dir)
+        with contextlib.suppress(OSError):  # a full disk: clients then find dashd by its usual socket alone
+            tenant.note(lock, os.getpid(), str(socket_path))
         yield
+        os.ftruncate(lock, 0)
     finally:
         os.close(lock)
 
 
-def _lock(fd: int, state_dir: Path) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise errors.Conflict(
-            f"another dashd works in {state_dir}", hint="dashctl status shows it; dashctl restart replaces it"
-        ) from None
+def _occupied(state_dir: Path) -> errors.Conflict:
+    found = tenant.find(str(state_dir)) or tenant.Tenant(None, "")
+    who = f" (pid {found.pid}, socket {found.socket})" if found.socket else ""
+    return errors.Conflict(
+        f"another dashd{who} works in {state_dir}",
+        hint="dashctl status shows it; dashctl restart replaces it; DASH_STATE_DIR names another folder",
+    )
 
 
 class DriverPort:

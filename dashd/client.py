@@ -19,7 +19,7 @@ from typing import Any, Self
 import msgspec
 import trio
 
-from .wire import envelope, errors, events, framing, methods
+from .wire import envelope, errors, events, framing, methods, paths
 from .wire.methods import event, table
 
 IN_FLIGHT_MAX = 128
@@ -290,6 +290,8 @@ def open_client(path: str) -> Client:
 
 
 async def _connect(path: str) -> trio.SocketStream:
+    if fault := paths.too_long(path):
+        raise errors.DaemonUnreachable(fault[0], hint=fault[1])
     try:
         return await trio.open_unix_socket(path)
     except (OSError, ValueError) as error:

@@ -17,6 +17,8 @@ from __future__ import annotations
 # module, json included, may add to the start of a command.
 import _socket as socket
 import json
+import os
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 NOTIFICATIONS_MAX = 1_000
+PATH_BYTES_MAX = 103 if sys.platform == "darwin" else 107
+"""Of a socket's path; `dashd.wire.paths` has the same."""
 _CHUNK_BYTES = 65_536
 
 
@@ -70,7 +74,7 @@ class Refused(CallFailed):
 
 
 class Unreachable(CallFailed):
-    """No dashd answers; `state` is absent, stale, denied, busy, lost or error."""
+    """No dashd answers; `state` is absent, stale, denied, busy, lost, unheard or error."""
 
     code = -32011
     kind = "DaemonUnreachable"
@@ -79,12 +83,14 @@ class Unreachable(CallFailed):
 
     def __init__(
         self,
-        state: Literal["absent", "stale", "denied", "busy", "lost", "error"],
+        state: Literal["absent", "stale", "denied", "busy", "lost", "unheard", "error"],
         message: str,
         *,
         hint: str = "",
     ) -> None:
-        """absent: no socket file; stale: a file that nobody serves; lost: it went away during the call."""
+        """absent: no socket file; stale: a file that nobody serves; lost: it went away during the call;
+        unheard: it is known to run, but cannot be reached here.
+        """
         super().__init__(message, hint=hint)
         self.state = state
         if state == "denied":
@@ -273,5 +279,9 @@ def _unreachable(path: str, problem: OSError) -> Unreachable:
         return Unreachable(
             "busy", f"dashd at {path} takes no new connection: too many wait already", hint="try again"
         )
+    if (length := len(os.fsencode(path))) > PATH_BYTES_MAX:
+        message = f"the socket path {path} has {length} bytes; the system allows {PATH_BYTES_MAX}"
+        hint = f"export DASH_SOCKET=/tmp/dash-{os.getuid()}/dashd.sock, for dashd and its clients alike"
+        return Unreachable("error", message, hint=hint)
     reason = problem.strerror or str(problem)
     return Unreachable("error", f"opening the socket {path}: {reason}", hint="check --socket and DASH_SOCKET")

@@ -1,6 +1,5 @@
 """`dashd doctor`: what dashd needs on this machine, and how to mend what is missing. Works with no daemon."""
 
-import fcntl
 import json
 import os
 import platform
@@ -13,7 +12,7 @@ from typing import Literal
 
 from dashd.config import Config
 from dashd.store import database
-from dashd.wire import errors, paths
+from dashd.wire import errors, paths, tenant
 
 FREE_BYTES_MIN = 200 << 20
 FILES_MIN = 1_024
@@ -53,6 +52,8 @@ def _state_dir(config: Config) -> Finding:
         return Finding(
             "state folder", "fail", f"{nearest} cannot be written", "set DASH_STATE_DIR to a folder of yours"
         )
+    if nearest == folder and (fault := tenant.unsafe(str(folder))):
+        return Finding("state folder", "fail", *fault)
     free = shutil.disk_usage(nearest).free
     if free < FREE_BYTES_MIN:
         return Finding(
@@ -63,16 +64,34 @@ def _state_dir(config: Config) -> Finding:
 
 def _socket(config: Config) -> Finding:
     path = config.daemon.socket
-    if len(os.fsencode(path)) > paths.SOCKET_PATH_BYTES_MAX:
-        return Finding(
-            "socket", "fail", f"{path} is too long for a socket", "set DASH_SOCKET to a shorter path"
-        )
+    if fault := paths.too_long(str(path)):
+        return Finding("socket", "fail", *fault)
+    if (found := tenant.find(str(config.daemon.state_dir))) and not _serves(found, path):
+        return _elsewhere(found, path)
     if not os.path.exists(path):
         return Finding("socket", "warn", f"{path}: no daemon has made it", "dashctl up")
-    if _is_locked(path.parent / "lock"):
+    if tenant.is_locked(str(path.parent / "lock")):
         return Finding("socket", "ok", f"{path}: a daemon serves it")
     return Finding(
         "socket", "warn", f"{path} is left over from a daemon that has ended", "dashctl up replaces it"
+    )
+
+
+def _serves(found: tenant.Tenant, path: Path) -> bool:
+    return found.socket in ("", str(path)) and os.path.exists(path)
+
+
+def _elsewhere(found: tenant.Tenant, path: Path) -> Finding:
+    """A daemon works in the state folder, but not behind the socket where clients look first."""
+    who = f"dashd (pid {found.pid or 'unknown'})"
+    if not os.path.exists(found.socket):
+        gone = found.socket or path
+        return Finding("socket", "fail", f"{who} runs, but its socket {gone} is gone", "dashctl restart")
+    return Finding(
+        "socket",
+        "warn",
+        f"{who} serves {found.socket}, and this environment names {path}",
+        f"export DASH_SOCKET={found.socket}, or dashctl restart to move it here",
     )
 
 
@@ -103,20 +122,6 @@ def _configuration(config: Config) -> Finding:
         return Finding("configuration", "warn", "; ".join(config.warnings), "unset them")
     changed = ", ".join(f"{key} ({origin})" for key, origin in sorted(config.origins.items()))
     return Finding("configuration", "ok", changed or "all defaults")
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 _CHECKS: tuple[Callable[[Config], Finding], ...] = (

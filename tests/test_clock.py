@@ -26,3 +26,10 @@ def test_the_fake_stands_still_and_repeats() -> None:
     fake.advance(7)
     assert fake.now_ms() == 12
     assert [fake.token(64) for _ in range(3)] == [twin.token(64) for _ in range(3)]
+
+
+def test_the_steady_clock_does_not_know_the_wall_clock() -> None:
+    real = clock.Clock()
+    first = real.steady_ms()
+    assert 0 < first <= real.steady_ms()
+    assert abs(real.now_ms() - first) > 3_600_000_000  # since boot, not since the epoch

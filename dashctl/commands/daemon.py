@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dashctl import asking
+from dashctl import asking, calling
 from dashctl.commands import Command
 from dashd import client_blocking
 
@@ -31,7 +31,10 @@ def up(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def down(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Ends dashd and its agents."""
-    status = _status(dash)
+    try:
+        status = _status(dash)
+    except calling.Unheard as unheard:
+        return _down_unheard(args, dash, out, unheard)
     if status is None:
         _say(out, {"state": "stopped", "changed": False}, "dashd is not running")
         return 0
@@ -43,21 +46,47 @@ def down(args: SimpleNamespace, dash: Dash, out: Output) -> int:
             refusal=f"this would end {asking.plural(live, 'live agent')}",
             hint="dashctl down --yes; dashctl restart keeps them",
         )
+    return _end_all(args, dash, out, status, status["pid"])
+
+
+def _down_unheard(args: SimpleNamespace, dash: Dash, out: Output, unheard: calling.Unheard) -> int:
+    """dashd cannot be asked to end its agents: another one takes them over, and ends them."""
+    from dashctl import daemon_process
+
+    asking.confirm(
+        out,
+        f"{unheard.message}. Stop it and end its agents?",
+        yes=args.yes,
+        refusal=f"{unheard.message}; this would stop it and end its agents",
+        hint="dashctl down --yes; dashctl restart keeps them",
+    )
+    daemon_process.end_unheard(unheard.pid, unheard.state_dir, wait_s=args.timeout)
+    dash.at(daemon_process.start(dash.environ, wait_s=args.timeout))
+    return _end_all(args, dash, out, dash.call("daemon.status"), unheard.pid)
+
+
+def _end_all(args: SimpleNamespace, dash: Dash, out: Output, status: dict[str, Any], pid: int | None) -> int:
+    """Ends the dashd that answers and its agents; `pid` is the one that the caller spoke of."""
     stopping = _stop(dash, status, agents="stop", wait_s=args.timeout)
     ended = f"; {asking.plural(stopping['live'], 'agent')} ended" if stopping["live"] else ""
     _say(
         out,
-        {"state": "stopped", "changed": True, "pid": status["pid"], "live": stopping["live"]},
-        f"dashd (pid {status['pid']}) has stopped{ended}",
+        {"state": "stopped", "changed": True, "pid": pid, "live": stopping["live"]},
+        f"dashd (pid {pid}) has stopped{ended}",
     )
     return 0
 
 
 def restart(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Ends dashd and starts it again; agents live on meanwhile."""
-    if status := _status(dash):
-        _stop(dash, status, agents="detach", wait_s=args.timeout)
-        dash.close()
+    try:
+        if status := _status(dash):
+            _stop(dash, status, agents="detach", wait_s=args.timeout)
+    except calling.Unheard as unheard:
+        from dashctl import daemon_process
+
+        daemon_process.end_unheard(unheard.pid, unheard.state_dir, wait_s=args.timeout)
+    dash.forget()
     return _start(args, dash, out)
 
 

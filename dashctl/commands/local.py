@@ -6,7 +6,6 @@ and `dashd config`, because only dashd knows its own rules.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from dashctl.commands import Command
@@ -44,14 +43,17 @@ def version(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     import dashd
     from dashd import client_blocking
 
-    running: str | None = None
-    with contextlib.suppress(client_blocking.CallFailed):
+    running, otherwise = None, "is not running"
+    try:
         running = dash.call("daemon.ping", deadline_s=PING_S)["version"]
+    except client_blocking.CallFailed as failure:
+        if getattr(failure, "state", "") not in ("absent", "stale"):
+            otherwise = f"does not answer: {failure.message}"
     if out.as_json:
         out.data({"dashctl": dashd.__version__, "dashd": running})
         return 0
     out.line(f"dashctl {dashd.__version__}")
-    out.line(f"dashd   {running or 'is not running'}")
+    out.line(f"dashd   {running or otherwise}")
     if running and running != dashd.__version__:
         out.note(("hint:", "cyan"), " dashctl restart brings dashd to this version; its agents live on")
     return 0

@@ -63,7 +63,9 @@ def explain(facts: Facts) -> Waiting:
 def _working(facts: Facts, on_task: tuple[str, ...]) -> Waiting:
     if facts.stopping or facts.wanted == "kill":
         return Waiting("end", "it was told to stop; its processes are ending", on_task)
-    if facts.agent_state == "paused" or facts.wanted == "pause" or facts.swarm_state == "paused":
+    if facts.swarm_state == "paused":
+        return Waiting("pause", "its swarm is paused, and it with it; resume the swarm to go on", on_task)
+    if facts.agent_state == "paused" or facts.wanted == "pause":
         return Waiting("pause", "it is paused in place; resume it to go on", on_task)
     if facts.agent_state == "spawning":
         return Waiting("start", "its program is being started", on_task)

@@ -7,7 +7,6 @@ again by the kernel's word. What is not ours is not removed.
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import socket
@@ -21,7 +20,7 @@ from typing import Final
 import trio
 
 from dashd.service import core as service_core
-from dashd.wire import envelope, errors, paths
+from dashd.wire import envelope, errors, paths, tenant
 
 from . import connection as connection_
 from . import dispatch as dispatch_
@@ -60,12 +59,8 @@ def open_listener(path: Path) -> Iterator[socket.socket]:
 
 
 def _check_length(path: Path) -> None:
-    length = len(os.fsencode(path))
-    if length > paths.SOCKET_PATH_BYTES_MAX:
-        raise errors.InvalidParams(
-            f"The socket path {path} has {length} bytes; the system allows {paths.SOCKET_PATH_BYTES_MAX}.",
-            hint="Set DASH_SOCKET to a shorter path, or XDG_RUNTIME_DIR to a short folder of your own.",
-        )
+    if fault := paths.too_long(os.fspath(path)):
+        raise errors.InvalidParams(fault[0], hint=fault[1])
 
 
 def _open_folder(folder: Path) -> int:
@@ -109,14 +104,12 @@ def _locked(folder: int, name: Path) -> Iterator[None]:
     except OSError as error:
         raise _failed("Opening", name / LOCK_NAME, error) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not tenant.take(descriptor):
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise errors.Conflict(
                 f"Another dashd (pid {holder}) is serving in {name}.",
                 hint="`dashctl status` asks it, `dashctl down` ends it; or set another DASH_STATE_DIR.",
-            ) from error
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield

@@ -23,7 +23,7 @@ from dashd.store.transaction import Tx
 from .run import Attached, Run, prepare_all
 from .world import World
 
-LOOK_S_MAX = 3.0
+LOOK_S_MAX = 5.0
 """For one holder's answer; one that takes longer (it is frozen, perhaps) must not keep the others waiting."""
 
 

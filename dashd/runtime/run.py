@@ -30,7 +30,7 @@ from .output import Output
 from .wish import Wish
 from .world import World
 
-START_S_MAX = 60.0
+START_S_MAX = 20.0
 """For the fork server's answer and the holder's; a stuck start is examined, never waited out."""
 OUTPUT_BYTES_MAX = 256 << 20
 """What is kept of an attempt's output; the rest is thrown away, counted, and its exit record says so."""
@@ -101,13 +101,16 @@ class Run:
         if self.wish.stop is not None:
             return Ending("never", "stopped before it started")
         self._world.points.at("run.before_launch")
-        with trio.move_on_after(START_S_MAX), contextlib.suppress(ForkServerGone, HolderGone):
+        with trio.move_on_after(START_S_MAX) as limit, contextlib.suppress(ForkServerGone, HolderGone):
             try:
                 link = await self._world.launcher.launch_adopted(self._spec(), self._world.epoch)
             except LaunchFailed as error:
                 return Ending("failed", f"could not start: {error}")
             self._world.points.at("run.after_launch")
             return await _unless_over(link)
+        if limit.cancelled_caught:
+            self._world.trouble.say(f"the fork server did not answer for {START_S_MAX:g} s and was replaced")
+            self._world.launcher.close()  # the next launch starts another one
         return await self.attach()  # what became of it is in its folder
 
     async def attach(self) -> Attached:
@@ -287,21 +290,21 @@ class Run:
 
 async def prepare_all(world: World, runs: Sequence[Run]) -> None:
     """Reads the rows of all these attempts at once: a hundred reads would be a hundred hops to a thread."""
-    now_ms = world.clock.now_ms()
+    steady_ms = world.clock.steady_ms()
     claims = [run.claim for run in runs]
-    plans = await world.store.own.read(lambda db: [_plan(db, claim, now_ms) for claim in claims])
+    plans = await world.store.own.read(lambda db: [_plan(db, claim, steady_ms) for claim in claims])
     for run, plan in zip(runs, plans, strict=True):
         run.take(plan)
 
 
-def _plan(db: Snapshot, claim: Claim, now_ms: int) -> Plan:
+def _plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
     attempt = attempts.get(db, claim.attempt_id)
     task = tasks.get(db, attempt.task_id)
     swarm = swarms.get(db, task.swarm_id)
     seat = agents.get(db, attempt.agent_id)
     active_ms = attempt.active_ms
     if attempt.active_since_ms is not None:
-        active_ms += max(0, now_ms - attempt.active_since_ms)
+        active_ms += max(0, steady_ms - attempt.active_since_ms)
     return Plan(
         work=Work(
             argv=swarms.argv(swarm),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import trio
 
+from dashd.domain import healing
 from dashd.store import queue
 from dashd.store.queue import Claim
 
@@ -24,4 +25,7 @@ async def run(world: World, start: Callable[[Claim], None]) -> None:
 
 
 def _delay_s(world: World, due_ms: int | None) -> float:
-    return float("inf") if due_ms is None else max(0.0, (due_ms - world.clock.now_ms()) / 1_000)
+    """Until the next retry; never longer than any delay is, should the wall clock be set back."""
+    if due_ms is None:
+        return float("inf")
+    return min(max(0.0, (due_ms - world.clock.now_ms()) / 1_000), healing.DELAY_S_MAX)

@@ -53,7 +53,7 @@ async def list_(core: Core, _caller: Caller, params: wire.ListAgents) -> wire.Ag
 
 async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
     """How the agent stands, in one snapshot."""
-    now_ms = core.clock.now_ms()
+    steady_ms = core.clock.steady_ms()
 
     def query(db: Snapshot) -> wire.Agent:
         row = agents.get(db, params.agent)
@@ -77,7 +77,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             progress=views.progress(task),
             note=(task.note or "") if task else "",
             why=views.why(db, row, core.agents_max),
-            attempts=[views.attempt_brief(found, now_ms) for found in attempts.of_agent(db, row.id, 10)],
+            attempts=[views.attempt_brief(found, steady_ms) for found in attempts.of_agent(db, row.id, 10)],
             created_at=iso(row.created_at_ms),
             ended_at=views.iso_or_none(row.ended_at_ms),
         )
@@ -223,6 +223,11 @@ def _want(core: Core, tx: Tx, agent_id: str, wanted: str) -> wire.AgentChanged:
             hint=f"agent.retry {seat.id} runs its last task again while its swarm is open",
         )
     changed = seat.wanted != wanted
+    if not changed and wanted == "run" and swarms.get(tx.db, seat.swarm_id).state == "paused":
+        raise errors.Conflict(
+            f"agent {seat.id} is held because its swarm {seat.swarm_id} is paused",
+            hint=f"swarm.resume {seat.swarm_id}",
+        )
     if changed:
         agents.set_wanted(tx, seat.id, wanted)
         tx.ring("agents")

@@ -31,8 +31,8 @@ async def list_(core: Core, _caller: Caller, params: wire.ListTasks) -> wire.Tas
 
 async def get(core: Core, _caller: Caller, params: wire.GetTask) -> wire.Task:
     """How the task stands, in one snapshot."""
-    now_ms = core.clock.now_ms()
-    return await core.store.reader.read(lambda db: views.task(db, tasks.get(db, params.task), now_ms))
+    steady_ms = core.clock.steady_ms()
+    return await core.store.reader.read(lambda db: views.task(db, tasks.get(db, params.task), steady_ms))
 
 
 async def cancel(core: Core, _caller: Caller, params: wire.CancelTask) -> wire.TaskChanged:

@@ -82,9 +82,9 @@ def progress(row: TaskRow | None) -> str:
     return f"{row.progress_done}/{row.progress_total}" if row.progress_total else str(row.progress_done)
 
 
-def attempt_brief(row: AttemptRow, now_ms: int) -> agent_wire.AttemptBrief:
+def attempt_brief(row: AttemptRow, steady_ms: int) -> agent_wire.AttemptBrief:
     """One run, as lists show it."""
-    running_ms = now_ms - row.active_since_ms if row.active_since_ms is not None else 0
+    running_ms = steady_ms - row.active_since_ms if row.active_since_ms is not None else 0
     return agent_wire.AttemptBrief(
         id=row.id,
         number=row.number,
@@ -165,7 +165,7 @@ def task_brief(row: TaskRow) -> task_wire.TaskBrief:
     )
 
 
-def task(db: Snapshot, row: TaskRow, now_ms: int) -> task_wire.Task:
+def task(db: Snapshot, row: TaskRow, steady_ms: int) -> task_wire.Task:
     """How a task stands."""
     return task_wire.Task(
         id=row.id,
@@ -182,7 +182,7 @@ def task(db: Snapshot, row: TaskRow, now_ms: int) -> task_wire.Task:
         note=row.note or "",
         after=tasks.prerequisites(db, row.id),
         retry_at=iso_or_none(row.retry_at_ms),
-        attempts=[attempt_brief(attempt, now_ms) for attempt in attempts.of_task(db, row.id, 10)],
+        attempts=[attempt_brief(attempt, steady_ms) for attempt in attempts.of_task(db, row.id, 10)],
         created_at=iso(row.created_at_ms),
         started_at=iso_or_none(row.started_at_ms),
         ended_at=iso_or_none(row.ended_at_ms),

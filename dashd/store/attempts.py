@@ -32,7 +32,7 @@ _q_open_in_swarm = (
     " AND a.state IN ('claimed', 'starting', 'running')"
     " WHERE g.swarm_id = ? AND g.state IN ('idle', 'spawning', 'running', 'paused')"
 )
-_q_started = "UPDATE attempt SET state = 'running', started_at_ms = ?2, active_since_ms = ?2 WHERE id = ?1"
+_q_started = "UPDATE attempt SET state = 'running', started_at_ms = ?2, active_since_ms = ?3 WHERE id = ?1"
 _q_launch_started = "UPDATE launch SET pid = ?2, start_time = ?3, boot_id = ?4 WHERE id = ?1"
 _q_stop = (
     "UPDATE attempt SET stop = ?2 WHERE id = ?1"
@@ -139,7 +139,7 @@ def set_running(
 ) -> None:
     """The program runs; its active time starts to count."""
     rules.MACHINE.check(row.state, "running")
-    tx.execute(_q_started, (row.id, tx.now_ms))
+    tx.execute(_q_started, (row.id, tx.now_ms, tx.steady_ms))
     tx.execute(_q_launch_started, (row.launch_id, pid, start_time, boot_id))
 
 
@@ -152,12 +152,12 @@ def ask_stop(tx: Tx, attempt_id: str, stop: rules.Stop) -> None:
 
 def hold_clock(tx: Tx, attempt_id: str) -> None:
     """Its active time stops counting: it is paused or over."""
-    tx.execute(_q_hold_clock, (attempt_id, tx.now_ms))
+    tx.execute(_q_hold_clock, (attempt_id, tx.steady_ms))
 
 
 def run_clock(tx: Tx, attempt_id: str) -> None:
     """Its active time counts again."""
-    tx.execute(_q_run_clock, (attempt_id, tx.now_ms))
+    tx.execute(_q_run_clock, (attempt_id, tx.steady_ms))
 
 
 def set_ended(tx: Tx, row: AttemptRow, state: str, ending: rules.Ending) -> None:

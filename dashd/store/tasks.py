@@ -3,7 +3,7 @@
 import apsw
 import msgspec
 
-from dashd.domain import ids
+from dashd.domain import healing, ids
 from dashd.domain import task as rules
 from dashd.wire import errors
 
@@ -34,7 +34,11 @@ _q_takeable = (
 _q_next_retrying = (
     f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state = 'retrying' ORDER BY retry_at_ms LIMIT 1"
 )
-_q_due = f"SELECT {_COLUMNS} FROM task WHERE state = 'retrying' AND retry_at_ms <= ?"
+_q_due = (
+    f"SELECT {_COLUMNS} FROM task WHERE state = 'retrying'"
+    # Further away than any delay: the wall clock was set back.
+    " AND (retry_at_ms <= ?1 OR retry_at_ms > ?1 + ?2)"
+)
 _q_next_due = "SELECT min(retry_at_ms) FROM task WHERE state = 'retrying'"
 _q_open = (
     f"SELECT {_COLUMNS} FROM task INDEXED BY task_open"
@@ -215,7 +219,7 @@ def next_retrying(db: apsw.Connection, swarm_id: str) -> TaskRow | None:
 
 def due(tx: Tx) -> list[TaskRow]:
     """Retrying tasks whose delay is over."""
-    return rows.every(TaskRow, tx.db, _q_due, (tx.now_ms,))
+    return rows.every(TaskRow, tx.db, _q_due, (tx.now_ms, round(healing.DELAY_S_MAX * 1_000)))
 
 
 def next_due_ms(db: apsw.Connection) -> int | None:

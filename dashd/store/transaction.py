@@ -20,13 +20,14 @@ _INSERT_EVENT: Final = "INSERT INTO event (seq, at_ms, kind, swarm, agent, body)
 class Tx:
     """What an operation works with; valid until the operation returns."""
 
-    __slots__ = ("_at", "_cursor", "callbacks", "db", "events", "now_ms", "rings", "seq")
+    __slots__ = ("_at", "_cursor", "callbacks", "db", "events", "now_ms", "rings", "seq", "steady_ms")
 
-    def __init__(self, cursor: apsw.Cursor, now_ms: int, at: str, seq: int) -> None:
+    def __init__(self, cursor: apsw.Cursor, now_ms: int, at: str, seq: int, steady_ms: int) -> None:
         self.db = cursor.connection
         # The writer's own cursor, used only for statements that return no rows (cheaper than a new one).
         self._cursor = cursor
         self.now_ms = now_ms
+        self.steady_ms = steady_ms
         self._at = at
         self.seq = seq
         self.events: list[tail_.Committed] = []

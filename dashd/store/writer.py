@@ -256,9 +256,9 @@ class Writer:
             self._at_point("writer.before_begin")
             self._cursor.execute("BEGIN IMMEDIATE")
             now_ms = self._clock.now_ms()
-            at = events.iso(now_ms)
+            at, steady_ms = events.iso(now_ms), self._clock.steady_ms()
             for job in jobs:
-                tx = Tx(self._cursor, now_ms, at, seq)
+                tx = Tx(self._cursor, now_ms, at, seq, steady_ms)
                 if self._run(job, tx):
                     outcome.add(tx)
                     seq = tx.seq

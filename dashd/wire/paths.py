@@ -5,10 +5,11 @@ clients must agree, hence one place.
 """
 
 import os
+import sys
 from collections.abc import Mapping
 
 SOCKET_NAME = "dashd.sock"
-SOCKET_PATH_BYTES_MAX = 107
+SOCKET_PATH_BYTES_MAX = 103 if sys.platform == "darwin" else 107
 """`sun_path` has 108 bytes on Linux with its closing zero (unix(7)); macOS has 104."""
 
 
@@ -30,3 +31,14 @@ def socket_path(environ: Mapping[str, str]) -> str:
     if runtime and not environ.get("DASH_STATE_DIR"):
         return os.path.join(runtime, "dash", SOCKET_NAME)
     return os.path.join(state_dir(environ), "run", SOCKET_NAME)
+
+
+def too_long(path: str) -> tuple[str, str] | None:
+    """(what is wrong, what to run) where no socket can have this path."""
+    length = len(os.fsencode(path))
+    if length <= SOCKET_PATH_BYTES_MAX:
+        return None
+    return (
+        f"the socket path {path} has {length} bytes; the system allows {SOCKET_PATH_BYTES_MAX}",
+        f"export DASH_SOCKET=/tmp/dash-{os.getuid()}/{SOCKET_NAME}, for dashd and its clients alike",
+    )

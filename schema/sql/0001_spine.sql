@@ -119,7 +119,7 @@ CREATE TABLE attempt (
     exit_signal INTEGER,
     late INTEGER NOT NULL DEFAULT 0,
     active_ms INTEGER NOT NULL DEFAULT 0,     -- run time up to `active_since_ms`, pauses left out
-    active_since_ms INTEGER,
+    active_since_ms INTEGER,                  -- on the steady clock of this boot (clock.steady_ms)
     cpu_ms INTEGER,
     rss_max_kib INTEGER,
     output_dropped INTEGER NOT NULL DEFAULT 0,   -- bytes that were printed and not kept

@@ -1,10 +1,12 @@
 """What a failed call means for a shell, and what repeats safely."""
 
+import os
+
 import pytest
 
 from dashctl import calling
 from dashd import client_blocking
-from dashd.wire import errors
+from dashd.wire import errors, tenant
 
 
 @pytest.mark.parametrize("kind", errors.BY_KIND.values(), ids=lambda kind: kind.__name__)
@@ -36,8 +38,8 @@ def test_a_creation_has_a_key_of_its_own_or_the_one_given(dashd):
     assert keys[2] == "k"
 
 
-def test_a_creation_whose_answer_was_lost_says_how_to_repeat_it(dashd):
-    dash = calling.Dash({"DASH_SOCKET": dashd.path})
+def test_a_creation_whose_answer_was_lost_says_how_to_repeat_it(dashd, tmp_path):
+    dash = calling.Dash({"DASH_SOCKET": dashd.path, "DASH_STATE_DIR": str(tmp_path)})
     dash.call("daemon.ping")
     dashd.die()
     with pytest.raises(client_blocking.Unreachable) as lost:
@@ -54,3 +56,46 @@ def test_where_the_socket_is(tmp_path):
     dash = calling.Dash({})
     dash.at("/elsewhere")
     assert dash.socket_path == "/elsewhere"
+
+
+@pytest.fixture
+def works_in(tmp_path):
+    """`works_in(socket)`: a dashd with that socket works in the state folder `tmp_path`, pid 7."""
+    opened = []
+
+    def work(socket: str) -> None:
+        fd = os.open(tenant.lock_path(str(tmp_path)), os.O_RDWR | os.O_CREAT)
+        opened.append(fd)
+        assert tenant.take(fd)
+        tenant.note(fd, 7, socket)
+
+    yield work
+    for fd in opened:
+        os.close(fd)
+
+
+def test_a_daemon_that_serves_another_socket_is_found_by_its_note(dashd, works_in, tmp_path):
+    works_in(dashd.path)
+    dash = calling.Dash({"DASH_STATE_DIR": str(tmp_path)})
+    assert dash.call("daemon.ping")["pid"] == 1
+    assert dash.socket_path == dashd.path
+    dash.forget()
+    assert dash.socket_path == str(tmp_path / "run" / "dashd.sock")
+
+
+def test_a_socket_named_by_hand_is_meant(dashd, works_in, tmp_path):
+    works_in(dashd.path)
+    dash = calling.Dash({"DASH_STATE_DIR": str(tmp_path), "DASH_SOCKET": str(tmp_path / "none")})
+    with pytest.raises(calling.Unheard, match=r"no socket at .*none; dashd \(pid 7\) of ") as caught:
+        dash.call("daemon.ping")
+    assert f"--socket {dashd.path}" in caught.value.hint
+    assert calling.exit_code(caught.value) == 69
+
+
+@pytest.mark.parametrize("noted", ["{}/gone", "{}/run/dashd.sock"])
+def test_a_daemon_whose_socket_is_gone_is_named(works_in, tmp_path, noted):
+    works_in(noted.format(tmp_path))
+    with pytest.raises(calling.Unheard, match=r"runs, but its socket .* is gone") as caught:
+        calling.Dash({"DASH_STATE_DIR": str(tmp_path)}).call("daemon.ping")
+    assert caught.value.hint.startswith("dashctl restart")
+    assert (caught.value.pid, caught.value.state_dir) == (7, str(tmp_path))

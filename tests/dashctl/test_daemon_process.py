@@ -1,6 +1,7 @@
 """Starting dashd and seeing its end, with small programs in its place."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -127,3 +128,47 @@ def test_a_process_that_is_gone_already_is_not_waited_for():
     child.wait(SOON_S)
     with daemon_process.Watched(child.pid) as watched:
         watched.wait_end(time.monotonic())
+
+
+LOCKED = """
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(fd, fcntl.LOCK_EX)
+print(flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def tenants(tmp_path: Path):
+    """Starts a process that holds the state folder's lock, and ends on SIGTERM."""
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", LOCKED, str(tmp_path / "dashd.lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    yield child
+    child.kill()
+    child.communicate()
+
+
+def test_one_that_cannot_be_asked_is_ended_by_a_signal(tenants, tmp_path: Path):
+    daemon_process.end_unheard(tenants.pid, str(tmp_path), wait_s=SOON_S)
+    assert tenants.wait(0) == -signal.SIGTERM
+
+
+def test_a_process_that_does_not_hold_the_lock_is_left_alone(tenants, tmp_path: Path):
+    other = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    with pytest.raises(daemon_process.Failure, match="is held, but not by process") as refused:
+        daemon_process.end_unheard(other.pid, str(tmp_path), wait_s=SOON_S)
+    assert "fuser" in str(refused.value.error["hint"])
+    with pytest.raises(daemon_process.Failure, match="not known"):
+        daemon_process.end_unheard(None, str(tmp_path), wait_s=SOON_S)
+    assert (other.poll(), tenants.poll()) == (None, None)
+    tenants.terminate()
+    tenants.wait()
+    daemon_process.end_unheard(other.pid, str(tmp_path), wait_s=SOON_S)  # ended meanwhile: nothing to do
+    assert other.poll() is None
+    other.communicate(b"\n")

@@ -72,3 +72,19 @@ def test_a_swarm_without_trouble_has_a_short_report(output):
         msgspec.to_builtins(fake.report(outcome="complete", tasks={"completed": 20}, attempts={"total": 20})),
     )
     assert len(out._stdout.getvalue().splitlines()) == 7
+
+
+def test_what_to_do_next_can_be_typed() -> None:
+    running = {"id": "7k2m9q", "final": False, "follow_ups": ["event.wait {x}", "task.retry 7k2m9q-t1"]}
+    assert report.next_commands(running) == [
+        "dashctl swarm report 7k2m9q --wait",
+        "dashctl task retry 7k2m9q-t1",
+    ]
+    ended = {
+        "id": "7k2m9q",
+        "final": True,
+        "state": "completed",
+        "follow_ups": [],
+        "failures": [{"item": "a b"}, {"item": "c"}],
+    }
+    assert report.next_commands(ended) == ["dashctl swarm create TASK --item 'a b' --item c -- COMMAND"]

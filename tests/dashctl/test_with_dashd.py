@@ -24,9 +24,10 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("DASH_")}
     environ["DASH_STATE_DIR"] = str(tmp_path)
 
-    def run(*argv: str, code: int = 0) -> subprocess.CompletedProcess:
+    def run(*argv: str, code: int = 0, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "dashctl", *argv]
-        ran = subprocess.run(command, cwd=TOP, env=environ, capture_output=True, text=True, timeout=60)
+        around = environ | (env or {})
+        ran = subprocess.run(command, cwd=TOP, env=around, capture_output=True, text=True, timeout=60)
         assert ran.returncode == code, (argv, ran)
         return ran
 
@@ -114,12 +115,68 @@ def test_agents_are_told_what_to_do_and_live_through_a_restart(shell: Shell, tmp
 
 
 def test_a_daemon_that_cannot_start_says_why(shell: Shell, tmp_path: Path):
+    tmp_path.chmod(0o777)
+    ran = shell("up", code=1)
+    assert f"error: {tmp_path} has mode 0777: others may write in it\n" in ran.stderr
+    assert f"hint: chmod 700 {tmp_path} (its log: {tmp_path}/dashd.log)" in ran.stderr
+    tmp_path.chmod(0o700)
     shell("up")
-    ran = shell("up", "--socket", str(tmp_path / "other"), code=1)
-    assert "another dashd works in" in ran.stderr
-    assert "dashd.log" in ran.stderr
+    ran = shell("up", "--socket", str(tmp_path / "other"), code=69)
+    assert f"serves {tmp_path}/run/dashd.sock" in ran.stderr
 
 
 def test_doctor_and_config_need_no_daemon(shell: Shell, tmp_path: Path):
     assert str(tmp_path) in shell("config").stdout
     assert "unreachable" not in shell("config", "daemon.agents_max").stdout
+
+
+@pytest.mark.parametrize("word", ["restart", "down"])
+def test_a_daemon_whose_socket_is_gone_is_named_and_ended(shell: Shell, tmp_path: Path, word: str):
+    """As when systemd removes /run/user/UID at the last logout: never a circle, never a false "stopped"."""
+    shell("up")
+    pid = json.loads(shell("status", "--json").stdout)["pid"]
+    shell("swarm", "create", "t", "--grace", "1s", "--", "sleep", "600")
+    wait_started(tmp_path, terminal.Output(sys.stdout, sys.stderr, sys.stdin, {}), 1)
+    (tmp_path / "run" / "dashd.sock").unlink()
+    for asked in ("status", "up"):
+        ran = shell(asked, code=69)
+        assert f"error: dashd (pid {pid}) runs, but its socket" in ran.stderr
+        assert "hint: dashctl restart" in ran.stderr
+    found = shell("doctor", code=1).stdout
+    assert f"dashd (pid {pid}) runs, but its socket" in found
+    assert "fix: dashctl restart" in found
+    assert shell("down", code=2).stderr.count("dashctl down --yes") == 1
+    os.kill(pid, 0)
+    if word == "down":
+        assert f"dashd (pid {pid}) has stopped; 1 agent ended" in shell("down", "--yes").stdout
+        shell("up")
+        status = json.loads(shell("status", "--json").stdout)
+        assert status["adopted"] == 0
+    else:
+        assert "1 live agent taken over" in shell("restart").stdout
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_two_environments_find_one_daemon(shell: Shell, tmp_path: Path):
+    """`dashctl up` at a desk, `dashctl status` from cron: XDG_RUNTIME_DIR is there in one alone."""
+    home, runtime = tmp_path / "h", tmp_path / "r"
+    for folder in (home, runtime):
+        folder.mkdir(mode=0o700)
+    at_desk = {"HOME": str(home), "XDG_RUNTIME_DIR": str(runtime), "DASH_STATE_DIR": ""}
+    from_cron = {"HOME": str(home), "XDG_RUNTIME_DIR": "", "DASH_STATE_DIR": ""}
+    shell("up", env=from_cron)
+    status = json.loads(shell("status", "--json", env=from_cron).stdout)
+    assert "already running" in shell("up", env=at_desk).stdout
+    assert json.loads(shell("status", "--json", env=at_desk).stdout) | {"uptime_s": 0} == status | {
+        "uptime_s": 0
+    }
+    assert f"serves {status['socket']}" in shell("doctor", env=at_desk).stdout
+    wrong = {**at_desk, "DASH_SOCKET": str(runtime / "none")}
+    assert (
+        f"of {status['database'].removesuffix('/dash.db')} serves" in shell("down", env=wrong, code=69).stderr
+    )
+    shell("restart", env=at_desk)
+    assert json.loads(shell("status", "--json", env=from_cron).stdout)["socket"].startswith(str(runtime))
+    assert "has stopped" in shell("down", env=from_cron).stdout
+    assert shell("down", env=at_desk).stdout == "dashd is not running\n"

@@ -15,6 +15,9 @@ class FixedClock(clock.Clock):
     def now_ms(self) -> int:
         return self.at_ms
 
+    def steady_ms(self) -> int:
+        return self.at_ms
+
     def token(self, bits: int) -> int:
         return self._random.getrandbits(bits)
 

@@ -33,6 +33,9 @@ class VirtualClock(FixedClock):
         except RuntimeError:
             return self.at_ms
 
+    def steady_ms(self) -> int:
+        return self.now_ms()
+
     def token(self, bits: int) -> int:
         return 2**bits - 1
 

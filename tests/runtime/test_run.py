@@ -323,3 +323,26 @@ async def test_a_full_disk_keeps_what_became_of_a_launch_undecided(bed, autojump
     assert "No space left" in bed.world.trouble.text
     assert (await run.attach()).state == "never"
     assert looks == [0.0, 1.0, 1.5, 2.5]
+
+
+async def test_output_that_was_not_kept_is_counted_and_the_result_called_cut(
+    bed, autojump_clock, begun
+) -> None:
+    holder = await begun()
+    holder.prints(b"the beginning")
+    holder.exits(0, spool_dropped=5_000)
+    await bed.until("swarm.completed")
+    (row,) = attempts.of_task(bed.store.db, f"{SWARM}-t1", 9)
+    assert row.output_dropped == 5_000
+    assert (bed.scene.task().result, bed.scene.task().result_cut) == ("the beginning", 1)
+    assert attempts.sums(bed.store.db, SWARM)[-1] == 1
+
+
+async def test_a_result_is_the_end_of_the_output(bed, autojump_clock, begun) -> None:
+    holder = await begun()
+    holder.prints(b"x" * 60_000)
+    holder.prints(b"y" * 60_000 + b"END")
+    holder.exits(0)
+    await bed.until("swarm.completed")
+    result = bed.scene.task().result
+    assert (len(result), result[-3:], bed.scene.task().result_cut) == (65_536, "END", 1)

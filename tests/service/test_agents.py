@@ -268,3 +268,11 @@ async def test_result_is_the_last_tasks(call, scene) -> None:
     scene.run("failed")
     assert (await call("agent.result", agent=FIRST)).cause == "failed it"
     assert attempts.open_count(scene.db) == 0
+
+
+async def test_resuming_one_agent_of_a_paused_swarm_says_what_holds_it(call, scene) -> None:
+    scene.swarm("a")
+    await call("swarm.pause", swarm=SWARM)
+    with pytest.raises(errors.Conflict, match="its swarm") as caught:
+        await call("agent.resume", agent=FIRST)
+    assert caught.value.hint == f"swarm.resume {SWARM}"

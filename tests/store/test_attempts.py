@@ -138,7 +138,7 @@ def test_a_tasks_runs_and_a_swarms_sums(scene, clock) -> None:
     assert [row.number for row in attempts.of_task(scene.db, first.task_id, 9)] == [2, 1]
     assert tasks.get(scene.db, first.task_id).lost == 1
     assert attempts.sums(scene.db, SWARM) == (2, 1, 0, 7, 1, 0)
-    assert attempts.sums(scene.db, "bbbbbb") == (0, 0, 0, 0, 0)
+    assert attempts.sums(scene.db, "bbbbbb") == (0, 0, 0, 0, 0, 0)
 
 
 def test_wishes_are_those_of_open_runs(scene) -> None:

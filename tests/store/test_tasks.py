@@ -170,3 +170,11 @@ def test_a_result_is_kept(scene) -> None:
     scene.end(claim, result="42")
     assert scene.task().result == "42"
     assert queue.head(scene.db) is None
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_retry_waiting(scene, clock) -> None:
+    scene.swarm("a", retries=1)
+    scene.run("failed")
+    assert scene.do(tasks.due) == []
+    clock.advance(-3_600_000)
+    assert [task.number for task in scene.do(tasks.due)] == [1]

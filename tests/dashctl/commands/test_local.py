@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from dashd.wire import errors
 from dashd.wire.methods import daemon
 
 
@@ -38,3 +39,8 @@ def test_an_older_daemon_is_said(dashd, ctl):
     ran = ctl("version")
     assert "dashd   0.0.9" in ran.out
     assert "hint: dashctl restart" in ran.err
+
+
+def test_a_daemon_that_does_not_answer_is_not_said_to_be_away(dashd, ctl):
+    dashd.on("daemon.ping", errors.Forbidden("not you"))
+    assert ctl("version").out.endswith("dashd   does not answer: not you\n")
