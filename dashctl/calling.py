@@ -53,7 +53,7 @@ class UsageError(Failure):
 
 
 class Unheard(client_blocking.Unreachable):
-    """dashd works in the state folder, but cannot be reached from here."""
+    """dashd works in the state folder, but nobody can reach it: its socket is gone."""
 
     def __init__(self, message: str, *, hint: str, pid: int | None, state_dir: str) -> None:
         """`pid` is None where its note cannot be read."""
@@ -121,8 +121,8 @@ class Dash:
     def _elsewhere(self, failure: client_blocking.Unreachable) -> client_blocking.Client:
         """A connection to the dashd of the state folder, where it serves another socket than expected.
 
-        A socket that was named by hand is meant: no other is taken then. Raises Unheard, or `failure`
-        where no dashd works in the folder.
+        A socket that was named by hand is meant: no other is taken then. Raises Unheard, other Unreachables,
+        or `failure` where no dashd works in the folder.
         """
         from dashd.wire import paths, tenant
 
@@ -136,7 +136,7 @@ class Dash:
             if named and os.path.exists(found.socket):
                 message = f"{failure.message}; {who} of {state_dir} serves {found.socket}"
                 hint = f"unset DASH_SOCKET, or say --socket {found.socket}"
-                raise Unheard(message, hint=hint, pid=found.pid, state_dir=state_dir) from None
+                raise client_blocking.Unreachable("unheard", message, hint=hint) from None
             try:
                 client = client_blocking.Client(found.socket)
             except client_blocking.Unreachable as second:

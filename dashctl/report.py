@@ -43,6 +43,16 @@ def show(out: Output, report: dict[str, Any]) -> None:
             out.line(f"  {command}")
 
 
+def not_kept(result: dict[str, Any]) -> str:
+    """What is said of a result whose output was not kept whole."""
+    dropped = result.get("output_dropped", 0)
+    return (
+        f"[{dropped:,} bytes of its output were not kept: past the bound, or the disk was full]"
+        if dropped
+        else ""
+    )
+
+
 def next_commands(report: dict[str, Any]) -> list[str]:
     """What to type next; dashd's own follow-ups are calls, which a terminal does not take."""
     retries = [wording.for_person(call) for call in report["follow_ups"] if call.startswith("task.retry ")]
@@ -123,6 +133,8 @@ def _results(out: Output, results: list[dict[str, Any]]) -> None:
         out.line(f"  {result['task']}  {_short(result['item'])}", (f"  ({result['agent']})", "dim"))
         if result["result"].strip():
             out.block(result["result"] + (f" {out.ellipsis}" if result["truncated"] else ""), indent="    ")
+            if note := not_kept(result):
+                out.line(f"    {note}")
 
 
 def _short(item: str) -> str:

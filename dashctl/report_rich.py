@@ -11,6 +11,7 @@ from typing import Any
 
 from rich import box, console, table, text
 
+from dashctl import report as report_text
 from dashctl import safe, terminal
 
 
@@ -31,6 +32,7 @@ def show(out: terminal.Output, report: dict[str, Any]) -> None:
         grid = _table("Results", "task", "item", "result")
         for result in report["results"]:
             shown = result["result"].rstrip() + (" …" if result["truncated"] else "")
+            shown = "\n".join(filter(None, (shown, report_text.not_kept(result))))
             grid.add_row(_cell(result["task"]), _cell(result["item"]), _cell(shown))
         _print(out, grid)
 

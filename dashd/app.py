@@ -122,7 +122,7 @@ async def _serve(
             for each in recovered:
                 supervisor.resume(each.run, each.attached)
             runtime.start_soon(supervisor.watch_wishes)
-            runtime.start_soon(sweeper.run, world)
+            runtime.start_soon(sweeper.run, world, config.daemon.output_kept_days)
             runtime.start_soon(_show_trouble, world, daemon)
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
@@ -272,6 +272,10 @@ class DriverPort:
         """What the driver can do."""
         driver = drivers.DRIVERS[name]
         return DriverAbilities(pause=driver.pause, message=driver.takes_messages)
+
+    def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
+        """Asks the driver."""
+        return drivers.DRIVERS[name].remarks(argv)
 
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Asks the driver, in a thread because it looks at the file system."""

@@ -28,7 +28,20 @@ ALIASES = {
     "DASH_MAX_AGENTS": "daemon.agents_max",
 }
 """Older and shorter names of settings in the environment."""
-NOT_USED = {"DASH_DATABASE_URL", "DASH_REDIS_URL"}
+NOT_USED = {
+    *(
+        "DASH_DATABASE_URL",
+        "DASH_REDIS_URL",
+        "DASH_HOST",
+        "DASH_PORT",
+        "DASH_RATE_LIMIT",
+        "DASH_WS_HEARTBEAT",
+    ),
+    *("DASH_OPENCLAW_COMMAND", "DASH_OPENCLAW_MAX_SESSIONS", "DASH_OPENCLAW_DAEMON_ENABLED"),
+    *("OPENCLAW_GATEWAY_URL", "OPENCLAW_API_KEY"),
+    *("DASH_JWT_SECRET", "DASH_JWT_ISSUER", "DASH_JWT_AUDIENCE"),
+    *("DASH_METRICS_ENABLED", "DASH_TRACING_ENABLED"),
+}
 """Answered with a warning until they mean something."""
 
 
@@ -52,6 +65,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Agents that may work at once, over all swarms."""
     shutdown_grace_s: Annotated[float, Meta(ge=0, le=300)] = 5.0
     """What calls in flight get when dashd ends."""
+    output_kept_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0
+    """How long what agents printed is kept after their swarm has ended; results are kept for good."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +149,13 @@ def _from_file(path: Path) -> dict[str, Any]:
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     full = {"DASH_" + key.replace(".", "_").upper(): key for key in keys()}
     named = {**ALIASES, **full}
+    for name in environ:
+        # Other DASH_ names may be somebody else's; those of a section can only be meant for it.
+        if name.startswith("DASH_DAEMON_") and name not in full:
+            known = [each.removeprefix("DASH_DAEMON_") for each in full]
+            near = difflib.get_close_matches(name.removeprefix("DASH_DAEMON_"), known, 1)
+            hint = f"did you mean DASH_DAEMON_{near[0]}?" if near else f"known names: {', '.join(full)}"
+            raise BadConfig(f"unknown setting {name} (environment)", hint=hint, path=name)
     return {key: environ[name] for name, key in named.items() if environ.get(name)}
 
 

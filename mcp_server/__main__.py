@@ -7,19 +7,20 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import trio
 
 import dashd
-from dashd.wire import paths
+from dashd.wire import paths, tenant
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serves MCP on stdio until the input ends or a signal comes; the exit code says which."""
     options = _parser().parse_args(argv)
     try:
-        return trio.run(_serve, os.path.abspath(options.socket or paths.socket_path(os.environ)))
+        return trio.run(_serve, *_where(options.socket))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT  # While importing; later a signal is a message like any other.
 
@@ -36,7 +37,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(socket_path: str) -> int:
+def _where(named: str | None) -> tuple[str, Callable[[], str]]:
+    """(where dashd is expected, a function that says where the one of the state folder really is).
+
+    Clients start their servers in environments of their own, often without XDG_RUNTIME_DIR, which moves the
+    socket; a socket that was named by hand is meant.
+    """
+    path = os.path.abspath(named or paths.socket_path(os.environ))
+    if named or os.environ.get("DASH_SOCKET"):
+        return path, lambda: ""
+    return path, partial(_noted, paths.state_dir(os.environ))
+
+
+def _noted(state_dir: str) -> str:
+    found = tenant.find(state_dir)
+    return found.socket if found else ""
+
+
+async def _serve(socket_path: str, noted: Callable[[], str]) -> int:
     from . import server, stdio
 
     ended_by = 0
@@ -50,7 +68,7 @@ async def _serve(socket_path: str) -> int:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop, signals, nursery.cancel_scope)
-            await stdio.serve(server.build(socket_path, os.getcwd()))
+            await stdio.serve(server.build(socket_path, os.getcwd(), noted=noted))
             nursery.cancel_scope.cancel(reason="the input ended")
     return ended_by
 

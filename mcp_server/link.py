@@ -34,8 +34,9 @@ class Unconfirmed(errors.DaemonUnreachable):
 class Link:
     """Calls to whichever dashd listens at `path`. Made by `open_link`, which owns it."""
 
-    def __init__(self, path: str, nursery: trio.Nursery) -> None:
+    def __init__(self, path: str, nursery: trio.Nursery, noted: Callable[[], str]) -> None:
         self.path = path
+        self._noted = noted
         self._nursery = nursery
         self._opening = trio.Lock()
         self._client: client.Client | None = None
@@ -89,7 +90,7 @@ class Link:
 
     async def _hold(self, *, task_status: trio.TaskStatus[client.Client]) -> None:
         """Lives as long as one connection does."""
-        async with client.open_client(self.path) as opened:
+        async with client.open_client(self._noted() or self.path) as opened:
             task_status.started(opened)
             await opened.lost.wait()
         self._away_since = trio.current_time()
@@ -102,8 +103,11 @@ def repeatable(method: str, params: Params) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def open_link(path: str) -> AsyncIterator[Link]:
-    """A Link that is closed, with its connection, at the end of the block. It does not connect yet."""
+async def open_link(path: str, noted: Callable[[], str] = lambda: "") -> AsyncIterator[Link]:
+    """A Link that is closed, with its connection, at the end of the block. It does not connect yet.
+
+    `noted` is asked before each connection and gives the socket that dashd itself named, or "".
+    """
     async with trio.open_nursery() as nursery:
-        yield Link(path, nursery)
+        yield Link(path, nursery, noted)
         nursery.cancel_scope.cancel(reason="the link is closed")

@@ -20,7 +20,7 @@ from dashd.runtime.trouble import Trouble
 from dashd.service.core import Daemon
 from dashd.service.ports import Chunk, Spools
 from dashd.store import open_store
-from dashd.wire import errors
+from dashd.wire import errors, tenant
 from tests.fakes.clock import FixedClock
 from tests.fakes.ports import FakeSpools
 
@@ -136,17 +136,39 @@ async def test_the_first_request_to_stop_decides() -> None:
 
 
 def test_two_daemons_do_not_share_a_folder(tmp_path: Path) -> None:
-    with app._only_one(tmp_path / "state"):
-        second = app._only_one(tmp_path / "state")
-        with pytest.raises(errors.Conflict, match="another dashd works in") as caught:
+    state = tmp_path / "state"
+    with app._only_one(state, Path("/run/x.sock")):
+        assert tenant.find(str(state)) == (os.getpid(), "/run/x.sock")
+        second = app._only_one(state, Path("/run/y.sock"))
+        with pytest.raises(errors.Conflict, match=rf"pid {os.getpid()}, socket /run/x\.sock") as caught:
             second.__enter__()
-        assert "dashctl" in caught.value.hint
-    with app._only_one(tmp_path / "state"):
-        assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+        assert "another dashd" in caught.value.message
+        assert "dashctl restart" in caught.value.hint
+    assert (tenant.find(str(state)), (state / "dashd.lock").read_bytes()) == (None, b"")
+    with app._only_one(state, Path("/run/y.sock")):
+        assert state.stat().st_mode & 0o777 == 0o700
+
+
+def test_who_has_left_no_note_is_refused_all_the_same(tmp_path: Path) -> None:
+    with app._only_one(tmp_path, Path("/x")):
+        (tmp_path / "dashd.lock").write_bytes(b"")
+        with pytest.raises(errors.Conflict, match=r"^another dashd works in "):
+            app._only_one(tmp_path, Path("/y")).__enter__()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_folder_in_which_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    with pytest.raises(errors.Forbidden, match=f"mode {mode:04o}") as caught:
+        app._only_one(tmp_path, Path("/x")).__enter__()
+    assert caught.value.hint == f"chmod 700 {tmp_path}"
+    tmp_path.chmod(0o755)
+    with app._only_one(tmp_path, Path("/x")):
+        assert tenant.find(str(tmp_path)) is not None
 
 
 def test_a_busy_error_from_within_is_not_taken_for_another_daemon(tmp_path: Path) -> None:
-    with pytest.raises(BlockingIOError), app._only_one(tmp_path):
+    with pytest.raises(BlockingIOError), app._only_one(tmp_path, Path("/x")):
         raise BlockingIOError
 
 
@@ -154,7 +176,7 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -
     (tmp_path / "file").touch()
     with (
         pytest.raises(errors.Unavailable, match=r"file/dashd\.lock") as caught,
-        app._only_one(tmp_path / "file"),
+        app._only_one(tmp_path / "file", Path("/x")),
     ):
         pass
     assert "DASH_STATE_DIR" in caught.value.hint

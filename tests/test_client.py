@@ -93,7 +93,7 @@ async def test_nobody_at_the_path_is_unreachable_with_a_remedy(path):
 
 
 async def test_a_path_too_long_for_a_socket_is_unreachable(tmp_path):
-    with pytest.raises(errors.DaemonUnreachable):
+    with pytest.raises(errors.DaemonUnreachable, match="the system allows"):
         async with client.open_client(str(tmp_path / ("x" * 120))):
             pytest.fail("there is no daemon")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dashd import client_blocking
-from dashd.wire import envelope, errors, framing
+from dashd.wire import envelope, errors, framing, paths
 from dashd.wire.methods import daemon
 from tests.fakes import daemon as fake
 from tests.fakes.daemon_thread import DaemonThread
@@ -138,8 +138,10 @@ def test_no_socket_and_a_stale_socket_are_told_apart(path: str):
 
 
 def test_other_ways_not_to_get_through(tmp_path: Path):
-    with pytest.raises(client_blocking.Unreachable, match="AF_UNIX path too long"):
+    with pytest.raises(client_blocking.Unreachable) as too_long:
         client_blocking.Client(str(tmp_path / ("x" * 200)))
+    assert paths.too_long(str(tmp_path / ("x" * 200))) == (too_long.value.message, too_long.value.hint)
+    assert client_blocking.PATH_BYTES_MAX == paths.SOCKET_PATH_BYTES_MAX
     (tmp_path / "file").touch()
     with pytest.raises(client_blocking.Unreachable) as inside_a_file:
         client_blocking.Client(str(tmp_path / "file" / "s"))

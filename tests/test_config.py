@@ -73,6 +73,7 @@ def test_the_user_file_is_where_xdg_says(environ: dict[str, str], tmp_path: Path
         ("DASH_LOG_LEVEL", "log_level", "debug"),
         ("DASH_MAX_AGENTS", "agents_max", "7"),
         ("DASH_DAEMON_SHUTDOWN_GRACE_S", "shutdown_grace_s", "2.0"),
+        ("DASH_DAEMON_OUTPUT_KEPT_DAYS", "output_kept_days", "0.5"),
     ],
 )
 def test_names_in_the_environment(environ: dict[str, str], name: str, key: str, value: str) -> None:
@@ -167,6 +168,31 @@ def test_a_wrong_value_is_named_with_its_origin(
 def test_what_is_not_used_yet_is_answered(environ: dict[str, str]) -> None:
     found = config.load({**environ, "DASH_REDIS_URL": "x", "DASH_DATABASE_URL": "secret"}, {})
     assert found.warnings == ("DASH_DATABASE_URL is not used", "DASH_REDIS_URL is not used")
+
+
+def test_every_alias_that_is_to_come_is_answered(environ: dict[str, str]) -> None:
+    assert config.NOT_USED.isdisjoint(config.ALIASES)
+    found = config.load({**environ, **dict.fromkeys(config.NOT_USED, "x")}, {})
+    assert found.warnings == tuple(f"{name} is not used" for name in sorted(config.NOT_USED))
+    assert {"DASH_PORT", "DASH_JWT_SECRET", "OPENCLAW_API_KEY"} <= config.NOT_USED
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("DASH_DAEMON_AGENT_MAX", "did you mean DASH_DAEMON_AGENTS_MAX?"),
+        ("DASH_DAEMON_FOO", "known names: DASH_DAEMON_STATE_DIR, "),
+    ],
+)
+def test_a_name_of_ours_that_is_none_is_refused(environ: dict[str, str], name: str, hint: str) -> None:
+    with pytest.raises(config.BadConfig, match=f"unknown setting {name} .environment.") as caught:
+        config.load({**environ, name: "1"}, {})
+    assert caught.value.hint.startswith(hint)
+    assert caught.value.exit_code == 78
+
+
+def test_other_names_are_not_ours_to_refuse(environ: dict[str, str]) -> None:
+    assert config.load({**environ, "DASH_AGENT": "a", "DASH_ICONS": "1"}, {}).warnings == ()
 
 
 def test_it_cannot_be_changed_afterwards(environ: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from dashd import config, doctor
 from dashd.config import Config
+from dashd.wire import tenant
 
 
 @pytest.fixture
@@ -64,9 +65,31 @@ def test_a_socket_left_over(healthy: Config) -> None:
     assert (found.state, "left over" in found.text) == ("warn", True)
 
 
+def test_a_daemon_that_cannot_be_reached_here(healthy: Config, tmp_path: Path) -> None:
+    lock = os.open(tenant.lock_path(str(healthy.daemon.state_dir)), os.O_RDWR | os.O_CREAT)
+    assert tenant.take(lock)
+    tenant.note(lock, 7, str(tmp_path / "other.sock"))
+    found = _look(healthy)["socket"]
+    assert (found.state, found.fix) == ("fail", "dashctl restart")
+    assert "dashd (pid 7) runs, but its socket" in found.text
+    (tmp_path / "other.sock").touch()
+    found = _look(healthy)["socket"]
+    assert (found.state, f"pid 7) serves {tmp_path}/other.sock" in found.text) == ("warn", True)
+    tenant.note(lock, 7, str(healthy.daemon.socket))
+    assert "dashd (pid 7)" not in _look(healthy)["socket"].text
+    os.close(lock)
+
+
+def test_a_state_folder_in_which_others_may_write(healthy: Config) -> None:
+    healthy.daemon.state_dir.chmod(0o777)
+    found = _look(healthy)["state folder"]
+    assert (found.state, found.fix) == ("fail", f"chmod 700 {healthy.daemon.state_dir}")
+
+
 def test_a_socket_path_that_is_too_long(tmp_path: Path) -> None:
     found = _look(_config(tmp_path / ("x" * 110)))["socket"]
-    assert (found.state, "too long" in found.text) == ("fail", True)
+    assert (found.state, "the system allows" in found.text) == ("fail", True)
+    assert found.fix.startswith("export DASH_SOCKET=")
 
 
 def test_a_path_that_cannot_even_be_looked_at(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
             ("created", render.instant(found["created_at"])),
             ("ended", render.instant(found["ended_at"])),
             ("duration", render.duration(found["duration_s"])),
+            ("output", "" if found.get("output_kept", True) else "removed; results are kept"),
         ],
     )
     return 0
@@ -247,6 +248,8 @@ def _destroyed(result: dict[str, Any]) -> str:
         return "is being destroyed"
     if result["state"] == "destroyed" and result["changed"]:
         return "destroyed"
+    if result["changed"]:
+        return f"had ended ({result['state']}); what its agents printed is removed, its results are kept"
     return f"has ended already: {result['state']}"
 
 
@@ -377,5 +380,11 @@ COMMANDS = {
     "pause": Command(pause, "stop swarms in place", _some),
     "resume": Command(resume, "let paused swarms go on", _some),
     "scale": Command(scale, "set how many agents work at once", _scaling),
-    "destroy": Command(destroy, "end swarms and all their processes", _destroying),
+    "destroy": Command(
+        destroy,
+        "end swarms and all their processes, remove their output",
+        _destroying,
+        details="Results and causes are kept. The output of a swarm that has ended goes by itself after "
+        "daemon.output_kept_days (7).",
+    ),
 }

@@ -7,7 +7,9 @@ nothing to Dash.
 """
 
 import dataclasses
+import difflib
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +30,11 @@ LINE_BYTES_MAX = 65_536
 NOTE_CHARACTERS_MAX = 200
 PASSED_ON = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
 """What an agent gets of the daemon's environment, and everything that starts with LC_; nothing else."""
+
+
+PLACEHOLDERS = ("item", "task", "cwd")
+_PLACEHOLDER = re.compile(r"(?<!\$)\{(\w{2,12})\}")
+"""A word alone in braces; `${item}` is the shell's."""
 
 
 class _Report(msgspec.Struct):
@@ -68,6 +75,15 @@ class CommandDriver:
             _check_program(argv[0], cwd)
         return list(argv), cwd
 
+    def remarks(self, argv: Sequence[str]) -> list[str]:
+        """`{itme}` is passed on as it is, which is right for awk and hardly ever meant."""
+        found: dict[str, str] = {}
+        for argument in argv:
+            for word in _PLACEHOLDER.findall(argument):
+                if word not in PLACEHOLDERS and (near := _near(word)):
+                    found[word] = f"{{{word}}} in argv is passed on as it is; did you mean {{{near}}}?"
+        return list(found.values())
+
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """The template filled in; values are inserted as they are and never read as templates themselves."""
         passed = {
@@ -89,6 +105,12 @@ class CommandDriver:
         """Exit 0 succeeds; everything else fails and says how."""
         ending = _judge(exited, output)
         return dataclasses.replace(ending, cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib)
+
+
+def _near(word: str) -> str:
+    """The placeholder that was probably meant; empty where it is some other word, such as awk's {print}."""
+    close = difflib.get_close_matches(word.lower(), PLACEHOLDERS, 1, 0.75)
+    return close[0] if close else ""
 
 
 class ProgressReader:

@@ -65,6 +65,9 @@ class Driver(Protocol):
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """(argv, cwd) as they will be used; raises InvalidParams. Looks at files: run it in a thread."""
 
+    def remarks(self, argv: Sequence[str]) -> list[str]:
+        """What looks like a mistake in a template that is taken as it is."""
+
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """What to execute; `environ` is the daemon's own environment, of which little is passed on."""
 

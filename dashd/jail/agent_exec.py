@@ -5,11 +5,16 @@ exit code. The agent dies with its holder (PR_SET_PDEATHSIG; the holder is one t
 are one). Standard library only.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os
 import signal
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
 prctl = ctypes.CDLL(None, use_errno=True).prctl

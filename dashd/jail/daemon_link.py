@@ -4,9 +4,15 @@ Never blocks, and what waits to be sent cannot grow. The daemon's end is holder_
 Standard library only.
 """
 
+from __future__ import annotations
+
+import _socket as socket
 import json
-import socket
-from typing import Any
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 LINE_BYTES_MAX = 8 << 20  # an input of holder_link.INPUT_BYTES_MAX in base64, with room
 _READ_BYTES = 65536
@@ -29,10 +35,8 @@ class DaemonLink:
     def answer(self, body: dict[str, Any], fd: int | None) -> None:
         """Sends the first line of a connection, whose buffer is empty, with a dup of `fd` beside it."""
         line = json.dumps(body).encode() + b"\n"
-        if fd is None:
-            self.sock.send(line, socket.MSG_DONTWAIT)
-        else:
-            socket.send_fds(self.sock, [line], [fd], socket.MSG_DONTWAIT)
+        rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))]
+        self.sock.sendmsg([line], rights, socket.MSG_DONTWAIT)
 
     def flush(self) -> bool:
         """Sends what fits without blocking; True if nothing is left. OSError if the peer is gone."""

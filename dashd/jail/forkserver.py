@@ -1,6 +1,6 @@
 """The fork server: a warm, small process that dashd starts once and that forks one holder per request.
 
-Run as `python -I -S forkserver.py LAUNCHES [CRASH_POINT]` with one SOCK_SEQPACKET socket on fd 0: one JSON
+Run as `python -I -S __main__.py LAUNCHES [CRASH_POINT]` with one SOCK_SEQPACKET socket on fd 0: one JSON
 request a packet, its file descriptors beside it, one JSON answer each. It holds a flock on
 `LAUNCHES/forkserver.lock` for life (pid and start time inside), ends at EOF, waits in one place, and
 nothing a request contains ends it. Crash points: forkserver.before_lock, forkserver.after_lock (argument);
@@ -8,23 +8,24 @@ forkserver.before_folder, forkserver.after_folder, forkserver.after_bind, forkse
 forkserver.after_answer (request field).
 """
 
+from __future__ import annotations
+
+import _socket as socket
 import contextlib
 import fcntl
 import gc
 import json
 import os
 import signal
-import socket
+import struct
 import sys
 import time
-from typing import Any, NoReturn
-
-if (
-    __name__ == "__main__"
-):  # started by path, isolated: the standard library first, then the package beside us
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from dashd.jail import holder, processes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 PACKET_BYTES_MAX = 65536  # a larger request travels in a memfd, named by `{"body": bytes}`
 BODY_BYTES_MAX = 8 << 20
@@ -61,9 +62,9 @@ def take_lock(launches: int) -> int:
 
 def receive(control: socket.socket) -> tuple[bytes, list[int]] | None:
     """The next request and its fds; None at EOF."""
-    data, fds, flags, _ = socket.recv_fds(control, PACKET_BYTES_MAX, FDS_MAX)
-    for fd in fds:  # not MSG_CMSG_CLOEXEC: recv_fds of Python 3.11 drops its flags, and agents would inherit
-        os.set_inheritable(fd, False)
+    room = socket.CMSG_SPACE(FDS_MAX * struct.calcsize("i"))
+    data, ancillary, flags, _ = control.recvmsg(PACKET_BYTES_MAX, room, socket.MSG_CMSG_CLOEXEC)
+    fds = [fd for _, _, rights in ancillary for (fd,) in struct.iter_unpack("i", rights)]
     if not data and not fds:
         return None
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
@@ -89,32 +90,33 @@ def decode(data: bytes, fds: list[int]) -> tuple[dict[str, Any], list[int]]:
 
 def check_spec(request: dict[str, Any]) -> dict[str, Any]:
     """The launch with every field checked, so that the holder need not. Raises Refused naming the field."""
-
-    def text(value: object) -> bool:
-        return isinstance(value, str) and "\0" not in value
-
-    def seconds(value: object) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9
-
     launch, argv, env = request.get("launch"), request.get("argv"), request.get("env")
     limit, crash_at, epoch = (request.get(field) for field in ("output_bytes_max", "crash_at", "epoch"))
     checks = {
         "launch": isinstance(launch, str) and is_launch_id(launch),
-        "argv": isinstance(argv, list) and bool(argv) and all(map(text, argv)) and argv[0] != "",
+        "argv": isinstance(argv, list) and bool(argv) and all(map(_is_text, argv)) and argv[0] != "",
         "env": isinstance(env, dict)
-        and all(k and text(k) and "=" not in k and text(v) for k, v in env.items()),
-        "cwd": text(request.get("cwd")) and request.get("cwd") != "",
-        "lease_s": seconds(request.get("lease_s")),
-        "grace_s": seconds(request.get("grace_s")),
+        and all(k and _is_text(k) and "=" not in k and _is_text(v) for k, v in env.items()),
+        "cwd": _is_text(request.get("cwd")) and request.get("cwd") != "",
+        "lease_s": _is_seconds(request.get("lease_s")),
+        "grace_s": _is_seconds(request.get("grace_s")),
         "stdin": isinstance(request.get("stdin"), bool),
         "output_bytes_max": limit is None or (type(limit) is int and limit >= 0),
-        "crash_at": crash_at is None or text(crash_at),
+        "crash_at": crash_at is None or _is_text(crash_at),
         "epoch": epoch is None or (type(epoch) is int and epoch >= 0),
     }
     wrong = [field for field, right in checks.items() if not right]
     if wrong:
         raise Refused(f"missing or invalid: {', '.join(wrong)}")
     return {field: request.get(field) for field in checks}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9
 
 
 def is_launch_id(launch: str) -> bool:
@@ -153,7 +155,7 @@ def fork_holder(spec: dict[str, Any], launches: int, fds: list[int], foreign: li
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
     folder = os.open(spec["launch"], flags, dir_fd=launches)
     try:
-        with open_door(folder) as door:
+        with contextlib.closing(open_door(folder)) as door:
             holder.crash("forkserver.after_bind", spec["crash_at"])
             life = holder.Holder(spec, folder, door, link, listener)
             try:
@@ -260,7 +262,3 @@ def main() -> None:
         gc.freeze()
         gc.disable()  # a collection in a holder would copy every page it looks at; neither of us makes cycles
         serve(control, launches, lock)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,21 +7,24 @@ holder.after_fork, holder.after_exec, holder.after_adopt, holder.before_exit, ho
 holder.after_exit, holder.before_kill (of a lease, whose record comes first), holder.before_notify.
 """
 
-import binascii
+from __future__ import annotations
+
+import _socket as socket
 import contextlib
 import functools
-import math
 import os
 import resource
 import select
 import signal
-import socket
 import struct
 import time
-from collections.abc import Callable
-from typing import Any
 
 from dashd.jail import agent_exec, agent_stdin, daemon_link, holder_folder, processes, spool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 STRANGERS_MAX = 8  # connections that have not said `adopt`; the oldest is dropped for a newer one
 BIRTH_LEASE_S_MIN = 10.0  # a lease of 0 still leaves the daemon time for its first adopt
@@ -172,7 +175,7 @@ class Holder:
         """Waits for one thing or the one deadline, and reacts."""
         wait_ms = None
         if self.deadline is not None:
-            wait_ms = max(0, min(WAIT_MS_MAX, math.ceil((self.deadline - time.monotonic()) * 1000)))
+            wait_ms = max(0, min(WAIT_MS_MAX, (self.deadline - time.monotonic()) * 1000))  # poll rounds up
         for fd, _ in self.poll.poll(wait_ms):
             if fd in self.actions:  # an earlier action of this round may have closed it
                 self.actions[fd]()
@@ -307,7 +310,7 @@ class Holder:
     def on_knock(self) -> None:
         """Accepts a connection of this uid: a stranger, for whom the lease runs on, until it says `adopt`."""
         with contextlib.suppress(OSError):
-            sock, _ = self.door.accept()
+            sock = socket.socket(fileno=self.door._accept()[0])  # type: ignore[attr-defined]  # typeshed lacks it
             peer = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             if peer[1] != os.getuid():
                 sock.close()
@@ -349,6 +352,8 @@ class Holder:
             case _ if link is not self.link:
                 raise ValueError("adopt first")
             case {"input": int(number), "data": str(data)}:
+                import binascii  # maps two libraries into every fork, and few agents are given input
+
                 self.take_input(number, binascii.a2b_base64(data), bool(request.get("eof")))
             case {"pause": _}:
                 self.pause(True)
@@ -433,8 +438,6 @@ class Holder:
         try:
             self.spool.sync()
             holder_folder.write_exit(self.folder, self.record, self.crash)
-        except (
-            OSError
-        ) as error:  # a full disk: whoever is connected still hears it, otherwise the launch is lost
+        except OSError as error:  # a full disk: who is connected still hears it, otherwise the launch is lost
             self.record["error"] = f"exit record not written: {error.strerror}"
         self.crash("holder.after_exit")

@@ -4,12 +4,17 @@ Invariants: `begin` exists only locked while its holder lives, and `exit` exists
 Standard library only.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import json
 import os
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class Begin:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import threading
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ class ExitRecord:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "ExitRecord":
         """Raises KeyError if a field is missing; fields of a later holder are ignored."""
-        return cls(**{each.name: record[each.name] for each in fields(cls)})
+        return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)

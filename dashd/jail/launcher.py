@@ -24,9 +24,11 @@ import trio
 
 from dashd.jail import forkserver, holder_link, processes
 
-_SCRIPT = Path(forkserver.__file__)
+_SCRIPT = Path(forkserver.__file__).with_name("__main__.py")
 _INLINE_BYTES_MAX = 32768  # a larger request goes in a memfd: a packet must fit the socket's send buffer
 _END_S_MAX = 5.0
+_ENVIRON = {"LD_BIND_NOW": "1"}
+"""Symbols are looked up once, here, and not in every fork at a copied page each. No agent inherits it."""
 
 
 class LaunchFailed(Exception):
@@ -79,9 +81,25 @@ class _ForkServer:
     def __init__(self, process: subprocess.Popen[bytes], control: trio.socket.SocketType) -> None:
         self.process = process
         self.control = control
-        self.gone = False
+        self.ready = self.gone = False
         self.answers: dict[str, dict[str, Any] | None] = {}
         self.sending, self.receiving = trio.Lock(), trio.Lock()
+
+    @property
+    def serves(self) -> bool:
+        """Whether it has its lock and lives, as far as the kernel knows."""
+        return self.ready and not self.gone and self.process.poll() is None
+
+    async def start(self) -> None:
+        """Waits until it serves. Raises LaunchFailed if it cannot take its lock, and ForkServerGone."""
+        try:
+            answer = await self.receive()
+            if answer["ready"] is None:
+                raise LaunchFailed(answer["error"])
+        except BaseException:
+            self.gone = True
+            raise
+        self.ready = True
 
     async def send(self, request: bytes, fds: list[int]) -> None:
         """One request, whole; ForkServerGone if nobody is there."""
@@ -202,21 +220,14 @@ class Launcher:
         await self._running()
 
     async def _running(self) -> _ForkServer:
+        if self._server is not None and self._server.serves:  # nearly always: no turn of the loop for a lock
+            return self._server
         async with self._starting:
-            if self._server is not None and not self._server.gone and self._server.process.poll() is None:
-                return self._server
-            self.close()
-            server = self._spawn()
-            self._server = server
-            try:
-                ready = await server.receive()
-            except BaseException:
-                server.gone = True
-                raise
-            if ready["ready"] is None:
-                server.gone = True
-                raise LaunchFailed(ready["error"])
-            return server
+            if self._server is None or not self._server.serves:
+                self.close()
+                self._server = self._spawn()  # before it serves, so that `close` ends it
+                await self._server.start()
+            return self._server
 
     def _spawn(self) -> _ForkServer:
         """Popen inline: vfork holds the loop for 0.1 ms, while a preexec_fn would fork all of dashd."""
@@ -227,7 +238,7 @@ class Launcher:
                 argv,
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                env={},
+                env=_ENVIRON,
                 cwd="/",
                 start_new_session=True,
             )

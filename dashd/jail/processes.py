@@ -4,13 +4,17 @@ A pid alone never addresses a signal: it goes through a pidfd, after the start t
 Standard library only and no dataclasses: fork server and holder import this too.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 SIGNAL_ROUNDS_MAX = 100
 END_S_MAX = 5.0
@@ -124,13 +128,11 @@ def is_tree_stopped() -> bool:
     return True
 
 
-class Seen(NamedTuple):
+class Seen:
     """One living process of this uid, as one look at /proc shows it."""
 
-    pid: int
-    started: int
-    session: int
-    mark: bytes | None
+    def __init__(self, pid: int, started: int, session: int, mark: bytes | None) -> None:
+        self.pid, self.started, self.session, self.mark = pid, started, session, mark
 
 
 def _look() -> list[Seen]:

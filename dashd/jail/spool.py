@@ -5,14 +5,16 @@ A record is appended whole or taken back, so only a crash can leave a torn one, 
 Standard library only: the holder imports this.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import struct
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # pathlib would be in every fork
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HEADER = struct.Struct(">BI")
@@ -89,7 +91,7 @@ def _records(data: bytes, at: int) -> tuple[list[tuple[int, bytes]], int]:
     return records, at + here
 
 
-def read(folder: "Path", offset: int, bytes_max: int) -> tuple[list[tuple[int, bytes]], int]:
+def read(folder: Path, offset: int, bytes_max: int) -> tuple[list[tuple[int, bytes]], int]:
     """The records from `offset` on, as (stream, payload), and the offset to go on from. Blocking.
 
     Reads about `bytes_max` bytes of the file, but always at least one whole record if there is one, so a
@@ -111,7 +113,7 @@ def read(folder: "Path", offset: int, bytes_max: int) -> tuple[list[tuple[int, b
     return (records, end) if count == len(records) else (records[:count], offset + kept_bytes)
 
 
-def tail(folder: "Path", bytes_max: int, stream: int | None = None) -> tuple[bytes, int]:
+def tail(folder: Path, bytes_max: int, stream: int | None = None) -> tuple[bytes, int]:
     """The last `bytes_max` payload bytes of one stream, or of both in the order of writing, and the offset to
     go on from.
 
@@ -131,7 +133,7 @@ def tail(folder: "Path", bytes_max: int, stream: int | None = None) -> tuple[byt
     return b"".join(kept)[-bytes_max:] if bytes_max > 0 else b"", end
 
 
-def _scan(folder: "Path", stream: int | None, keep: Callable[[bytes], None]) -> int:
+def _scan(folder: Path, stream: int | None, keep: Callable[[bytes], None]) -> int:
     offset = 0
     while True:
         records, after = read(folder, offset, _CHUNK_BYTES)

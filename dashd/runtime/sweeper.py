@@ -1,31 +1,98 @@
-"""Removes the launch folders of destroyed swarms, and with them what their agents printed.
+"""Removes launch folders, and with them what agents printed: of destroyed swarms at once, of others in time.
 
-Until a swarm is destroyed its output is kept: logs and reports read it.
+Until then logs and reports read it. It waits for a swarm's end or for one deadline, when the oldest output
+has been kept long enough; where nothing is kept it sleeps without one.
 """
 
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
 from dashd.jail import launch_folder
-from dashd.store import attempts
+from dashd.store import attempts, swarms
+from dashd.store.rows import Snapshot
+from dashd.store.transaction import Tx
 
 from .world import World
 
+AT_ONCE_MAX = 500
+"""Folders and swarms of one step, so that the writer is never held up for long."""
+STEP_MS = 3_600_000
+"""Deadlines are rounded up to this: what ends within an hour goes with one wake-up."""
+_DAY_MS = 86_400_000
 
-async def run(world: World) -> None:
-    """Sweeps at the start and whenever a swarm has ended, until cancelled; a removal may be cut short."""
+
+class _Found(NamedTuple):
+    """What there is to do now."""
+
+    expired: list[str]
+    launches: list[str]
+    swept: list[str]
+    oldest_ms: int | None
+
+
+async def run(world: World, kept_days: float) -> None:
+    """Sweeps at the start, whenever a swarm has ended and when output has become old, until cancelled."""
+    kept_ms = round(kept_days * _DAY_MS)
     while True:
         ticket = world.store.bells.swarms.ticket()
-        launches = await world.store.own.read(attempts.removable_launches)
-        removed = await trio.to_thread.run_sync(_remove, [world.folder(launch_id) for launch_id in launches])
-        if removed:
-            await world.commit(lambda tx, removed=removed: attempts.set_removed(tx, removed))  # type: ignore[misc]
-        await ticket.wait()
+        oldest_ms = await _sweep(world, kept_ms)
+        with trio.move_on_at(_deadline(world, oldest_ms, kept_ms)):
+            await ticket.wait()
+
+
+async def _sweep(world: World, kept_ms: int) -> int | None:
+    """Until nothing is left to do; gives the instant at which the oldest swarm with output ended."""
+    after = ""
+    while True:
+        found = await world.store.own.read(partial(_look, world.clock.now_ms() - kept_ms, after))
+        if found.expired:
+            await world.commit(partial(_expire, found.expired))
+        elif found.launches:
+            folders = [world.folder(launch_id) for launch_id in found.launches]
+            removed = await trio.to_thread.run_sync(_remove, folders)
+            await world.commit(partial(_set_removed, removed))
+            after = found.launches[-1]  # what could not be removed is tried again another time
+        elif found.swept:
+            await world.commit(partial(_set_gone, found.swept))
+        else:
+            return found.oldest_ms
+
+
+def _deadline(world: World, oldest_ms: int | None, kept_ms: int) -> float:
+    if oldest_ms is None:
+        return float("inf")
+    due_ms = (oldest_ms + kept_ms + STEP_MS - 1) // STEP_MS * STEP_MS
+    return trio.current_time() + max(0, due_ms - world.clock.now_ms()) / 1_000
+
+
+def _look(ended_by_ms: int, after: str, db: Snapshot) -> _Found:
+    return _Found(
+        swarms.expired(db, ended_by_ms, AT_ONCE_MAX),
+        attempts.removable_launches(db, after, AT_ONCE_MAX),
+        swarms.swept(db),
+        swarms.oldest_kept_ms(db),
+    )
+
+
+def _expire(swarm_ids: list[str], tx: Tx) -> None:
+    for swarm_id in swarm_ids:
+        swarms.drop_output(tx, swarm_id)
+        tx.emit("swarm.swept", swarm=swarm_id, data={"why": "kept long enough"})
+
+
+def _set_removed(launch_ids: list[str], tx: Tx) -> None:
+    attempts.set_removed(tx, launch_ids)
+
+
+def _set_gone(swarm_ids: list[str], tx: Tx) -> None:
+    swarms.set_output_gone(tx, swarm_ids)
 
 
 def _remove(folders: list[Path]) -> list[str]:
-    """The names of the folders that are gone; one that cannot be removed now is tried at the next start."""
+    """The names of the folders that are gone; one that cannot be removed now is tried another time."""
     removed = []
     for folder in folders:
         try:

@@ -3,7 +3,7 @@
 import trio
 
 from dashd.domain import attempt as rules
-from dashd.store import agents, attempts
+from dashd.store import agents, attempts, swarms
 from dashd.store.rows import AttemptRow, Snapshot
 from dashd.wire import errors
 from dashd.wire.methods import agent as wire
@@ -16,11 +16,18 @@ _STREAMS = {"both": None, "stdout": 1, "stderr": 2}
 
 async def logs(core: Core, _caller: Caller, params: wire.ReadLogs) -> wire.Logs:
     """A piece of the output; with `wait_s` it waits for more where there is none yet."""
-    row, number = await _find(core, params)
+    row, number, swept = await _find(core, params)
     if row is None:
         return wire.Logs(agent=params.agent, attempt=None, text="", next_offset=0, ended=False)
-    deadline = trio.current_time() + params.wait_s
     offset = params.offset if isinstance(params.offset, int) else None
+    if swept and offset:  # whoever read on from there has read what there was
+        return wire.Logs(agent=params.agent, attempt=number, text="", next_offset=offset, ended=True)
+    if swept:
+        raise errors.NotFound(
+            f"what agent {params.agent} printed has been removed with its swarm's output",
+            hint=f"agent.result {params.agent} still has its result",
+        )
+    deadline = trio.current_time() + params.wait_s
     found = await _look(core, params, row.id, number, offset)
     while params.wait_s and not found.text and not found.ended:
         # The ticket comes before the look, so that nothing falls between the look and the wait.
@@ -48,14 +55,15 @@ async def _look(
     )
 
 
-async def _find(core: Core, params: wire.ReadLogs) -> tuple[AttemptRow | None, int]:
-    """The attempt asked for, and its number among its seat's."""
+async def _find(core: Core, params: wire.ReadLogs) -> tuple[AttemptRow | None, int, bool]:
+    """The attempt asked for, its number among its seat's, and whether its output is not kept any longer."""
 
-    def query(db: Snapshot) -> tuple[AttemptRow | None, int]:
+    def query(db: Snapshot) -> tuple[AttemptRow | None, int, bool]:
         seat = agents.get(db, params.agent)
+        swept = swarms.get(db, seat.swarm_id).output != "kept"
         if not isinstance(params.attempt, int):
             last = attempts.of_agent(db, seat.id, 1)
-            return (last[0], attempts.number_in_seat(db, last[0])) if last else (None, 0)
+            return (last[0], attempts.number_in_seat(db, last[0]), swept) if last else (None, 0, swept)
         known = params.attempt <= pages.INTEGER_MAX
         row = attempts.nth_of_agent(db, seat.id, params.attempt) if known else None
         if row is None:
@@ -64,6 +72,6 @@ async def _find(core: Core, params: wire.ReadLogs) -> tuple[AttemptRow | None, i
                 hint=f"agent.get {seat.id} lists them",
                 path="attempt",
             )
-        return row, params.attempt
+        return row, params.attempt, swept
 
     return await core.store.reader.read(query)

@@ -23,6 +23,9 @@ class Drivers(Protocol):
     def abilities(self, name: str) -> DriverAbilities:
         """What a driver can do."""
 
+    def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
+        """What looks like a mistake in an argv that passed `check`, each with what was probably meant."""
+
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """(argv, cwd) as the driver will use them; raises InvalidParams saying what would be right."""
 

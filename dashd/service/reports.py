@@ -12,6 +12,7 @@ from .core import Caller, Core
 _CUTS = {"concise": (20, 400), "full": (200, 4_000)}
 """By detail: (entries of each list at most, characters of each result at most)."""
 _LAST_LINES_BYTES_MAX = 1_000
+_REMOVED = "(what it printed has been removed)"
 
 
 async def report(core: Core, _caller: Caller, params: wire.ReportSwarm) -> wire.Report:
@@ -60,14 +61,18 @@ def _account(
         duration_s=views.duration_s(row, now_ms),
         cpu_s=cpu_ms / 1_000,
         failures=[_failure(db, task) for task in failed],
-        results=[_result(task, characters_max) for task in completed],
+        results=[_result(db, task, characters_max) for task in completed],
         left_out=ended - shown,
         follow_ups=_follow_ups(row, failed, ended - by_state.get("completed", 0)),
     )
-    launches = {}
+    launches: dict[str, str] = {}
     for task in failed:
         if runs := attempts.of_task(db, task.id, 1):
             launches[task.id] = runs[0].launch_id
+    if row.output != "kept":
+        for failure in account.failures:
+            failure.last_lines = _REMOVED if failure.task in launches else ""
+        launches.clear()
     return account, launches
 
 
@@ -93,14 +98,16 @@ def _failure(db: Snapshot, task: TaskRow) -> wire.Failure:
     )
 
 
-def _result(task: TaskRow, characters_max: int) -> wire.TaskResult:
+def _result(db: Snapshot, task: TaskRow, characters_max: int) -> wire.TaskResult:
     text = task.result or ""
+    runs = attempts.of_task(db, task.id, 1)
     return wire.TaskResult(
         task=task.id,
         agent=task.agent_id or "",
         item=views.short(task.item),
         result=text[-characters_max:],
         truncated=bool(task.result_cut) or len(text) > characters_max,
+        output_dropped=runs[0].output_dropped if runs else 0,
     )
 
 

@@ -59,7 +59,7 @@ async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.
             driver=driver,
             why_driver=why_driver,
             cursor=cursor,
-            notes=_notes(params, count, len(made)),
+            notes=_notes(params, count, len(made)) + core.drivers.remarks(driver, argv),
         )
 
     work = once("swarm.create", params, key, operation, wire.SwarmCreated)
@@ -105,7 +105,10 @@ async def scale(core: Core, _caller: Caller, params: wire.ScaleSwarm) -> wire.Sw
 
 
 async def destroy(core: Core, _caller: Caller, params: wire.DestroySwarm) -> wire.SwarmChanged:
-    """Cancels what is open, asks for the end of what runs; `destroyed` comes with the last process gone."""
+    """Cancels what is open, asks for the end of what runs; `destroyed` comes with the last process gone.
+
+    A swarm that had ended by itself stays what it is; what its agents printed is removed.
+    """
     return await core.store.writer.apply(lambda tx: _destroy(tx, params.swarm))
 
 
@@ -189,6 +192,10 @@ def _scale(tx: Tx, params: wire.ScaleSwarm) -> wire.SwarmScaled:
 
 def _destroy(tx: Tx, swarm_id: str) -> wire.SwarmChanged:
     row = swarms.get(tx.db, swarm_id)
+    if row.state in rules.ENDED and row.output == "kept":
+        swarms.drop_output(tx, row.id)
+        tx.emit("swarm.swept", swarm=row.id, data={"why": "asked for"})
+        return wire.SwarmChanged(id=row.id, state=row.state, changed=True)  # type: ignore[arg-type]
     if row.state in rules.ENDED or row.wanted == "destroy":
         return wire.SwarmChanged(id=row.id, state=row.state, changed=False)  # type: ignore[arg-type]
     swarms.want_destroyed(tx, row.id)

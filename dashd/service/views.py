@@ -50,6 +50,7 @@ def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wir
         ended_at=iso_or_none(row.ended_at_ms),
         duration_s=duration_s(row, now_ms),
         cursor=cursor,
+        output_kept=row.output == "kept",
     )
 
 

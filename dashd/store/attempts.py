@@ -52,7 +52,8 @@ _q_late = "UPDATE attempt SET late = 1 WHERE id = ?"
 _q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
 _q_removable = (
     "SELECT a.launch_id FROM swarm s JOIN task t ON t.swarm_id = s.id JOIN attempt a ON a.task_id = t.id"
-    " JOIN launch l ON l.id = a.launch_id WHERE s.state = 'destroyed' AND l.ended = 1 AND l.removed = 0"
+    " JOIN launch l ON l.id = a.launch_id"
+    " WHERE s.output = 'going' AND l.ended = 1 AND l.removed = 0 AND l.id > ?1 ORDER BY l.id LIMIT ?2"
 )
 _q_launch_removed = "UPDATE launch SET removed = 1 WHERE id = ?"
 _q_spool_offset = "UPDATE launch SET spool_offset = ?2 WHERE id = ?1"
@@ -67,10 +68,12 @@ _q_nth_of_agent = f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? ORDER BY r
 _q_nth_number = (
     "SELECT count(*) FROM attempt WHERE agent_id = ? AND rowid <= (SELECT rowid FROM attempt WHERE id = ?)"
 )
+# A launch that never began is no attempt in a report: nothing was tried.
 _q_sums = (
     "SELECT count(*), coalesce(sum(a.state = 'lost'), 0), coalesce(sum(a.late), 0),"
-    " coalesce(sum(a.cpu_ms), 0), coalesce(sum(a.number > 1), 0), coalesce(sum(a.output_dropped > 0), 0)"
+    " coalesce(sum(a.cpu_ms), 0), count(*) - count(DISTINCT a.task_id), coalesce(sum(a.output_dropped > 0), 0)"
     " FROM attempt a JOIN task t ON t.id = a.task_id WHERE t.swarm_id = ?"
+    " AND NOT (a.state = 'cancelled' AND a.started_at_ms IS NULL)"
 )
 _q_wishes = (
     "SELECT a.id, a.stop, g.wanted, s.state FROM attempt a JOIN agent g ON g.id = a.agent_id"
@@ -223,9 +226,9 @@ def wishes(db: apsw.Connection) -> list[tuple[str, str | None, str, str]]:
     return rows.table(db, _q_wishes)
 
 
-def removable_launches(db: apsw.Connection) -> list[str]:
-    """Launches of destroyed swarms whose folders are still there."""
-    return [launch_id for (launch_id,) in rows.table(db, _q_removable)]
+def removable_launches(db: apsw.Connection, after: str, limit: int) -> list[str]:
+    """Launches whose folders are there and not kept any longer, in order of their ids, behind `after`."""
+    return [launch_id for (launch_id,) in rows.table(db, _q_removable, (after, limit))]
 
 
 def set_removed(tx: Tx, launch_ids: list[str]) -> None:

@@ -95,6 +95,8 @@ def settle_swarm(tx: Tx, swarm_id: str) -> None:
     for seat in agents.open_seats(tx.db, swarm_id):
         seats.end(tx, seat, killed=swarm.wanted == "destroy")
     swarms.set_state(tx, swarm, state, outcome=outcome)
+    if state == "destroyed":
+        swarms.drop_output(tx, swarm_id)
     tx.ring("swarms")
     tx.emit(
         f"swarm.{state}",

@@ -34,6 +34,7 @@ class SwarmRow(msgspec.Struct, frozen=True):
     next_task: int
     created_at_ms: int
     ended_at_ms: int | None
+    output: str = "kept"
 
 
 class AgentRow(msgspec.Struct, frozen=True):

@@ -1,5 +1,7 @@
 """Table `swarm`."""
 
+from collections.abc import Sequence
+
 import apsw
 import msgspec
 
@@ -14,6 +16,17 @@ _COLUMNS = columns(SwarmRow)
 _q_get = f"SELECT {_COLUMNS} FROM swarm WHERE id = ?"
 _q_insert = f"INSERT INTO swarm ({_COLUMNS}) VALUES ({placeholders(SwarmRow)})"
 _q_state = "UPDATE swarm SET state = ?2, outcome = ?3, ended_at_ms = ?4 WHERE id = ?1"
+_q_expired = (
+    "SELECT id FROM swarm WHERE output = 'kept' AND ended_at_ms IS NOT NULL AND ended_at_ms <= ?1"
+    " ORDER BY ended_at_ms LIMIT ?2"
+)
+_q_oldest_kept = "SELECT min(ended_at_ms) FROM swarm WHERE output = 'kept' AND ended_at_ms IS NOT NULL"
+_q_swept = (
+    "SELECT id FROM swarm s WHERE output = 'going' AND NOT EXISTS (SELECT 1 FROM task t"
+    " JOIN attempt a ON a.task_id = t.id JOIN launch l ON l.id = a.launch_id"
+    " WHERE t.swarm_id = s.id AND l.removed = 0)"
+)
+_q_output = "UPDATE swarm SET output = ?2 WHERE id = ?1"
 _q_wanted = "UPDATE swarm SET wanted = 'destroy' WHERE id = ?"
 _q_agents_max = "UPDATE swarm SET agents_max = ?2 WHERE id = ?1"
 _q_take_numbers = (
@@ -70,6 +83,34 @@ def set_state(tx: Tx, row: SwarmRow, state: str, *, outcome: str | None = None) 
 def want_destroyed(tx: Tx, swarm_id: str) -> None:
     """Records that the swarm is to be destroyed; it is once its last process is gone."""
     tx.execute(_q_wanted, (swarm_id,))
+
+
+def drop_output(tx: Tx, swarm_id: str) -> None:
+    """What the agents of an ended swarm printed is not kept any longer; the runtime removes it."""
+    tx.execute(_q_output, (swarm_id, "going"))
+    tx.ring("swarms")
+
+
+def set_output_gone(tx: Tx, swarm_ids: Sequence[str]) -> None:
+    """Nothing of it is on disk any more."""
+    for swarm_id in swarm_ids:
+        tx.execute(_q_output, (swarm_id, "gone"))
+
+
+def expired(db: apsw.Connection, ended_by_ms: int, limit: int) -> list[str]:
+    """Swarms that had ended by then and whose output is kept, oldest first."""
+    return [swarm_id for (swarm_id,) in rows.table(db, _q_expired, (ended_by_ms, limit))]
+
+
+def oldest_kept_ms(db: apsw.Connection) -> int | None:
+    """When the swarm ended whose output has been kept longest; None where none is kept of an ended one."""
+    found: int | None = rows.value(db, _q_oldest_kept)
+    return found
+
+
+def swept(db: apsw.Connection) -> list[str]:
+    """Swarms whose output was to go, and of which nothing is left."""
+    return [swarm_id for (swarm_id,) in rows.table(db, _q_swept)]
 
 
 def set_agents_max(tx: Tx, swarm_id: str, agents_max: int) -> None:

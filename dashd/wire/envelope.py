@@ -148,9 +148,9 @@ def _decode_part(part: Raw) -> Message:
 
 def _explain(message: bytes | Raw, error: Exception) -> Refused:
     if isinstance(error, RecursionError):
-        return Refused(None, errors.ParseFailed("The JSON is nested too deep."))
+        return Refused(None, errors.ParseFailed("The JSON is nested too deep.", hint=_FLAT))
     if isinstance(error, UnicodeDecodeError):
-        return Refused(None, errors.ParseFailed("The frame is not valid UTF-8."))
+        return Refused(None, errors.ParseFailed("The frame is not valid UTF-8.", hint=_LINE))
     try:
         seen = _anything.decode(message)
     except _UNREADABLE as unreadable:
@@ -158,7 +158,7 @@ def _explain(message: bytes | Raw, error: Exception) -> Refused:
             None,
             errors.ParseFailed(
                 f"The frame is not valid JSON: {_lower(unreadable)}.",
-                hint="One complete JSON object a line, UTF-8, ended by a newline.",
+                hint=_LINE,
             ),
         )
     if not isinstance(seen, dict):
@@ -166,6 +166,8 @@ def _explain(message: bytes | Raw, error: Exception) -> Refused:
     return Refused(_readable_id(seen.get("id")), errors.InvalidRequest(_fault(seen), hint=_EXAMPLE))
 
 
+_LINE: Final = "One complete JSON object a line, UTF-8, ended by a newline."
+_FLAT: Final = "No method takes such parameters; rpc.discover says what each takes."
 _EXAMPLE: Final = 'For example {"jsonrpc": "2.0", "id": 1, "method": "daemon.ping", "params": {}}.'
 
 

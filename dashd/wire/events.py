@@ -12,7 +12,7 @@ import msgspec
 KINDS = frozenset(
     f"{noun}.{verb}"
     for noun, verbs in {
-        "swarm": "created scaled paused resumed completed failed destroyed landed",
+        "swarm": "created scaled paused resumed completed failed destroyed swept landed",
         "agent": "spawned started progress status paused resumed completed failed killed adopted lost tokens",
         "task": "created ready assigned started completed failed retrying cancelled dead",
         "worktree": "created salvaged removed",

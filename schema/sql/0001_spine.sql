@@ -29,9 +29,13 @@ CREATE TABLE swarm (
     next_agent INTEGER NOT NULL DEFAULT 1,
     next_task INTEGER NOT NULL DEFAULT 1,
     created_at_ms INTEGER NOT NULL,
-    ended_at_ms INTEGER
+    ended_at_ms INTEGER,
+    output TEXT NOT NULL DEFAULT 'kept'  -- what its agents printed; going: its folders are to be removed
+        CHECK (output IN ('kept', 'going', 'gone'))
 ) STRICT;
 CREATE INDEX swarm_open ON swarm (state) WHERE state IN ('creating', 'active', 'paused');
+CREATE INDEX swarm_kept ON swarm (ended_at_ms) WHERE output = 'kept' AND ended_at_ms IS NOT NULL;
+CREATE INDEX swarm_going ON swarm (id) WHERE output = 'going';
 
 CREATE TABLE agent (
     id TEXT PRIMARY KEY,

@@ -75,14 +75,21 @@ def figure(
 
 
 def compared(name: str, unit: str, goal: str, pairs: Sequence[tuple[float, float]]) -> Figure:
-    """A figure from rounds of (ours, baseline): medians, and the median of the rounds' own ratios."""
+    """A figure from rounds of (ours, baseline): medians, and the median of the rounds' own ratios.
+
+    A round in which either was too small for the kernel to count says nothing; without any other round
+    there is no figure.
+    """
+    counted = [(ours, theirs) for ours, theirs in pairs if ours > 0 and theirs > 0]
+    if not counted:
+        return missing(name, unit, goal, "too little was done for it to be measured")
     return figure(
         name,
-        statistics.median(ours for ours, _ in pairs),
+        statistics.median(ours for ours, _ in counted),
         unit,
         goal=goal,
-        baseline=statistics.median(theirs for _, theirs in pairs),
-        ratio=statistics.median(ours / theirs for ours, theirs in pairs),
+        baseline=statistics.median(theirs for _, theirs in counted),
+        ratio=statistics.median(ours / theirs for ours, theirs in counted),
     )
 
 

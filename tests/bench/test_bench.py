@@ -46,6 +46,14 @@ def test_a_figure_is_judged_by_its_goal() -> None:
     assert measure.missing("x", "us", "ratio <= 1", "no peer").met is None
 
 
+def test_a_round_in_which_nothing_was_counted_is_no_figure() -> None:
+    made = measure.compared("x", "us", "ratio <= 1", [(0.0, 1.0), (4.0, 2.0), (1.0, 0.0)])
+    assert (made.value, made.baseline, made.ratio, made.met) == (4.0, 2.0, 2.0, False)
+    none = measure.compared("x", "us", "ratio <= 1", [(0.0, 1.0), (1.0, 0.0)])
+    assert (none.value, none.met) == (None, None)
+    assert "too little" in none.why
+
+
 def test_rounds_run_every_variant_and_the_first_is_thrown_away() -> None:
     calls: list[str] = []
 

@@ -86,9 +86,12 @@ def test_a_daemon_that_serves_another_socket_is_found_by_its_note(dashd, works_i
 def test_a_socket_named_by_hand_is_meant(dashd, works_in, tmp_path):
     works_in(dashd.path)
     dash = calling.Dash({"DASH_STATE_DIR": str(tmp_path), "DASH_SOCKET": str(tmp_path / "none")})
-    with pytest.raises(calling.Unheard, match=r"no socket at .*none; dashd \(pid 7\) of ") as caught:
+    with pytest.raises(
+        client_blocking.Unreachable, match=r"no socket at .*none; dashd \(pid 7\) of "
+    ) as caught:
         dash.call("daemon.ping")
     assert f"--socket {dashd.path}" in caught.value.hint
+    assert not isinstance(caught.value, calling.Unheard)  # so that `down` leaves it alone
     assert calling.exit_code(caught.value) == 69
 
 

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashd.drivers.command import LINE_BYTES_MAX, NOTE_CHARACTERS_MAX, CommandDriver, ProgressReader, parse
+from dashd.drivers.command import (
+    LINE_BYTES_MAX,
+    NOTE_CHARACTERS_MAX,
+    PLACEHOLDERS,
+    CommandDriver,
+    ProgressReader,
+    parse,
+)
 from dashd.drivers.driver import Progress, Work
 from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
@@ -112,6 +119,34 @@ def test_a_typing_error_is_refused_with_what_would_be_right(tmp_path, argv, cwd,
         DRIVER.check(argv, cwd and cwd.replace("{tmp}", str(tmp_path)))
     assert caught.value.path == path
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("{itme}", {"itme": "item"}),
+        ("x={Item} {ITEM}.{items}", {"Item": "item", "ITEM": "item", "items": "item"}),
+        ("--cwd={cdw}", {}),
+        ("{taks} {tsk} {task}", {"taks": "task", "tsk": "task"}),
+        ("{item}{task}{cwd}", {}),
+        ("${itme} ${items}", {}),
+        ("awk '{print} {next} {exit}' {}", {}),
+        ("for f in *; do { item; }; done", {}),
+        ('{"itme": 1} {itme,items} {a..z} {{}}', {}),
+        ("{name} {time} {print $1}", {}),
+    ],
+)
+def test_what_is_nearly_a_placeholder_is_remarked_on(argument, words) -> None:
+    remarks = DRIVER.remarks(["sh", "-c", argument, argument])
+    assert remarks == [
+        f"{{{word}}} in argv is passed on as it is; did you mean {{{meant}}}?"
+        for word, meant in words.items()
+    ]
+
+
+def test_the_placeholders_are_those_that_are_filled_in() -> None:
+    argv = tuple(f"{{{name}}}" for name in PLACEHOLDERS)
+    assert DRIVER.command(_work(*argv), {}).argv == ("a.py", "lint", "/tmp")
 
 
 def test_a_program_may_be_named_relative_to_the_folder(tmp_path) -> None:

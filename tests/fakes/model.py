@@ -293,6 +293,8 @@ class Dash:
         seat = self.seats[id_]
         if seat.state in SEAT_ENDED or seat.wanted == "kill":
             raise Refusal("IllegalTransition")
+        if not paused and seat.wanted == "run" and self.swarms[seat.swarm].state == "paused":
+            raise Refusal("Conflict")
         seat.wanted = "pause" if paused else "run"
 
     def kill(self, id_: str, requeue: bool) -> None:

@@ -29,6 +29,10 @@ class FakeDrivers:
         assert name == "command"
         return DriverAbilities(pause="hard", message=False)
 
+    def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
+        assert name == "command"
+        return [f"a remark on {argument}" for argument in argv if "odd" in argument]
+
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         await trio.lowlevel.checkpoint()
         self.checked.append((name, argv, cwd))

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import trio
 
-from dashd.jail import holder_link, launch_folder, processes
+from dashd.jail import holder, holder_link, launch_folder, processes
 from tests.jail.test_holder import STUBBORN, pids
 from tests.jail.world import World, deadline, exited, gone, is_gone, printed, whole
 
@@ -115,13 +115,13 @@ async def test_daemons_that_race_leave_exactly_one(world: World):
             refused.append(epoch)
 
     async with trio.open_nursery() as nursery:
-        for epoch in range(12):
+        for epoch in range(holder.STRANGERS_MAX):  # of more, those that have not spoken yet may be dropped
             nursery.start_soon(race, epoch)
-    last = await world.adopt(folder, 11)
+    last = await world.adopt(folder, holder.STRANGERS_MAX)
     for link in links:
         with pytest.raises(holder_link.EpochRefused):
             await exited(link)
-    assert len(links) + len(refused) == 12
+    assert len(links) + len(refused) == holder.STRANGERS_MAX
     await last.send_input(1, b"\n")
     assert (await exited(last)).code == 0
 

@@ -115,3 +115,16 @@ async def test_patience_counts_from_the_loss_and_not_from_the_call(path, autojum
 
 def test_every_tool_calls_a_method_of_the_table():
     assert {tool.method.name for tool in tools.TOOLS.values()} <= set(methods.METHODS)
+
+
+async def test_where_dashd_says_it_is_comes_before_where_it_is_expected(path, tmp_path):
+    noted = [str(tmp_path / "moved.sock"), ""]
+    with trio.fail_after(5):
+        async with link.open_link(path, lambda: noted.pop(0)) as dash:
+            async with fake.open_daemon(str(tmp_path / "moved.sock")) as moved:
+                await dash.call("daemon.ping", {})
+                assert moved.connections == 1
+            async with fake.open_daemon(path) as dashd:
+                await dash.call("daemon.ping", {})
+                assert dashd.connections == 1
+    assert noted == []

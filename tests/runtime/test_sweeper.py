@@ -1,5 +1,6 @@
-"""Folders of destroyed swarms go, all others stay."""
+"""Folders of destroyed swarms go at once, others once they have been kept long enough."""
 
+import pytest
 import trio
 import trio.testing
 
@@ -21,31 +22,117 @@ async def test_a_destroyed_swarms_folders_go_and_others_stay(tmp_path) -> None:
     assert kept.exists()
 
 
-def test_only_ended_launches_of_destroyed_swarms_are_removable(scene) -> None:
-    scene.swarm("a")
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+
+
+def removable(db) -> list[str]:
+    return attempts.removable_launches(db, "", 10)
+
+
+def drop(scene, swarm: str = SWARM) -> None:
+    scene.do(lambda tx: swarms.drop_output(tx, swarm))
+
+
+def test_only_ended_launches_of_swarms_whose_output_goes_are_removable(scene) -> None:
+    scene.swarm("a", "b", agents_made=2)
     scene.run("succeeded")
-    assert attempts.removable_launches(scene.db) == []
-    scene.db.execute("UPDATE swarm SET state = 'destroyed'")
-    (launch,) = attempts.removable_launches(scene.db)
+    scene.claim()
+    assert removable(scene.db) == []
+    drop(scene)
+    (launch,) = removable(scene.db)
+    assert launch == f"{SWARM}-t1.1"
+    assert attempts.removable_launches(scene.db, launch, 10) == []
     scene.do(lambda tx: attempts.set_removed(tx, [launch]))
-    assert attempts.removable_launches(scene.db) == []
-    assert swarms.counts(scene.db) == {"destroyed": 1}
+    assert removable(scene.db) == []
+    assert swarms.swept(scene.db) == []  # one still runs
 
 
-async def test_it_sweeps_at_the_start_and_when_a_swarm_was_destroyed(bed, autojump_clock) -> None:
+def test_a_destroyed_swarms_output_goes(scene) -> None:
+    scene.swarm("a", "b", agents_made=2)
+    first, second = scene.claim()
+    scene.do(lambda tx: swarms.want_destroyed(tx, SWARM))
+    scene.end(first)
+    assert scene.row().output == "kept"  # its last process has not gone
+    scene.end(second)
+    assert (scene.row().state, scene.row().output) == ("destroyed", "going")
+    assert len(removable(scene.db)) == 2
+
+
+async def test_it_sweeps_at_the_start_and_when_output_is_to_go(bed, autojump_clock) -> None:
     bed.scene.swarm("a", "b", retries=0)
     bed.launcher.script = lambda holder: holder.exits(1)
     bed.go()
     await bed.until("swarm.failed")
     folder = bed.world.folder(f"{SWARM}-t1.1")
-    bed.nursery.start_soon(sweeper.run, bed.world)
+    bed.nursery.start_soon(sweeper.run, bed.world, 7)
     await trio.testing.wait_all_tasks_blocked()
     assert folder.exists()
-    bed.store.db.execute("UPDATE swarm SET state = 'destroyed'")
-    bed.scene.do(lambda tx: tx.ring("swarms"))
+    assert bed.scene.row().output == "kept"
+    drop(bed.scene)
     await trio.testing.wait_all_tasks_blocked()
     assert not folder.exists()
-    assert attempts.removable_launches(bed.store.db) == []
+    assert removable(bed.store.db) == []
+    assert bed.scene.row().output == "gone"
+
+
+async def test_output_is_kept_for_its_time_then_goes_in_one_wake_up(bed, autojump_clock) -> None:
+    bed.launcher.script = lambda holder: holder.exits(0)
+    bed.go()
+    for count, swarm in enumerate(("aaaaaa", "bbbbbb"), 1):
+        bed.scene.swarm("a", swarm_id=swarm)
+        bed.scene.do(lambda tx: tx.ring("queue"))
+        await bed.until("swarm.completed", count)
+        await trio.sleep(60)
+    bed.nursery.start_soon(sweeper.run, bed.world, 7)
+    await trio.testing.wait_all_tasks_blocked()
+    reads = bed.store.own.reads
+    await trio.sleep(7 * 24 * 3_600 - 300)
+    assert bed.store.own.reads == reads  # nothing woke it
+    assert bed.world.folder("aaaaaa-t1.1").exists()
+    await trio.sleep(3_600 + 300)
+    assert not bed.world.folder("aaaaaa-t1.1").exists()
+    assert not bed.world.folder("bbbbbb-t1.1").exists()
+    assert [bed.scene.row(swarm).output for swarm in ("aaaaaa", "bbbbbb")] == ["gone", "gone"]
+    assert bed.scene.kinds().count("swarm.swept") == 2
+    reads = bed.store.own.reads
+    await trio.sleep(30 * 24 * 3_600)
+    assert bed.store.own.reads == reads  # nothing is kept, so there is no deadline
+
+
+@pytest.mark.parametrize(("ended_ms", "left_ms"), [(0, 7 * DAY_MS), (1, 7 * DAY_MS + HOUR_MS), (None, None)])
+async def test_the_deadline_is_absolute_and_rounded_up(bed, clock, autojump_clock, ended_ms, left_ms) -> None:
+    begun_ms = (clock.at_ms // HOUR_MS + 1) * HOUR_MS
+    clock.at_ms = begun_ms
+    deadline = sweeper._deadline(bed.world, None if ended_ms is None else begun_ms + ended_ms, 7 * DAY_MS)
+    assert deadline == (float("inf") if left_ms is None else trio.current_time() + left_ms / 1_000)
+
+
+async def test_with_no_time_at_all_output_goes_when_its_swarm_ends(bed, autojump_clock) -> None:
+    bed.launcher.script = lambda holder: holder.exits(0)
+    bed.nursery.start_soon(sweeper.run, bed.world, 0)
+    bed.scene.swarm("a")
+    bed.go()
+    await bed.until("swarm.completed")
+    await trio.testing.wait_all_tasks_blocked()
+    assert bed.scene.row().output == "gone"
+    assert not bed.world.folder(f"{SWARM}-t1.1").exists()
+
+
+async def test_many_folders_go_in_steps(bed, autojump_clock, monkeypatch) -> None:
+    monkeypatch.setattr(sweeper, "AT_ONCE_MAX", 2)
+    bed.scene.swarm(*"abcde")
+    bed.scene.run(*["succeeded"] * 5)
+    stuck = bed.world.folder(f"{SWARM}-t2.1")
+    stuck.write_text("no folder")  # rmtree refuses it
+    drop(bed.scene)
+    bed.nursery.start_soon(sweeper.run, bed.world, 7)
+    await trio.testing.wait_all_tasks_blocked()
+    assert removable(bed.store.db) == [stuck.name]
+    assert bed.scene.row().output == "going"
+    stuck.unlink()
+    bed.scene.do(lambda tx: tx.ring("swarms"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bed.scene.row().output == "gone"
 
 
 async def test_what_cannot_be_removed_now_stays_for_the_next_time(bed, autojump_clock) -> None:

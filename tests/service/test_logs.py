@@ -138,3 +138,16 @@ async def test_a_reader_stays_with_its_attempt_while_the_agent_moves_on(
     core.spools.ring(claim.attempt_id)
     await trio.testing.wait_all_tasks_blocked()
     assert [(got.attempt, got.text, got.ended) for got in answers] == [(1, "bye", False)]
+
+
+async def test_output_that_was_removed_is_called_so(call, core, scene, claim) -> None:
+    core.spools.prints(claim.attempt_id, b"hello\n")
+    scene.end(claim)
+    scene.run("succeeded")
+    await call("swarm.destroy", swarm=SWARM)
+    for asked in ({}, {"offset": 0}, {"attempt": 1}):
+        with pytest.raises(errors.NotFound, match="has been removed") as caught:
+            await call("agent.logs", agent=FIRST, **asked)
+        assert f"agent.result {FIRST}" in caught.value.hint
+    followed = await call("agent.logs", agent=FIRST, offset=1, wait_s=5)
+    assert (followed.text, followed.next_offset, followed.ended) == ("", 1, True)

@@ -36,4 +36,5 @@ async def test_drivers(drivers: ports.Drivers, tmp_path) -> None:
         drivers.choose("nothing")
     assert (caught.value.hint, caught.value.path) == ("drivers: command", "driver")
     assert drivers.abilities("command") == ports.DriverAbilities(pause="hard", message=False)
+    assert drivers.remarks("command", ["true", "{item}"]) == []
     assert await drivers.check("command", ["true"], str(tmp_path)) == (["true"], str(tmp_path))

@@ -43,6 +43,15 @@ async def test_a_partial_report_says_what_failed_why_and_what_to_do(call, core, 
     assert got.follow_ups == ["swarm.create again with only the 1 item(s) that did not complete: a"]
 
 
+async def test_last_lines_that_were_removed_are_called_so(call, core, scene) -> None:
+    scene.swarm("a", retries=0)
+    (last,) = scene.run("failed")
+    core.spools.prints(last.attempt_id, b"Traceback: no\n", stream=2)
+    await call("swarm.destroy", swarm=SWARM)
+    (failure,) = (await call("swarm.report", swarm=SWARM)).failures
+    assert failure.last_lines == "(what it printed has been removed)"
+
+
 async def test_an_interim_report_says_that_it_is_none_of_the_end(call, scene) -> None:
     scene.swarm("a", "b", "c", retries=0)
     scene.run("failed", "succeeded")

@@ -214,6 +214,11 @@ async def test_scale_does_not_count_a_seat_that_is_being_killed(call, scene) -> 
     assert (got.agents, got.added) == (2, 1)
 
 
+async def test_what_the_driver_remarks_on_is_a_note(call) -> None:
+    made = await call("swarm.create", task="t", argv=["true", "odd"], items=["a", "b"])
+    assert made.notes == ["2 tasks queue for 1 agents", "a remark on odd"]
+
+
 async def test_destroy_of_what_does_not_run_is_done_at_once(call, scene) -> None:
     scene.swarm("a", "b", "c", strategy="pipeline", agents_made=2)
     got = await call("swarm.destroy", swarm=SWARM)
@@ -237,6 +242,19 @@ async def test_destroy_waits_for_the_last_process(call, scene) -> None:
     scene.end(second)  # it was faster than the stop
     assert (scene.row().state, scene.row().outcome) == ("destroyed", "partial")
     assert not (await call("swarm.get", swarm=SWARM)).ending
+
+
+async def test_destroy_of_what_has_ended_removes_its_output_alone(call, scene) -> None:
+    scene.swarm("a", retries=0)
+    scene.run("succeeded")
+    assert (await call("swarm.get", swarm=SWARM)).output_kept
+    got = await call("swarm.destroy", swarm=SWARM)
+    assert (got.state, got.changed) == ("completed", True)
+    assert (scene.row().state, scene.row().output, scene.row().outcome) == ("completed", "going", "complete")
+    assert scene.kinds()[-1] == "swarm.swept"
+    assert not (await call("swarm.get", swarm=SWARM)).output_kept
+    again = await call("swarm.destroy", swarm=SWARM)
+    assert (again.state, again.changed) == ("completed", False)
 
 
 async def test_a_paused_swarm_can_be_destroyed(call, scene) -> None:

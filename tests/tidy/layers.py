@@ -51,7 +51,9 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"wire", "clock", "schema", "notify", "log"}),
-    frozenset({"domain", "config", "crash_points", "client", "client_blocking", "http", "dashctl", "mcp_server"}),
+    frozenset(
+        {"domain", "config", "crash_points", "client", "client_blocking", "http", "dashctl", "mcp_server"}
+    ),
     frozenset({"store", "jail"}),
     frozenset({"service", "proxy", "drivers", "workspace", "doctor"}),
     frozenset({"rpc", "runtime"}),

@@ -84,6 +84,7 @@ def test_what_is_not_json_is_a_parse_error(frame):
     message = refused(frame)
     assert message.id is None
     assert (message.error.code, type(message.error)) == (-32700, errors.ParseFailed)
+    assert message.error.hint
 
 
 def test_a_batch_keeps_its_order_and_its_faults():

@@ -29,3 +29,11 @@ def test_relative_and_home_paths_are_made_absolute(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/h")
     assert paths.socket_path({"DASH_SOCKET": "a.sock"}) == str(tmp_path / "a.sock")
     assert paths.state_dir({"DASH_STATE_DIR": "~/d"}) == "/h/d"
+
+
+def test_a_path_that_is_too_long_says_so_with_the_remedy():
+    assert paths.too_long("/" + "x" * (paths.SOCKET_PATH_BYTES_MAX - 1)) is None
+    wrong, remedy = paths.too_long("/" + "ä" * 60)
+    assert "has 121 bytes" in wrong
+    assert f"allows {paths.SOCKET_PATH_BYTES_MAX}" in wrong
+    assert remedy.startswith("export DASH_SOCKET=/tmp/dash-")

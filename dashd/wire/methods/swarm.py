@@ -128,6 +128,8 @@ class Swarm(Result):
     ended_at: str | None
     duration_s: float
     cursor: int
+    output_kept: bool = True
+    """What its agents printed can still be read; results and causes always can."""
 
 
 class PauseSwarm(Params):
@@ -168,7 +170,10 @@ class SwarmScaled(Result):
 
 
 class DestroySwarm(Params):
-    """Ends a swarm and every process of it; open tasks are cancelled."""
+    """Ends a swarm and every process of it; open tasks are cancelled. What its agents printed is removed.
+
+    For a swarm that has ended already `changed` says that its output was still kept, and goes now.
+    """
 
     swarm: Id
 
@@ -201,6 +206,8 @@ class TaskResult(Result):
     item: str
     result: str
     truncated: bool
+    output_dropped: int = 0
+    """Bytes of the agent's output that were not kept, so that the result may lack its end."""
 
 
 class Report(Result):
@@ -245,7 +252,7 @@ METHODS = (
         "swarm.destroy",
         DestroySwarm,
         SwarmChanged,
-        "Ends a swarm and all its processes.",
+        "Ends a swarm and all its processes, and removes what its agents printed.",
         changes=True,
         destructive=True,
     ),

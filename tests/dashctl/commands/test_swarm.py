@@ -177,6 +177,9 @@ def test_destroy_waits_until_the_processes_are_gone(dashd, ctl):
     assert ctl("swarm", "destroy", S, "--yes").out == f"Swarm '{S}' destroyed\n"
     assert dashd.asked("event.wait")[0]["since"] == fake.a_swarm().cursor
     assert ctl("swarm", "destroy", S, "--yes", "--no-wait").out == f"Swarm '{S}' is being destroyed\n"
+    dashd.on("swarm.destroy", swarm.SwarmChanged(id=S, state="completed", changed=True))
+    removed = f"Swarm '{S}' had ended (completed); what its agents printed is removed, its results are kept\n"
+    assert ctl("swarm", "destroy", S, "--yes").out == removed
     dashd.on("swarm.destroy", swarm.SwarmChanged(id=S, state="completed", changed=False))
     assert ctl("swarm", "destroy", S, "--yes").out == f"Swarm '{S}' has ended already: completed\n"
 
