@@ -88,6 +88,7 @@ class Holder:
         self.outputs = {pipe[0]: stream for stream, pipe in enumerate(pipes, 1)}
         self.stdio = (self.null if self.stdin.closed else self.stdin.read_end, pipes[0][1], pipes[1][1])
         self.spool = spool.Writer(self.folder, self.spec["output_bytes_max"])
+        (self.exit_fd,) = self.own(holder_folder.reserve_exit(self.folder))
         self.begin = holder_folder.Begin(self.folder, self.spec["boot_id"])
         self.own(self.begin.fd)
         self.env = {**self.spec["env"], "DASH_LAUNCH": self.spec["launch"]}
@@ -419,6 +420,7 @@ class Holder:
 
     def write_exit(self) -> None:
         """Makes the exit record true on disk; nothing is spooled after it."""
+        self.spool.finish()
         code = None
         if self.status is not None and self.reason != "start":
             code = os.waitstatus_to_exitcode(self.status)
@@ -435,9 +437,10 @@ class Holder:
             "max_rss_kib": usage.ru_maxrss,
         }
         self.crash("holder.before_exit")
-        try:
+        with contextlib.suppress(OSError):  # a full disk: the record says how much was not kept
             self.spool.sync()
-            holder_folder.write_exit(self.folder, self.record, self.crash)
+        try:
+            holder_folder.write_exit(self.folder, self.exit_fd, self.record, self.crash)
         except OSError as error:  # a full disk: who is connected still hears it, otherwise the launch is lost
             self.record["error"] = f"exit record not written: {error.strerror}"
         self.crash("holder.after_exit")

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+EXIT_BYTES_MAX = 2048
+ERROR_CHARACTERS_MAX = 250
+"""Of the record's one free text; each character may become six bytes of JSON."""
+
 
 class Begin:
     """`begin` in the making: a file under another name, locked, until `take` gives it the name."""
@@ -51,17 +55,28 @@ class Begin:
         os.pwrite(self.fd, text.encode().ljust(250) + b"\n", 0)
 
 
-def write_exit(folder: int, record: dict[str, Any], crash: Callable[[str], None]) -> None:
-    """Makes the exit record durable: tmp, fsync, rename, fsync of the folder. Raises OSError."""
+def reserve_exit(folder: int) -> int:
+    """Makes room for the exit record before anything runs, so that a disk that fills up later cannot keep
+    the end from being written; returns the fd that `write_exit` takes. Raises OSError.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     fd = os.open("exit.tmp", flags, 0o600, dir_fd=folder)
     try:
-        text = json.dumps(record).encode() + b"\n"
-        if os.write(fd, text) != len(text):
+        if os.write(fd, b" " * EXIT_BYTES_MAX) != EXIT_BYTES_MAX:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(fd)
-    finally:
+    except OSError:
         os.close(fd)
+        raise
+    return fd
+
+
+def write_exit(folder: int, fd: int, record: dict[str, Any], crash: Callable[[str], None]) -> None:
+    """Makes the record durable in the room reserved: fsync, rename, fsync of the folder. Raises OSError."""
+    text = json.dumps(
+        {**record, "error": record.get("error") and record["error"][:ERROR_CHARACTERS_MAX]}
+    ).encode()
+    os.pwrite(fd, text.ljust(EXIT_BYTES_MAX - 1) + b"\n", 0)
+    os.fsync(fd)
     crash("holder.exit_tmp")
     os.rename("exit.tmp", "exit", src_dir_fd=folder, dst_dir_fd=folder)
     os.fsync(folder)

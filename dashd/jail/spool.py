@@ -37,16 +37,32 @@ class Writer:
         self.payload_bytes_max = payload_bytes_max
         self.file_bytes = self.payload_bytes = self.dropped_bytes = 0
         self._torn = False
+        self._ends = {STDOUT: bytearray(), STDERR: bytearray()}
 
     def append(self, stream: int, data: bytes) -> None:
         """Adds one record of at most PAYLOAD_BYTES_MAX, whole or not at all; never raises for a full disk."""
         kept = data
         if self.payload_bytes_max is not None:
             kept = data[: max(0, self.payload_bytes_max - self.payload_bytes)]
+            self._remember(stream, data[len(kept) :])
         if not kept or self._torn or not self._write(HEADER.pack(stream, len(kept)) + kept):
             kept = b""
         self.payload_bytes += len(kept)
         self.dropped_bytes += len(data) - len(kept)
+
+    def finish(self) -> None:
+        """After the last output: of what went past the bound, the end of each stream is kept after all."""
+        for stream, end in self._ends.items():
+            if end and not self._torn and self._write(HEADER.pack(stream, len(end)) + end):
+                self.payload_bytes += len(end)
+                self.dropped_bytes -= len(end)
+            end.clear()
+
+    def _remember(self, stream: int, data: bytes) -> None:
+        """The last bytes past the bound, as many as one record takes: a result stands at the end."""
+        end = self._ends[stream]
+        end += data
+        del end[:-PAYLOAD_BYTES_MAX]
 
     def _write(self, record: bytes) -> bool:
         try:

@@ -71,7 +71,8 @@ _q_nth_number = (
 # A launch that never began is no attempt in a report: nothing was tried.
 _q_sums = (
     "SELECT count(*), coalesce(sum(a.state = 'lost'), 0), coalesce(sum(a.late), 0),"
-    " coalesce(sum(a.cpu_ms), 0), count(*) - count(DISTINCT a.task_id), coalesce(sum(a.output_dropped > 0), 0)"
+    " coalesce(sum(a.cpu_ms), 0), count(*) - count(DISTINCT a.task_id),"
+    " coalesce(sum(a.output_dropped > 0), 0)"
     " FROM attempt a JOIN task t ON t.id = a.task_id WHERE t.swarm_id = ?"
     " AND NOT (a.state = 'cancelled' AND a.started_at_ms IS NULL)"
 )

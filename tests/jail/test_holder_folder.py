@@ -45,14 +45,25 @@ def test_exit_appears_whole(here: int, tmp_path: Path):
     def look(point: str) -> None:
         assert point == "holder.exit_tmp"
         assert os.listdir(tmp_path) == ["exit.tmp"]
-        assert json.loads((tmp_path / "exit.tmp").read_text()) == {"code": 0}
+        assert json.loads((tmp_path / "exit.tmp").read_text()) == {"code": 0, "error": None}
 
-    holder_folder.write_exit(here, {"code": 0}, look)
+    reserved = holder_folder.reserve_exit(here)
+    holder_folder.write_exit(here, reserved, {"code": 0}, look)
     assert os.listdir(tmp_path) == ["exit"]
+    os.close(reserved)
 
 
-def test_a_full_disk_leaves_no_exit(here: int, tmp_path: Path):
+def test_a_full_disk_refuses_the_start_and_not_the_end(here: int, tmp_path: Path):
     (tmp_path / "exit.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
-        holder_folder.write_exit(here, {"code": 0}, lambda point: None)
+        holder_folder.reserve_exit(here)
     assert not (tmp_path / "exit").exists()
+
+
+def test_the_longest_record_fits_the_room_reserved(here: int, tmp_path: Path):
+    figures = dict.fromkeys(("code", "signal", "spool_bytes", "spool_dropped", "wall_ms", "cpu_ms"), 2**63)
+    reserved = holder_folder.reserve_exit(here)
+    holder_folder.write_exit(here, reserved, {**figures, "error": "\udcff" * 10_000}, lambda point: None)
+    os.close(reserved)
+    assert (tmp_path / "exit").stat().st_size == holder_folder.EXIT_BYTES_MAX
+    assert json.loads((tmp_path / "exit").read_text())["code"] == 2**63

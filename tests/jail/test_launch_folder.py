@@ -81,7 +81,7 @@ def test_whoever_is_first_there_is_one_winner(tmp_path: Path):
 def test_the_record_is_read_once_the_holder_is_gone(tmp_path: Path):
     holder = Dead(tmp_path)
     holder.begin.take(lambda point: None)
-    holder_folder.write_exit(holder.here, RECORD, lambda point: None)
+    holder_folder.write_exit(holder.here, holder_folder.reserve_exit(holder.here), RECORD, lambda point: None)
     assert launch_folder.examine(tmp_path) == launch_folder.Alive()  # its tree may still be ending
     holder.die()
     assert launch_folder.examine(tmp_path) == launch_folder.Ended(launch_folder.ExitRecord(**RECORD))

@@ -128,3 +128,18 @@ def test_a_short_write_is_taken_back_and_the_next_record_is_whole(tmp_path: Path
     assert writer.dropped_bytes == 9
     os.close(writer.fd)
     os.close(here)
+
+
+def test_what_went_past_the_bound_keeps_the_end_of_each_stream(tmp_path: Path):
+    here = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    writer = spool.Writer(here, 100)
+    writer.append(spool.STDOUT, b"a" * 90)
+    writer.append(spool.STDERR, b"b" * 200_000 + b"error")
+    writer.append(spool.STDOUT, b"c" * 200_000 + b"result")
+    writer.finish()
+    assert spool.tail(tmp_path, 6, spool.STDOUT)[0] == b"result"
+    assert spool.tail(tmp_path, 5, spool.STDERR)[0] == b"error"
+    assert writer.payload_bytes == 100 + 2 * spool.PAYLOAD_BYTES_MAX
+    assert writer.dropped_bytes + writer.payload_bytes == 90 + 200_005 + 200_006
+    os.close(writer.fd)
+    os.close(here)
