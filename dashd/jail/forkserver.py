@@ -246,6 +246,9 @@ def main() -> None:
     """Takes fd 0 as the control socket, the lock, and serves; silent when dashd is gone."""
     launches = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     crash_at = sys.argv[2] if len(sys.argv) > 2 else None
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:  # by nohup, by a shell's `&`: not the agents' affair
+            signal.signal(number, signal.SIG_DFL)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, on_signal)
     control = socket.socket(fileno=0)

@@ -141,3 +141,25 @@ def test_no_holder_stays_a_zombie(control: socket.socket, tmp_path: Path):
     for pid in pids:
         while os.path.exists(f"/proc/{pid}"):  # it lives for some milliseconds; as a zombie it would for ever
             os.sched_yield()
+
+
+def test_what_dashd_was_told_to_ignore_is_not_the_agents_affair(tmp_path: Path):
+    """As `nohup dashd run &` in a script has it: HUP, INT and QUIT ignored."""
+    script = (
+        "import signal, sys, trio\n"
+        "for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):\n"
+        "    signal.signal(number, signal.SIG_IGN)\n"
+        "from pathlib import Path\n"
+        "from dashd.jail import launch_folder, launcher, spool\n"
+        "async def main(folder):\n"
+        "    async with launcher.open_launcher(folder) as started:\n"
+        "        argv = ('grep', 'SigIgn', '/proc/self/status')\n"
+        "        spec = launcher.LaunchSpec('a', argv, {'PATH': '/usr/bin:/bin'}, '/')\n"
+        "        link = await started.launch_adopted(spec, 1)\n"
+        "        while link.adopted.exit is None and not hasattr(await link.receive(), 'record'):\n"
+        "            pass\n"
+        "    print(spool.tail(folder / 'a', 100)[0].decode())\n"
+        "trio.run(main, Path(sys.argv[1]))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=20)
+    assert ran.stdout.split() == ["SigIgn:", "0000000000000000"], ran.stderr
