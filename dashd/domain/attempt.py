@@ -43,6 +43,8 @@ class Ending:
     """never: nothing was executed, so nothing counts."""
     reason: str
     """A sentence for a person: `exit code 2`, `ran longer than 300 s`."""
+    retry: bool = True
+    """Another attempt might fare better."""
     result: str = ""
     result_cut: bool = False
     """`result` is only the end of what was returned."""

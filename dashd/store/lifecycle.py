@@ -58,7 +58,7 @@ def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitt
     if state == "succeeded":
         _complete(tx, task, ending)
     elif state in ("failed", "lost"):
-        _heal(tx, task, attempt, lost=state == "lost", reason=ending.reason, jitter=jitter)
+        _heal(tx, task, attempt, ending, lost=state == "lost", jitter=jitter)
     elif attempt.stop == "requeue" or (ending.state == "never" and attempt.stop is None):
         _give_back(tx, task, attempt, reason=ending.reason, jitter=jitter)
     else:
@@ -143,8 +143,11 @@ def _complete(tx: Tx, task: TaskRow, ending: attempt_rules.Ending) -> None:
     _end_task(tx, task, "completed", None)
 
 
-def _heal(tx: Tx, task: TaskRow, attempt: AttemptRow, *, lost: bool, reason: str, jitter: float) -> None:
+def _heal(
+    tx: Tx, task: TaskRow, attempt: AttemptRow, ending: attempt_rules.Ending, *, lost: bool, jitter: float
+) -> None:
     """A failed attempt: the task is tried again later, or it is dead."""
+    reason = ending.reason
     swarm = swarms.get(tx.db, task.swarm_id)
     failed = task.attempts if lost else tasks.count_attempt(tx, task.id)
     verdict = healing.after_failure(
@@ -159,8 +162,8 @@ def _heal(tx: Tx, task: TaskRow, attempt: AttemptRow, *, lost: bool, reason: str
         tx.emit("agent.lost", **where, data={"attempt": attempt.number, "reason": reason})
     else:
         tx.emit("task.failed", **where, data={"attempt": attempt.number, "reason": reason})
-    if isinstance(verdict, healing.GiveUp):
-        _end_task(tx, task, "dead", verdict.cause)
+    if isinstance(verdict, healing.GiveUp) or not ending.retry:
+        _end_task(tx, task, "dead", verdict.cause if isinstance(verdict, healing.GiveUp) else reason)
         return
     retry_at_ms = tx.now_ms + round(verdict.delay_s * 1_000)
     tasks.set_state(tx, task, "retrying", cause=reason, retry_at_ms=retry_at_ms)

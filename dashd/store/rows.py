@@ -35,6 +35,7 @@ class SwarmRow(msgspec.Struct, frozen=True):
     created_at_ms: int
     ended_at_ms: int | None
     output: str = "kept"
+    model: str | None = None
 
 
 class AgentRow(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class AgentRow(msgspec.Struct, frozen=True):
     task_id: str | None
     created_at_ms: int
     ended_at_ms: int | None
+    model: str | None = None
 
 
 class TaskRow(msgspec.Struct, frozen=True):

@@ -1,15 +1,29 @@
 """Seats coming and going: what follows for agents from their tasks and from the size of the swarm."""
 
+from collections.abc import Mapping, Sequence
+
 from dashd.domain import agent as rules
 from dashd.domain import ids
 
-from . import agents, swarms, tasks
+from . import agents, allotments, swarms, tasks
 from .rows import AgentRow, SwarmRow
 from .transaction import Tx
 
 
-def add(tx: Tx, swarm_id: str, count: int, *, name: str = "") -> list[str]:
-    """Adds idle seats to a swarm; returns their ids. An unnamed seat is called by its number."""
+def add(
+    tx: Tx,
+    swarm_id: str,
+    count: int,
+    *,
+    name: str = "",
+    names: Sequence[str] = (),
+    caps: Mapping[int, int] | None = None,
+) -> list[str]:
+    """Adds idle seats to a swarm, each with its budget; returns their ids.
+
+    An unnamed seat is called by its number. `names` are of the first seats, "" for unnamed; `caps` are limits
+    of their own in nano-dollars, by seat number.
+    """
     first, _ = swarms.take_numbers(tx, swarm_id, agents=count)
     added = []
     for number in range(first, first + count):
@@ -18,7 +32,7 @@ def add(tx: Tx, swarm_id: str, count: int, *, name: str = "") -> list[str]:
             swarm_id=swarm_id,
             parent_id=None,
             number=number,
-            name=name or f"agent-{number}",
+            name=name or "".join(names[number - first : number - first + 1]) or f"agent-{number}",
             state="idle",
             liveness="dead",
             wanted="run",
@@ -27,6 +41,7 @@ def add(tx: Tx, swarm_id: str, count: int, *, name: str = "") -> list[str]:
             ended_at_ms=None,
         )
         agents.insert(tx, row)
+        allotments.open_seat(tx, row, (caps or {}).get(number))
         tx.emit("agent.spawned", swarm=swarm_id, agent=row.id, data={"name": row.name})
         added.append(row.id)
     tx.ring("queue")
@@ -54,6 +69,7 @@ def end(tx: Tx, seat: AgentRow, *, killed: bool = False) -> None:
     state = "killed" if killed else rules.end_state(last.state if last else None)
     agents.set_state(tx, seat, state)
     tasks.unpin(tx, seat.id)
+    allotments.end_seat(tx, seat.id)
     tx.emit(f"agent.{state}", swarm=seat.swarm_id, agent=seat.id, task=seat.task_id)
 
 
@@ -61,6 +77,7 @@ def reopen(tx: Tx, seat: AgentRow) -> None:
     """An ended seat takes tasks again."""
     agents.set_state(tx, seat, "idle")
     agents.set_wanted(tx, seat.id, "run")
+    allotments.reopen_seat(tx, seat.id)
     tx.emit("agent.status", swarm=seat.swarm_id, agent=seat.id, data={"state": "idle"})
     tx.ring("queue")
 

@@ -1,5 +1,6 @@
 """A launcher that starts no process: each launch gets a FakeHolder, which the test steers."""
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ class FakeLauncher:
         self.gone: Exception | None = None
         self.script: Callable[[FakeHolder], None] = lambda holder: None
         self.specs: list[LaunchSpec] = []
+        self.listeners: list[int | None] = []
         self.at: list[float] = []
         """When each was asked for, on trio's clock."""
         self.holders: dict[str, FakeHolder] = {}
@@ -47,7 +49,11 @@ class FakeLauncher:
             raise self.gone
         return 1
 
-    async def launch_adopted(self, spec: LaunchSpec, epoch: int) -> holder_link.HolderLink:
+    async def launch_adopted(
+        self, spec: LaunchSpec, epoch: int, listener: socket.socket | None = None
+    ) -> holder_link.HolderLink:
+        """Keeps a number for the listener, not a dup: nobody connects."""
+        self.listeners.append(listener.fileno() if listener else None)
         await self.launch(spec)
         return await holder_link.adopt(self.launches / spec.launch_id, epoch)
 

@@ -1,0 +1,152 @@
+"""What a forecast means for a limit, in words, and what could be done about it, with figures. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import dollars, prices
+from .budget import NUSD
+from .forecast import Projection
+
+MODELS_MAX = 2
+"""Cheaper models that are suggested at once."""
+_WORTH = 0.9
+"""A model is worth naming from a tenth cheaper on."""
+_NOTHING = prices.Usage(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A swarm and its tightest limit, in nano-dollars."""
+
+    swarm: str
+    budget: str
+    """The node that has the least left, the swarm's own or one above it."""
+    spent: int
+    left: int | None
+    """Until that node's limit; None where nothing is limited."""
+    burn_per_min: int
+    projection: Projection | None
+    agents: int
+    """That work now."""
+    not_begun: int
+    """Tasks."""
+    model: str = ""
+    usage: prices.Usage = _NOTHING
+    """Of all its calls so far: the mix by which models are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is told."""
+
+    passes_in_s: float | None
+    text: str
+    suggestions: list[str]
+
+
+def look(now: Situation, models: Sequence[tuple[str, prices.Price]] = ()) -> Outlook:
+    """The text and the suggestions; `models` are those that could be used, with what they cost."""
+    rest = None if now.projection is None else now.projection.total - now.spent
+    most = None if now.projection is None else now.projection.high - now.spent
+    if now.left is None:
+        return Outlook(None, _figures(now) or "nothing is limited, and too little has ended to tell", [])
+    passes = rest is None or rest > now.left
+    may_pass = most is None or most > now.left
+    in_s = now.left / now.burn_per_min * 60 if passes and now.burn_per_min > 0 else None
+    text = _text(now, now.left, in_s, passes=passes, may_pass=may_pass)
+    if not may_pass or (rest is None and now.left > 0):
+        return Outlook(in_s, text, [])
+    return Outlook(in_s, text, _suggestions(now, now.left, rest or 0, most or 0, in_s, models))
+
+
+def span(seconds: float) -> str:
+    """`45 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours and minutes else f"{hours} h" if hours else f"{minutes} min"
+
+
+def _figures(now: Situation) -> str:
+    if now.projection is None:
+        return ""
+    found = now.projection
+    low, high = dollars.text(found.low), dollars.text(found.high)
+    return f"all tasks together come to about {dollars.text(found.total)} ({low} to {high})"
+
+
+def _text(now: Situation, left: int, in_s: float | None, *, passes: bool, may_pass: bool) -> str:
+    figures = _figures(now)
+    of = "the limit" if now.budget == now.swarm else f"the limit of {now.budget}"
+    if left <= 0:
+        return f"{of} is reached" + (f"; {figures}" if figures else "")
+    if not figures:
+        if in_s is None:
+            return "nothing was spent lately, and too little has ended to tell"
+        return f"at this rate you pass {of} in {span(in_s)}; too little has ended to tell where it ends"
+    if passes:
+        when = f"at this rate you pass {of} in {span(in_s)}" if in_s is not None else f"you will pass {of}"
+        return f"{when}; {figures}"
+    if may_pass:
+        return f"{figures}; {of} may be passed, {dollars.text(left)} is left"
+    return f"{figures}, within {of}"
+
+
+def _suggestions(
+    now: Situation,
+    left: int,
+    rest: int,
+    most: int,
+    in_s: float | None,
+    models: Sequence[tuple[str, prices.Price]],
+) -> list[str]:
+    found = []
+    if most > left:
+        enough = f", {_amount(rest - left)} the likely one" if rest > left else ""
+        found.append(f"budget.extend {now.budget} {_amount(most - left)}: covers the dearest case{enough}")
+    found += _cheaper(now, rest, models)
+    if in_s is not None and now.agents > 1:
+        fewer = max(1, now.agents // 2)
+        slower = span(in_s * now.agents / fewer)
+        found.append(
+            f"swarm.scale {now.swarm} {fewer}: with {fewer} instead of {now.agents} agents it takes {slower}"
+        )
+    if now.projection is not None and now.projection.each > 0 and now.not_begun:
+        running = rest - now.projection.each * now.not_begun
+        affordable = max(0, min(now.not_begun, (left - running) // now.projection.each))
+        if affordable < now.not_begun:
+            drop = now.not_begun - affordable
+            found.append(
+                f"task.cancel {drop} of the {now.not_begun} tasks that have not begun:"
+                f" what is left covers about {affordable}"
+            )
+    return found
+
+
+def _cheaper(now: Situation, rest: int, models: Sequence[tuple[str, prices.Price]]) -> list[str]:
+    """Models that would have cost less for the same tokens, and what the rest would cost less with them."""
+    own = next((price for name, price in models if name == now.model), None)
+    if own is None or not now.usage.tokens or rest <= 0:
+        return []
+    paid = prices.cost(now.usage, own)
+    if paid <= 0:
+        return []
+    shares = sorted(
+        (prices.cost(now.usage, price) / paid, name) for name, price in models if name != now.model
+    )
+    return [
+        f"model {name} for what is left: {share:.0%} of the price of {now.model}, "
+        f"saves about {dollars.text(int(rest * (1 - share)))}"
+        for share, name in shares[:MODELS_MAX]
+        if share <= _WORTH
+    ]
+
+
+def _amount(nusd: int) -> str:
+    """Dollars to type, rounded up to two digits: `1.3`, `0.0042`, `120`."""
+    step = 10 ** max(0, len(str(max(1, nusd))) - 2)
+    rounded = math.ceil(nusd / step) * step
+    whole, part = divmod(rounded, NUSD)
+    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")

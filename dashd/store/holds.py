@@ -1,0 +1,108 @@
+"""Table `hold`: one row a try of a model call, open until it is settled, exactly once."""
+
+import msgspec
+
+from . import budgets, rows
+from .rows import Snapshot, columns, placeholders
+from .transaction import Tx
+
+
+class HoldRow(msgspec.Struct, frozen=True):
+    """Table `hold`."""
+
+    id: int | None
+    budget_id: str
+    swarm_id: str | None
+    agent_id: str | None
+    task_id: str | None
+    model: str
+    provider: str
+    state: str
+    held_nusd: int
+    held_tokens: int
+    cost_nusd: int | None
+    tokens: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    basis: str | None
+    confirmed: int | None
+    price_date: str
+    started_at_ms: int
+    settled_at_ms: int | None
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What a try came to."""
+
+    cost_nusd: int
+    tokens: int
+    basis: str
+    """usage, partial, worst-case, rejected, unsent, crash."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        """True where the provider's own usage says so, or nothing can have been billed."""
+        return self.basis in ("usage", "rejected", "unsent")
+
+
+_COLUMNS = columns(HoldRow)
+_q_insert = f"INSERT INTO hold ({_COLUMNS}) VALUES ({placeholders(HoldRow)}) RETURNING id"
+_q_get = f"SELECT {_COLUMNS} FROM hold WHERE id = ?"
+_q_open = f"SELECT {_COLUMNS} FROM hold WHERE state = 'open' ORDER BY id"
+_q_settle = (
+    "UPDATE hold SET state = 'settled', cost_nusd = ?2, tokens = ?3, input_tokens = ?4, output_tokens = ?5,"
+    " basis = ?6, confirmed = ?7, settled_at_ms = ?8 WHERE id = ?1"
+)
+_q_page = (
+    f"SELECT {_COLUMNS} FROM hold WHERE state = 'settled' AND id > ?1"
+    " AND id < coalesce((SELECT min(id) FROM hold WHERE state = 'open'), 9223372036854775807)"
+    " AND (?2 IS NULL OR swarm_id = ?2) ORDER BY id LIMIT ?3"
+)
+
+
+def insert(tx: Tx, row: HoldRow) -> int:
+    """Opens a hold on its budget and every budget above it, before a byte leaves; returns its id."""
+    budgets.hold(tx, row.budget_id, row.held_nusd, row.held_tokens)
+    hold_id: int = rows.value(tx.db, _q_insert, msgspec.structs.astuple(row))
+    return hold_id
+
+
+def get(db: Snapshot, hold_id: int) -> HoldRow:
+    """The hold; it must exist."""
+    row = rows.first(HoldRow, db, _q_get, (hold_id,))
+    assert row is not None, f"no hold {hold_id}"
+    return row
+
+
+def open_holds(db: Snapshot) -> list[HoldRow]:
+    """Holds of calls under way, oldest first."""
+    return rows.every(HoldRow, db, _q_open)
+
+
+def settle(tx: Tx, hold_id: int, settlement: Settlement) -> HoldRow | None:
+    """Settles a hold and the budgets it is held on; None, and no change, where it was settled before."""
+    row = get(tx.db, hold_id)
+    if row.state != "open":
+        return None
+    figures = (settlement.cost_nusd, settlement.tokens, settlement.input_tokens, settlement.output_tokens)
+    tx.execute(_q_settle, (hold_id, *figures, settlement.basis, int(settlement.confirmed), tx.now_ms))
+    budgets.settle(
+        tx,
+        row.budget_id,
+        held_nusd=row.held_nusd,
+        held_tokens=row.held_tokens,
+        cost_nusd=settlement.cost_nusd,
+        tokens=settlement.tokens,
+        confirmed=settlement.confirmed,
+    )
+    return row
+
+
+def page(db: Snapshot, swarm_id: str | None, after: int, limit: int) -> list[HoldRow]:
+    """Settled tries in order, of one swarm or of all.
+
+    It ends before the oldest try under way, so that whoever goes on from the last row misses none.
+    """
+    return rows.every(HoldRow, db, _q_page, (after, swarm_id, limit))

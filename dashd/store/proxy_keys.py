@@ -1,0 +1,35 @@
+"""Table `proxy_key`: what an agent, or a program outside, shows at the proxy. Only hashes are kept."""
+
+from . import rows
+from .rows import Snapshot
+from .transaction import Tx
+
+_q_insert = "INSERT INTO proxy_key (hash, budget_id, agent_id, name, created_at_ms) VALUES (?, ?, ?, ?, ?)"
+_q_of_attempt = "SELECT hash FROM proxy_key WHERE agent_id = ? AND name = ? AND revoked_at_ms IS NULL"
+_q_revoke = (
+    "UPDATE proxy_key SET revoked_at_ms = ?3 WHERE agent_id = ?1 AND name = ?2 AND revoked_at_ms IS NULL"
+)
+_q_revoke_ended = (
+    "UPDATE proxy_key SET revoked_at_ms = ?1 WHERE agent_id IS NOT NULL AND revoked_at_ms IS NULL"
+    " AND name NOT IN (SELECT id FROM attempt WHERE ended_at_ms IS NULL)"
+)
+
+
+def insert(tx: Tx, digest: bytes, budget_id: str, agent_id: str | None, name: str) -> None:
+    """Keeps the digest of a new key; an agent's is named after its attempt."""
+    tx.execute(_q_insert, (digest.hex(), budget_id, agent_id, name, tx.now_ms))
+
+
+def of_attempt(db: Snapshot, agent_id: str, attempt_id: str) -> list[bytes]:
+    """The digests that still name the attempt's agent."""
+    return [bytes.fromhex(found) for (found,) in rows.table(db, _q_of_attempt, (agent_id, attempt_id))]
+
+
+def revoke(tx: Tx, agent_id: str, attempt_id: str) -> None:
+    """The attempt's keys name nobody from now on; those of the seat's next attempt stay."""
+    tx.execute(_q_revoke, (agent_id, attempt_id, tx.now_ms))
+
+
+def revoke_ended(tx: Tx) -> None:
+    """For a start: a crash may have come between an attempt's end and its key's."""
+    tx.execute(_q_revoke_ended, (tx.now_ms,))

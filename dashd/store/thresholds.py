@@ -1,0 +1,141 @@
+"""What follows when a share of a limit is spent: it is told once, written down, and acted upon.
+
+75 warns · 90 is critical · 100 stops; each node says what stopping means: notify, pause, kill or none
+"""
+
+from dashd.domain import budget as rules
+from dashd.domain import swarm as swarm_rules
+
+from . import agents, budgets, lifecycle, stops, swarms, tasks
+from .budgets import BudgetRow
+from .rows import Snapshot
+from .transaction import Tx
+
+
+def look(tx: Tx, budget_id: str) -> None:
+    """After a settlement: tells what the node and those above it have newly passed."""
+    for row in budgets.path(tx.db, budget_id):
+        mark = _passed(row)
+        if mark > row.reached:
+            _tell(tx, row, mark)
+
+
+def stop(tx: Tx, budget_id: str) -> None:
+    """The next useful call does not fit what is left: the node is at its end, whatever the exact share."""
+    row = budgets.get(tx.db, budget_id)
+    if row.reached < 100:
+        _tell(tx, row, 100)
+
+
+def lift(tx: Tx, row: BudgetRow) -> int:
+    """After a limit was raised: forgets thresholds that are not passed any more; what had stopped goes on.
+
+    Returns how many swarms and agents go on.
+    """
+    reached = _passed(row)
+    if reached >= row.reached:
+        return 0
+    budgets.set_reached(tx, row.id, reached)
+    return _resume(tx, row) if reached < 100 else 0
+
+
+def lower(tx: Tx, row: BudgetRow) -> None:
+    """After a limit was lowered: what is passed by that alone is not told and not acted upon, ever."""
+    budgets.set_reached(tx, row.id, max(row.reached, _passed(row)))
+
+
+def stopped_by(db: Snapshot, budget_id: str) -> BudgetRow | None:
+    """The budget that has paused this swarm or agent and is still at its end."""
+    row = budgets.find(db, budget_id)
+    by = None if row is None or row.paused_by is None else budgets.get(db, row.paused_by)
+    return by if by is not None and by.reached == 100 else None
+
+
+def _passed(row: BudgetRow) -> int:
+    """By dollars or by tokens, whichever is further; what is kept back for scaling counts as not there."""
+    usable = None if row.limit_nusd is None else max(0, row.limit_nusd - row.reserve_nusd)
+    return max(rules.passed(row.spent_nusd, usable), rules.passed(row.spent_tokens, row.limit_tokens))
+
+
+def _tell(tx: Tx, row: BudgetRow, mark: int) -> None:
+    budgets.set_reached(tx, row.id, mark)
+    budgets.change(tx, row.id, "threshold", row.limit_nusd, row.spent_nusd, f"{mark} %")
+    action = {75: row.action_75, 90: row.action_90, 100: row.action_100}[mark]
+    tx.emit(
+        "budget.threshold",
+        swarm=row.swarm_id,
+        agent=row.id if row.kind == "agent" else None,
+        data={
+            "budget": row.id,
+            "threshold": mark,
+            "spent": row.spent_nusd / rules.NUSD,
+            "allocated": None if row.limit_nusd is None else row.limit_nusd / rules.NUSD,
+            "action": action,
+        },
+    )
+    if action == "pause":
+        _pause(tx, row)
+    elif action == "kill":
+        _kill(tx, row)
+
+
+def _swarms_of(tx: Tx, row: BudgetRow) -> list[str]:
+    if row.kind == "project":
+        return [child.id for child in budgets.children(tx.db, row.id) if child.kind == "swarm"]
+    return [row.id] if row.kind == "swarm" else []
+
+
+def _pause(tx: Tx, row: BudgetRow) -> None:
+    for swarm_id in _swarms_of(tx, row):
+        swarm = swarms.get(tx.db, swarm_id)
+        if swarm.state == "active":
+            swarms.set_state(tx, swarm, "paused")
+            budgets.set_paused_by(tx, swarm_id, row.id)
+            tx.emit("swarm.paused", swarm=swarm_id, data={"by": "budget", "budget": row.id})
+    if row.kind == "agent" and agents.get(tx.db, row.id).wanted == "run":
+        agents.set_wanted(tx, row.id, "pause")
+        budgets.set_paused_by(tx, row.id, row.id)
+    tx.ring("agents")
+
+
+def _resume(tx: Tx, row: BudgetRow) -> int:
+    """What this budget has paused, and nothing that somebody else has."""
+    resumed = 0
+    for held in budgets.paused(tx.db, row.id):
+        above = budgets.path(tx.db, held.id)
+        other = next((each for each in above if each.reached == 100 and each.action_100 == "pause"), None)
+        budgets.set_paused_by(tx, held.id, other.id if other else None)
+        if other is None:
+            resumed += _go_on(tx, held, row.id)
+    tx.ring("agents")
+    tx.ring("queue")
+    return resumed
+
+
+def _go_on(tx: Tx, held: BudgetRow, by: str) -> int:
+    if held.kind == "agent":
+        paused = agents.get(tx.db, held.id).wanted == "pause"
+        if paused:
+            agents.set_wanted(tx, held.id, "run")
+        return int(paused)
+    swarm = swarms.get(tx.db, held.id)
+    if swarm.state != "paused":
+        return 0
+    swarms.set_state(tx, swarm, "active")
+    tx.emit("swarm.resumed", swarm=held.id, data={"by": "budget", "budget": by})
+    return 1
+
+
+def _kill(tx: Tx, row: BudgetRow) -> None:
+    cause = f"budget {row.id} is spent"
+    for swarm_id in _swarms_of(tx, row):
+        swarm = swarms.get(tx.db, swarm_id)
+        if swarm.state in swarm_rules.OPEN:
+            for task in tasks.open_tasks(tx.db, swarm_id):
+                stops.cancel(tx, task, cause)
+            lifecycle.settle_swarm(tx, swarm_id)
+    if row.kind == "agent":
+        seat = agents.get(tx.db, row.id)
+        if seat.state not in ("completed", "failed", "killed") and seat.wanted != "kill":
+            stops.kill(tx, seat, requeue=False)
+            lifecycle.settle_swarm(tx, seat.swarm_id)

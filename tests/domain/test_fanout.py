@@ -1,0 +1,50 @@
+"""The price of a swarm that does not exist: its figures follow from the assumptions that it states."""
+
+import dataclasses
+
+from dashd.domain import budget, fanout, prices
+
+PRICE = prices.Price(1_000, 4_000, 1_000, 1_000, 0, "built in", "offline")
+PLAN = fanout.Fanout(
+    agents=20, tasks=40, brief_bytes=400, model="offline", price=PRICE, output_tokens_max=4_096
+)
+
+
+def test_the_estimate_is_agents_times_calls_times_price() -> None:
+    found = fanout.estimate(PLAN)
+    first = fanout.FIRST_TOKENS + 100
+    calls = fanout.CALLS_EACH
+    grown = fanout.GROWTH_TOKENS * calls * (calls - 1) // 2
+    assert found.calls == 40 * calls
+    assert found.task == 1_000 * (calls * first + grown) + 4_000 * calls * fanout.OUTPUT_TOKENS
+    assert found.total == 40 * found.task
+    assert found.start == max(found.first_hold, 20 * found.first_call)
+
+
+def test_the_first_hold_is_the_least_that_the_rules_grant() -> None:
+    found = fanout.estimate(PLAN)
+    worst = prices.worst_input(fanout.FIRST_BYTES + 400, PRICE)
+    call = budget.CallCost(worst, 4_000, 4_096)
+    just = budget.Node("n", found.first_hold, 0, 0, 0, 1, None)
+    assert isinstance(budget.decide([just], call), budget.Grant)
+    less = dataclasses.replace(just, limit=found.first_hold - 1)
+    assert isinstance(budget.decide([less], call), budget.Refuse)
+
+
+def test_how_many_agents_a_little_money_starts() -> None:
+    found = fanout.estimate(PLAN)
+    assert fanout.agents_within(PLAN, found.first_hold - 1) == 0
+    assert fanout.agents_within(PLAN, 5 * found.first_call) == 5
+    assert fanout.agents_within(PLAN, 10**12) == 20
+
+
+def test_every_assumption_is_said() -> None:
+    said = " ".join(fanout.assumptions(PLAN))
+    for figure in (fanout.CALLS_EACH, fanout.FIRST_TOKENS, fanout.GROWTH_TOKENS, fanout.OUTPUT_TOKENS):
+        assert str(figure) in said
+    assert "$1.00 in, $4.00 out a million tokens (offline, built in)" in said
+
+
+def test_a_fee_for_each_request_counts_for_each_call() -> None:
+    priced = dataclasses.replace(PLAN, price=dataclasses.replace(PRICE, per_request=7))
+    assert fanout.estimate(priced).task - fanout.estimate(PLAN).task == 7 * fanout.CALLS_EACH

@@ -1,0 +1,85 @@
+"""What a forecast means for a limit, in words, and what would help, with figures."""
+
+import dataclasses
+
+import pytest
+
+from dashd.domain import outlook
+from dashd.domain.forecast import Projection
+from dashd.domain.prices import Price, Usage
+
+USD = 10**9
+NOW = outlook.Situation(
+    swarm="7k2m9q",
+    budget="7k2m9q",
+    spent=4 * USD,
+    left=1 * USD,
+    burn_per_min=USD // 3,
+    projection=Projection(total=8 * USD, low=6 * USD, high=10 * USD, each=USD // 2),
+    agents=10,
+    not_begun=6,
+    model="big",
+    usage=Usage(1_000_000, 0, 0, 100_000),
+)
+
+
+def price(per_token: int) -> Price:
+    return Price(per_token, 4 * per_token, per_token, per_token, 0, "2026-11-01", "config")
+
+
+def test_past_the_limit_it_says_when_and_what_would_help() -> None:
+    found = outlook.look(NOW, [("big", price(1_000)), ("small", price(250)), ("same", price(1_000))])
+    assert found.passes_in_s == pytest.approx(180)
+    assert found.text == (
+        "at this rate you pass the limit in 3 min; all tasks together come to about $8.00 ($6.00 to $10.00)"
+    )
+    assert found.suggestions == [
+        "budget.extend 7k2m9q 5: covers the dearest case, 3 the likely one",
+        "model small for what is left: 25% of the price of big, saves about $3.00",
+        "swarm.scale 7k2m9q 5: with 5 instead of 10 agents it takes 6 min",
+        "task.cancel 6 of the 6 tasks that have not begun: what is left covers about 0",
+    ]
+
+
+def test_within_the_limit_nothing_is_suggested() -> None:
+    found = outlook.look(dataclasses.replace(NOW, left=7 * USD))
+    assert (found.passes_in_s, found.suggestions) == (None, [])
+    assert found.text.endswith("within the limit")
+
+
+def test_between_the_likely_and_the_dearest_case_it_says_may() -> None:
+    found = outlook.look(dataclasses.replace(NOW, left=5 * USD, budget="project"))
+    assert found.text.endswith("the limit of project may be passed, $5.00 is left")
+    assert found.suggestions[0] == "budget.extend project 1: covers the dearest case"
+
+
+def test_smaller_scope_counts_what_running_tasks_still_need() -> None:
+    found = outlook.look(dataclasses.replace(NOW, left=3 * USD))
+    assert found.suggestions[-1].startswith("task.cancel 2 of the 6 tasks")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"projection": None, "burn_per_min": 0},
+            "nothing was spent lately, and too little has ended to tell",
+        ),
+        (
+            {"projection": None},
+            "at this rate you pass the limit in 3 min; too little has ended to tell where it ends",
+        ),
+        ({"left": 0, "projection": None}, "the limit is reached"),
+        ({"left": None, "projection": None}, "nothing is limited, and too little has ended to tell"),
+    ],
+)
+def test_while_little_is_known(changes, text) -> None:
+    assert outlook.look(dataclasses.replace(NOW, **changes)).text == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "1 s"), (45.4, "45 s"), (180, "3 min"), (3_600, "1 h"), (7_500, "2 h 5 min")],
+)
+def test_span(seconds, text) -> None:
+    assert outlook.span(seconds) == text

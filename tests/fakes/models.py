@@ -1,0 +1,53 @@
+"""Models with prices, and a driver that needs one, for tests of what money does to a swarm."""
+
+from collections.abc import Sequence
+
+import trio
+
+from dashd.domain.prices import Price
+from dashd.service.ports import DriverAbilities, Offer
+from dashd.wire import errors
+
+
+def price(per_token: int) -> Price:
+    """Output at four times the input, in nano-dollars."""
+    return Price(per_token, 4 * per_token, per_token, per_token, 0, "2026-11-01", "config")
+
+
+BIG = Offer("big", "fake", price(1_000), 4_096)
+SMALL = Offer("small", "fake", price(250), 4_096)
+
+
+class FakeModels:
+    """Two models; the big one is the default."""
+
+    async def choose(self, model: str | None) -> Offer | None:
+        await trio.lowlevel.checkpoint()
+        for offer in (BIG, SMALL):
+            if model in (None, offer.name):
+                return offer
+        raise errors.InvalidParams(f"there is no model {model!r}", hint="models: big, small", path="model")
+
+    async def offers(self) -> list[Offer]:
+        await trio.lowlevel.checkpoint()
+        return [BIG, SMALL]
+
+    def prices_date(self) -> str:
+        return "2026-11-01"
+
+
+class ModelDrivers:
+    """`command`, and `thinker`, which needs a model and has no command."""
+
+    def choose(self, name: str | None) -> tuple[str, str]:
+        return name or "thinker", "it was asked for" if name else "it is the only one that thinks"
+
+    def abilities(self, name: str) -> DriverAbilities:
+        return DriverAbilities(pause="soft", message=False, needs_model=name == "thinker")
+
+    def remarks(self, _name: str, _argv: Sequence[str]) -> list[str]:
+        return []
+
+    async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+        await trio.lowlevel.checkpoint()
+        return list(argv or []), cwd or "/"

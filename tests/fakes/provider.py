@@ -1,0 +1,198 @@
+"""A scripted provider on loopback: chat completions and Anthropic messages, as honest or as broken as told.
+
+It bills what its script says, never more than the request allows (its bytes and its output limit), and
+keeps its own bill, which is what the ledger is held against. It notes whether each call that came had an
+open hold.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from dashd.domain import prices
+from dashd.domain.prices import Price, Usage
+
+PRICE = Price(
+    input=1_000, output=4_000, cache_read=100, cache_write=1_250, per_request=0, date="today", source="config"
+)
+MODEL = "m-1"
+
+
+@dataclass(frozen=True)
+class Act:
+    """What one call gets. Shares are of what the request allows at most."""
+
+    status: int = 200
+    input_share: float = 0.3
+    output_share: float = 0.1
+    usage: str = "once"
+    """once, twice, or none."""
+    cut_at: int | None = None
+    """The connection breaks after so many bytes of the body."""
+    stall_at: int | None = None
+    """Nothing more comes after so many bytes of the body; 0 is not even a head."""
+    delay_s: float = 0.0
+    retry_after: str | None = None
+    error: dict[str, Any] = field(default_factory=lambda: {"type": "server_error", "message": "no"})
+    bills: bool | None = None
+    """Whether it is billed; by default what a status of 200 is."""
+    text: str = "Hello there, this is what you asked for."
+
+
+Script = Callable[[int], Act]
+
+
+async def _nothing() -> None:
+    return
+
+
+class Provider:
+    """The scripted provider; `script` is asked with the number of each call, from 0."""
+
+    def __init__(self, script: Script = lambda _: Act(), price: Price = PRICE) -> None:
+        self.script = script
+        self.price = price
+        self.bill_nusd = 0
+        self.calls = 0
+        self.heads: list[dict[str, str]] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.port = 0
+        self.on_call: Callable[[], Awaitable[None]] = _nothing
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        data = bytearray()
+        try:
+            while True:
+                while b"\r\n\r\n" not in data:
+                    more = await stream.receive_some(65_536)
+                    if not more:
+                        return
+                    data += more
+                head, _, rest = bytes(data).partition(b"\r\n\r\n")
+                lines = head.decode().split("\r\n")
+                headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines[1:])}
+                while len(rest) < int(headers["content-length"]):
+                    rest += await stream.receive_some(65_536)
+                data = bytearray(rest[int(headers["content-length"]) :])
+                body = rest[: int(headers["content-length"])]
+                if not await self._answer(stream, lines[0].split()[1], headers, body):
+                    return
+        except trio.BrokenResourceError:
+            return
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _answer(
+        self, stream: trio.SocketStream, path: str, headers: dict[str, str], raw: bytes
+    ) -> bool:
+        act = self.script(self.calls)
+        self.calls += 1
+        body = json.loads(raw)
+        self.heads.append(headers)
+        self.bodies.append(body)
+        await self.on_call()
+        used = self._used(act, body, raw)
+        if act.bills if act.bills is not None else act.status == 200:
+            self.bill_nusd += prices.cost(used, self.price)
+        await trio.sleep(act.delay_s)
+        streamed = bool(body.get("stream"))
+        if act.stall_at == 0:
+            await trio.sleep_forever()
+        if act.status != 200:
+            content, kind = json.dumps({"error": act.error}).encode(), "application/json"
+        elif path.endswith("/messages"):
+            content, kind = _anthropic(act, used, streamed)
+        else:
+            content, kind = _chat(act, used, streamed)
+        more = f"retry-after: {act.retry_after}\r\n" if act.retry_after else ""
+        head = f"HTTP/1.1 {act.status} X\r\ncontent-type: {kind}\r\n{more}"
+        if not streamed or act.status != 200:
+            head += f"content-length: {len(content)}\r\n\r\n"
+            return await self._send(stream, act, head.encode(), [content], b"")
+        head += "transfer-encoding: chunked\r\n\r\n"
+        pieces = [content[at : at + 60] for at in range(0, len(content), 60)]
+        return await self._send(stream, act, head.encode(), pieces, b"0\r\n\r\n")
+
+    async def _send(
+        self, stream: trio.SocketStream, act: Act, head: bytes, pieces: list[bytes], end: bytes
+    ) -> bool:
+        await stream.send_all(head)
+        sent = 0
+        for piece in pieces:
+            for limit, breaks in ((act.cut_at, True), (act.stall_at, False)):
+                if limit is not None and sent + len(piece) > limit:
+                    part = piece[: max(0, limit - sent)]
+                    await stream.send_all(f"{len(piece):x}\r\n".encode() + part if end else part)
+                    if breaks:
+                        return False
+                    await trio.sleep_forever()
+            await stream.send_all(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if end else piece)
+            sent += len(piece)
+        await stream.send_all(end)
+        return True
+
+    def _used(self, act: Act, body: dict[str, Any], raw: bytes) -> Usage:
+        output_max = body.get("max_completion_tokens") or body.get("max_tokens")
+        assert isinstance(output_max, int)
+        tokens = int(len(raw) * act.input_share)
+        return Usage(max(1, tokens), 0, 0, max(1, int(output_max * act.output_share)))
+
+
+def _chat(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
+    usage = {
+        "prompt_tokens": used.input,
+        "completion_tokens": used.output,
+        "total_tokens": used.input + used.output,
+    }
+    said = {"usage": usage} if act.usage != "none" else {}
+    if not streamed:
+        message = {"role": "assistant", "content": act.text}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return json.dumps({"id": "c", "choices": [choice], **said}).encode(), "application/json"
+    deltas = [{"role": "assistant", "content": ""}, *({"content": word + " "} for word in act.text.split())]
+    events: list[Any] = [{"choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    events += [{"choices": [], **said}] * {"once": 1, "twice": 2, "none": 0}[act.usage]
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
+    return "".join(lines).encode(), "text/event-stream"
+
+
+def _anthropic(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
+    usage = {"input_tokens": used.input, "output_tokens": used.output}
+    said = {"usage": usage} if act.usage != "none" else {}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": MODEL}
+    if not streamed:
+        content = [{"type": "text", "text": act.text}]
+        return json.dumps({**message, "content": content, **said}).encode(), "application/json"
+    begun = {"usage": {**usage, "output_tokens": 1}} if act.usage != "none" else {}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**message, "content": [], **begun}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": act.text}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    ended = {"usage": {"output_tokens": used.output}} if act.usage != "none" else {}
+    delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, **ended}
+    events += [delta] * (2 if act.usage == "twice" else 1)
+    events.append({"type": "message_stop"})
+    text = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events)
+    return text.encode(), "text/event-stream"
+
+
+@asynccontextmanager
+async def open_provider(provider: Provider) -> AsyncIterator[Provider]:
+    """The provider, listening; everything of it ends with the block."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    provider.port = listeners[0].socket.getsockname()[1]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, provider.serve, listeners)
+        yield provider
+        nursery.cancel_scope.cancel()

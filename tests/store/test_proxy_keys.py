@@ -1,0 +1,48 @@
+"""Keys by their hashes: whose they are, and until when."""
+
+from dashd.store import budgets, proxy_keys
+
+SEAT = "swarm1-001"
+
+
+def _insert(scene, digest: bytes, name: str, agent: str | None = SEAT) -> None:
+    scene.do(lambda tx: proxy_keys.insert(tx, digest, budgets.PROJECT, agent, name))
+
+
+def _good(scene) -> list[str]:
+    query = "SELECT name FROM proxy_key WHERE revoked_at_ms IS NULL ORDER BY hash"
+    return [name for (name,) in scene.db.execute(query)]
+
+
+def test_a_key_is_its_attempts(scene) -> None:
+    _insert(scene, b"\x01" * 32, "t1.1")
+    _insert(scene, b"\x02" * 32, "t2.1")
+    assert proxy_keys.of_attempt(scene.db, SEAT, "t1.1") == [b"\x01" * 32]
+    assert proxy_keys.of_attempt(scene.db, "other", "t1.1") == []
+
+
+def test_revoking_leaves_the_seats_next_attempt_its_key(scene, clock) -> None:
+    _insert(scene, b"\x01" * 32, "t1.1")
+    _insert(scene, b"\x02" * 32, "t2.1")
+    scene.do(lambda tx: proxy_keys.revoke(tx, SEAT, "t1.1"))
+    assert proxy_keys.of_attempt(scene.db, SEAT, "t1.1") == []
+    assert _good(scene) == ["t2.1"]
+    at = scene.db.execute("SELECT revoked_at_ms FROM proxy_key WHERE name = 't1.1'").get
+    clock.advance(5)
+    scene.do(lambda tx: proxy_keys.revoke(tx, SEAT, "t1.1"))
+    assert (
+        scene.db.execute("SELECT revoked_at_ms FROM proxy_key WHERE name = 't1.1'").get
+        == at
+        == clock.now_ms() - 5
+    )
+
+
+def test_a_start_revokes_what_a_crash_left_and_no_program_outsides(scene) -> None:
+    scene.swarm("a", "b", agents_made=2)
+    first, second = scene.claim()
+    _insert(scene, b"\x01" * 32, first.attempt_id, first.agent_id)
+    _insert(scene, b"\x02" * 32, second.attempt_id, second.agent_id)
+    _insert(scene, b"\x03" * 32, "editor", None)
+    scene.end(first)
+    scene.do(proxy_keys.revoke_ended)
+    assert _good(scene) == [second.attempt_id, "editor"]

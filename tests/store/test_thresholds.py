@@ -1,0 +1,129 @@
+"""What follows when a share of a limit is spent, and what goes on when the limit is raised."""
+
+import pytest
+
+from dashd.store import agents, budgets, swarms, thresholds
+from tests.fakes.scene import SWARM
+
+SEAT = f"{SWARM}-001"
+
+
+def spend(scene, nusd: int, tokens: int = 0) -> None:
+    def operation(tx) -> None:
+        budgets.settle(tx, SEAT, held_nusd=0, held_tokens=0, cost_nusd=nusd, tokens=tokens, confirmed=True)
+        thresholds.look(tx, SEAT)
+
+    scene.do(operation)
+
+
+def limit(scene, nusd: int | None, tokens: int | None = None, node: str = SWARM) -> None:
+    scene.do(lambda tx: budgets.set_limits(tx, node, nusd, tokens))
+
+
+def lift(scene, node: str = SWARM) -> int:
+    return scene.do(lambda tx: thresholds.lift(tx, budgets.get(tx.db, node)))
+
+
+def told(scene) -> list[tuple[str, int]]:
+    return [
+        (event["data"]["budget"], event["data"]["threshold"])
+        for event in scene.events()
+        if event["kind"] == "budget.threshold"
+    ]
+
+
+def test_each_threshold_is_told_once_and_the_last_one_pauses(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100)
+    for _ in range(20):
+        spend(scene, 5)
+    assert told(scene) == [(SWARM, 75), (SWARM, 90), (SWARM, 100)]
+    assert swarms.get(scene.db, SWARM).state == "paused"
+    assert thresholds.stopped_by(scene.db, SWARM).id == SWARM
+
+
+def test_tokens_count_as_dollars_do(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100, 1_000)
+    spend(scene, 1, 950)
+    assert told(scene) == [(SWARM, 90)]
+
+
+def test_what_is_kept_back_is_not_there(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100)
+    scene.do(lambda tx: budgets.set_share(tx, SWARM, allotment=None, reserve=60, rule=None, seat=None))
+    spend(scene, 40)
+    assert told(scene) == [(SWARM, 100)]
+
+
+def test_a_raised_limit_lets_go_on_what_it_had_stopped(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100)
+    spend(scene, 99)
+    scene.do(lambda tx: thresholds.stop(tx, SWARM))
+    assert (told(scene), swarms.get(scene.db, SWARM).state) == ([(SWARM, 90), (SWARM, 100)], "paused")
+    limit(scene, 200)
+    assert lift(scene) == 1
+    row = budgets.get(scene.db, SWARM)
+    assert (swarms.get(scene.db, SWARM).state, row.reached, row.paused_by) == ("active", 0, None)
+    assert lift(scene) == 0
+
+
+def test_a_pause_by_hand_is_not_lifted_by_money(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100)
+    scene.do(lambda tx: swarms.set_state(tx, swarms.get(tx.db, SWARM), "paused"))
+    spend(scene, 100)
+    limit(scene, 200)
+    assert lift(scene) == 0
+    assert swarms.get(scene.db, SWARM).state == "paused"
+
+
+def test_two_budgets_that_stop_a_swarm_must_both_be_raised(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100)
+    limit(scene, 100, node="project")
+    spend(scene, 100)
+    limit(scene, 200)
+    assert lift(scene) == 0
+    assert thresholds.stopped_by(scene.db, SWARM).id == "project"
+    limit(scene, 200, node="project")
+    assert lift(scene, "project") == 1
+    assert swarms.get(scene.db, SWARM).state == "active"
+
+
+def test_a_spent_agent_alone_is_paused(scene) -> None:
+    scene.swarm("a", "b", agents_made=2)
+    limit(scene, 50, node=SEAT)
+    spend(scene, 50)
+    assert [agents.get(scene.db, f"{SWARM}-00{n}").wanted for n in (1, 2)] == ["pause", "run"]
+    assert swarms.get(scene.db, SWARM).state == "active"
+    limit(scene, 80, node=SEAT)
+    assert lift(scene, SEAT) == 1
+    assert agents.get(scene.db, SEAT).wanted == "run"
+
+
+@pytest.mark.parametrize("node", [SWARM, SEAT])
+def test_kill_ends_what_the_budget_belongs_to(scene, node) -> None:
+    scene.swarm("a")
+    limit(scene, 10, node=node)
+    scene.do(lambda tx: budgets.set_actions(tx, node, "none", "none", "kill"))
+    spend(scene, 10)
+    assert scene.agent().state in ("killed", "completed")
+
+
+def test_a_lowered_limit_tells_nothing_and_stops_nothing(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100)
+    spend(scene, 60)
+    limit(scene, 50)
+    scene.do(lambda tx: thresholds.lower(tx, budgets.get(tx.db, SWARM)))
+    scene.do(lambda tx: thresholds.stop(tx, SWARM))
+    spend(scene, 1)
+    assert told(scene) == []
+    assert swarms.get(scene.db, SWARM).state == "active"
+    limit(scene, 70)
+    assert lift(scene) == 0
+    spend(scene, 9)
+    assert told(scene) == [(SWARM, 100)]
