@@ -1,0 +1,64 @@
+"""Who calls, how patient everybody is, and where an answer goes: what the server hands to the exchange."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from .formats.format import Style
+from .ledger import Payer
+from .rates import Rates
+from .registry import Wish
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long things may take."""
+
+    first_byte_s: float = 120.0
+    """From sending a try to the first byte of a streamed answer."""
+    whole_s: float = 900.0
+    """The same for an answer that is not streamed: it comes all at once, at the end."""
+    idle_s: float = 60.0
+    """Between two pieces of a stream; then it has stalled."""
+    total_s: float = 1_800.0
+    """Of one try."""
+    line_s: float = 30.0
+    """How long a program outside waits for money."""
+    held_s: float = 1_800.0
+    """How long an agent's call is held: by a pause, a spent budget, a frozen provider, its rate, the line."""
+    retry_s: float = 60.0
+    """How long a call is retried and rerouted from its first fault on."""
+    drain_s: float = 10.0
+    """How long an answer is read on after its caller has left."""
+
+
+@dataclass
+class Caller:
+    """Whose call it is, and what is known of them; `model` and `rates` may change between calls."""
+
+    payer: Payer
+    style: Style
+    model: str | Wish | None = None
+    """Asked for instead of what the call names: this is how an agent's model is swapped."""
+    rates: Rates | None = None
+    held_s: float | None = None
+    """Instead of Patience.held_s, where the caller's program gives up earlier."""
+
+
+class Gone(Exception):
+    """The caller has hung up."""
+
+
+class Reply(Protocol):
+    """Where an answer goes; both coroutines raise Gone."""
+
+    started: bool
+
+    def watch(self, left: Callable[[], None]) -> None:
+        """Calls `left` once when the caller hangs up, at once where it has already."""
+
+    async def start(self, status: int, headers: Mapping[str, str], *, length: int | None) -> None:
+        """The head; `length` of the body in bytes, None for a stream."""
+
+    async def send(self, data: bytes) -> None:
+        """Some of the body."""

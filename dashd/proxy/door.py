@@ -1,0 +1,51 @@
+"""Who may call at one listener: the listener proves the domain, the key names the caller in it.
+
+Keys have 256 bits and are kept as SHA-256 only; a full-entropy secret needs no slower hash.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from .caller import Caller
+from .formats.format import Style
+from .ledger import Payer
+
+
+def digest(key: str) -> bytes:
+    """What is kept of a key."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+class Door:
+    """One listener's callers. A jailed agent's door has one; a gateway's has each of its agents."""
+
+    def __init__(self, payer: Payer | None, style: Style, keys: Iterable[str] = ()) -> None:
+        """With a `payer`, all `keys` are theirs; `style` also shapes what is said to strangers."""
+        self.style = style
+        self._callers: dict[bytes, Caller] = {}
+        if payer is not None:
+            caller = Caller(payer, style)
+            for key in keys:
+                self.admit(digest(key), caller)
+
+    def admit(self, key_digest: bytes, caller: Caller) -> None:
+        """Lets a key in; it takes its digest, so that a restart can do it from the table."""
+        self._callers[key_digest] = caller
+
+    def revoke(self, key_digest: bytes) -> bool:
+        """Calls with this key are refused from now on; those under way end. False where it was not known."""
+        return self._callers.pop(key_digest, None) is not None
+
+    def callers(self) -> list[Caller]:
+        """Everybody who is let in."""
+        return list({id(caller): caller for caller in self._callers.values()}.values())
+
+    def find(self, key: str) -> Caller | None:
+        """Whose key it is; it takes the same time for every wrong one."""
+        shown = digest(key)
+        found = None
+        for known, caller in self._callers.items():
+            if hmac.compare_digest(known, shown):
+                found = caller
+        return found

@@ -1,0 +1,356 @@
+"""One model call, from its body to its settlement: parse, choose, hold, forward, meter, settle.
+
+Each try holds its own worst case before a byte leaves, and settles exactly once, whatever ends it. Tries are
+repeated and rerouted only while nothing has gone to the caller; afterwards a fault cuts the stream in band. A
+caller that hangs up does not end the try at once: the answer is read on for a little while, because its usage
+is cheaper than the whole hold. Knows no sockets: the server hands in a `Reply`.
+
+A refusal that means "later" (the line did not move, no provider answers) is a 503 in every style: OpenClaw
+disables a provider at 402, 403 and 429 but only repeats a 5xx, Pi repeats it if its own retries are on. A
+budget's refusal is a 402, which each style puts so that its reader stops.
+"""
+
+from collections.abc import Mapping
+
+import trio
+
+from dashd import clock as clocks
+from dashd.domain import prices
+from dashd.domain.budget import CallCost
+from dashd.store.holds import Settlement
+from dashd.wire import errors
+
+from .caller import Caller, Gone, Patience, Reply
+from .formats.format import CallRefused, Format, ParsedCall
+from .ledger import Ask, BudgetSpent, Happened, Held, Ledger
+from .rates import retry_after
+from .registry import OFFLINE, Candidate, Registry
+from .relay import Outcome, Try, Whole
+from .reports import Reports
+from .route import Failure, Pause, Route
+from .upstream import Request, Upstream
+
+INLINE_BYTES_MAX = 512 * 1024
+"""A larger body is parsed in a thread, so that the others' streams go on."""
+
+
+class NobodyAnswers(errors.Unavailable):
+    """No provider of the chain answers."""
+
+
+class Exchange:
+    """Answers calls; one for the daemon."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        registry: Registry,
+        *,
+        http: Upstream,
+        offline: Upstream,
+        clock: clocks.Clock,
+        patience: Patience | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.registry = registry
+        self.patience = patience or Patience()
+        self.reports = Reports()
+        self._http = http
+        self._offline = offline
+        self._clock = clock
+
+    async def answer(
+        self, form: Format, caller: Caller, body: bytes, headers: Mapping[str, str], reply: Reply
+    ) -> None:
+        """Answers one call, with an answer or a refusal; `headers` are the caller's, in lower case.
+
+        Returns when all has been sent, also when the caller has left; cancelled, the try under way is settled
+        first. Raises StoreBroken and StoreClosed.
+        """
+        call = _Call(self, form, caller, headers, reply)
+        try:
+            await call.run(body)
+        except CallRefused as refused:
+            await call.refuse(refused.status, refused.kind, refused.text)
+        except BudgetSpent as spent:
+            await call.refuse(402, "budget_exceeded", spent.message)
+        except errors.InvalidParams as unknown:
+            await call.refuse(404, "unknown_model", f"{unknown.message}; {unknown.hint}")
+        except errors.RateLimited as fast:
+            await call.refuse(429, "rate_limited", fast.message, fast.data)
+        except errors.NotFound as gone:
+            await call.refuse(403, "not_admitted", gone.message)
+        except (errors.DeadlinePassed, errors.Unavailable) as later:
+            await call.refuse(503, "unavailable", later.message, later.data)
+
+    def upstream(self, candidate: Candidate) -> Upstream:
+        """The way to a candidate's provider."""
+        return self._offline if candidate.provider.format == OFFLINE else self._http
+
+    def chance(self) -> float:
+        """A number in [0, 1)."""
+        return self._clock.token(24) / 2**24
+
+
+class _Call:
+    def __init__(
+        self, exchange: Exchange, form: Format, caller: Caller, headers: Mapping[str, str], reply: Reply
+    ) -> None:
+        self._x = exchange
+        self._form = form
+        self._caller = caller
+        self._payer = caller.payer
+        self._headers = headers
+        self._reply = reply
+        self._patience = exchange.patience
+        self._scope = trio.CancelScope()
+        self._try: Try | None = None
+        self._left = False
+        self._held_until = trio.current_time() + (
+            (caller.held_s or self._patience.held_s)
+            if self._payer.agent_id is not None
+            else self._patience.line_s
+        )
+
+    async def run(self, body: bytes) -> None:
+        self._reply.watch(self._caller_left)
+        with self._scope:
+            call = await self._parsed(body)
+            await self._x.registry.prepare()
+            chain = self._chain(call)
+            await self._keep_rate()
+            await self._serve(call, Route(chain, self._x.chance))
+
+    async def refuse(self, status: int, kind: str, message: str, data: object = None) -> None:
+        """Says no, in the caller's format and style: as an answer of its own, or in band."""
+        style = self._caller.style
+        if self._left:
+            return
+        try:
+            if self._reply.started:
+                await self._reply.send(self._form.refusal_in_stream(status, kind, message, style=style))
+                return
+            said, body = self._form.refusal(status, kind, message, style=style)
+            headers = {"content-type": "application/json"}
+            if said in (429, 503) and isinstance(data, dict) and "retry_after_s" in data:
+                headers["retry-after"] = retry_after(data["retry_after_s"])
+            await self._reply.start(said, headers, length=len(body))
+            await self._reply.send(body)
+        except Gone:
+            return
+
+    # --- before a try -------------------------------------------------------------------------------------
+
+    async def _parsed(self, body: bytes) -> ParsedCall:
+        if len(body) <= INLINE_BYTES_MAX:
+            return self._form.parse(body)
+        return await trio.to_thread.run_sync(self._form.parse, body)
+
+    def _chain(self, call: ParsedCall) -> list[Candidate]:
+        asked = call.model if self._caller.model is None else self._caller.model
+        found = self._x.registry.chain(asked)
+        chain = [each for each in found if each.serves(call.format)]
+        if not chain:
+            speaks = ", ".join(sorted({str(each.provider.format) for each in found}))
+            raise errors.InvalidParams(
+                f"the model is served, but not in the format {call.format}", hint=f"call it as {speaks}"
+            )
+        return chain
+
+    async def _keep_rate(self) -> None:
+        """An agent that is too fast is slowed down; a program outside is told to come back."""
+        rates = self._caller.rates
+        if rates is None:
+            return
+        while wait_s := rates.wait_s(trio.current_time()):
+            if self._payer.agent_id is None or trio.current_time() + wait_s > self._held_until:
+                raise errors.RateLimited(
+                    f"too fast; the next call is possible in {wait_s:.0f} s", data={"retry_after_s": wait_s}
+                )
+            await trio.sleep(wait_s)
+        rates.begin(trio.current_time())
+
+    def _caller_left(self) -> None:
+        self._left = True
+        trying = self._try
+        if trying is None or not trying.request.sent or trying.meter.finished:
+            self._scope.cancel(reason="the caller has left")
+        else:
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self._patience.drain_s)
+
+    # --- tries --------------------------------------------------------------------------------------------
+
+    async def _serve(self, call: ParsedCall, route: Route) -> None:
+        give_up_at = float("inf")
+        words: Whole | None = None
+        while not self._left:
+            now = trio.current_time()
+            turn = route.choose(now)
+            if turn is None and await self._parked(route):
+                continue
+            if turn is None or (isinstance(turn, Pause) and turn.until > give_up_at):
+                break
+            if isinstance(turn, Pause):
+                give_up_at = min(give_up_at, now + self._patience.retry_s)
+                if turn.until > give_up_at:
+                    break
+                await trio.sleep_until(turn.until)
+                continue
+            outcome = await self._attempt(call, route, turn)
+            if outcome is None:
+                continue
+            if outcome.failure is None:
+                if outcome.whole is not None:
+                    await self._pass_on(outcome.whole)
+                return
+            if self._reply.started:
+                raise NobodyAnswers(f"the answer broke off: {outcome.failure.why}")
+            give_up_at = min(give_up_at, trio.current_time() + self._patience.retry_s)
+            if outcome.failure.what in ("next", "final"):
+                words = outcome.whole
+            if outcome.failure.what == "final":
+                break
+        if not self._left:
+            await self._give_up(route, words)
+
+    async def _give_up(self, route: Route, words: Whole | None) -> None:
+        if words is not None and route.last is not None and route.last.what in ("next", "final"):
+            await self._pass_on(words)
+            return
+        data = {"retry_after_s": max(1.0, (route.last and route.last.retry_after_s) or 1.0)}
+        why = route.frozen or (route.last.why if route.last else "every provider rests after its failures")
+        raise NobodyAnswers(f"no provider answers; the last said: {why}", data=data)
+
+    async def _parked(self, route: Route) -> bool:
+        """Waits until a frozen provider may be called again; False where that is not what is missing."""
+        if not route.frozen or self._payer.agent_id is None:
+            return False
+        with trio.move_on_at(self._held_until):
+            while route.frozen:
+                await self._x.registry.changes.ticket().wait()
+            route.begin_again()
+            return True
+        return False
+
+    async def _attempt(self, call: ParsedCall, route: Route, candidate: Candidate) -> Outcome | None:
+        """One try; None where it was not made because another call probes the provider, or the caller
+        left.
+        """
+        held = await self._hold(call, candidate)
+        began = trio.current_time()
+        settlement = Settlement(0, 0, "unsent")
+        happened: list[Happened] = []
+        entered = False
+        try:
+            entered = route.enter(candidate, began)
+            if not entered or self._left:
+                return None
+            self._try = self._prepared(call, candidate, held)
+            outcome = await self._try.run(
+                self._x.upstream(candidate),
+                self._begin,
+                self._forward,
+                lambda: self._answered(route, candidate, began, happened),
+            )
+            if outcome.failure is not None:
+                self._failed(route, candidate, outcome.failure, happened)
+                entered = False
+            return outcome
+        finally:
+            trying, self._try = self._try, None
+            if entered and (trying is None or trying.first_byte_at is None):
+                route.withdrew(candidate)
+            if trying is not None and trying.request.sent:
+                settlement = trying.settlement
+                took_s = trio.current_time() - began
+                happened += self._x.reports.call(
+                    trio.current_time(), self._payer, candidate, settlement, took_s
+                )
+            await self._settle(held, settlement, happened)  # noqa: ASYNC102  # it shields itself, for one commit
+
+    async def _settle(self, held: Held, settlement: Settlement, happened: list[Happened]) -> None:
+        with trio.CancelScope(shield=True):  # bounded by one commit
+            await self._x.ledger.settle(held.id, settlement, happened)
+        if self._caller.rates is not None:
+            self._caller.rates.used(trio.current_time(), settlement.tokens)
+
+    async def _hold(self, call: ParsedCall, candidate: Candidate) -> Held:
+        """The hold of a try. An agent's call that a spent budget keeps out is held here, unanswered."""
+        output_tokens = min(call.output_tokens or candidate.output_tokens_max, candidate.output_tokens_max)
+        worst = prices.worst_input(call.input_bytes, candidate.price, call.image_tokens)
+        input_tokens = call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens
+        ask = Ask(
+            payer=self._payer,
+            cost=CallCost(worst, candidate.price.output, output_tokens, input_tokens),
+            input_tokens=input_tokens,
+            model=candidate.model,
+            provider=candidate.provider.name,
+            price_date=candidate.price.date,
+        )
+        spent: BudgetSpent | None = None
+        with trio.move_on_at(self._held_until):
+            while True:
+                ticket = self._x.ledger.ticket()
+                try:
+                    return await self._x.ledger.hold(ask)
+                except BudgetSpent as refused:
+                    if refused.action != "pause" or self._payer.agent_id is None:
+                        raise
+                    spent = refused
+                await ticket.wait()
+        raise spent or errors.DeadlinePassed("calls under way hold what is left of the budget; try again")
+
+    def _prepared(self, call: ParsedCall, candidate: Candidate, held: Held) -> Try:
+        provider = candidate.provider
+        request = Request(
+            provider=provider.name,
+            format=call.format,
+            url=provider.url.rstrip("/") + self._form.upstream_path,
+            headers=self._form.headers(provider.secret, dict(self._headers)),
+            body=self._form.outgoing(call, model=candidate.model, output_tokens=held.output_tokens),
+            stream=call.stream,
+        )
+        meter = self._form.meter(candidate.price, held.nusd, held.output_tokens, held.tokens)
+        return Try(candidate, held, request, meter, self._patience)
+
+    # --- what a try tells ---------------------------------------------------------------------------------
+
+    def _answered(self, route: Route, candidate: Candidate, began: float, happened: list[Happened]) -> None:
+        now = trio.current_time()
+        self._x.registry.measured(candidate, now - began)
+        if route.succeeded(candidate):
+            happened.append(Happened("circuit.closed", {"provider": candidate.provider.name}))
+        first = route.chain[0]
+        if candidate is not first:
+            why = route.last.why if route.last else f"{first.provider.name} is left alone after failures"
+            happened += self._x.reports.failover(now, first, candidate, why)
+
+    def _failed(self, route: Route, candidate: Candidate, failure: Failure, happened: list[Happened]) -> None:
+        change = route.failed(candidate, failure, trio.current_time())
+        if change is not None:
+            data = {"provider": candidate.provider.name, "why": failure.why[:200]}
+            happened.append(Happened(f"circuit.{change}", data))
+        if failure.what == "terminal":
+            text = f"provider {candidate.provider.name} takes no more calls: {failure.why[:200]}"
+            happened.append(Happened("system.alert", {"provider": candidate.provider.name, "text": text}))
+
+    async def _begin(self, status: int, headers: Mapping[str, str]) -> None:
+        if not self._left:
+            try:
+                await self._reply.start(status, headers, length=None)
+            except Gone:
+                self._caller_left()
+
+    async def _forward(self, data: bytes) -> None:
+        if not self._left:
+            try:
+                await self._reply.send(data)
+            except Gone:
+                self._caller_left()
+
+    async def _pass_on(self, whole: Whole) -> None:
+        try:
+            await self._reply.start(whole.status, whole.headers, length=len(whole.body))
+            await self._reply.send(whole.body)
+        except Gone:
+            self._caller_left()

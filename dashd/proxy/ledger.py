@@ -1,0 +1,325 @@
+"""The ledger: no byte goes upstream without a hold, and each hold is settled once (invariants 6, 7, 8).
+
+A call that only other calls' holds keep out waits in line: whenever something settles, everybody in line is
+looked at in one operation, oldest first, and nobody overtakes an older call that waits for the same budget.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from dashd.domain import budget as rules
+from dashd.store import agents, budgets, holds, swarms, thresholds
+from dashd.store.bells import Bell, Ticket
+from dashd.store.holds import HoldRow, Settlement
+from dashd.store.opening import Store
+from dashd.store.transaction import Tx
+from dashd.wire import errors
+
+LINE_MAX = 1_000
+"""Calls that wait for money at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Whose call it is."""
+
+    budget_id: str
+    swarm_id: str | None = None
+    agent_id: str | None = None
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one try of a call wants to hold."""
+
+    payer: Payer
+    cost: rules.CallCost
+    input_tokens: int
+    """The most tokens its input can be."""
+    model: str
+    provider: str
+    price_date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An open hold; whoever has it settles it."""
+
+    id: int
+    nusd: int
+    output_tokens: int
+    """What the call's output is capped at."""
+    tokens: int
+    """What it holds in tokens, input included."""
+
+
+class BudgetSpent(errors.BudgetExceeded):
+    """The budget does not cover this call."""
+
+    def __init__(self, budget_id: str, action: str, text: str) -> None:
+        """`action` is what the budget does at 100 %: under `pause` the call may be held instead of
+        answered.
+        """
+        super().__init__(
+            text, hint=f"budget.extend {budget_id}, or finish with what is there", data={"budget": budget_id}
+        )
+        self.budget_id = budget_id
+        self.action = action
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event that is written together with a settlement; whose it is, the hold says."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waits:
+    """No answer yet."""
+
+    on: str | None
+    """The budget whose holds are in the way; None where the agent is paused."""
+
+
+_Answer = Held | errors.DashError | _Waits
+
+
+class _Place:
+    """One call in line."""
+
+    __slots__ = ("answer", "ask")
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.answer: _Answer | None = None
+        """None until it was looked at for the first time."""
+
+
+class Ledger:
+    """Holds and settles; one for the daemon."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._line: list[_Place] = []
+        self._looking = trio.Lock()
+        self._changes = 0
+        self._looked = 0
+        self._changed = Bell()
+        self._line_moves = Bell()
+        self._late: list[tuple[int, Settlement]] = []
+
+    async def hold(self, ask: Ask) -> Held:
+        """Holds the worst case of a call, or waits in line for it; the caller has the deadline.
+
+        Raises BudgetSpent where no settlement could make room, NotFound where the payer has no budget,
+        RateLimited where the line is too long. Cancelled, nothing stays held.
+        """
+        if len(self._line) >= LINE_MAX:
+            raise errors.RateLimited(
+                f"{LINE_MAX} calls wait for money already", hint="try again when some have ended"
+            )
+        place = _Place(ask)
+        self._line.append(place)
+        try:
+            answer = await self._wait(place)
+        except BaseException:
+            await self._withdraw(place)  # noqa: ASYNC102  # it shields itself, for one commit
+            raise
+        finally:
+            self._line.remove(place)
+        if isinstance(answer, errors.DashError):
+            raise answer
+        return answer
+
+    async def settle(self, hold_id: int, settlement: Settlement, happened: Sequence[Happened] = ()) -> bool:
+        """Settles a hold, once; False where it was settled before. Never cancelled half-way.
+
+        On a full disk it is kept and written with the next settlement that can be; until then the money stays
+        held, and a crash before that charges the hold in full. Other faults of the store are raised.
+        """
+
+        late = list(self._late)
+
+        def operation(tx: Tx) -> bool:
+            for late_id, unwritten in late:
+                _settle(tx, late_id, unwritten)
+            return _settle(tx, hold_id, settlement, happened)
+
+        with trio.CancelScope(shield=True):  # bounded by one commit
+            try:
+                done = await self._store.writer.apply(operation)
+            except errors.StoreFull:
+                self._late.append((hold_id, settlement))
+                return True
+        self._late = [each for each in self._late if each not in late]
+        self.changed()
+        return done
+
+    async def recover(self) -> int:
+        """At a start: charges every open hold in full, as unconfirmed; returns how many there were."""
+
+        def operation(tx: Tx) -> int:
+            found = holds.open_holds(tx.db)
+            for row in found:
+                _settle(tx, row.id or 0, Settlement(row.held_nusd, row.held_tokens, "crash"))
+            return len(found)
+
+        return await self._store.writer.apply(operation)
+
+    def changed(self) -> None:
+        """Somebody settled, extended, resumed or ended: those in line are looked at again."""
+        self._changes += 1
+        self._changed.ring()
+        self._line_moves.ring()
+
+    def ticket(self) -> Ticket:
+        """A ticket for the next change, for who was refused and may be admitted later."""
+        return self._changed.ticket()
+
+    async def _wait(self, place: _Place) -> Held | errors.DashError:
+        while True:
+            ticket = self._line_moves.ticket()
+            await self._look(place)
+            if not isinstance(place.answer, _Waits | None):
+                return place.answer
+            await ticket.wait()
+
+    async def _look(self, place: _Place) -> None:
+        """One round over the line, unless one has begun since the last change and has seen this call."""
+        async with self._looking:
+            if self._looked == self._changes and place.answer is not None:
+                return
+            begun = self._changes
+            waiting = [each for each in self._line if isinstance(each.answer, _Waits | None)]
+            blocked: set[str] = set()
+            if self._looked == begun:
+                # Nothing has changed for those who were looked at: only newcomers are, behind them.
+                seen = [each.answer for each in waiting if isinstance(each.answer, _Waits)]
+                blocked = {each.on for each in seen if each.on is not None}
+                waiting = [each for each in waiting if each.answer is None]
+            asks = [each.ask for each in waiting]
+            try:
+                answers = await self._store.writer.apply(lambda tx: _round(tx, asks, blocked))
+                for each, answer in zip(waiting, answers, strict=True):
+                    each.answer = answer
+                self._looked = begun
+            finally:
+                if len(waiting) > 1:
+                    self._line_moves.ring()  # the others were answered, or must look by themselves
+
+    async def _withdraw(self, place: _Place) -> None:
+        """A caller that gave up while its hold was being granted: nothing was sent, so nothing is owed."""
+        with trio.CancelScope(shield=True):  # a round under way is one commit
+            async with self._looking:
+                pass
+            if isinstance(place.answer, Held):
+                await self.settle(place.answer.id, Settlement(0, 0, "unsent"))
+            else:
+                self.changed()  # a younger call may have waited behind this one
+
+
+def _round(tx: Tx, asks: Sequence[Ask], blocked: set[str]) -> list[_Answer]:
+    """Answers each ask in order; `blocked` are the budgets for which an older call waits."""
+    return [_answer(tx, ask, blocked) for ask in asks]
+
+
+def _answer(tx: Tx, ask: Ask, blocked: set[str]) -> _Answer:
+    try:
+        path = budgets.path(tx.db, ask.payer.budget_id) or [budgets.get(tx.db, ask.payer.budget_id)]
+        if _is_paused(tx, ask.payer):
+            return _Waits(None)
+    except errors.NotFound as error:
+        return error  # of this call alone: the others of the round are answered
+    for row in path:
+        if row.id in blocked:
+            return _Waits(row.id)
+    assert ask.cost.input_tokens == ask.input_tokens, "an ask counts its input twice, differently"
+    verdict = rules.decide([budgets.node(tx.db, row) for row in path], ask.cost)
+    if isinstance(verdict, rules.Wait):
+        blocked.add(verdict.on)
+        return _Waits(verdict.on)
+    if isinstance(verdict, rules.Refuse):
+        return _refuse(tx, verdict)
+    return _granted(tx, ask, verdict)
+
+
+def _granted(tx: Tx, ask: Ask, grant: rules.Grant) -> Held:
+    row = HoldRow(
+        id=None,
+        budget_id=ask.payer.budget_id,
+        swarm_id=ask.payer.swarm_id,
+        agent_id=ask.payer.agent_id,
+        task_id=ask.payer.task_id,
+        model=ask.model,
+        provider=ask.provider,
+        state="open",
+        held_nusd=grant.amount,
+        held_tokens=ask.input_tokens + grant.output_tokens,
+        cost_nusd=None,
+        tokens=None,
+        input_tokens=None,
+        output_tokens=None,
+        basis=None,
+        confirmed=None,
+        price_date=ask.price_date,
+        started_at_ms=tx.now_ms,
+        settled_at_ms=None,
+    )
+    return Held(holds.insert(tx, row), grant.amount, grant.output_tokens, row.held_tokens)
+
+
+def _is_paused(tx: Tx, payer: Payer) -> bool:
+    """A paused agent's next call is held here: that is how it is paused."""
+    if payer.agent_id is None:
+        return False
+    seat = agents.get(tx.db, payer.agent_id)
+    return seat.wanted == "pause" or swarms.get(tx.db, seat.swarm_id).state == "paused"
+
+
+def _refuse(tx: Tx, verdict: rules.Refuse) -> BudgetSpent:
+    row = budgets.get(tx.db, verdict.node)
+    if verdict.reason == "frozen":
+        return BudgetSpent(row.id, "none", f"budget {row.id} is frozen: {row.frozen}")
+    thresholds.stop(tx, row.id)
+    spent, limit = row.spent_nusd / rules.NUSD, (row.limit_nusd or 0) / rules.NUSD
+    figures = f"${spent:.4f} of ${limit:.4f}"
+    if row.limit_tokens is not None:
+        figures += f", {row.spent_tokens} of {row.limit_tokens} tokens"
+    return BudgetSpent(row.id, row.action_100, f"budget {row.id} is spent: {figures}")
+
+
+def _settle(tx: Tx, hold_id: int, settlement: Settlement, happened: Sequence[Happened] = ()) -> bool:
+    row = holds.settle(tx, hold_id, settlement)
+    if row is None:
+        return False
+    if settlement.cost_nusd > row.held_nusd:
+        _overrun(tx, row, settlement)
+    thresholds.look(tx, row.budget_id)
+    for event in happened:
+        tx.emit(event.kind, swarm=row.swarm_id, agent=row.agent_id, task=row.task_id, data=event.data)
+    return True
+
+
+def _overrun(tx: Tx, row: HoldRow, settlement: Settlement) -> None:
+    """The provider billed more than the worst case: the node is frozen until a person has looked."""
+    over = settlement.cost_nusd - row.held_nusd
+    why = f"{row.model} cost ${over / rules.NUSD:.6f} more than its worst case; its price is wrong"
+    budgets.set_frozen(tx, row.budget_id, why)
+    budgets.change(tx, row.budget_id, "overrun", row.held_nusd, settlement.cost_nusd, why)
+    tx.emit(
+        "budget.overrun",
+        swarm=row.swarm_id,
+        agent=row.agent_id,
+        task=row.task_id,
+        data={
+            "budget": row.budget_id,
+            "held": row.held_nusd / rules.NUSD,
+            "cost": settlement.cost_nusd / rules.NUSD,
+        },
+    )

@@ -1,0 +1,253 @@
+"""Which models there are and who serves them: providers, aliases, and the order in which a call tries them.
+
+In memory, for the daemon: `app` fills it from configuration and calls change it. Whoever waits for a
+provider to come back waits for `changes`.
+"""
+
+import statistics
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import trio
+
+from dashd.domain.circuit import Circuit
+from dashd.domain.prices import Price
+from dashd.store.bells import Bell
+from dashd.wire import errors
+
+from .formats.format import FormatName
+from .prices import OFFLINE_PRICE, PriceList
+
+OFFLINE = "offline"
+"""The provider, and the model, that is built in and only pretends."""
+OFFLINE_B = "offline-b"
+"""The same once more, so that a failover can be shown without a real provider."""
+DEFAULT = "default"
+"""The alias of what is called where nobody names a model."""
+CHAIN = "->"
+CHAIN_MODELS_MAX = 8
+OUTPUT_TOKENS_MAX = 16_384
+"""Where nobody knows what a model can write at most."""
+OFFLINE_OUTPUT_TOKENS_MAX = 4_096
+LATENCIES_MAX = 50
+"""How many recent calls a measured latency looks back on."""
+
+
+@dataclass
+class Provider:
+    """Who serves models. The secret is in memory only, and in its own file."""
+
+    name: str
+    format: FormatName | Literal["offline"]
+    url: str = ""
+    """Before `/chat/completions`, `/responses` or `/messages`."""
+    secret: str | None = field(default=None, repr=False)
+    models: Sequence[str] = ()
+    """The names it serves; none given means: whatever the price list knows."""
+    circuit: Circuit = field(default_factory=Circuit)
+    frozen: str | None = None
+    """Why nothing is sent to it until somebody has looked: a terminal quota, billing or key error."""
+    listed_as: str | None = None
+    """What the price list calls it; empty where it does not know it, None before anybody has looked."""
+
+
+@dataclass
+class Known:
+    """What the operator says of a model."""
+
+    capabilities: tuple[str, ...] = ()
+    context_tokens: int | None = None
+    output_tokens_max: int | None = None
+    quality: int = 0
+    """Higher is better; among equals the dearer model is taken for the better one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A model by what it must be, not by name."""
+
+    capabilities: tuple[str, ...] = ()
+    prefer: Literal["cost", "latency", "quality"] = "quality"
+    cost_limit_nusd: int | None = None
+    """The most an output token may cost."""
+    fallback_allowed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model of one provider, with what it costs."""
+
+    provider: Provider
+    model: str
+    price: Price
+    output_tokens_max: int
+
+    @property
+    def name(self) -> str:
+        """How events call it."""
+        return f"{self.provider.name}/{self.model}"
+
+    def serves(self, form: FormatName) -> bool:
+        """Whether its provider speaks the format of a call; the stand-in speaks all."""
+        return self.provider.format in (form, OFFLINE)
+
+
+class Registry:
+    """Providers by name, aliases, prices."""
+
+    def __init__(
+        self, providers: Mapping[str, Provider], aliases: Mapping[str, str], prices: PriceList
+    ) -> None:
+        self.providers = dict(providers)
+        self.aliases = dict(aliases)
+        self.prices = prices
+        self.known_models: dict[str, Known] = {}
+        self.owners: dict[str, str] = {}
+        """The one provider that serves a model, where the operator has said so."""
+        self.changes = Bell()
+        """Rung when a provider was added, thawed or removed."""
+        self._latencies: dict[str, deque[float]] = {}
+
+    def chain(self, asked: str | Wish) -> list[Candidate]:
+        """The candidates for a name, an alias, a chain `a -> b -> c` or a wish, in order.
+
+        It may load the price list (0.4 s); `prepare` first where others wait. Raises InvalidParams naming
+        what could be used where none of them can.
+        """
+        found = self._wished(asked) if isinstance(asked, Wish) else self._named(asked)
+        if not found:
+            what = "a model with these capabilities" if isinstance(asked, Wish) else repr(asked[:200])
+            raise errors.InvalidParams(
+                f"no configured provider serves {what}, or nobody has priced it",
+                hint=f"models that can be used: {', '.join(self.known()) or 'none'}; dashctl provider add …",
+                path="model",
+            )
+        return found
+
+    async def prepare(self) -> None:
+        """Loads the price list in a thread, once, if a configured provider could need it."""
+        real = any(provider.format != OFFLINE for provider in self.providers.values())
+        if real and not self.prices.loaded:
+            await trio.to_thread.run_sync(self.prices.load)
+
+    def served(self, provider: Provider) -> list[str]:
+        """The priced models of a provider: those it was said to serve, else what the price list has of it.
+
+        It may load the list; `prepare` first where others wait.
+        """
+        owned = [name for name, owner in self.owners.items() if owner == provider.name]
+        listed = [] if provider.models else self.prices.models(self._listed_as(provider))
+        names = dict.fromkeys([*provider.models, *owned, *listed])
+        return [name for name in names if self._candidate(provider, name) is not None]
+
+    def default(self) -> tuple[str, str]:
+        """(what is called where nobody names a model, why): the alias `default`; else the first priced
+        model of the first real provider that speaks chat completions, as Dash's own agent does; else the
+        stand-in.
+        """
+        if DEFAULT in self.aliases:
+            return DEFAULT, f"the alias {DEFAULT} says so"
+        real = [each for each in self.providers.values() if each.format != OFFLINE]
+        for provider in real:
+            if provider.format == "openai-chat" and (served := self.served(provider)):
+                return served[0], f"it is the first priced model of provider {provider.name}"
+        if real:
+            return OFFLINE, f"provider {real[0].name} has no priced model in the format openai-chat"
+        return OFFLINE, "no provider is configured, so a stand-in only pretends"
+
+    def known(self) -> list[str]:
+        """Names that can be used, aliases first."""
+        named = [name for provider in self.providers.values() for name in provider.models]
+        return list(dict.fromkeys([*self.aliases, *named]))
+
+    def add(self, provider: Provider) -> None:
+        """Adds a provider, or replaces the one of that name."""
+        self.providers[provider.name] = provider
+        self.changes.ring()
+
+    def remove(self, name: str) -> bool:
+        """Removes a provider; False where there is none. Calls under way end as they would have."""
+        return self.providers.pop(name, None) is not None
+
+    def thaw(self, name: str) -> bool:
+        """Sends to a frozen provider again; False where it was not frozen."""
+        provider = self.providers.get(name)
+        if provider is None or provider.frozen is None:
+            return False
+        provider.frozen = None
+        self.changes.ring()
+        return True
+
+    def measured(self, candidate: Candidate, first_byte_s: float) -> None:
+        """Takes note of how long a call waited for its first byte."""
+        self._latencies.setdefault(candidate.name, deque(maxlen=LATENCIES_MAX)).append(first_byte_s)
+
+    def latency_ms(self, name: str) -> float | None:
+        """The median wait for the first byte of `provider/model`'s recent calls; None before the first."""
+        found = self._latencies.get(name)
+        return statistics.median(found) * 1_000 if found else None
+
+    def _named(self, asked: str) -> list[Candidate]:
+        names = [name.strip() for name in self.aliases.get(asked, asked).split(CHAIN)][:CHAIN_MODELS_MAX]
+        found = {each.name: each for name in names for each in self._candidates(name)}
+        return list(found.values())
+
+    def _wished(self, wish: Wish) -> list[Candidate]:
+        names = dict.fromkeys([*self.known_models, *self.known()])
+        able = [
+            each
+            for name in names
+            if set(wish.capabilities) <= set(self.known_models.get(name, Known()).capabilities)
+            for each in self._candidates(name)
+            if wish.cost_limit_nusd is None or each.price.output <= wish.cost_limit_nusd
+        ]
+        ranked = sorted({each.name: each for each in able}.values(), key=lambda each: self._rank(wish, each))
+        return ranked if wish.fallback_allowed else ranked[:1]
+
+    def _rank(self, wish: Wish, candidate: Candidate) -> tuple[float, float]:
+        cost = float(candidate.price.input + candidate.price.output)
+        if wish.prefer == "cost":
+            return cost, 0.0
+        if wish.prefer == "latency":
+            latency = self.latency_ms(candidate.name)
+            return (float("inf") if latency is None else latency), cost
+        return -float(self.known_models.get(candidate.model, Known()).quality), -cost
+
+    def _candidates(self, name: str) -> Iterator[Candidate]:
+        name = self.aliases.get(name, name)
+        for provider in self.providers.values():
+            made = self._candidate(provider, name)
+            if made is not None:
+                yield made
+
+    def _candidate(self, provider: Provider, name: str) -> Candidate | None:
+        owner = self.owners.get(name)
+        if (owner or provider.name) != provider.name:
+            return None
+        if provider.models and owner is None and name not in provider.models:
+            return None
+        if provider.format == OFFLINE:
+            return Candidate(provider, name, OFFLINE_PRICE, OFFLINE_OUTPUT_TOKENS_MAX)
+        listed_as = self._listed_as(provider)
+        listed = self.prices.find(name, listed_as or provider.name)
+        if listed is None:
+            return None
+        if listed_as and not provider.models and listed.provider not in (listed_as, ""):
+            return None
+        output_tokens_max = self.known_models.get(name, Known()).output_tokens_max or OUTPUT_TOKENS_MAX
+        return Candidate(provider, name, listed.price, output_tokens_max)
+
+    def _listed_as(self, provider: Provider) -> str:
+        if provider.listed_as is None:
+            provider.listed_as = self.prices.owner(provider.url, provider.name)
+        return provider.listed_as
+
+
+def offline_providers() -> list[Provider]:
+    """The stand-in, twice; both serve the model `offline`, so the second one is the first one's failover."""
+    return [
+        Provider(OFFLINE, "offline", models=(OFFLINE,)),
+        Provider(OFFLINE_B, "offline", models=(OFFLINE, OFFLINE_B)),
+    ]

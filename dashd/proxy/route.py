@@ -1,0 +1,192 @@
+"""Which candidate of a chain a call tries next, and what a failed try means. Pure: the time is an argument.
+
+A candidate gets some tries with growing, jittered pauses; then the next of the chain has its turn. A
+provider whose circuit is open, that rests or that is frozen is skipped at once. Nothing here is asked once
+the first byte has gone to the caller.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from .registry import Candidate
+
+TRIES_MAX = 3
+"""Of one candidate in one call, while there is a next one."""
+LAST_TRIES_MAX = 6
+"""Of the last one of a chain."""
+BACKOFF_S = 0.25
+BACKOFF_S_MAX = 8.0
+RETRY_AFTER_S_MAX = 60.0
+"""No provider is left alone for longer because it asked to be."""
+ELSEWHERE_S = 1.0
+"""A longer pause than this is not waited for while another candidate is free."""
+BODY_SHOWN_MAX = 300
+
+_TERMINAL = re.compile(
+    r"insufficient.?quota|insufficient.?(?:balance|credit|funds)|exceeded your current quota|credit balance"
+    r"|billing|payment.?required|out of credits|account.{0,20}(?:suspended|deactivated|disabled)",
+    re.IGNORECASE,
+)
+_RETRIED = frozenset({408, 409, 425, 429})
+_KEY_REFUSED = frozenset({401, 402, 403})
+
+What = Literal["retry", "next", "terminal", "final"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a try gave the caller nothing.
+
+    retry: the same candidate may do better later. next: this one never will, another may. terminal: the
+    account is at its end, and whoever pays it has to look. final: the call itself is at fault; its answer
+    is the caller's.
+    """
+
+    what: What
+    why: str
+    status: int | None = None
+    retry_after_s: float | None = None
+
+    @property
+    def provider_is_down(self) -> bool:
+        """Whether it counts against the provider's circuit; being asked to slow down does not."""
+        return self.what == "retry" and self.status != 429
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nobody can be tried before `until`."""
+
+    until: float
+
+
+def judge(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """What an answer with an error status means; `headers` have lower-case names."""
+    said = _said(body)
+    why = f"HTTP {status} {said}".strip()
+    if status in _KEY_REFUSED or (400 <= status < 500 and _TERMINAL.search(said)):
+        return Failure("terminal", why, status)
+    if status in _RETRIED or status >= 500:
+        return Failure("retry", why, status, retry_after_s(headers))
+    if status == 404:
+        return Failure("next", why, status)
+    return Failure("final", why, status)
+
+
+def judge_in_band(kind: str) -> Failure:
+    """What an error inside an answer of status 200 means, before anything of it was passed on."""
+    if _TERMINAL.search(kind):
+        return Failure("terminal", kind)
+    return Failure("retry", kind, 429 if "rate_limit" in kind else None)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds for which the provider asks to be left alone; None where it says nothing, or a date."""
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit_s
+        except ValueError:
+            continue
+        if 0 <= seconds < float("inf"):
+            return min(seconds, RETRY_AFTER_S_MAX)
+    return None
+
+
+class Route:
+    """The way of one call along its chain."""
+
+    def __init__(self, chain: Sequence[Candidate], chance: Callable[[], float]) -> None:
+        """`chance` gives numbers in [0, 1), for the jitter."""
+        self.chain = chain
+        self.last: Failure | None = None
+        self._chance = chance
+        self._tries: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+        self._given_up: set[str] = set()
+
+    def choose(self, now: float) -> Candidate | Pause | None:
+        """Whose turn it is, how long to pause, or None where nobody is left. It takes nothing: see
+        `enter`.
+        """
+        soonest: float | None = None
+        for each in self.chain:
+            if each.provider.frozen is not None or each.name in self._given_up:
+                continue
+            circuit = each.provider.circuit
+            at = max(self._not_before.get(each.name, now), circuit.admits_at(now))
+            if at <= now:
+                return each
+            soonest = at if soonest is None else min(soonest, at)
+            if circuit.state(now) == "closed" and at - now <= ELSEWHERE_S:
+                break  # Worth a short pause: the earlier ones of a chain are there for a reason.
+        return None if soonest is None else Pause(soonest)
+
+    def enter(self, candidate: Candidate, now: float) -> bool:
+        """Takes the candidate's turn, right before it is called; False where somebody else probes it by now.
+
+        Whoever was let in says how it went: `succeeded`, `failed` or `withdrew`.
+        """
+        return candidate.provider.frozen is None and candidate.provider.circuit.admits(now)
+
+    @property
+    def frozen(self) -> str | None:
+        """Why nobody can be tried, where all of the chain are frozen."""
+        whys = [each.provider.frozen for each in self.chain]
+        return next(iter(whys), None) if all(whys) else None
+
+    def begin_again(self) -> None:
+        """Somebody has looked after the frozen providers: everybody has all tries again."""
+        self._given_up.clear()
+        self._tries.clear()
+        self._not_before.clear()
+
+    def succeeded(self, candidate: Candidate) -> bool:
+        """The provider answers; returns whether that closed its circuit."""
+        return candidate.provider.circuit.succeeded()
+
+    def withdrew(self, candidate: Candidate) -> None:
+        """The try ended without telling anything of the provider."""
+        candidate.provider.circuit.withdrew()
+
+    def failed(
+        self, candidate: Candidate, failure: Failure, now: float
+    ) -> Literal["opened", "closed"] | None:
+        """The try failed; returns what that made of the provider's circuit."""
+        self.last = failure
+        name, circuit = candidate.name, candidate.provider.circuit
+        tries = self._tries[name] = self._tries.get(name, 0) + 1
+        if failure.what == "terminal":
+            candidate.provider.frozen = failure.why
+        tries_max = LAST_TRIES_MAX if candidate == self.chain[-1] else TRIES_MAX
+        if failure.what != "retry" or tries >= tries_max:
+            self._given_up.add(name)
+        backoff = min(BACKOFF_S_MAX, BACKOFF_S * 2 ** (tries - 1)) * (0.5 + self._chance() / 2)
+        if failure.retry_after_s is not None:
+            circuit.rest(now + failure.retry_after_s)
+            backoff = max(backoff, failure.retry_after_s)
+        self._not_before[name] = now + backoff
+        if failure.provider_is_down:
+            return "opened" if circuit.failed(now) else None
+        if failure.what in ("next", "final"):
+            return "closed" if circuit.succeeded() else None
+        circuit.withdrew()
+        return None
+
+
+def _said(body: bytes) -> str:
+    """What an error body says: its type, code and message, short and printable."""
+    try:
+        whole = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        whole = None
+    error = whole.get("error", whole) if isinstance(whole, dict) else None
+    if isinstance(error, dict):
+        parts = [str(error[name]) for name in ("type", "code", "message") if error.get(name)]
+        text = " ".join(dict.fromkeys(parts))
+    else:
+        text = error if isinstance(error, str) else body[:BODY_SHOWN_MAX].decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else " " for c in text[:BODY_SHOWN_MAX])

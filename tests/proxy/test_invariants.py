@@ -1,0 +1,182 @@
+"""The money's invariants through the whole proxy, against a provider that does what it likes within a
+call's hold.
+
+I1 to I9 of the design's budget rules: eight clients at once, hang-ups, missing and repeated usage, cuts,
+stalls, errors, and a budget that runs out. Seeded, so a failure repeats.
+"""
+
+import random
+from pathlib import Path
+
+import apsw
+import pytest
+import trio
+
+from dashd import store
+from dashd.proxy.caller import Patience
+from dashd.proxy.ledger import Ledger
+from dashd.store import budgets, holds
+from tests.fakes.clock import FixedClock
+from tests.fakes.provider import Act, Provider, open_provider
+from tests.proxy.world import SWARM, World, ask, chat, check_tree, open_world, request
+
+CLIENTS = 8
+CALLS = 16
+LIMIT = 250_000_000
+HASTIER = Patience(
+    first_byte_s=0.15, whole_s=0.15, idle_s=0.1, total_s=2, line_s=3, held_s=3, retry_s=0.4, drain_s=0.05
+)
+
+
+def random_act(chance: random.Random) -> Act:
+    status = chance.choices([200, 429, 500, 529, 400, 404], [20, 1, 1, 1, 1, 1])[0]
+    return Act(
+        status=status,
+        input_share=chance.random(),
+        output_share=chance.choice([0.0, 0.05, 0.3, 1.0]),
+        usage=chance.choice(["once", "once", "once", "twice", "none"]),
+        cut_at=chance.choice([None, None, None, None, chance.randrange(1, 1_500)]),
+        stall_at=chance.choice([None] * 7 + [chance.randrange(0, 1_200)]),
+        delay_s=chance.choice([0.0, 0.0, 0.01]),
+        retry_after="0.01" if status == 429 else None,
+        bills=chance.random() < 0.5 if status >= 500 else None,
+    )
+
+
+async def random_client(world: World, number: int, chance: random.Random) -> None:
+    for _ in range(CALLS):
+        messages = chance.random() < 0.3
+        body = chat("x" * chance.randrange(0, 3_000), stream=chance.random() < 0.7, max_tokens=800)
+        path = "/v1/messages" if messages else "/v1/chat/completions"
+        sent = request(body, key=f"key-{number}", path=path)
+        if chance.random() < 0.75:
+            said = await ask(world.port, sent)
+            assert said.status in (200, 400, 402, 404, 503), said
+            continue
+        async with await trio.open_tcp_stream("127.0.0.1", world.port) as stream:
+            await stream.send_all(sent[: chance.randrange(1, len(sent) + 1)])
+            with trio.move_on_after(chance.random() * 0.05):
+                await stream.receive_some(chance.randrange(1, 4_000))
+
+
+class Witness:
+    """Looks at snapshots while calls are under way, and at copies of the database as a crash would leave
+    it.
+    """
+
+    def __init__(self, world: World, provider: Provider, folder: Path) -> None:
+        self.world = world
+        self.provider = provider
+        self.folder = folder
+        self.wrong: list[str] = []
+        self.snapshots = 0
+        self.copies: list[tuple[Path, int]] = []
+
+    async def look(self) -> None:
+        while True:
+            self.wrong += await self.world.store.reader.read(check_tree)
+            self.snapshots += 1
+            if self.snapshots % 25 == 0:
+                copy = self.folder / f"copy{self.snapshots}.db"
+                # Billed before the copy: each of these calls must be held or settled in it.
+                self.copies.append((copy, self.provider.bill_nusd))
+                await trio.to_thread.run_sync(_copy, self.world.store.path, copy)
+            await trio.sleep(0.002)
+
+
+def _copy(source: Path, target: Path) -> None:
+    db = apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        db.execute("VACUUM INTO ?", (str(target),))
+    finally:
+        db.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_whatever_the_provider_does_no_limit_is_passed(tmp_path: Path, seed: int):
+    """I1, I2, I3, I6, I7, I8, I9."""
+    chance = random.Random(seed)
+    provider = Provider(lambda _: random_act(chance))
+    with trio.fail_after(60):
+        async with (
+            open_provider(provider),
+            open_world(tmp_path, limit=LIMIT, agents_count=CLIENTS, patience=HASTIER, deadline_s=60) as world,
+        ):
+            world.use(provider, provider)
+            world.registry.providers["p1"].format = "anthropic"
+            for configured in world.registry.providers.values():
+                configured.circuit.failures_max = 10**6
+            await world.store.writer.apply(lambda tx: budgets.set_actions(tx, SWARM, *["notify"] * 3))
+            unheld: list[int] = []
+
+            async def note() -> None:
+                if not (await world.budget()).held_nusd:
+                    unheld.append(provider.calls)
+
+            provider.on_call = note
+            witness = Witness(world, provider, tmp_path)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(witness.look)
+                async with trio.open_nursery() as clients:
+                    for number in range(CLIENTS):
+                        clients.start_soon(random_client, world, number, random.Random(seed * 100 + number))
+                await world.settled()  # callers that hung up are still being drained
+                nursery.cancel_scope.cancel()
+            row = await world.budget()
+            assert witness.wrong == []
+            assert unheld == []
+            assert provider.calls > CLIENTS
+            assert provider.bill_nusd <= row.spent_nusd <= LIMIT
+            assert await world.store.reader.read(check_tree) == []
+        for copy, billed in witness.copies:
+            await _recover(copy, billed)
+        assert witness.copies
+
+
+async def _recover(copy: Path, billed: int) -> None:
+    """What a start finds after a crash at that instant."""
+    async with store.open_store(copy, FixedClock()) as opened:
+        await Ledger(opened).recover()
+        row = await opened.reader.read(lambda db: budgets.get(db, SWARM))
+        assert row.held_nusd == 0
+        assert billed <= row.spent_nusd <= LIMIT
+        assert await opened.reader.read(lambda db: holds.open_holds(db)) == []
+        assert await opened.reader.read(check_tree) == []
+
+
+@pytest.mark.slow
+async def test_nobody_starves_on_a_budget_that_covers_the_real_cost(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    """20 agents, five calls each, on 1.3 times what these cost: all finish, although each holds far more."""
+    act = Act(input_share=0.3, output_share=0.0, delay_s=0.002)
+    agents, calls, body = 20, 5, chat("y" * 2_000)
+    real = await _real_cost(tmp_path_factory.mktemp("one"), act, body)
+    limit = real * agents * calls * 13 // 10
+    done: list[int] = []
+    with trio.fail_after(30):
+        async with (
+            open_provider(Provider(lambda _: act)) as provider,
+            open_world(tmp_path, limit=limit, agents_count=agents) as world,
+        ):
+            world.use(provider)
+
+            async def work(number: int) -> None:
+                for _ in range(calls):
+                    said = await ask(world.port, request(body, key=f"key-{number}"))
+                    assert said.status == 200, said.body
+                done.append(number)
+
+            async with trio.open_nursery() as nursery:
+                for number in range(agents):
+                    nursery.start_soon(work, number)
+            assert len(done) == agents
+            assert (await world.budget()).spent_nusd == provider.bill_nusd <= limit
+
+
+async def _real_cost(folder: Path, act: Act, body: bytes) -> int:
+    async with open_provider(Provider(lambda _: act)) as provider, open_world(folder) as world:
+        world.use(provider)
+        await ask(world.port, request(body))
+        return provider.bill_nusd

@@ -1,0 +1,108 @@
+"""Who serves what: names, aliases, chains, wishes."""
+
+import pytest
+
+from dashd.domain.prices import Price
+from dashd.proxy.prices import PriceList
+from dashd.proxy.registry import Known, Provider, Registry, Wish, offline_providers
+from dashd.wire import errors
+
+
+def price(output: int) -> Price:
+    return Price(1, output, 1, 1, 0, "today", "config")
+
+
+def made() -> Registry:
+    providers = [
+        Provider("one", "openai-chat", "http://one", models=("big", "small")),
+        Provider("two", "anthropic", "http://two", models=("big", "unpriced")),
+        *offline_providers(),
+    ]
+    aliases = {"smart": "big -> small", "cheap": "small", "unpriced-one": "unpriced"}
+    listed = PriceList({"big": price(40), "small": price(4)})
+    return Registry({each.name: each for each in providers}, aliases, listed)
+
+
+def names(registry: Registry, asked: str | Wish) -> list[str]:
+    return [each.name for each in registry.chain(asked)]
+
+
+def test_a_name_is_every_provider_that_serves_it():
+    assert names(made(), "big") == ["one/big", "two/big"]
+    assert names(made(), "offline") == ["offline/offline", "offline-b/offline"]
+
+
+def test_an_alias_a_chain_and_a_repetition():
+    registry = made()
+    assert names(registry, "smart") == ["one/big", "two/big", "one/small"]
+    assert names(registry, "cheap -> big->cheap") == ["one/small", "one/big", "two/big"]
+
+
+def test_what_nobody_serves_or_has_priced_says_what_would_pass():
+    registry = made()
+    registry.prices._snapshot = Empty()  # type: ignore[assignment]
+    for asked in ("nobody", "unpriced", "unpriced-one", "", "->"):
+        with pytest.raises(errors.InvalidParams) as refused:
+            registry.chain(asked)
+        assert "smart, cheap" in refused.value.hint
+
+
+class Empty:
+    """A price list without prices."""
+
+    providers = ()
+
+    def find_provider_model(self, *_: object) -> None:
+        raise LookupError
+
+
+def test_only_formats_that_match_serve_and_the_stand_in_serves_all():
+    one, two = made().chain("big")
+    assert one.serves("openai-chat")
+    assert not two.serves("openai-chat")
+    assert made().chain("offline")[0].serves("anthropic")
+
+
+def test_a_wish():
+    registry = made()
+    registry.known_models = {
+        "big": Known(("code", "vision"), quality=2),
+        "small": Known(("code",), quality=1, output_tokens_max=100),
+    }
+    assert names(registry, Wish(("code",))) == ["one/big", "two/big", "one/small"]
+    assert names(registry, Wish(("code",), prefer="cost")) == ["one/small", "one/big", "two/big"]
+    assert names(registry, Wish(("vision",), fallback_allowed=False)) == ["one/big"]
+    assert names(registry, Wish(("code",), cost_limit_nusd=10)) == ["one/small"]
+    with pytest.raises(errors.InvalidParams):
+        registry.chain(Wish(("flight",)))
+    assert registry.chain("small")[0].output_tokens_max == 100
+
+
+def test_a_wish_for_speed_takes_what_was_measured():
+    registry = made()
+    registry.known_models = {"big": Known(("code",)), "small": Known(("code",))}
+    one, two = registry.chain("big")
+    registry.measured(two, 0.2)
+    registry.measured(one, 0.4)
+    registry.measured(one, 0.1)
+    registry.measured(one, 0.9)
+    assert registry.latency_ms("one/big") == pytest.approx(400)
+    assert names(registry, Wish(("code",), prefer="latency")) == ["two/big", "one/big", "one/small"]
+
+
+def test_providers_come_thaw_and_go():
+    registry = made()
+    ticket = registry.changes.ticket()
+    registry.providers["one"].frozen = "402"
+    assert registry.thaw("one")
+    assert not registry.thaw("one")
+    assert ticket.is_set()  # type: ignore[attr-defined]
+    registry.add(Provider("three", "openai-chat", models=("small",)))
+    assert names(registry, "small") == ["one/small", "three/small"]
+    assert registry.remove("one")
+    assert not registry.remove("one")
+    assert names(registry, "small") == ["three/small"]
+
+
+def test_a_secret_is_in_no_text():
+    assert "s3cret" not in repr(Provider("one", "openai-chat", secret="s3cret"))

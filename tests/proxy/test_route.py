@@ -1,0 +1,156 @@
+"""Who is tried next, and what a failure means; every instant is made up."""
+
+import pytest
+
+from dashd.proxy.prices import OFFLINE_PRICE
+from dashd.proxy.registry import Candidate, Provider
+from dashd.proxy.route import (
+    BACKOFF_S,
+    LAST_TRIES_MAX,
+    RETRY_AFTER_S_MAX,
+    TRIES_MAX,
+    Failure,
+    Pause,
+    Route,
+    judge,
+    judge_in_band,
+    retry_after_s,
+)
+
+BROKEN = Failure("retry", "no", 500)
+
+
+def candidates(*names: str) -> list[Candidate]:
+    return [Candidate(Provider(name, "openai-chat"), "m", OFFLINE_PRICE, 100) for name in names]
+
+
+def route(*names: str, chance: float = 1.0) -> tuple[Route, list[Candidate]]:
+    chain = candidates(*names)
+    return Route(chain, lambda: chance), chain
+
+
+def test_one_candidate_is_tried_with_growing_pauses_then_given_up():
+    way, (one,) = route("one")
+    one.provider.circuit.failures_max = 99
+    now, waits = 0.0, []
+    for _ in range(LAST_TRIES_MAX):
+        assert way.choose(now) is one
+        assert way.enter(one, now)
+        assert way.failed(one, BROKEN, now) is None
+        turn = way.choose(now)
+        if isinstance(turn, Pause):
+            waits.append(turn.until - now)
+            now = turn.until
+    assert waits == [BACKOFF_S * 2**n for n in range(LAST_TRIES_MAX - 1)]
+    assert way.choose(now + 99) is None
+
+
+def test_an_earlier_candidate_is_waited_for_a_little_and_not_for_long():
+    way, (one, two) = route("one", "two")
+    way.failed(one, BROKEN, 0)
+    assert way.choose(0) == Pause(BACKOFF_S)
+    way.failed(one, Failure("retry", "slow down", 429, retry_after_s=9), BACKOFF_S)
+    assert way.choose(BACKOFF_S) is two
+
+
+def test_the_next_one_has_its_turn_after_the_tries_or_at_once_when_the_circuit_is_open():
+    way, (one, two) = route("one", "two")
+    one.provider.circuit.failures_max = 99
+    for _ in range(TRIES_MAX):
+        way.failed(one, BROKEN, 0)
+    assert way.choose(0) is two
+    other, (first, second) = route("one", "two")
+    for _ in range(first.provider.circuit.failures_max):
+        first.provider.circuit.failed(0)
+    assert other.choose(0) is second
+
+
+def test_all_open_pauses_until_the_first_may_be_probed_by_one():
+    way, (one, two) = route("one", "two")
+    for each, at in ((one, 5.0), (two, 0.0)):
+        each.provider.circuit.opened_at = at
+    assert way.choose(6) == Pause(20)
+    assert way.choose(20) is two
+    assert way.enter(two, 20)
+    assert not way.enter(two, 20)
+    assert way.succeeded(two)
+
+
+def test_terminal_freezes_and_next_goes_on():
+    way, (one, two, three) = route("one", "two", "three")
+    assert way.failed(one, Failure("terminal", "402"), 0) is None
+    assert one.provider.frozen == "402"
+    assert way.choose(0) is two
+    way.failed(two, Failure("next", "404"), 0)
+    assert way.choose(0) is three
+    way.failed(three, Failure("terminal", "402"), 0)
+    assert way.choose(0) is None
+    assert way.frozen is None
+    two.provider.frozen = "401"
+    assert way.frozen == "402"
+    for each in (one, two, three):
+        each.provider.frozen = None
+    way.begin_again()
+    assert way.choose(0) is one
+
+
+def test_slow_down_rests_the_provider_and_opens_nothing():
+    way, (one,) = route("one")
+    for _ in range(LAST_TRIES_MAX):
+        assert way.failed(one, Failure("retry", "429", 429, retry_after_s=3), 0) is None
+    assert one.provider.circuit.state(0) == "closed"
+    assert not one.provider.circuit.admits(2.9)
+
+
+def test_failures_open_and_an_answer_about_the_call_closes():
+    way, (one,) = route("one")
+    one.provider.circuit.failures_max = 2
+    assert [way.failed(one, BROKEN, 0) for _ in range(2)] == [None, "opened"]
+    assert way.failed(one, Failure("final", "400"), 30) == "closed"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "what"),
+    [
+        (500, b"", "retry"),
+        (529, b'{"error":{"type":"overloaded_error"}}', "retry"),
+        (429, b'{"error":{"type":"rate_limit_error"}}', "retry"),
+        (408, b"", "retry"),
+        (429, b'{"error":{"code":"insufficient_quota"}}', "terminal"),
+        (400, b'{"error":{"message":"Your credit balance is too low"}}', "terminal"),
+        (402, b"", "terminal"),
+        (401, b"\xff\xfe", "terminal"),
+        (404, b"[1]", "next"),
+        (400, b'{"error":"bad"}', "final"),
+        (413, b"[" * 10_000, "final"),
+    ],
+)
+def test_what_an_answer_means(status: int, body: bytes, what: str):
+    failure = judge(status, {}, body)
+    assert failure.what == what
+    assert failure.why.isprintable()
+    assert len(failure.why) < 400
+
+
+def test_what_an_error_in_a_stream_means():
+    assert judge_in_band("overloaded_error").provider_is_down
+    assert judge_in_band("insufficient_quota").what == "terminal"
+    assert not judge_in_band("rate_limit_error").provider_is_down
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "100000"}, RETRY_AFTER_S_MAX),
+        ({"retry-after": "Fri, 20 Nov 2026 10:00:00 GMT"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None):
+    assert retry_after_s(headers) == seconds
