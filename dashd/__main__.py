@@ -71,6 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from dashd import app
     from dashd import log as logs
     from dashd.crash_points import CrashPoints
+    from dashd.proxy import secrets
 
     starter = _Starter(arguments.ready_fd)
     try:
@@ -78,6 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
         logs.set_up(config.daemon.log_level)
         points = CrashPoints(arguments.crash_at)
         os.umask(0o077)
+        secrets.keep_memory_private()
         trio.run(lambda: app.run(config, ready=lambda path: starter.tell(f"READY {path}"), points=points))
     except BaseExceptionGroup as group:
         refused, other = group.split(errors.DashError)

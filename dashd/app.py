@@ -25,6 +25,15 @@ from dashd.config import Config
 from dashd.crash_points import CrashPoints
 from dashd.jail import launcher, spool
 from dashd.jail.holder_link import EpochRefused
+from dashd.model_doors import ModelDoors
+from dashd.model_ports import ModelPort, ProviderPort
+from dashd.proxy import secrets
+from dashd.proxy.exchange import Exchange
+from dashd.proxy.ledger import Ledger
+from dashd.proxy.offline import OfflineModel
+from dashd.proxy.prices import PriceList
+from dashd.proxy.registry import Registry, offline_providers
+from dashd.proxy.upstream import HttpUpstream
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
 from dashd.runtime import recovery, scheduler, sweeper
@@ -33,7 +42,7 @@ from dashd.runtime.world import World
 from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
 from dashd.service.ports import Chunk, DriverAbilities
-from dashd.store import attempts, database, stops
+from dashd.store import attempts, database, proxy_keys, stops
 from dashd.store.opening import Store, open_store
 from dashd.wire import errors, tenant
 
@@ -100,7 +109,23 @@ async def _serve(
     """The rings inside the store."""
     launches = config.daemon.state_dir / "launches"
     epoch = await recovery.begin_epoch(store, launches, points.at)
-    async with launcher.open_launcher(launches, crash_at=points.of_boot()) as started:
+    ledger = Ledger(store)
+    await ledger.recover()
+    await store.writer.apply(proxy_keys.revoke_ended)
+    registry = Registry({each.name: each for each in offline_providers()}, {}, PriceList())
+    http = HttpUpstream()
+    offline = OfflineModel(billed=lambda _: points.at("proxy.billed"))
+    exchange = Exchange(ledger, registry, http=http, offline=offline, clock=clock)
+    files = secrets.SecretFiles(config.daemon.state_dir / "secrets")
+    providers = ProviderPort(store, registry, files, http)
+    async with (
+        launcher.open_launcher(launches, crash_at=points.of_boot()) as started,
+        trio.open_nursery() as proxy,
+    ):
+        await providers.open()  # not before the fork server runs: what it forks has never seen a secret
+        proxy.start_soon(providers.run_commands)
+        proxy.start_soon(_tell_ledger, store, ledger)
+        doors = ModelDoors(store, clock, exchange, proxy)
         world = World(
             store=store,
             clock=clock,
@@ -111,10 +136,21 @@ async def _serve(
             environ=dict(os.environ),
             agents_max=config.daemon.agents_max,
             points=points,
+            doors=doors,
         )
         daemon = Daemon(dashd.__version__, os.getpid(), epoch, clock.now_ms(), str(config.daemon.socket))
         daemon.warnings += config.warnings
-        core = Core(store, clock, daemon, DriverPort(), SpoolPort(world), config.daemon.agents_max, stop)
+        core = Core(
+            store=store,
+            clock=clock,
+            daemon=daemon,
+            drivers=DriverPort(),
+            spools=SpoolPort(world),
+            agents_max=config.daemon.agents_max,
+            stop=stop,
+            models=ModelPort(registry, doors.swap),
+            providers=providers,
+        )
         async with trio.open_nursery() as runtime:
             recovered = await recovery.recover(world)
             daemon.adopted = sum(each.live for each in recovered)
@@ -130,6 +166,7 @@ async def _serve(
                     await _accept(world, core, supervisor, dispatch, sock, connections, stop, ready)
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
             runtime.cancel_scope.cancel(reason="dashd is stopping; agents keep their leases")
+        proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
 
 
 async def _accept(
@@ -209,6 +246,14 @@ async def _die_with_the_store(store: Store) -> None:
     raise errors.StoreBroken()
 
 
+async def _tell_ledger(store: Store, ledger: Ledger) -> None:
+    """Calls that wait for a resume, or for money, are looked at when what somebody wants has changed."""
+    while True:
+        ticket = store.bells.agents.ticket()
+        ledger.changed()
+        await ticket.wait()
+
+
 async def _show_trouble(world: World, daemon: Daemon) -> None:
     """Shows in `daemon.status` what the runtime cannot get done, for as long as it cannot."""
     shown = ""
@@ -261,7 +306,7 @@ class DriverPort:
         """The driver asked for, or `command`."""
         known = ", ".join(sorted(drivers.DRIVERS))
         if name is None:
-            return "command", "no driver was named, and command is the one this build has"
+            return "command", "no driver was named; command runs what argv says"
         if name not in drivers.DRIVERS:
             raise errors.Unsupported(
                 f"there is no driver {name!r} in this build", hint=f"drivers: {known}", path="driver"
@@ -271,7 +316,7 @@ class DriverPort:
     def abilities(self, name: str) -> DriverAbilities:
         """What the driver can do."""
         driver = drivers.DRIVERS[name]
-        return DriverAbilities(pause=driver.pause, message=driver.takes_messages)
+        return DriverAbilities(driver.pause, driver.takes_messages, driver.needs_model)
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
         """Asks the driver."""

@@ -36,6 +36,7 @@ OWN = (
     "run.after_end",
     "output.before_commit",
     "output.after_commit",
+    "proxy.billed",
 )
 BOOT = ("forkserver.before_lock", "forkserver.after_lock")
 """Points of the fork server that come before any launch."""

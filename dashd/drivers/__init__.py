@@ -5,8 +5,9 @@
 
 from .command import CommandDriver
 from .driver import Driver
+from .embedded import EmbeddedDriver
 
-DRIVERS: dict[str, Driver] = {driver.name: driver for driver in (CommandDriver(),)}
+DRIVERS: dict[str, Driver] = {driver.name: driver for driver in (CommandDriver(), EmbeddedDriver())}
 """By the name that `swarm.create` takes."""
 
 __all__ = ["DRIVERS", "Driver"]

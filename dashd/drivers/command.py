@@ -52,6 +52,7 @@ class CommandDriver:
     name = "command"
     pause: Literal["hard", "soft"] = "hard"
     takes_messages = False
+    needs_model = False
     result_bytes_max = 65_536
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
@@ -62,13 +63,7 @@ class CommandDriver:
                 hint='for example argv: ["bash", "-c", "wc -l < {item}"]',
                 path="argv",
             )
-        if cwd is None:
-            raise errors.InvalidParams(
-                "cwd is missing: the folder in which the agents work",
-                hint="give an absolute path",
-                path="cwd",
-            )
-        _check_folder(cwd)
+        cwd = check_folder(cwd)
         if any("\0" in argument for argument in argv):
             raise errors.InvalidParams("an argument holds a NUL byte", hint="leave it out", path="argv")
         if "{" not in argv[0]:
@@ -183,7 +178,12 @@ def _fill(argument: str, work: Work) -> str:
     return "".join(filled)
 
 
-def _check_folder(cwd: str) -> None:
+def check_folder(cwd: str | None) -> str:
+    """The folder that agents work in; raises InvalidParams where they could not."""
+    if cwd is None:
+        raise errors.InvalidParams(
+            "cwd is missing: the folder in which the agents work", hint="give an absolute path", path="cwd"
+        )
     if not os.path.isabs(cwd):
         raise errors.InvalidParams(
             f"{cwd!r} is not an absolute path", hint="give an absolute path", path="cwd"
@@ -192,6 +192,7 @@ def _check_folder(cwd: str) -> None:
         raise errors.InvalidParams(f"there is no folder {cwd}", hint="create it, or name another", path="cwd")
     if not os.access(cwd, os.X_OK):
         raise errors.InvalidParams(f"dashd may not enter {cwd}", hint=f"chmod u+x {cwd}", path="cwd")
+    return cwd
 
 
 def _check_program(program: str, cwd: str) -> None:

@@ -9,6 +9,17 @@ from dashd.jail.launch_folder import ExitRecord
 
 
 @dataclass(frozen=True, slots=True)
+class ModelAccess:
+    """An agent's way to a model: its own listener at the proxy, and the key that names it there."""
+
+    url: str
+    """The base address, `/v1` included."""
+    key: str
+    name: str
+    """The model to ask for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """One attempt, as a driver sees it."""
 
@@ -21,6 +32,7 @@ class Work:
     agent_id: str
     task_id: str
     timeout_s: float
+    model: ModelAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,8 @@ class Driver(Protocol):
     name: str
     pause: Literal["hard", "soft"]
     takes_messages: bool
+    needs_model: bool
+    """Its program calls a model; it is started with a way to one."""
     result_bytes_max: int
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:

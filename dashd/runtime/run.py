@@ -7,6 +7,7 @@ folder.
 
 import contextlib
 import dataclasses
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ import trio
 
 from dashd.domain.attempt import Ending, Stop
 from dashd.drivers import Driver
-from dashd.drivers.driver import Work
+from dashd.drivers.driver import ModelAccess, Work
 from dashd.jail import holder_link, launch_folder, processes, spool
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.jail.launch_folder import ExitRecord
@@ -57,6 +58,7 @@ class Plan:
 
     work: Work
     driver: str
+    model: str | None
     launch_id: str
     lease_s: float
     grace_s: float
@@ -103,7 +105,7 @@ class Run:
         self._world.points.at("run.before_launch")
         with trio.move_on_after(START_S_MAX) as limit, contextlib.suppress(ForkServerGone, HolderGone):
             try:
-                link = await self._world.launcher.launch_adopted(self._spec(), self._world.epoch)
+                link = await self._begin()
             except LaunchFailed as error:
                 return Ending("failed", f"could not start: {error}")
             self._world.points.at("run.after_launch")
@@ -113,13 +115,28 @@ class Run:
             self._world.launcher.close()  # the next launch starts another one
         return await self.attach()  # what became of it is in its folder
 
+    async def _begin(self) -> HolderLink:
+        """Has the program started, with a way to a model where it needs one."""
+        if not self.driver.needs_model:
+            return await self._world.launcher.launch_adopted(self._spec(None), self._world.epoch)
+        try:
+            door = await self._world.doors.open(self.claim, self.plan.model)
+        except OSError as error:
+            raise LaunchFailed(f"no way to a model: {error.strerror}") from None
+        with door.listener:
+            spec = self._spec(door.access)
+            return await self._world.launcher.launch_adopted(spec, self._world.epoch, door.listener)
+
     async def attach(self) -> Attached:
         """Takes over what there is of the launch; where nothing was executed, nothing ever will be."""
         folder = self._world.folder(self.plan.launch_id)
         self._world.points.at("run.before_adopt")
         while True:
             with trio.move_on_after(START_S_MAX), contextlib.suppress(HolderGone):
-                return await _unless_over(await holder_link.adopt(folder, self._world.epoch))
+                link = await holder_link.adopt(folder, self._world.epoch)
+                if link.listener is not None:  # it was served by an earlier daemon
+                    await self._resume(link, link.listener)
+                return await _unless_over(link)
             try:
                 found = await trio.to_thread.run_sync(launch_folder.examine, folder)
             except OSError as error:  # a full disk, mostly: what became of the launch must wait
@@ -138,6 +155,15 @@ class Run:
                     return Ending("lost", "its holder was killed; what was left of it has been ended")
                 case launch_folder.Alive():
                     await trio.sleep(LEAVING_S)
+
+    async def _resume(self, link: HolderLink, listener: socket.socket) -> None:
+        """Has the listener served that its holder kept; whatever goes wrong, nothing stays open."""
+        try:
+            await self._world.doors.resume(self.claim, listener)
+        except BaseException:
+            with trio.CancelScope(shield=True):  # bounded: it only closes
+                await link.aclose()
+            raise
 
     async def serve(self, attached: Attached | None) -> None:
         """Follows the attempt to its end, writes that down. Cancelled, it lets go and the agent lives on.
@@ -166,7 +192,8 @@ class Run:
             agents.set_liveness(tx, self.claim.agent_id, "alive")
             where = {"swarm": self.claim.swarm_id, "agent": self.claim.agent_id, "task": self.claim.task_id}
             tx.emit("agent.adopted", **where, data={"pid": found.pid})
-        lifecycle.set_paused(tx, self.claim.attempt_id, paused=found.state == "paused")
+        paused = found.state == "paused" if self.driver.pause == "hard" else self.plan.hold
+        lifecycle.set_paused(tx, self.claim.attempt_id, paused=paused)
 
     async def _follow(self, link: HolderLink) -> ExitRecord:
         """Until the program's end; raises HolderGone where the holder is no more."""
@@ -193,7 +220,9 @@ class Run:
 
     async def _listen(self, link: HolderLink, active: ActiveTime, output: Output) -> ExitRecord | None:
         """Until the program's end; None where the holder is gone (a nursery would wrap an exception)."""
-        self._set_active(active, paused=link.adopted.state == "paused")
+        self._set_active(
+            active, paused=link.adopted.state == "paused" or (self.driver.pause == "soft" and self.plan.hold)
+        )
         await output.grew(link.adopted.spool_bytes)
         while True:
             try:
@@ -220,13 +249,13 @@ class Run:
 
     async def _steer(self, link: HolderLink, active: ActiveTime) -> None:
         """Carries wishes to the holder, and ends what runs over its time."""
-        held = link.adopted.state == "paused"
+        held = link.adopted.state == "paused" if self.driver.pause == "hard" else self.plan.hold
         with contextlib.suppress(HolderGone):  # the listener hears of it too, and decides
             while self.wish.stop is None:
                 ticket = self.wish.ticket()
                 if self.wish.hold != held:
                     held = self.wish.hold
-                    await (link.pause() if held else link.resume())
+                    await self._hold(link, active, held=held)
                 with trio.move_on_at(active.deadline):
                     await ticket.wait()
                 if trio.current_time() >= active.deadline and self.wish.stop is None:
@@ -235,6 +264,14 @@ class Run:
                     )
                     self.wish.set(stop="timeout", hold=held)
             await link.stop(self.plan.grace_s)
+
+    async def _hold(self, link: HolderLink, active: ActiveTime, *, held: bool) -> None:
+        """Hard: the kernel stops the tree, and the holder says when. Soft: the proxy holds its next call."""
+        if self.driver.pause == "hard":
+            await (link.pause() if held else link.resume())
+            return
+        self._set_active(active, paused=held)
+        await self._world.commit(partial(lifecycle.set_paused, attempt_id=self.claim.attempt_id, paused=held))
 
     async def _end(self, how: ExitRecord | Ending) -> None:
         ending = how if isinstance(how, Ending) else await self._read_ending(how)
@@ -249,6 +286,8 @@ class Run:
         self._world.points.at("run.before_end")
         await self._world.commit(operation)
         self._world.points.at("run.after_end")
+        if self.driver.needs_model:
+            await self._world.doors.close(self.claim)
         self._world.growth.ring(self.plan.launch_id)
 
     async def _read_ending(self, record: ExitRecord) -> Ending:
@@ -273,8 +312,9 @@ class Run:
         output, _ = await trio.to_thread.run_sync(spool.tail, folder, bytes_max, spool.STDOUT)
         return output
 
-    def _spec(self) -> LaunchSpec:
-        command = self.driver.command(self.plan.work, self._world.environ)
+    def _spec(self, model: ModelAccess | None) -> LaunchSpec:
+        work = dataclasses.replace(self.plan.work, model=model)
+        command = self.driver.command(work, self._world.environ)
         return LaunchSpec(
             launch_id=self.plan.launch_id,
             argv=command.argv,
@@ -317,6 +357,7 @@ def _plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
             timeout_s=swarm.timeout_s,
         ),
         driver=swarm.driver,
+        model=swarm.model,
         launch_id=attempt.launch_id,
         lease_s=swarm.lease_s,
         grace_s=swarm.grace_s,

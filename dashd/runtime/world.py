@@ -12,6 +12,7 @@ from dashd.store import insist
 from dashd.store.opening import Store
 from dashd.store.transaction import Tx
 
+from .doors import Doors
 from .growth import Growth
 from .trouble import Trouble
 
@@ -43,6 +44,7 @@ class World:
     """The daemon's own environment; a driver passes little of it on."""
     agents_max: int
     points: Points
+    doors: Doors
     growth: Growth = field(default_factory=Growth)
     trouble: Trouble = field(default_factory=Trouble)
 

@@ -31,7 +31,8 @@ def test_nothing_is_lost_and_nothing_done_twice(stories: dict[int, Future[Story]
 def test_the_stories_have_reached_every_point() -> None:
     everything = {*points.FRESH, *points.RETURN}
     assert len(everything) >= 40
-    assert everything >= {*crash_points.OWN, *crash_points.BOOT}
+    of_money = {"proxy.billed"}  # needs an agent that calls a model: tests/whole/test_money.py
+    assert everything >= {*crash_points.OWN, *crash_points.BOOT} - of_money
     if reached["random"] < 20:  # every story has one life of that kind
         pytest.skip("too few stories were told to reach every point")
     assert everything <= set(reached)

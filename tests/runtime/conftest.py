@@ -15,6 +15,7 @@ from dashd.runtime.world import World
 from dashd.store import attempts
 from dashd.store.queue import Claim
 from tests.fakes.clock import FixedClock
+from tests.fakes.doors import FakeDoors
 from tests.fakes.holders import FakeHolder
 from tests.fakes.inline import InlineStore
 from tests.fakes.launch import FakeLauncher
@@ -88,6 +89,7 @@ class Bed:
         self.scene = scene
         self.nursery = nursery
         self.launcher = FakeLauncher(launches, nursery)
+        self.doors = FakeDoors()
         self.world = World(
             store=store,  # type: ignore[arg-type]
             clock=clock,
@@ -98,6 +100,7 @@ class Bed:
             environ={"PATH": "/usr/bin:/bin", "ANTHROPIC_API_KEY": "canary"},
             agents_max=100,
             points=CrashPoints(),
+            doors=self.doors,
         )
         launches.mkdir()
         self.supervisor = Supervisor(self.world, nursery)

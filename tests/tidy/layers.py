@@ -45,6 +45,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "dashd.clock",
     ),
     "rpc": ("dashd.service", "dashd.wire"),
+    "model_doors": EVERYTHING,
+    "model_ports": EVERYTHING,
     "app": EVERYTHING,
     "__main__": EVERYTHING,
 }
@@ -57,7 +59,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"store", "jail"}),
     frozenset({"service", "proxy", "drivers", "workspace", "doctor"}),
     frozenset({"rpc", "runtime"}),
-    frozenset({"app", "__main__"}),
+    frozenset({"model_doors", "model_ports", "app", "__main__"}),
 )
 
 # What a unit never imports although others may: the table's "never" column, outside of Dash.

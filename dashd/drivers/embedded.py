@@ -1,0 +1,110 @@
+"""Driver `embedded`: Dash's own small agent, which needs nothing installed but a model behind the proxy.
+
+The program is `embedded_agent.py`, one stdlib-only file. Its last line on stdout is the result, `{summary,
+files_changed, tests, follow_ups}`; `@dash` lines before it report progress. A refused budget is final:
+another try would be refused again.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from dashd.domain.attempt import Ending
+from dashd.jail.launch_folder import ExitRecord
+from dashd.wire import errors
+
+from .command import PASSED_ON, ProgressReader, check_folder
+from .driver import Command, Work
+
+PROGRAM = Path(__file__).with_name("embedded_agent.py")
+_REASONS = {
+    3: "its budget did not cover the next call",
+    4: "no model answered",
+    5: "the model did not come to an end",
+}
+
+
+class Result(msgspec.Struct):
+    """What an embedded agent returns."""
+
+    summary: str
+    files_changed: list[str]
+    tests: list[str]
+    follow_ups: list[str]
+
+
+class EmbeddedDriver:
+    """Runs Dash's own agent."""
+
+    name = "embedded"
+    pause: Literal["hard", "soft"] = "soft"
+    takes_messages = False
+    needs_model = True
+    result_bytes_max = 65_536
+
+    def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+        """It brings its own program, so `argv` is refused; the folder must exist."""
+        if argv:
+            raise errors.InvalidParams(
+                "driver embedded runs its own program and takes no argv",
+                hint="leave argv out, or name driver command",
+                path="argv",
+            )
+        return [], check_folder(cwd)
+
+    def remarks(self, argv: Sequence[str]) -> list[str]:
+        """None: it takes no argv."""
+        return []
+
+    def command(self, work: Work, environ: Mapping[str, str]) -> Command:
+        """The agent's program with its brief and its way to the model, and little else."""
+        assert work.model is not None, "an embedded agent was started without a model"
+        passed = {
+            name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")
+        }
+        own = {
+            "DASH_SWARM": work.swarm_id,
+            "DASH_AGENT": work.agent_id,
+            "DASH_TASK": work.task_id,
+            "DASH_BRIEF": json.dumps({"task": work.task, "item": work.item}),
+            "DASH_MODEL_URL": work.model.url,
+            "DASH_MODEL_KEY": work.model.key,
+            "DASH_MODEL": work.model.name,
+        }
+        argv = (sys.executable, "-I", "-S", str(PROGRAM))
+        return Command(argv=argv, env={**passed, **own}, cwd=work.cwd, stdin=False)
+
+    def reader(self) -> ProgressReader:
+        """A reader for a new attempt."""
+        return ProgressReader()
+
+    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
+        """Exit 0 with a well-formed result succeeds."""
+        return dataclasses.replace(
+            _judge(exited, output), cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib
+        )
+
+
+def _judge(exited: ExitRecord, output: bytes) -> Ending:
+    if exited.reason == "start":
+        return Ending("failed", f"could not start: {exited.error}")
+    if exited.code == 0:
+        return _result(output)
+    if exited.signal is not None:
+        return Ending("failed", f"ended by signal {exited.signal}", exit_signal=exited.signal)
+    reason = _REASONS.get(exited.code or 0, f"exit code {exited.code}")
+    return Ending("failed", reason, exit_code=exited.code, retry=exited.code != 3)
+
+
+def _result(output: bytes) -> Ending:
+    last = output.rstrip().rpartition(b"\n")[2]
+    try:
+        found = msgspec.json.decode(last, type=Result)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return Ending("failed", "it ended without a result", exit_code=0)
+    return Ending("succeeded", "finished", result=msgspec.json.encode(found).decode(), exit_code=0)

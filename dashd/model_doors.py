@@ -1,0 +1,133 @@
+"""Composition of runtime and proxy: each attempt that needs a model gets a listener and a key of its own.
+
+The listener proves whose call it is, the key names the agent behind it; the key is durable, as a hash, before
+the agent has it, and revoked with the attempt's end. Until agents have network namespaces the listener is on
+the loopback address, where any program of the machine can connect, but not without the key.
+"""
+
+import logging
+import socket
+from collections.abc import Callable
+
+import trio
+
+from dashd.clock import Clock
+from dashd.drivers.driver import ModelAccess
+from dashd.proxy import door as doors
+from dashd.proxy import server
+from dashd.proxy.caller import Caller
+from dashd.proxy.exchange import Exchange
+from dashd.proxy.ledger import Payer
+from dashd.runtime.doors import OpenDoor
+from dashd.store import agents, budgets, insist, proxy_keys
+from dashd.store.opening import Store
+from dashd.store.queue import Claim
+from dashd.store.rows import Snapshot
+from dashd.store.transaction import Tx
+
+KEY_BITS = 256
+BACKLOG = 64
+_log = logging.getLogger(__name__)
+
+
+class ModelDoors:
+    """`runtime.doors.Doors` over the proxy; every door is served in `ring`, which outlives the runtime."""
+
+    def __init__(self, store: Store, clock: Clock, exchange: Exchange, ring: trio.Nursery) -> None:
+        self._store = store
+        self._clock = clock
+        self._exchange = exchange
+        self._ring = ring
+        self._open: dict[str, trio.CancelScope] = {}
+        """By attempt, like the doors: a seat's next attempt may begin before the last one's door is shut."""
+        self._doors: dict[str, doors.Door] = {}
+        self._keys: dict[str, list[tuple[bytes, doors.Door]]] = {}
+        self._seats: dict[str, str] = {}
+        """The attempt whose door is its agent's now."""
+        self._swapping = trio.Lock()
+
+    async def open(self, claim: Claim, model: str | None) -> OpenDoor:
+        """A fresh listener on a free port, served already."""
+        key = f"dk_{self._clock.token(KEY_BITS):064x}"
+        payer = await self._store.own.read(lambda db: _payer(db, claim))
+        registry = self._exchange.registry
+        await registry.prepare()
+        name = model or registry.default()[0]
+        await self._write(
+            lambda tx: proxy_keys.insert(
+                tx, doors.digest(key), payer.budget_id, claim.agent_id, claim.attempt_id
+            )
+        )
+        listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        try:
+            listener.setblocking(False)
+            port = listener.getsockname()[1]
+            door = doors.Door(payer, "embedded", [key])
+            await self._serve(claim, listener.dup(), door, [doors.digest(key)])
+        except BaseException:
+            listener.close()
+            raise
+        return OpenDoor(listener, ModelAccess(f"http://127.0.0.1:{port}/v1", key, name))
+
+    async def resume(self, claim: Claim, listener: socket.socket) -> None:
+        """What connected while dashd was away waits in the backlog, and is answered now."""
+
+        def query(db: Snapshot) -> tuple[Payer, list[bytes]]:
+            return _payer(db, claim), proxy_keys.of_attempt(db, claim.agent_id, claim.attempt_id)
+
+        try:
+            payer, digests = await self._store.own.read(query)
+        except BaseException:
+            listener.close()
+            raise
+        door = doors.Door(payer, "embedded")
+        for digest in digests:
+            door.admit(digest, Caller(payer, "embedded"))
+        listener.setblocking(False)
+        await self._serve(claim, listener, door, digests)
+
+    async def close(self, claim: Claim) -> None:
+        """Accepting ends at once; calls under way are settled by their own tasks."""
+        if scope := self._open.pop(claim.attempt_id, None):
+            scope.cancel(reason="the attempt has ended")
+        self._doors.pop(claim.attempt_id, None)
+        for digest, door in self._keys.pop(claim.attempt_id, ()):
+            door.revoke(digest)  # a connection that was kept open hears 401 from now on
+        if self._seats.get(claim.agent_id) == claim.attempt_id:
+            del self._seats[claim.agent_id]
+        await self._write(lambda tx: proxy_keys.revoke(tx, claim.agent_id, claim.attempt_id))
+
+    async def swap(self, agent_id: str) -> None:
+        """The agent's next call goes to the model of its row, or to what the call names where it has none."""
+        async with self._swapping:  # so that whoever reads last also sets last
+            row = await self._store.own.read(lambda db: agents.find(db, agent_id))
+            door = self._doors.get(self._seats.get(agent_id, ""))
+            for caller in door.callers() if row is not None and door is not None else ():
+                caller.model = row.model if row is not None else None
+
+    async def _serve(
+        self, claim: Claim, listener: socket.socket, door: doors.Door, digests: list[bytes]
+    ) -> None:
+        if (earlier := self._open.pop(claim.attempt_id, None)) is not None:
+            earlier.cancel(reason="its holder was adopted again")
+        self._doors[claim.attempt_id] = door
+        self._keys[claim.attempt_id] = [(digest, door) for digest in digests]
+        self._seats[claim.agent_id] = claim.attempt_id
+        try:
+            await self.swap(claim.agent_id)
+            scope = await self._ring.start(server.serve, listener, door, self._exchange)
+        except BaseException:
+            listener.close()
+            raise
+        self._open[claim.attempt_id] = scope
+
+    async def _write(self, operation: Callable[[Tx], None]) -> None:
+        """A full disk delays it; it is shown by the runtime, which waits as well."""
+        await insist.apply(self._store.writer, operation, _log.warning)
+
+
+def _payer(db: Snapshot, claim: Claim) -> Payer:
+    """The agent's own budget; its swarm's where it has none."""
+    own = budgets.find(db, claim.agent_id) or budgets.find(db, claim.swarm_id)
+    budget_id = own.id if own else budgets.PROJECT
+    return Payer(budget_id, claim.swarm_id, claim.agent_id, claim.task_id)

@@ -1,0 +1,30 @@
+"""How a run gets its agent a way to a model; what the proxy does for it, `app` hands in."""
+
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from dashd.drivers.driver import ModelAccess
+from dashd.store.queue import Claim
+
+
+@dataclass(frozen=True)
+class OpenDoor:
+    """A listener that is served, and what the agent needs to use it."""
+
+    listener: socket.socket
+    """The caller hands a dup to the holder and closes this one."""
+    access: ModelAccess
+
+
+class Doors(Protocol):
+    """The agents' listeners at the proxy, one an attempt."""
+
+    async def open(self, claim: Claim, model: str | None) -> OpenDoor:
+        """Makes a listener and a key for the attempt, and serves them; the key is durable. Raises OSError."""
+
+    async def resume(self, claim: Claim, listener: socket.socket) -> None:
+        """Serves a listener that its holder kept while dashd was away; it is owned from here on."""
+
+    async def close(self, claim: Claim) -> None:
+        """The attempt is over: serves no more, revokes its key; calls under way are settled."""

@@ -1,0 +1,72 @@
+"""What the embedded driver starts, and how it reads an end."""
+
+import json
+import sys
+
+import pytest
+
+from dashd.drivers.driver import ModelAccess, Work
+from dashd.drivers.embedded import PROGRAM, EmbeddedDriver
+from dashd.jail.launch_folder import ExitRecord
+from dashd.wire import errors
+
+DRIVER = EmbeddedDriver()
+WORK = Work(
+    (), "a.py", "lint", "/", "7k2m9q", "7k2m9q-001", "7k2m9q-t1", 300.0,
+    ModelAccess("http://127.0.0.1:9/v1", "dk_1", "small"),
+)  # fmt: skip
+RESULT = {"summary": "done", "files_changed": ["a"], "tests": [], "follow_ups": []}
+
+
+def _exit(code: int | None = 0, signal: int | None = None, reason: str = "exit") -> ExitRecord:
+    return ExitRecord(
+        code=code, signal=signal, reason=reason, error="no such file" if reason == "start" else None,
+        spool_bytes=1, spool_dropped=0, wall_ms=10, cpu_ms=5, max_rss_kib=2048,
+    )  # fmt: skip
+
+
+def test_it_brings_its_own_program_and_nothing_secret_with_it() -> None:
+    environ = {"PATH": "/bin", "HOME": "/root", "LC_ALL": "C", "OPENAI_API_KEY": "canary", "DASH_X": "canary"}
+    command = DRIVER.command(WORK, environ)
+    assert command.argv == (sys.executable, "-I", "-S", str(PROGRAM))
+    assert "canary" not in json.dumps(dict(command.env))
+    assert set(command.env) == {
+        "PATH", "HOME", "LC_ALL", "DASH_SWARM", "DASH_AGENT", "DASH_TASK", "DASH_BRIEF", "DASH_MODEL_URL",
+        "DASH_MODEL_KEY", "DASH_MODEL",
+    }  # fmt: skip
+    assert json.loads(command.env["DASH_BRIEF"]) == {"task": "lint", "item": "a.py"}
+
+
+def test_argv_is_refused_and_the_folder_must_exist() -> None:
+    assert DRIVER.check(None, "/") == ([], "/")
+    with pytest.raises(errors.InvalidParams, match="takes no argv"):
+        DRIVER.check(["ls"], "/")
+    with pytest.raises(errors.InvalidParams, match="no folder"):
+        DRIVER.check(None, "/nowhere/at/all")
+
+
+def test_the_last_line_is_the_result() -> None:
+    output = b"@dash {}\nnoise\n" + json.dumps(RESULT).encode() + b"\n"
+    ending = DRIVER.ending(_exit(), output)
+    assert (ending.state, json.loads(ending.result), ending.cpu_ms) == ("succeeded", RESULT, 5)
+
+
+@pytest.mark.parametrize(
+    "output", [b"", b"done\n", b'{"summary": 1}', b"[" * 100_000, b'{"summary": "\xff"}']
+)
+def test_without_a_result_it_has_failed(output: bytes) -> None:
+    assert DRIVER.ending(_exit(), output).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("code", "word", "again"), [(3, "budget", False), (4, "no model", True), (5, "end", True), (1, "1", True)]
+)
+def test_an_exit_code_says_why_and_only_a_refused_budget_is_final(code: int, word: str, again: bool) -> None:
+    ending = DRIVER.ending(_exit(code), b"")
+    assert (ending.state, ending.retry, ending.exit_code) == ("failed", again, code)
+    assert word in ending.reason
+
+
+def test_a_signal_and_a_failed_start_say_so() -> None:
+    assert DRIVER.ending(_exit(None, 9), b"").reason == "ended by signal 9"
+    assert "no such file" in DRIVER.ending(_exit(None, reason="start"), b"").reason

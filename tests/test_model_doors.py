@@ -1,0 +1,164 @@
+"""Each attempt's listener and key: what they open, for how long, and what a restart finds of them."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from dashd.clock import Clock
+from dashd.model_doors import ModelDoors
+from dashd.runtime.doors import OpenDoor
+from dashd.store import proxy_keys
+from dashd.store.queue import Claim
+from tests.proxy import world as proxy_world
+from tests.proxy.world import World
+
+S_MAX = 20.0
+
+
+class Bed:
+    """A proxy with two agents, and their doors."""
+
+    def __init__(self, world: World, ring: trio.Nursery) -> None:
+        self.world = world
+        self.doors = ModelDoors(world.store, Clock(), world.exchange, ring)
+
+    def claim(self, number: int = 0, attempt: str = "t1.1") -> Claim:
+        return Claim(f"{attempt}-{number}", self.world.agents[number], f"t{number}", proxy_world.SWARM)
+
+    async def keys(self) -> list[tuple[str, bool]]:
+        """(attempt, whether it is still good) of every key."""
+        query = "SELECT name, revoked_at_ms IS NULL FROM proxy_key ORDER BY created_at_ms, rowid"
+        found = await self.world.store.reader.read(lambda db: list(db.execute(query)))
+        return [(name, bool(good)) for name, good in found]
+
+
+@pytest.fixture
+async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
+    with trio.fail_after(S_MAX):
+        async with proxy_world.open_world(tmp_path, agents_count=2) as world, trio.open_nursery() as ring:
+            yield Bed(world, ring)
+            ring.cancel_scope.cancel()
+
+
+async def _connect(opened: OpenDoor) -> trio.SocketStream:
+    port = int(opened.access.url.rpartition(":")[2].partition("/")[0])
+    return await trio.open_tcp_stream("127.0.0.1", port)
+
+
+async def _ask(stream: trio.SocketStream, key: str) -> int:
+    """The status of a call that costs nothing; 0 where the connection was closed instead."""
+    await stream.send_all(
+        f"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\r\n".encode()
+    )
+    data = b""
+    while b'"object":"list"' not in data and b'"error"' not in data:
+        piece = await stream.receive_some(65_536)
+        if not piece:
+            return 0
+        data += piece
+    return int(data.split()[1])
+
+
+async def _status(opened: OpenDoor, key: str) -> int:
+    async with await _connect(opened) as stream:
+        return await _ask(stream, key)
+
+
+async def test_a_key_opens_its_own_door_only(bed: Bed) -> None:
+    mine, other = await bed.doors.open(bed.claim(0), None), await bed.doors.open(bed.claim(1), None)
+    with mine.listener, other.listener:
+        assert mine.access.key != other.access.key
+        assert await _status(mine, mine.access.key) == 200
+        assert await _status(other, other.access.key) == 200
+        assert await _status(mine, other.access.key) == 401
+        assert await _status(mine, "") == 401
+    found = await bed.world.store.reader.read(lambda db: list(db.execute("SELECT * FROM proxy_key")))
+    assert mine.access.key not in repr(found)
+
+
+async def test_after_the_end_the_key_opens_nothing(bed: Bed) -> None:
+    opened = await bed.doors.open(bed.claim(), None)
+    opened.listener.close()
+    async with await _connect(opened) as kept:
+        assert await _ask(kept, opened.access.key) == 200
+        door = bed.doors._doors[bed.claim().attempt_id]
+        await bed.doors.close(bed.claim())
+        assert door.find(opened.access.key) is None
+        assert await _ask(kept, opened.access.key) in (0, 401)
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(OSError, match="all attempts to connect"):
+        await _connect(opened)
+    assert await bed.keys() == [("t1.1-0", False)]
+    await bed.doors.close(bed.claim())
+
+
+async def test_a_late_close_leaves_the_seats_next_attempt_alone(bed: Bed) -> None:
+    first, second = bed.claim(0, "t1.1"), bed.claim(0, "t2.1")
+    (await bed.doors.open(first, None)).listener.close()
+    opened = await bed.doors.open(second, None)
+    with opened.listener:
+        await bed.doors.close(first)
+        assert await bed.keys() == [("t1.1-0", False), ("t2.1-0", True)]
+        assert await _status(opened, opened.access.key) == 200
+
+
+async def test_after_a_restart_the_same_key_opens_the_kept_listener(bed: Bed) -> None:
+    opened = await bed.doors.open(bed.claim(), None)
+    async with trio.open_nursery() as ring:
+        later = ModelDoors(bed.world.store, Clock(), bed.world.exchange, ring)
+        await later.resume(bed.claim(), opened.listener.dup())
+        bed.doors._open[bed.claim().attempt_id].cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await _status(opened, opened.access.key) == 200
+        await later.resume(bed.claim(), opened.listener.dup())  # its holder was adopted again
+        assert await _status(opened, opened.access.key) == 200
+        await later.close(bed.claim())
+        opened.listener.close()
+        assert await bed.keys() == [("t1.1-0", False)]
+
+
+async def test_a_start_revokes_the_keys_of_attempts_that_have_ended(bed: Bed) -> None:
+    (await bed.doors.open(bed.claim(), None)).listener.close()
+    await bed.world.store.writer.apply(proxy_keys.revoke_ended)
+    assert await bed.keys() == [("t1.1-0", False)]
+
+
+async def test_a_failure_leaves_no_listener_behind(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    (await bed.doors.open(bed.claim(1), None)).listener.close()  # whatever is opened once for ever
+
+    async def fails(agent_id: str) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(bed.doors, "swap", fails)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="no"):
+        await bed.doors.open(bed.claim(), None)
+    kept = socket.create_server(("127.0.0.1", 0))
+    with pytest.raises(OSError, match="no"):
+        await bed.doors.resume(bed.claim(), kept)
+    assert kept.fileno() == -1
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.slow
+async def test_a_hundred_attempts_leave_no_file_open(bed: Bed) -> None:
+    before = None
+    for number in range(101):
+        claim = bed.claim(0, f"t{number}.1")
+        opened = await bed.doors.open(claim, None)
+        opened.listener.close()
+        assert await _status(opened, opened.access.key) == 200
+        await bed.doors.close(claim)
+        await trio.testing.wait_all_tasks_blocked()
+        if number == 0:
+            before = len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not bed.doors._open
+    assert not bed.doors._doors
+    assert not bed.doors._keys
+    assert not bed.doors._seats

@@ -1,0 +1,258 @@
+"""Registry, secrets and rows together, under the service: what the wire's methods do, without a socket."""
+
+import dataclasses
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from dashd.model_ports import NOT_READ, ModelPort, ProviderPort
+from dashd.proxy import secrets
+from dashd.proxy.prices import PriceList
+from dashd.proxy.registry import Registry, offline_providers
+from dashd.proxy.upstream import Request, UpstreamBroken
+from dashd.service import HANDLERS
+from dashd.service.core import Caller, Core
+from dashd.service.ports import DriverAbilities
+from dashd.store import agents, providers
+from dashd.store.providers import ProviderRow
+from dashd.wire import errors, methods
+
+KEY = "sk-0123456789"
+URL = "https://api.example.com/v1"
+ADD = {"name": "one", "format": "openai-chat", "url": URL, "secret": KEY, "models": ["m-1", "m-2"]}
+PRICE = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 4.0}
+
+
+class Empty:
+    """A price list in which nothing is priced."""
+
+    providers = ()
+
+    def find_provider_model(self, *_: object) -> None:
+        raise LookupError
+
+
+class Answer:
+    """One that is there at once."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status = status
+        self.headers: dict[str, str] = {}
+        self._body = body
+
+    async def receive(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+    async def aclose(self) -> None:
+        self._body = b""
+
+
+class Http:
+    """Says `status`, with the key it was shown in the body; 0 is nobody there."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.asked: list[Request] = []
+
+    async def send(self, request: Request) -> Answer:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(request)
+        if self.status == 0:
+            raise UpstreamBroken("provider one, connecting: refused")
+        shown = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return Answer(self.status, msgspec.json.encode({"error": {"message": f"no {shown}"}}))
+
+
+class World:
+    """A core with a registry under it; `again` is the next start."""
+
+    def __init__(self, core: Core, folder: Path) -> None:
+        self.folder = folder
+        self.http = Http()
+        self.swapped: list[str] = []
+        self._core = core
+        self.again()
+
+    def again(self) -> None:
+        prices = PriceList()
+        prices._snapshot = Empty()  # type: ignore[assignment]
+        self.registry = Registry({each.name: each for each in offline_providers()}, {}, prices)
+        files = secrets.SecretFiles(self.folder)
+        self.port = ProviderPort(self._core.store, self.registry, files, self.http)
+
+        async def swap(agent_id: str) -> None:
+            await trio.lowlevel.checkpoint()
+            self.swapped.append(agent_id)
+
+        self.core = dataclasses.replace(
+            self._core, models=ModelPort(self.registry, swap), providers=self.port
+        )
+
+    async def __call__(self, method: str, **params: Any) -> Any:
+        row = methods.METHODS[method]
+        decoded = msgspec.json.decode(msgspec.json.encode(params), type=row.params)
+        answer = HANDLERS[method](self.core, Caller("operator", 0), decoded)
+        assert isinstance(answer, Awaitable)
+        made = await answer
+        assert KEY not in msgspec.json.encode(made).decode()
+        return msgspec.json.decode(msgspec.json.encode(made), type=row.result)
+
+
+@pytest.fixture
+def world(core: Core, tmp_path: Path) -> World:
+    return World(core, tmp_path / "secrets")
+
+
+async def test_a_provider_is_added_priced_used_and_removed(world: World) -> None:
+    added = await world("provider.add", **ADD)
+    assert (added.secret, added.models, added.frozen) == ("file", 0, None)
+    with pytest.raises(errors.InvalidParams, match="nobody has priced it"):
+        await world("model.get", model="m-1")
+    model = await world("model.set", model="m-1", aliases=["fast"], **PRICE)
+    assert (model.provider, model.input_usd_per_mtok, model.output_usd_per_mtok) == ("one", 1.0, 4.0)
+    assert (model.price_source, model.aliases, model.health) == ("config", ["fast"], "unknown")
+    assert (await world("model.get", model="fast")).name == "m-1"
+    assert (await world("provider.list")).providers[0].models == 1
+    assert world.registry.providers["one"].secret == KEY
+    assert (await world("provider.remove", name="one")).changed
+    assert not (await world("provider.remove", name="one")).changed
+    assert list(world.folder.iterdir()) == []
+    with pytest.raises(errors.InvalidParams):
+        await world("model.get", model="fast")
+
+
+async def test_the_default_is_the_first_priced_model_of_a_real_provider(world: World) -> None:
+    seen = await world("model.list")
+    assert (seen.default, seen.models[0].stand_in) == ("offline", True)
+    assert "stand-in only pretends" in seen.why_default
+    await world("provider.add", **ADD)
+    assert "no priced model" in (await world("model.list")).why_default
+    await world("model.set", model="m-2", **PRICE)
+    seen = await world("model.list", provider="one")
+    assert (seen.default, [each.name for each in seen.models]) == ("m-2", ["m-2"])
+    assert seen.why_default == "it is the first priced model of provider one"
+    await world("model.set", model="m-1 -> m-2", aliases=["default"])
+    await world("model.set", model="m-1", **PRICE)
+    assert (await world("model.list")).why_default == "the alias default says so"
+    assert (await world("model.list")).default == "m-1"
+
+
+async def test_what_was_set_is_there_after_a_start_and_files_of_nobody_are_gone(world: World) -> None:
+    await world("provider.add", **ADD)
+    await world("model.set", model="m-1", capabilities=["code"], context_tokens=9, provider="one", **PRICE)
+    secrets.SecretFiles(world.folder).keep("stranger", KEY)
+    world.again()
+    await world.port.open()
+    assert world.registry.providers["one"].secret == KEY
+    assert [path.name for path in world.folder.iterdir()] == ["one"]
+    model = await world("model.get", model="m-1")
+    assert (model.capabilities, model.context_tokens) == (["code"], 9)
+
+
+async def test_a_new_key_reaches_the_calls_that_wait_for_one(world: World) -> None:
+    await world("provider.add", **ADD)
+    await world("model.set", model="m-1", **PRICE)
+    (waiting,) = world.registry.chain("m-1")
+    waiting.provider.frozen = "HTTP 401"
+    ticket = world.registry.changes.ticket()
+    await world("provider.add", **(ADD | {"secret": KEY + "2", "url": URL + "/2"}))
+    with trio.fail_after(5):
+        await ticket.wait()
+    provider = waiting.provider
+    assert (provider.frozen, provider.secret, provider.url) == (None, KEY + "2", URL + "/2")
+
+
+async def test_a_lost_file_freezes_its_provider_and_says_so(world: World) -> None:
+    await world("provider.add", **ADD)
+    (world.folder / "one").unlink()
+    world.again()
+    await world.port.open()
+    frozen = (await world("provider.list")).providers[0].frozen
+    assert "reading the secret of one" in frozen
+    assert frozen == (await world("provider.test", name="one")).text
+
+
+@pytest.mark.slow
+async def test_a_command_is_run_when_added_and_after_a_start(world: World) -> None:
+    command = {"secret_command": ["/bin/echo", KEY[::-1]]}
+    added = await world("provider.add", **{k: v for k, v in ADD.items() if k != "secret"}, **command)
+    assert (added.secret, list(world.folder.glob("*"))) == ("command", [])
+    world.again()
+    await world.port.open()
+    assert world.registry.providers["one"].frozen == NOT_READ
+    ticket = world.registry.changes.ticket()
+    await world.port.run_commands()
+    await ticket.wait()
+    assert world.registry.providers["one"].secret == KEY[::-1]
+    with pytest.raises(errors.InvalidParams, match="exit code 1"):
+        await world("provider.add", name="two", format="anthropic", url=URL, secret_command=["/bin/false"])
+
+
+@pytest.mark.parametrize(
+    ("status", "ok", "said"),
+    [
+        (200, True, "answers and takes the key"),
+        (401, False, "refuses the key: HTTP 401 no ***"),
+        (404, False, "does the address end in /v1"),
+        (429, False, "no calls for now"),
+        (503, False, "is in trouble: HTTP 503"),
+        (0, False, "cannot be reached at https://api.example.com/v1"),
+    ],
+)
+async def test_a_test_says_what_is_wrong(world: World, status: int, ok: bool, said: str) -> None:
+    await world("provider.add", **ADD)
+    world.registry.providers["one"].frozen = "quota"
+    world.http.status = status
+    tested = await world("provider.test", name="one")
+    assert (tested.ok, said in tested.text) == (ok, True), tested.text
+    assert (world.http.asked[0].method, world.http.asked[0].url) == ("GET", URL + "/models")
+    assert world.registry.providers["one"].frozen == (None if ok else "quota")
+
+
+async def test_an_unknown_provider_is_named_with_those_there_are(world: World) -> None:
+    await world("provider.add", **ADD)
+    with pytest.raises(errors.NotFound) as refused:
+        await world("provider.test", name="two")
+    assert refused.value.hint == "providers: one"
+
+
+async def test_one_provider_alone_serves_what_is_said_to_be_its_own(world: World) -> None:
+    for name in ("one", "two"):
+        await world("provider.add", **(ADD | {"name": name, "models": []}))
+    await world("model.set", model="m-3", provider="two", **PRICE)
+    assert [each.name for each in world.registry.chain("m-3")] == ["two/m-3"]
+
+
+async def test_an_agents_model_is_swapped(world: World, scene) -> None:
+    class Drivers:
+        def abilities(self, _name: str) -> DriverAbilities:
+            return DriverAbilities("soft", False, needs_model=True)
+
+        def remarks(self, _name: str, _argv: Sequence[str]) -> list[str]:
+            return []
+
+    (seat,) = agents.open_seats(scene.db, scene.swarm("a.py"))
+    with pytest.raises(errors.Unsupported):
+        await world("agent.set_model", agent=seat.id, model="offline")
+    world.core = dataclasses.replace(world.core, drivers=Drivers())
+    swapped = await world("agent.set_model", agent=seat.id, model="offline-b")
+    assert (swapped.first, swapped.provider, swapped.changed) == ("offline-b", "offline-b", True)
+    assert agents.get(scene.db, seat.id).model == "offline-b"
+    assert world.swapped == [seat.id]
+    with pytest.raises(errors.InvalidParams):
+        await world("agent.set_model", agent=seat.id, model="nobody's")
+    back = await world("agent.set_model", agent=seat.id, model=None)
+    assert (back.model, back.first, back.changed) == (None, "offline", True)
+
+
+async def test_a_row_without_a_registry_entry_is_followed(world: World, core: Core) -> None:
+    row = ProviderRow("late", "anthropic", URL, "none", None, "[]", 1)
+    await core.store.writer.apply(lambda tx: providers.put(tx, row))
+    async with world.port.changing:
+        await world.port.follow()
+    assert world.registry.providers["late"].format == "anthropic"
