@@ -14,7 +14,7 @@ _OTHER = {
     "event.wait": "dashctl events --follow",
     "event.subscribe": "dashctl events --follow",
 }
-_NOUNS = ("swarm", "agent", "task")
+_NOUNS = ("swarm", "agent", "task", "budget")
 
 
 def for_person(text: str) -> str:

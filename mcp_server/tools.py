@@ -1,4 +1,4 @@
-"""The six tools as one table: what a model sees of each, and what it adds to the wire method of its name.
+"""The tools as one table: what a model sees of each, and what it adds to the wire method of its name.
 
 A tool prepares parameters, calls dashd and shapes the answer; it decides nothing. What it adds is for
 models: a working folder, a key that makes a hasty repetition harmless, patience, and what to do next.
@@ -112,6 +112,8 @@ async def swarm_create(call: Call) -> Answer:
     call.params.setdefault("cwd", call.session.cwd)
     call.params.setdefault("idempotency_key", call.session.key("swarm.create", call.params))
     created = await call.ask("swarm.create")
+    if created.plan is not None:
+        return answers.of(created.plan) | {"hint": "Nothing was created. Leave out dry_run to create it."}
     hint = (
         f"Next: event_wait {{swarm: {created.id}, since: {created.cursor}}}, then swarm_report once it ended."
     )
@@ -233,6 +235,28 @@ async def agent_kill(call: Call) -> Answer:
     return answers.of(await call.ask("agent.kill"))
 
 
+async def budget_status(call: Call) -> Answer:
+    """How a budget stands, with its forecast; what could be done is told in tool names."""
+    status = await call.ask("budget.status")
+    answer = answers.of(status)
+    for holder, name in ((answer, "options"), (answer.get("forecast", {}), "suggestions")):
+        if found := holder.get(name):
+            holder[name] = [text for text in map(in_tool_names, found) if "." not in text.split()[0]]
+    return answer
+
+
+async def budget_extend(call: Call) -> Answer:
+    """Adds to a budget; a hasty repetition of the same call adds nothing."""
+    call.params.setdefault("idempotency_key", call.session.key("budget.extend", call.params))
+    changed = await call.ask("budget.extend")
+    hint = f"{changed.resumed} that had stopped go on." if changed.resumed else "Nothing had stopped for it."
+    if changed.deduplicated:
+        hint = (
+            "This is what the same call did before; nothing was added again. To add more, give another why."
+        )
+    return answers.of(changed) | {"hint": hint}
+
+
 async def swarm_report(call: Call) -> Answer:
     """The account of a swarm, cut to what clients pass on to a model."""
     report = await call.ask("swarm.report")
@@ -249,6 +273,10 @@ _RUN_LIMITS: dict[str, dict[str, Any]] = {
     "cwd": {"description": "Absolute path; your own folder by default."},
     "idempotency_key": _KEY,
 }
+_MONEY: dict[str, dict[str, Any]] = {
+    "agent_budget": {"type": ["number", "string"]},
+    "dry_run": {"description": "Only say what it would cost and what one agent would be told."},
+}
 
 TOOLS: dict[str, Tool] = {
     tool.name: tool
@@ -258,8 +286,8 @@ TOOLS: dict[str, Tool] = {
             "Starts a swarm of 1 to 100 agents on a task and returns its id at once; the work goes on by "
             "itself. One task for each of `items`, else one for each agent. Not for seeing how it goes.",
             open_world=True,
-            patches=_RUN_LIMITS,
-            hidden=frozenset({"grace_s", "lease_s"}),
+            patches=_RUN_LIMITS | _MONEY,
+            hidden=frozenset({"grace_s", "lease_s", "agent_budgets", "reserve"}),
         ),
         Tool(
             swarm_get,
@@ -293,6 +321,17 @@ TOOLS: dict[str, Tool] = {
         Tool(
             agent_kill,
             "Ends an agent and all its processes. Its task is cancelled, or with `requeue` done by another.",
+        ),
+        Tool(
+            budget_status,
+            "What a budget has spent, holds and has left; for a swarm also what it will come to and what "
+            "would help. `budget` is a swarm's or an agent's id, or `project`.",
+        ),
+        Tool(
+            budget_extend,
+            "Adds dollars to a budget; what had stopped for want of money goes on by itself. "
+            "Only when whoever pays agrees.",
+            patches={"idempotency_key": _KEY},
         ),
         Tool(
             swarm_report,

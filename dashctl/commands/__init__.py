@@ -20,6 +20,9 @@ NOUNS = {
     "swarm": "many agents on one goal",
     "agent": "the seats of a swarm and what runs in them",
     "task": "the units of work in a swarm's queue",
+    "budget": "who may spend how much",
+    "provider": "who serves models, and the keys",
+    "model": "which models can be called, and their prices",
 }
 """Modules whose verbs are second words: `dashctl swarm create`."""
 

@@ -204,6 +204,20 @@ def message(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     return 0
 
 
+def set_model(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Swaps the model of an agent, from its next call on."""
+    if bool(args.model) == args.swarms:
+        raise calling.UsageError("name a model, or --swarms to give the agent back its swarm's")
+    # Not dash.call(**given): there None is "not given", and here it is the swarm's model.
+    given = {"agent": args.agent, "model": args.model}
+    found = dash.client.call("agent.set_model", given, deadline_s=calling.ANSWER_S)
+    if out.as_json:
+        out.data(found)
+    else:
+        out.line(f"{found['agent']} calls {found['first']} of {found['provider']} from its next call on")
+    return 0
+
+
 def logs(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Shows what an agent printed."""
     from dashctl import agent_logs
@@ -342,6 +356,12 @@ def _messaging(parser: ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", help="what to say; - reads it from stdin")
 
 
+def _swapping(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a name, an alias or a chain 'a -> b'")
+    parser.add_argument("--swarms", action="store_true", help="what its swarm calls")
+
+
 COMMANDS = {
     "spawn": Command(
         spawn,
@@ -364,5 +384,6 @@ COMMANDS = {
         _killing,
         details="Agents that are named are ended without a question; their tasks are cancelled.",
     ),
+    "set-model": Command(set_model, "swap an agent's model without a restart", _swapping),
     "retry": Command(retry, "make the last task of agents ready again", _some),
 }

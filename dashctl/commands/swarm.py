@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dashctl import asking, calling, grammar, listing, many, render, report, status_view, waiting
+from dashctl import asking, calling, grammar, listing, many, money, render, report, status_view, waiting
 from dashctl.commands import Command
 
 TYPE_CHECKING = False
@@ -34,21 +34,9 @@ DESTROY_S = 90.0
 
 def create(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Creates a swarm, and with --wait stays until it has ended."""
-    made = dash.create(
-        "swarm.create",
-        key=args.key,
-        task=args.task,
-        agents=args.agents,
-        items=_items(args, out),
-        argv=args.argv,
-        name=args.name,
-        strategy=args.strategy,
-        driver=args.driver,
-        cwd=os.path.abspath(args.cwd),
-        priority=args.priority,
-        limits=limits(args),
-        lease_s=args.lease,
-    )
+    if args.dry_run:
+        return plan(args, dash, out)
+    made = dash.create("swarm.create", key=args.key, **_parameters(args, out))
     how = "exists already" if made["deduplicated"] else "created"
     sentence = f"Swarm '{made['id']}' {how} with {asking.plural(made['agents'], 'agent')}"
     if made["tasks"] != made["agents"]:
@@ -65,6 +53,26 @@ def create(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         if not args.wait:
             out.note(f"It runs by itself. Its end: dashctl swarm report {made['id']} --wait")
     return _wait_and_report(dash, out, made["id"], made["cursor"], quiet=args.quiet) if args.wait else 0
+
+
+def plan(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Prices a swarm; nothing is created."""
+    found = dash.call("swarm.plan", **_parameters(args, out))
+    if out.as_json:
+        out.data(found)
+    else:
+        money.show_plan(out, found)
+    return 0
+
+
+def costs(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Says what a swarm has cost."""
+    found = dash.call("swarm.costs", swarm=args.swarm)
+    if out.as_json:
+        out.data(found)
+    else:
+        money.show_costs(out, found)
+    return 0
 
 
 def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -213,6 +221,24 @@ def limit_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def _parameters(args: SimpleNamespace, out: Output) -> dict[str, Any]:
+    """What swarm.create and swarm.plan are given; None is: not given."""
+    return {
+        "task": args.task,
+        "agents": args.agents,
+        "items": _items(args, out),
+        "argv": args.argv,
+        "name": args.name,
+        "strategy": args.strategy,
+        "driver": args.driver,
+        "cwd": os.path.abspath(args.cwd),
+        "priority": args.priority,
+        "limits": limits(args),
+        "lease_s": args.lease,
+        **money.parameters(args),
+    }
+
+
 def _items(args: SimpleNamespace, out: Output) -> list[str] | None:
     if args.items_from is None:
         return args.item or None
@@ -288,6 +314,19 @@ def _style(found: dict[str, Any]) -> str:
 
 
 def _creating(parser: ArgumentParser) -> None:
+    _describing(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say what it would cost; create nothing")
+    parser.add_argument("--key", metavar="KEY", help="the same key never creates a second swarm")
+    parser.add_argument(
+        "--wait",
+        "-w",
+        action="store_true",
+        help="stay until it has ended, then report; exit 0 only if all of it completed",
+    )
+    parser.add_argument("--quiet", "-q", action="store_true", help="print the id alone")
+
+
+def _describing(parser: ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK", help="what is wanted, for every agent; {task} in the command")
     parser.add_argument("--agents", "-a", type=grammar.whole, metavar="N", help="how many work at once (1)")
     parser.add_argument(
@@ -314,14 +353,7 @@ def _creating(parser: ArgumentParser) -> None:
         metavar="TIME",
         help="how long agents live on while dashd is away (2m); 0 ends them with it",
     )
-    parser.add_argument("--key", metavar="KEY", help="the same key never creates a second swarm")
-    parser.add_argument(
-        "--wait",
-        "-w",
-        action="store_true",
-        help="stay until it has ended, then report; exit 0 only if all of it completed",
-    )
-    parser.add_argument("--quiet", "-q", action="store_true", help="print the id alone")
+    money.arguments(parser)
 
 
 def _listing(parser: ArgumentParser) -> None:
@@ -374,6 +406,8 @@ COMMANDS = {
         details="example: dashctl swarm create 'lint' --agents 4 --item a.py --item b.py --wait "
         "-- python3 -m py_compile {item}",
     ),
+    "plan": Command(plan, "what a swarm would cost, before it exists", _describing, takes_argv=True),
+    "costs": Command(costs, "what a swarm has cost", _one),
     "list": Command(list_, "list swarms, newest first", _listing),
     "get": Command(get, "how a swarm stands", _one),
     "report": Command(show_report, "the account of a swarm", _reporting),

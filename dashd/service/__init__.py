@@ -9,7 +9,7 @@ from typing import Any
 
 from dashd.wire.methods.table import Result
 
-from . import agents, daemon, events, logs, reports, swarms, tasks
+from . import agents, budgets, costs, daemon, events, logs, models, plans, providers, reports, swarms, tasks
 from .core import Caller, Core
 
 Handler = Callable[[Core, Caller, Any], Result | Awaitable[Result]]
@@ -26,6 +26,21 @@ HANDLERS: dict[str, Handler] = {
     "swarm.scale": swarms.scale,
     "swarm.destroy": swarms.destroy,
     "swarm.report": reports.report,
+    "swarm.plan": plans.plan,
+    "swarm.costs": costs.costs_,
+    "budget.status": budgets.status,
+    "budget.set": budgets.set_,
+    "budget.extend": budgets.extend,
+    "budget.history": budgets.history,
+    "budget.export": budgets.export,
+    "provider.add": providers.add,
+    "provider.list": providers.list_,
+    "provider.test": providers.test,
+    "provider.remove": providers.remove,
+    "model.list": models.list_,
+    "model.get": models.get,
+    "model.set": models.set_,
+    "agent.set_model": agents.set_model,
     "agent.spawn": agents.spawn,
     "agent.list": agents.list_,
     "agent.get": agents.get,

@@ -4,7 +4,7 @@ import msgspec
 
 from dashd.domain import agent as rules
 from dashd.domain import ids
-from dashd.store import agents, attempts, lifecycle, seats, stops, swarms, tasks
+from dashd.store import agents, allotments, attempts, lifecycle, seats, stops, swarms, tasks
 from dashd.store.rows import AgentRow, Snapshot
 from dashd.store.transaction import Tx
 from dashd.wire import errors
@@ -13,7 +13,7 @@ from dashd.wire.methods import agent as wire
 from dashd.wire.methods import swarm as swarm_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
 
-from . import pages, retries, views
+from . import budgets, pages, retries, views
 from . import swarms as swarm_service
 from .core import Caller, Core
 from .idempotency import once
@@ -77,6 +77,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             progress=views.progress(task),
             note=(task.note or "") if task else "",
             why=views.why(db, row, core.agents_max),
+            model=row.model,
             attempts=[views.attempt_brief(found, steady_ms) for found in attempts.of_agent(db, row.id, 10)],
             created_at=iso(row.created_at_ms),
             ended_at=views.iso_or_none(row.ended_at_ms),
@@ -129,6 +130,35 @@ async def retry(core: Core, _caller: Caller, params: wire.RetryAgent) -> wire.Ag
         return _changed(core, tx, seat.id, changed=True)
 
     return await core.store.writer.apply(operation)
+
+
+async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> wire.AgentModel:
+    """Keeps the model in the agent's row, then has its door look; calls under way end as they began."""
+
+    def operation(tx: Tx) -> tuple[bool, str | None]:
+        seat = agents.get(tx.db, params.agent)
+        swarm = swarms.get(tx.db, seat.swarm_id)
+        if not core.drivers.abilities(swarm.driver).needs_model:
+            raise errors.Unsupported(
+                f"driver {swarm.driver} calls no model that Dash knows of", hint="--driver embedded does"
+            )
+        if seat.state in rules.MACHINE.ended:
+            raise errors.IllegalTransition(f"agent {seat.id} has ended: {seat.state}")
+        agents.set_model(tx, seat.id, params.model)
+        return seat.model != params.model, params.model or swarm.model
+
+    offer = await core.models.choose(params.model)  # refuses what nobody serves or has priced
+    changed, asked = await core.store.writer.apply(operation)
+    await core.models.swap(params.agent)
+    if params.model is None:
+        offer = await core.models.choose(asked)
+    return wire.AgentModel(
+        agent=params.agent,
+        model=params.model,
+        first=offer.name if offer else "",
+        provider=offer.provider if offer else "",
+        changed=changed,
+    )
 
 
 async def message(core: Core, _caller: Caller, params: wire.MessageAgent) -> wire.MessageSent:
@@ -201,6 +231,7 @@ def _spawn(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
             hint="wait until some have ended, or create another swarm",
         )
     (seat_id,) = seats.add(tx, swarm.id, 1, name=params.name or "")
+    allotments.grow(tx, swarm.id, 1)
     if agents.open_count(tx.db, swarm.id) > swarm.agents_max:
         swarms.set_agents_max(tx, swarm.id, swarm.agents_max + 1)
     _, number = swarms.take_numbers(tx, swarm.id, tasks=1)
@@ -229,6 +260,8 @@ def _want(core: Core, tx: Tx, agent_id: str, wanted: str) -> wire.AgentChanged:
             hint=f"swarm.resume {seat.swarm_id}",
         )
     if changed:
+        if wanted == "run":
+            budgets.refuse_stopped(tx, seat.id)
         agents.set_wanted(tx, seat.id, wanted)
         tx.ring("agents")
         tx.ring("queue")

@@ -7,7 +7,7 @@ from typing import Literal
 from dashd.clock import Clock
 from dashd.store.opening import Store
 
-from .ports import Drivers, Spools
+from .ports import Drivers, Models, NoModels, NoProviders, Providers, Spools
 
 State = Literal["starting", "ready", "degraded", "stopping"]
 
@@ -47,6 +47,8 @@ class Core:
     """Agents that may work at once, over all swarms."""
     stop: Callable[[Literal["detach", "stop"]], None]
     """Asks `app` to end the daemon; returns at once."""
+    models: Models = field(default_factory=NoModels)
+    providers: Providers = field(default_factory=NoProviders)
 
 
 @dataclass(frozen=True)

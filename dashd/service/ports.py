@@ -4,6 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import trio
+
+from dashd.domain.prices import Price
+from dashd.wire import errors
+
 
 @dataclass(frozen=True, slots=True)
 class DriverAbilities:
@@ -12,6 +17,8 @@ class DriverAbilities:
     pause: Literal["hard", "soft"]
     message: bool
     """It takes messages while it runs."""
+    needs_model: bool = False
+    """It can do nothing without a model behind the proxy."""
 
 
 class Drivers(Protocol):
@@ -56,3 +63,140 @@ class Spools(Protocol):
 
     def ticket(self, launch_id: str) -> "Ticket":
         """Rings when an open launch has printed more or ended; take it before looking, then wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model that can be called now."""
+
+    name: str
+    provider: str
+    price: Price
+    output_tokens_max: int
+    why: str = ""
+    """Why this one, where nobody named it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSeen:
+    """A model of one provider, as the registry sees it now."""
+
+    offer: Offer
+    aliases: list[str]
+    capabilities: list[str]
+    context_tokens: int | None
+    health: Literal["up", "down", "unknown"]
+    latency_ms: float | None
+    stand_in: bool
+
+
+class Models(Protocol):
+    """The models behind the proxy."""
+
+    async def choose(self, model: str | None) -> Offer | None:
+        """What would be called first for a name, an alias or a chain, by default where it is None.
+
+        None where there is no model at all; raises InvalidParams for one that is not known.
+        """
+
+    async def offers(self) -> list[Offer]:
+        """Those that can be called now, stand-ins left out unless there is nothing else."""
+
+    def prices_date(self) -> str:
+        """Of the price list; empty where none is loaded."""
+
+    async def seen(self, model: str | None) -> list[ModelSeen]:
+        """Who serves a model, first choice first, or all models; raises InvalidParams for one not known."""
+
+    async def swap(self, agent_id: str) -> None:
+        """The agent's next call goes to what its row says."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderState:
+    """How a provider fares."""
+
+    circuit: Literal["closed", "open", "half-open"]
+    frozen: str | None
+    models: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What a provider answered."""
+
+    ok: bool
+    text: str
+    status: int | None = None
+    latency_ms: float | None = None
+
+
+class Providers(Protocol):
+    """Who serves models, and their secrets."""
+
+    changing: trio.Lock
+    """Held around a change of rows and what follows from it."""
+
+    async def obtain(self, secret: str | None, command: Sequence[str] | None) -> str | None:
+        """The secret that was given, or that the command prints; raises InvalidParams where it is none."""
+
+    async def keep(self, name: str, secret: str) -> None:
+        """Keeps a provider's secret durably, in place of an earlier one; raises Unavailable."""
+
+    async def follow(self, fresh: str | None = None, secret: str | None = None) -> None:
+        """Makes the registry what the rows say; `fresh` is a provider that is new, with its secret."""
+
+    async def states(self) -> dict[str, ProviderState]:
+        """By name."""
+
+    async def test(self, name: str) -> Tested:
+        """Reads the secret again, asks the provider, and sends to it again if it was frozen and takes it."""
+
+
+class NoProviders:
+    """A daemon without a proxy."""
+
+    def __init__(self) -> None:
+        self.changing = trio.Lock()
+
+    async def obtain(self, _secret: str | None, _command: Sequence[str] | None) -> str | None:
+        """Nobody could use it."""
+        raise errors.Unsupported("this daemon has no model proxy")
+
+    async def keep(self, _name: str, _secret: str) -> None:
+        """Not reached: nothing is obtained."""
+        raise errors.Unsupported("this daemon has no model proxy")
+
+    async def follow(self, fresh: str | None = None, secret: str | None = None) -> None:
+        """There is no registry."""
+
+    async def states(self) -> dict[str, ProviderState]:
+        """There are none."""
+        return {}
+
+    async def test(self, _name: str) -> Tested:
+        """There is none."""
+        return Tested(False, "this daemon has no model proxy")
+
+
+class NoModels:
+    """A daemon without a proxy."""
+
+    async def seen(self, _model: str | None) -> list[ModelSeen]:
+        """There are none."""
+        return []
+
+    async def swap(self, _agent_id: str) -> None:
+        """Nobody calls."""
+
+    def prices_date(self) -> str:
+        """There is no list."""
+        return ""
+
+    async def choose(self, model: str | None) -> Offer | None:
+        """None, whatever is asked for."""
+        return None
+
+    async def offers(self) -> list[Offer]:
+        """There are none."""
+        return []

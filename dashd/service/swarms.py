@@ -7,14 +7,14 @@ import msgspec
 from dashd.domain import ids
 from dashd.domain import swarm as rules
 from dashd.domain.strategies import STRATEGIES
-from dashd.store import agents, lifecycle, seats, stops, swarms, tasks
+from dashd.store import agents, allotments, lifecycle, seats, stops, swarms, tasks
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 from dashd.wire.methods.table import PRIORITIES
 
-from . import pages, views
+from . import budgets, pages, plans, views
 from .core import Caller, Core
 from .idempotency import once, replay
 
@@ -22,7 +22,7 @@ AGENTS_MAX = 100
 """Seats of one swarm."""
 
 
-async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.SwarmCreated:
+async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.SwarmCreated:
     """Makes the swarm, its seats and its tasks in one operation; the scheduler starts them."""
     key = params.idempotency_key
     if (known := await replay(core, "swarm.create", params, key, wire.SwarmCreated)) is not None:
@@ -35,12 +35,18 @@ async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.
     new_id = ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))
     items = params.items or [str(number + 1) for number in range(params.agents)]
     planned = STRATEGIES[params.strategy](items)
+    brief = plans.brief_of(params, argv, cwd, items[0])
+    ready = await plans.prepare(core, params, driver, brief, tasks=len(items))
+    if params.dry_run:
+        return await _only_planned(core, caller, params, why_driver)
 
     def operation(tx: Tx) -> wire.SwarmCreated:
         row = _row(tx, new_id, params, driver=driver, why_driver=why_driver, argv=argv, cwd=cwd)
+        plans.refuse_unstartable(tx.db, ready)
         if swarms.find(tx.db, row.id):
             raise errors.Conflict(f"the id {row.id} is taken", hint="call again; a new id is drawn each time")
         swarms.insert(tx, row)
+        allotments.open_swarm(tx, row.id, ready.terms)
         cursor = tx.emit("swarm.created", swarm=row.id, data={"name": row.name, "driver": driver})
         made = [tasks.new(row, number + 1, item.item, at_ms=tx.now_ms) for number, item in enumerate(planned)]
         for task, item in zip(made, planned, strict=True):
@@ -48,7 +54,7 @@ async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.
             tx.emit("task.created", swarm=row.id, task=task.id)
         swarms.take_numbers(tx, row.id, tasks=len(made))
         count = min(params.agents, len(made))
-        seats.add(tx, row.id, count)
+        seats.add(tx, row.id, count, names=ready.terms.names, caps=ready.terms.own)
         return wire.SwarmCreated(
             id=row.id,
             name=row.name,
@@ -59,7 +65,11 @@ async def create(core: Core, _caller: Caller, params: wire.CreateSwarm) -> wire.
             driver=driver,
             why_driver=why_driver,
             cursor=cursor,
-            notes=_notes(params, count, len(made)) + core.drivers.remarks(driver, argv),
+            notes=[
+                *_notes(params, count, len(made)),
+                *core.drivers.remarks(driver, argv),
+                *plans.notes(ready),
+            ],
         )
 
     work = once("swarm.create", params, key, operation, wire.SwarmCreated)
@@ -144,6 +154,26 @@ def _row(
         next_task=1,
         created_at_ms=tx.now_ms,
         ended_at_ms=None,
+        model=params.model or None,
+    )
+
+
+async def _only_planned(
+    core: Core, caller: Caller, params: wire.CreateSwarm, why_driver: str
+) -> wire.SwarmCreated:
+    plan = await plans.plan(core, caller, params)
+    return wire.SwarmCreated(
+        id="",
+        name=params.name or "",
+        state="creating",
+        agents=plan.agents,
+        tasks=plan.tasks,
+        strategy=params.strategy,
+        driver=plan.driver,
+        why_driver=why_driver,
+        cursor=core.store.tail.last_seq,
+        notes=["nothing was created: this was a dry run", *plan.notes],
+        plan=plan,
     )
 
 
@@ -161,6 +191,8 @@ def _hold(tx: Tx, swarm_id: str, state: Literal["active", "paused"]) -> wire.Swa
     if row.state == state:
         return wire.SwarmChanged(id=row.id, state=state, changed=False)
     refuse_ended(row)
+    if state == "active":
+        budgets.refuse_stopped(tx, row.id)
     swarms.set_state(tx, row, state)
     tx.emit("swarm.paused" if state == "paused" else "swarm.resumed", swarm=row.id)
     tx.ring("agents")
@@ -175,6 +207,7 @@ def _scale(tx: Tx, params: wire.ScaleSwarm) -> wire.SwarmScaled:
     # A seat that was killed is as good as gone, though its process may still be ending.
     open_seats = [seat for seat in agents.open_seats(tx.db, row.id) if seat.wanted != "kill"]
     added = seats.add(tx, row.id, max(0, params.agents - len(open_seats)))
+    allotments.grow(tx, row.id, len(added))
     surplus = max(0, len(open_seats) - params.agents)
     idle = [seat for seat in reversed(open_seats) if seat.state == "idle"][:surplus]
     for seat in idle:

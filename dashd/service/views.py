@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dashd.domain import waiting
-from dashd.store import agents, attempts, swarms, tasks
+from dashd.domain import dollars, waiting
+from dashd.store import agents, attempts, budgets, swarms, tasks
 from dashd.store.rows import AgentRow, AttemptRow, Snapshot, SwarmRow, TaskRow
 from dashd.wire.events import iso
 from dashd.wire.methods import agent as agent_wire
@@ -28,6 +28,7 @@ def short(text: str) -> str:
 
 def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wire.Swarm:
     """How a swarm stands."""
+    money = budgets.find(db, row.id)
     return swarm_wire.Swarm(
         id=row.id,
         name=row.name,
@@ -50,6 +51,9 @@ def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wir
         ended_at=iso_or_none(row.ended_at_ms),
         duration_s=duration_s(row, now_ms),
         cursor=cursor,
+        model=row.model,
+        budget_usd=dollars.usd_or_none(money.limit_nusd) if money else None,
+        spent_usd=dollars.usd(money.spent_nusd) if money else 0.0,
         output_kept=row.output == "kept",
     )
 

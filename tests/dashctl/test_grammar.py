@@ -131,7 +131,7 @@ def test_every_method_for_people_has_a_command():
     for name in methods.METHODS:
         noun, verb = name.split(".")
         if noun in commands.NOUNS:
-            assert verb in commands.of_module(noun), name
+            assert verb.replace("_", "-") in commands.of_module(noun), name
 
 
 def test_attention_is_what_the_wire_calls_so():

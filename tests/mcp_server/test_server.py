@@ -36,7 +36,8 @@ async def test_the_listing_is_small_and_complete(connect, era):
     async with connect(era) as (_, tool):
         listed = (await tool.client.list_tools()).tools
         assert [each.name for each in listed] == [
-            "swarm_create", "swarm_get", "event_wait", "agent_spawn", "agent_kill", "swarm_report",
+            "swarm_create", "swarm_get", "event_wait", "agent_spawn", "agent_kill", "budget_status",
+            "budget_extend", "swarm_report",
         ]  # fmt: skip
         assert tool.client.instructions == server.INSTRUCTIONS
     shown = [{"name": t.name, "description": t.description, "inputSchema": t.input_schema} for t in listed]
@@ -56,6 +57,7 @@ def test_every_tool_has_all_four_annotations():
     assert {name for name, hint in hints.items() if hint.read_only_hint} == {
         "swarm_get",
         "event_wait",
+        "budget_status",
         "swarm_report",
     }
     assert {name for name, hint in hints.items() if hint.open_world_hint} == {"swarm_create", "agent_spawn"}

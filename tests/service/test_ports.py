@@ -34,7 +34,8 @@ async def test_drivers(drivers: ports.Drivers, tmp_path) -> None:
     assert drivers.choose("command") == ("command", "it was asked for")
     with pytest.raises(errors.Unsupported, match="no driver 'nothing'") as caught:
         drivers.choose("nothing")
-    assert (caught.value.hint, caught.value.path) == ("drivers: command", "driver")
+    assert caught.value.hint.startswith("drivers: command")
+    assert caught.value.path == "driver"
     assert drivers.abilities("command") == ports.DriverAbilities(pause="hard", message=False)
     assert drivers.remarks("command", ["true", "{item}"]) == []
     assert await drivers.check("command", ["true"], str(tmp_path)) == (["true"], str(tmp_path))

@@ -33,13 +33,14 @@ class DaemonProcess:
         assert self.process is not None
         return self.process.pid
 
-    def start(self) -> None:
-        """Returns when it serves."""
+    def start(self, *arguments: str) -> None:
+        """Returns when it serves; `arguments` are put after those of `dashd run`."""
         reader, writer = os.pipe()
         with (self.folder / "dashd.log").open("ab") as log:
             self.process = subprocess.Popen(
                 # Named on the command line too, by which `leftovers` finds it.
-                daemon_process.argv_of("run", "--ready-fd", str(writer), "--state-dir", str(self.state)),
+                daemon_process.argv_of("run", "--ready-fd", str(writer), "--state-dir", str(self.state))
+                + list(arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -10,18 +10,17 @@ import re
 
 import msgspec
 
-from . import agent, daemon, event, rpc, swarm, task
+from . import agent, budget, daemon, event, model, provider, rpc, swarm, task
 from .table import Method
 
-METHODS: dict[str, Method] = {
-    method.name: method for noun in (daemon, swarm, agent, task, event, rpc) for method in noun.METHODS
-}
+_NOUNS = (daemon, swarm, agent, task, event, budget, provider, model, rpc)
+METHODS: dict[str, Method] = {method.name: method for noun in _NOUNS for method in noun.METHODS}
 """Every method by its wire name."""
 
 
 def _check() -> None:
     count = 0
-    for noun in (daemon, swarm, agent, task, event, rpc):
+    for noun in _NOUNS:
         prefix = noun.__name__.rpartition(".")[2]
         for method in noun.METHODS:
             count += 1

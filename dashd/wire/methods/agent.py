@@ -149,6 +149,8 @@ class Agent(Result):
     """The last ten, newest first."""
     created_at: str
     ended_at: str | None
+    model: str | None = None
+    """What its calls go to; null: what its swarm says."""
 
 
 class PauseAgent(Params):
@@ -174,6 +176,26 @@ class RetryAgent(Params):
     """Makes an agent's last task ready again."""
 
     agent: Id
+
+
+class SetAgentModel(Params):
+    """Swaps the model of an agent, from its next call on and without a restart."""
+
+    agent: Id
+    model: Name | None
+    """A name, an alias or a chain `a -> b`; null gives it back to its swarm."""
+
+
+class AgentModel(Result):
+    """What the agent's calls go to."""
+
+    agent: str
+    model: str | None
+    """As it was asked for; null: what its swarm says."""
+    first: str
+    """The model that its next call tries first."""
+    provider: str
+    changed: bool
 
 
 class AgentChanged(Result):
@@ -275,6 +297,7 @@ METHODS = (
         changes=True,
         idempotent=False,
     ),
+    Method("agent.set_model", SetAgentModel, AgentModel, "Swaps the model of an agent.", changes=True),
     Method("agent.logs", ReadLogs, Logs, "Reads what an agent printed."),
     Method(
         "agent.message",

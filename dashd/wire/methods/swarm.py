@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
+from .budget import Usd
 from .table import (
     Argv,
     FolderPath,
@@ -24,10 +25,12 @@ from .table import (
 )
 
 Item = Annotated[str, Meta(max_length=10_000)]
+Model = Annotated[str, Meta(min_length=1, max_length=500)]
+"""A name, an alias, or a chain `a -> b`."""
 
 
-class CreateSwarm(Params):
-    """Starts agents on a task."""
+class PlanSwarm(Params):
+    """Asks what a swarm would cost; nothing is created."""
 
     task: Text
     """What is wanted, for every agent; `{task}` in argv."""
@@ -47,7 +50,55 @@ class CreateSwarm(Params):
     limits: Limits = Limits()
     lease_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
     """How long agents live on while dashd is away; 0 ends them with it."""
+    model: Model | msgspec.UnsetType = msgspec.UNSET
+    """What the agents call: a name, an alias, or a chain `a -> b`."""
+    budget: Usd | msgspec.UnsetType = msgspec.UNSET
+    """Dollars the swarm may spend in all; never passed."""
+    agent_budget: Usd | Literal["even"] | msgspec.UnsetType = msgspec.UNSET
+    """A cap for each agent in dollars, or `even`: its part of the budget, which without it is only shown."""
+    agent_budgets: Annotated[dict[Name, Usd], Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
+    """Caps of their own, by agent name or number; a name that no agent has is given to one."""
+    reserve: Annotated[float, Meta(ge=0, le=100)] | msgspec.UnsetType = msgspec.UNSET
+    """Percent of the budget that is kept for agents added later."""
+
+
+class CreateSwarm(PlanSwarm):
+    """Starts agents on a task."""
+
+    dry_run: bool = False
+    """Prices it, creates nothing; the answer's `plan` is that of swarm.plan."""
     idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
+
+
+class SwarmPlan(Result):
+    """What a swarm would need. Money is an estimate by the assumptions that are listed; limits are exact."""
+
+    agents: int
+    tasks: int
+    driver: str
+    model: str | None
+    """None where the driver calls no model that Dash knows of."""
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    usd: float
+    """All tasks."""
+    task_usd: float
+    start_usd: float
+    """The least that lets every agent make its first call."""
+    budget_usd: float | None
+    reserve_usd: float
+    agent_usd: float | None
+    """What each agent gets."""
+    agent_cap: bool
+    """Whether that is a limit, or only shown."""
+    enough: bool
+    """Whether the estimate fits the budget."""
+    assumptions: list[str]
+    brief: str
+    """What one agent would be told."""
+    notes: list[str]
+    prices_date: str
 
 
 class SwarmCreated(Result):
@@ -66,6 +117,8 @@ class SwarmCreated(Result):
     notes: list[str] = field(default_factory=list)
     deduplicated: bool = False
     """True where the call was a repetition and this is the swarm that it had created."""
+    plan: SwarmPlan | None = None
+    """With `dry_run`: then `id` is empty and nothing was created."""
 
 
 class ListSwarms(Params):
@@ -128,6 +181,9 @@ class Swarm(Result):
     ended_at: str | None
     duration_s: float
     cursor: int
+    model: str | None = None
+    budget_usd: float | None = None
+    spent_usd: float = 0.0
     output_kept: bool = True
     """What its agents printed can still be read; results and causes always can."""
 
@@ -234,6 +290,60 @@ class Report(Result):
     """What to do next, as calls."""
 
 
+class GetCosts(Params):
+    """Asks what a swarm has cost."""
+
+    swarm: Id
+
+
+class CostLine(Result):
+    """Settled calls of one agent, model or day."""
+
+    key: str
+    """Empty where no agent made the call."""
+    usd: float
+    unconfirmed_usd: float
+    """The part of it that no provider's usage has confirmed; it was charged in full."""
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    share: float
+    """Of the total, 0 to 1."""
+    top: bool
+    """The top consumer of its list."""
+
+
+class QueueWait(Result):
+    """How long tasks of one priority waited for their first run."""
+
+    priority: Priority
+    tasks: int
+    mean_s: float
+    longest_s: float
+
+
+class SwarmCosts(Result):
+    """What a swarm has cost so far. Sums are made of whole nano-dollars, so parts and total agree."""
+
+    swarm: str
+    usd: float
+    unconfirmed_usd: float
+    held_usd: float
+    """For calls under way, at their worst."""
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    agents: list[CostLine]
+    models: list[CostLine]
+    days: list[CostLine]
+    compute_s: float
+    """Processor time of all attempts."""
+    active_s: float
+    """Run time of all attempts, pauses left out."""
+    queue_waits: list[QueueWait]
+    prices_date: str
+
+
 METHODS = (
     Method(
         "swarm.create",
@@ -243,6 +353,8 @@ METHODS = (
         changes=True,
         idempotent=False,
     ),
+    Method("swarm.plan", PlanSwarm, SwarmPlan, "Prices a swarm before it is created."),
+    Method("swarm.costs", GetCosts, SwarmCosts, "Says what a swarm has cost, by agent, model and day."),
     Method("swarm.list", ListSwarms, SwarmList, "Lists swarms, newest first."),
     Method("swarm.get", GetSwarm, Swarm, "Says how a swarm stands."),
     Method("swarm.pause", PauseSwarm, SwarmChanged, "Stops a swarm in place.", changes=True),

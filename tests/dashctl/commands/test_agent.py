@@ -161,6 +161,16 @@ def test_a_result_that_is_none_is_an_exit_code(dashd, ctl):
     assert ctl("agent", "result", A).code == 1
 
 
+def test_set_model(dashd, ctl):
+    swapped = agent.AgentModel(agent=A, model="fast", first="m-1", provider="one", changed=True)
+    dashd.on("agent.set_model", swapped)
+    ran = ctl("agent", "set-model", A, "fast")
+    assert ran.out == f"{A} calls m-1 of one from its next call on\n"
+    ctl("agent", "set-model", A, "--swarms", "--json")
+    assert [asked["model"] for asked in dashd.asked("agent.set_model")] == ["fast", None]
+    assert ctl("agent", "set-model", A).code == ctl("agent", "set-model", A, "fast", "--swarms").code == 2
+
+
 def test_every_command_of_the_module_is_tried_here():
     with open(__file__, encoding="utf-8") as source:
         text = source.read()

@@ -190,6 +190,48 @@ def test_destroying_what_is_not_there_needs_no_question(dashd, ctl):
     assert (ran.code, ran.err) == (3, "error: there is no swarm 'x'\n")
 
 
+def test_create_sends_what_may_be_spent(dashd, ctl):
+    ctl(
+        "swarm", "create", "x", "--model", "big -> small", "--budget", "50", "--agent-budget", "even",
+        "--agent-budgets", "a:10,b:5", "--reserve", "60%",
+    )  # fmt: skip
+    sent = dashd.asked("swarm.create")[0]
+    assert {name: sent[name] for name in ("model", "budget", "agent_budget", "agent_budgets", "reserve")} == {
+        "model": "big -> small",
+        "budget": 50.0,
+        "agent_budget": "even",
+        "agent_budgets": {"a": 10.0, "b": 5.0},
+        "reserve": 60.0,
+    }
+
+
+@pytest.mark.parametrize("words", [("swarm", "plan", "x"), ("swarm", "create", "x", "--dry-run")])
+def test_a_plan_creates_nothing(dashd, ctl, words):
+    ran = ctl(*words, "--budget", "2")
+    assert ran.code == 0
+    assert "estimate   $2.50 ($0.50 a task)" in ran.out
+    assert "budget     $2.00, not enough" in ran.out
+    assert "to start   $0.0031" in ran.out
+    assert ran.out.endswith("One agent is told:\n  fix it\n  \n  Item: a\n")
+    assert ran.err == "assumed: 12 calls a task, 5 tasks\nnote: it is more than the budget leaves\n"
+    assert not dashd.asked("swarm.create")
+    assert dashd.asked("swarm.plan")[0]["budget"] == 2.0
+
+
+def test_costs_by_agent_and_model(dashd, ctl):
+    ran = ctl("swarm", "costs", S)
+    assert ran.code == 0
+    assert "spent        $4.00, $0.25 held for calls under way" in ran.out
+    assert "unconfirmed  $0.50" in ran.out
+    lines = ran.out.splitlines()
+    assert [line.split() for line in lines if line.startswith(answers.AGENT)] == [
+        [answers.AGENT, "$3.00", "75%", "3", "1,000", "10", "top"]
+    ]
+    assert any(line.startswith("(no agent)") for line in lines)
+    assert any(line.split() == ["high", "2", "3", "s", "5", "s"] for line in lines)
+    assert json.loads(ctl("swarm", "costs", S, "--json").out)["usd"] == 4.0
+
+
 def test_every_command_of_the_module_is_tried_here():
     with open(__file__, encoding="utf-8") as source:
         text = source.read()

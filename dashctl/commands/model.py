@@ -1,0 +1,139 @@
+"""`dashctl model …`: which models can be called, what they cost, and what the operator says of them."""
+
+from __future__ import annotations
+
+from dashctl import grammar, render, safe
+from dashctl.calling import UsageError
+from dashctl.commands import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from types import SimpleNamespace
+    from typing import Any
+
+    from dashctl.calling import Dash
+    from dashctl.terminal import Output
+
+COLUMNS = (
+    render.Column("MODEL", "name"),
+    render.Column("PROVIDER", "provider"),
+    render.Column("IN $/M", lambda row: f"{row['input_usd_per_mtok']:g}", right=True),
+    render.Column("OUT $/M", lambda row: f"{row['output_usd_per_mtok']:g}", right=True),
+    render.Column("CONTEXT", lambda row: _count(row["context_tokens"]), right=True, drop=2),
+    render.Column("HEALTH", "health", drop=1),
+    render.Column("FIRST BYTE", lambda row: _ms(row["latency_ms"]), right=True, drop=3),
+    render.Column("ALIASES", lambda row: ", ".join(row["aliases"]), least=8, drop=4),
+)
+_SETTABLE = ("provider", "context_tokens", "output_tokens_max", "input_usd_per_mtok", "output_usd_per_mtok")
+
+
+def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Lists the models that can be used."""
+    found = dash.call("model.list", provider=args.provider)
+    if out.as_json:
+        out.data(found)
+        return 0
+    render.table(out, COLUMNS, found["models"])
+    out.line()
+    out.line(("Default: ", "bold"), safe.line(f"{found['default']}, because {found['why_default']}"))
+    return 0
+
+
+def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Says what is known of a model."""
+    _show(out, dash.call("model.get", model=args.model))
+    return 0
+
+
+def set_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Sets a model's price, aliases or abilities; a price makes an unknown one usable."""
+    given: dict[str, Any] = {name: getattr(args, name) for name in _SETTABLE}
+    given["aliases"] = [] if args.no_alias else args.alias or None
+    given["capabilities"] = args.capability or None
+    if all(value is None for value in given.values()):
+        raise UsageError("nothing to set", hint="dashctl model set --help")
+    _show(out, dash.call("model.set", model=args.model, **given))
+    return 0
+
+
+def _show(out: Output, row: dict[str, Any]) -> None:
+    if out.as_json:
+        out.data(row)
+        return
+    pretends = " (a stand-in: it only pretends)" if row["stand_in"] else ""
+    render.facts(
+        out,
+        [
+            ("model", f"{row['name']}{pretends}"),
+            ("provider", row["provider"]),
+            ("aliases", ", ".join(row["aliases"])),
+            ("able to", ", ".join(row["capabilities"])),
+            ("input", f"${row['input_usd_per_mtok']:g} a million tokens"),
+            ("output", f"${row['output_usd_per_mtok']:g} a million tokens"),
+            ("prices", f"{row['price_source']}, {row['price_date']}"),
+            ("context", _count(row["context_tokens"])),
+            ("output up to", _count(row["output_tokens_max"])),
+            ("health", row["health"]),
+            ("first byte", _ms(row["latency_ms"])),
+        ],
+    )
+
+
+def _count(tokens: int | None) -> str:
+    return "" if tokens is None else f"{tokens:,}"
+
+
+def _ms(latency_ms: float | None) -> str:
+    return "" if latency_ms is None else f"{latency_ms:.0f} ms"
+
+
+def _price(text: str) -> float:
+    from dashctl import dollars
+
+    return dollars.amount(text)
+
+
+def _listing(parser: ArgumentParser) -> None:
+    parser.add_argument("--provider", metavar="NAME", help="of this provider alone")
+
+
+def _one(parser: ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a name or an alias")
+
+
+def _setting(parser: ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a name; with --alias also a chain 'a -> b'")
+    parser.add_argument("--provider", metavar="NAME", help="the only provider that serves it")
+    for word in ("input", "output"):
+        parser.add_argument(
+            f"--{word}",
+            dest=f"{word}_usd_per_mtok",
+            type=_price,
+            metavar="USD",
+            help=f"price of a million {word} tokens",
+        )
+    parser.add_argument(
+        "--alias", action="append", metavar="WORD", help="another name; 'default' is the default"
+    )
+    parser.add_argument("--no-alias", action="store_true", help="take its aliases away")
+    parser.add_argument(
+        "--capability", action="append", metavar="WORD", help="what it can do: code, vision …"
+    )
+    parser.add_argument(
+        "--context", dest="context_tokens", type=grammar.whole, metavar="N", help="tokens it holds"
+    )
+    parser.add_argument(
+        "--output-max",
+        dest="output_tokens_max",
+        type=grammar.whole,
+        metavar="N",
+        help="tokens it writes at most",
+    )
+
+
+COMMANDS = {
+    "list": Command(list_, "list the models that can be used, and the default", _listing),
+    "get": Command(get, "what is known of a model", _one),
+    "set": Command(set_, "set a model's price, aliases or abilities", _setting),
+}

@@ -1,0 +1,277 @@
+"""`budget.*`: how budgets stand, where they go, and changes of limits. Dollars become nano-dollars here."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from dashd.domain import dollars, forecast, outlook, prices
+from dashd.store import agents, allotments, budgets, costs, holds, swarms, thresholds
+from dashd.store.budgets import BudgetRow
+from dashd.store.rows import Snapshot
+from dashd.store.transaction import Tx
+from dashd.wire import errors
+from dashd.wire.events import iso
+from dashd.wire.methods import budget as wire
+
+from .core import Caller, Core
+from .idempotency import once
+
+BURN_WINDOW_MS = 300_000
+"""What was spent in the last five minutes is the rate."""
+BURN_LEAST_MS = 10_000
+"""A rate over less time than this would be a rumour."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    node: wire.BudgetNode
+    children: list[wire.BudgetNode]
+    options: list[str]
+    situation: outlook.Situation | None
+
+
+async def status(core: Core, _caller: Caller, params: wire.GetBudget) -> wire.BudgetStatus:
+    """The budget in one snapshot; cheaper models are looked up after it."""
+    now_ms = core.clock.now_ms()
+
+    def query(db: Snapshot) -> _Seen:
+        row = budgets.get(db, params.budget)
+        return _Seen(
+            node=shown(db, row),
+            children=[shown(db, each) for each in budgets.children(db, row.id)] if params.children else [],
+            options=_options(db, row),
+            situation=_situation(db, row.id, now_ms) if row.kind == "swarm" else None,
+        )
+
+    seen = await core.store.reader.read(query)
+    offers = await core.models.offers() if seen.situation else []
+    return wire.BudgetStatus(
+        budget=seen.node,
+        children=seen.children,
+        forecast=_forecast(seen.situation, [(offer.name, offer.price) for offer in offers]),
+        options=seen.options,
+        prices_date=core.models.prices_date(),
+    )
+
+
+async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.BudgetChanged:
+    """Sets what was given. A limit below what is spent blocks new calls and does nothing else."""
+
+    def operation(tx: Tx) -> wire.BudgetChanged:
+        row = budgets.get(tx.db, params.budget)
+        limit = row.limit_nusd
+        if not isinstance(params.limit_usd, msgspec.UnsetType):
+            limit = None if params.limit_usd is None else dollars.nusd(params.limit_usd)
+        tokens = row.limit_tokens
+        if not isinstance(params.limit_tokens, msgspec.UnsetType):
+            tokens = params.limit_tokens
+        budgets.set_limits(tx, row.id, limit, tokens)
+        if not isinstance(params.actions, msgspec.UnsetType):
+            actions = params.actions
+            budgets.set_actions(tx, row.id, actions.at_75, actions.at_90, actions.at_100)
+        budgets.change(tx, row.id, "set", row.limit_nusd, limit, params.why)
+        return _after(tx, row)
+
+    return await core.store.writer.apply(operation)
+
+
+async def extend(core: Core, _caller: Caller, params: wire.ExtendBudget) -> wire.BudgetChanged:
+    """Adds to the limit; what had stopped goes on where nothing else stops it."""
+
+    def operation(tx: Tx) -> wire.BudgetChanged:
+        row = budgets.get(tx.db, params.budget)
+        if row.limit_nusd is None:
+            raise errors.Conflict(
+                f"budget {row.id} has no limit in dollars, so there is nothing to add to",
+                hint=f"budget.set {row.id} with limit_usd gives it one",
+                path="budget",
+            )
+        limit = row.limit_nusd + dollars.nusd(params.usd)
+        budgets.set_limits(tx, row.id, limit, row.limit_tokens)
+        budgets.change(tx, row.id, "extended", row.limit_nusd, limit, params.why)
+        tx.emit(
+            "budget.extended",
+            swarm=row.swarm_id,
+            agent=row.id if row.kind == "agent" else None,
+            data={
+                "budget": row.id,
+                "from": dollars.usd(row.limit_nusd),
+                "to": dollars.usd(limit),
+                "why": params.why,
+            },
+        )
+        return _after(tx, row)
+
+    work = once("budget.extend", params, params.idempotency_key, operation, wire.BudgetChanged)
+    return await core.store.writer.apply(work)
+
+
+async def history(core: Core, _caller: Caller, params: wire.GetHistory) -> wire.History:
+    """Changes of the limit and thresholds that were told, newest first."""
+
+    def query(db: Snapshot) -> wire.History:
+        row = budgets.get(db, params.budget)
+        found = [
+            wire.Change(
+                at=iso(each.at_ms),
+                kind=each.kind,
+                from_usd=dollars.usd_or_none(each.from_nusd),
+                to_usd=dollars.usd_or_none(each.to_nusd),
+                why=each.why,
+            )
+            for each in budgets.changes(db, row.id, params.limit)
+        ]
+        return wire.History(budget=row.id, changes=found)
+
+    return await core.store.reader.read(query)
+
+
+async def export(core: Core, _caller: Caller, params: wire.ExportBudget) -> wire.Exported:
+    """Settled calls in order; pages are stable, because a settled call never changes."""
+
+    def query(db: Snapshot) -> wire.Exported:
+        swarm = swarms.get(db, params.swarm).id if params.swarm else None
+        found = holds.page(db, swarm, params.since, params.limit)
+        last = found[-1].id or 0 if len(found) == params.limit else 0
+        return wire.Exported(rows=[_call(row) for row in found], next=last)
+
+    return await core.store.reader.read(query)
+
+
+def shown(db: Snapshot, row: BudgetRow) -> wire.BudgetNode:
+    """A node as the wire shows it; `left_usd` is by its own limit."""
+    return wire.BudgetNode(
+        id=row.id,
+        kind=row.kind,  # type: ignore[arg-type]  # the table's CHECK is the wire's Literal
+        parent=row.parent_id,
+        limit_usd=dollars.usd_or_none(row.limit_nusd),
+        allotment_usd=dollars.usd_or_none(row.allotment_nusd),
+        reserve_usd=dollars.usd(row.reserve_nusd),
+        spent_usd=dollars.usd(row.spent_nusd),
+        unconfirmed_usd=dollars.usd(row.unconfirmed_nusd),
+        held_usd=dollars.usd(row.held_nusd),
+        left_usd=dollars.usd_or_none(budgets.node(db, row).headroom),
+        overrun_usd=dollars.usd(row.overrun_nusd),
+        limit_tokens=row.limit_tokens,
+        spent_tokens=row.spent_tokens,
+        held_tokens=row.held_tokens,
+        live=budgets.live_count(db, row.id),
+        frozen=row.frozen,
+        actions=wire.Actions(at_75=row.action_75, at_90=row.action_90, at_100=row.action_100),  # type: ignore[arg-type]
+        reached=row.reached,
+    )
+
+
+def refuse_stopped(tx: Tx, budget_id: str) -> None:
+    """Before a resume by hand: raises BudgetExceeded while a spent budget stops the swarm or agent."""
+    by = thresholds.stopped_by(tx.db, budget_id)
+    if by is not None:
+        raise errors.BudgetExceeded(
+            f"budget {by.id} is spent: {dollars.text(by.spent_nusd)} of {dollars.text(by.limit_nusd or 0)}",
+            hint=f"budget.extend {by.id}; what has stopped then goes on by itself",
+        )
+    if budgets.find(tx.db, budget_id) is not None:
+        budgets.set_paused_by(tx, budget_id, None)
+
+
+def _after(tx: Tx, before: BudgetRow) -> wire.BudgetChanged:
+    """What follows from a changed limit: thresholds lifted or silently passed, shares that follow, bells."""
+    row = budgets.get(tx.db, before.id)
+    raised = allotments.follow(tx, before, row) if row.kind == "swarm" else []
+    lifted = [row, *(budgets.get(tx.db, each) for each in raised)]
+    resumed = sum(thresholds.lift(tx, each) for each in lifted)
+    thresholds.lower(tx, budgets.get(tx.db, before.id))
+    tx.ring("agents")
+    tx.ring("queue")
+    after = budgets.get(tx.db, before.id)
+    return wire.BudgetChanged(budget=shown(tx.db, after), resumed=resumed, cursor=tx.seq)
+
+
+def _options(db: Snapshot, row: BudgetRow) -> list[str]:
+    """What can be done where the budget has come to its end."""
+    if row.reached < 100 and row.frozen is None:
+        return []
+    found = []
+    if row.frozen:
+        found.append(f"budget.history {row.id}: see why it is frozen ({row.frozen})")
+    elif row.limit_nusd is not None:
+        more = max(1, row.limit_nusd // 4)
+        found.append(f"budget.extend {row.id} {dollars.text(more).lstrip('$').replace(',', '')}: go on")
+    if row.swarm_id:
+        found.append(f"swarm.report {row.swarm_id}: review what there is")
+        if row.kind == "swarm":
+            found.append(f"swarm.destroy {row.swarm_id}: finish partial, with what there is")
+        else:
+            found.append(f"agent.kill {row.id}: finish without this agent")
+    return found
+
+
+def _situation(db: Snapshot, swarm_id: str, now_ms: int) -> outlook.Situation:
+    row = budgets.get(db, swarm_id)
+    swarm = swarms.get(db, swarm_id)
+    tasks = costs.of_tasks(db, swarm_id)
+    over = ("completed", "dead", "cancelled")
+    known = sum(nusd for _, _, nusd in tasks)
+    seen = forecast.Tasks(
+        ended=[nusd for state, ran, nusd in tasks if state in over and (ran or nusd)],
+        running=[nusd for state, ran, nusd in tasks if state not in over and (ran or nusd)],
+        left=sum(state not in over and not ran and not nusd for state, ran, nusd in tasks),
+        other=max(0, row.spent_nusd - known),
+    )
+    tight = allotments.tightest(db, swarm_id)
+    by_model = costs.by(db, swarm_id, "model")
+    return outlook.Situation(
+        swarm=swarm_id,
+        budget=tight[0].id if tight else swarm_id,
+        spent=row.spent_nusd,
+        left=tight[1] if tight else None,
+        burn_per_min=_burn(db, swarm_id, swarm.ended_at_ms or now_ms),
+        projection=forecast.project(seen),
+        agents=agents.open_count(db, swarm_id),
+        not_begun=seen.left,
+        model=by_model[0].key if by_model else "",
+        usage=costs.usage(db, swarm_id),
+    )
+
+
+def _burn(db: Snapshot, swarm_id: str, now_ms: int) -> int:
+    """Nano-dollars a minute, lately."""
+    nusd, first_ms = costs.since(db, swarm_id, now_ms - BURN_WINDOW_MS)
+    if first_ms is None:
+        return 0
+    over_ms = min(BURN_WINDOW_MS, max(BURN_LEAST_MS, now_ms - first_ms))
+    return nusd * 60_000 // over_ms
+
+
+def _forecast(now: outlook.Situation | None, models: list[tuple[str, prices.Price]]) -> wire.Forecast | None:
+    if now is None:
+        return None
+    found = outlook.look(now, models)
+    projection = now.projection
+    return wire.Forecast(
+        spent_usd=dollars.usd(now.spent),
+        projected_usd=dollars.usd(projection.total) if projection else None,
+        low_usd=dollars.usd(projection.low) if projection else None,
+        high_usd=dollars.usd(projection.high) if projection else None,
+        burn_usd_per_min=dollars.usd(now.burn_per_min),
+        passes_limit_in_s=found.passes_in_s,
+        text=found.text,
+        suggestions=found.suggestions,
+    )
+
+
+def _call(row: holds.HoldRow) -> wire.CallRow:
+    return wire.CallRow(
+        id=row.id or 0,
+        at=iso(row.settled_at_ms or row.started_at_ms),
+        swarm=row.swarm_id,
+        agent=row.agent_id,
+        task=row.task_id,
+        model=row.model,
+        provider=row.provider,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        usd=dollars.usd(row.cost_nusd or 0),
+        basis=row.basis or "",
+        confirmed=bool(row.confirmed),
+    )

@@ -1,0 +1,130 @@
+"""`model.*`: what the registry knows of models, and what the operator says of them."""
+
+import msgspec
+
+from dashd.domain import dollars
+from dashd.store import models, providers
+from dashd.store.models import ModelRow
+from dashd.store.transaction import Tx
+from dashd.wire import errors
+from dashd.wire.methods import model as wire
+
+from .core import Caller, Core
+from .ports import ModelSeen
+
+CHAIN = "->"
+MTOK = 1_000_000
+
+
+async def list_(core: Core, _caller: Caller, params: wire.ListModels) -> wire.ModelList:
+    """Those that can be called, and which is the default."""
+    seen = await core.models.seen(None)
+    wanted = params.provider or None
+    offer = await core.models.choose(None)
+    return wire.ModelList(
+        default=offer.name if offer else "",
+        why_default=offer.why if offer else "there is no model",
+        models=[_shown(each) for each in seen if wanted in (None, each.offer.provider)],
+    )
+
+
+async def get(core: Core, _caller: Caller, params: wire.GetModel) -> wire.Model:
+    """The one that would be called first."""
+    seen = await core.models.seen(params.model)
+    if not seen:
+        raise errors.NotFound(f"there is no model {params.model!r}", hint="model.list", path="model")
+    return _shown(seen[0])
+
+
+async def set_(core: Core, _caller: Caller, params: wire.SetModel) -> wire.Model:
+    """Changes what is given and leaves the rest; what could not be called then is refused whole."""
+    async with core.providers.changing:
+        await core.store.writer.apply(lambda tx: _set(tx, params))
+        await core.providers.follow()
+    seen = await core.models.seen(params.model)
+    if not seen:
+        raise errors.NotFound(f"model {params.model!r} is kept, but nobody serves it", hint="provider.add")
+    return _shown(seen[0])
+
+
+def _set(tx: Tx, params: wire.SetModel) -> None:
+    before = models.find(tx.db, params.model)
+    given_price = (
+        params.input_usd_per_mtok is not msgspec.UNSET,
+        params.output_usd_per_mtok is not msgspec.UNSET,
+    )
+    if any(given_price) and not all(given_price) and (before is None or before.input_nusd is None):
+        raise errors.InvalidParams(
+            "a price has two parts: input and output", hint="give both", path="input_usd_per_mtok"
+        )
+    if params.provider is not msgspec.UNSET and providers.find(tx.db, params.provider) is None:
+        known = [row.name for row in providers.every(tx.db)]
+        raise errors.InvalidParams(
+            f"there is no provider {params.provider!r}",
+            hint=f"providers: {', '.join(known) or 'none yet'}; provider.add makes one",
+            path="provider",
+        )
+    _refuse_taken(tx, params)
+    row = before or ModelRow(params.model, None, None, None, None, None, "[]", "[]", tx.now_ms)
+    changes = {
+        "provider": params.provider,
+        "input_nusd": _per_token(params.input_usd_per_mtok),
+        "output_nusd": _per_token(params.output_usd_per_mtok),
+        "context_tokens": params.context_tokens,
+        "output_tokens_max": params.output_tokens_max,
+        "aliases": _json(params.aliases),
+        "capabilities": _json(params.capabilities),
+    }
+    kept = {name: value for name, value in changes.items() if value is not msgspec.UNSET}
+    if CHAIN in params.model and set(kept) - {"aliases"}:
+        raise errors.InvalidParams(
+            f"{params.model!r} is a chain; only aliases can be given to it",
+            hint="set its models",
+            path="model",
+        )
+    models.put(tx, msgspec.structs.replace(row, **kept, set_at_ms=tx.now_ms))
+
+
+def _refuse_taken(tx: Tx, params: wire.SetModel) -> None:
+    """An alias means one thing."""
+    if params.aliases is msgspec.UNSET:
+        return
+    rows = models.every(tx.db)
+    for alias in params.aliases:
+        owner = next((row.name for row in rows if alias in models.names(row.aliases)), params.model)
+        if owner != params.model:
+            raise errors.Conflict(
+                f"the alias {alias!r} is {owner}'s", hint=f"model.set {owner} with other aliases first"
+            )
+        if CHAIN in alias or alias in {row.name for row in rows} | {params.model}:
+            raise errors.InvalidParams(
+                f"{alias!r} cannot be an alias: it is a model or a chain", hint="another word", path="aliases"
+            )
+
+
+def _per_token(usd_per_mtok: float | msgspec.UnsetType) -> int | msgspec.UnsetType:
+    # Rounded up: a price is never too small.
+    return usd_per_mtok if usd_per_mtok is msgspec.UNSET else -(-dollars.nusd(usd_per_mtok) // MTOK)
+
+
+def _json(names: list[str] | msgspec.UnsetType) -> str | msgspec.UnsetType:
+    return names if names is msgspec.UNSET else msgspec.json.encode(list(dict.fromkeys(names))).decode()
+
+
+def _shown(seen: ModelSeen) -> wire.Model:
+    offer = seen.offer
+    return wire.Model(
+        name=offer.name,
+        provider=offer.provider,
+        aliases=seen.aliases,
+        capabilities=seen.capabilities,
+        context_tokens=seen.context_tokens,
+        output_tokens_max=offer.output_tokens_max,
+        input_usd_per_mtok=dollars.usd(offer.price.input * MTOK),
+        output_usd_per_mtok=dollars.usd(offer.price.output * MTOK),
+        price_source=offer.price.source,
+        price_date=offer.price.date,
+        health=seen.health,
+        latency_ms=seen.latency_ms,
+        stand_in=seen.stand_in,
+    )

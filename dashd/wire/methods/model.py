@@ -1,0 +1,69 @@
+"""`model.*`: the registry of models: who serves them, what they can do, what they cost, how they fare."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from .table import Id, Method, Name, Params, Result
+
+
+class ListModels(Params):
+    """Asks for the models that can be used."""
+
+    provider: Id | msgspec.UnsetType = msgspec.UNSET
+
+
+class GetModel(Params):
+    """Asks for one model, by name or alias."""
+
+    model: Name
+
+
+class SetModel(Params):
+    """Adds or changes a model of the registry; a price makes an unknown one usable."""
+
+    model: Name
+    provider: Id | msgspec.UnsetType = msgspec.UNSET
+    aliases: Annotated[list[Name], Meta(max_length=20)] | msgspec.UnsetType = msgspec.UNSET
+    context_tokens: Annotated[int, Meta(ge=1, le=10**8)] | msgspec.UnsetType = msgspec.UNSET
+    output_tokens_max: Annotated[int, Meta(ge=1, le=10**7)] | msgspec.UnsetType = msgspec.UNSET
+    capabilities: Annotated[list[Name], Meta(max_length=20)] | msgspec.UnsetType = msgspec.UNSET
+    input_usd_per_mtok: Annotated[float, Meta(ge=0, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
+    output_usd_per_mtok: Annotated[float, Meta(ge=0, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Model(Result):
+    """A model of the registry. Prices are in dollars a million tokens."""
+
+    name: str
+    provider: str
+    aliases: list[str]
+    capabilities: list[str]
+    context_tokens: int | None
+    output_tokens_max: int | None
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    price_source: str
+    price_date: str
+    health: Literal["up", "down", "unknown"]
+    latency_ms: float | None
+    """Measured: the median time to the first byte of recent calls."""
+    stand_in: bool
+    """True for the built-in offline model, which only pretends."""
+
+
+class ModelList(Result):
+    """The models that can be used, those of real providers first."""
+
+    default: str
+    """What is called where nobody names a model."""
+    why_default: str
+    models: list[Model] = field(default_factory=list)
+
+
+METHODS = (
+    Method("model.list", ListModels, ModelList, "Lists the models that can be used."),
+    Method("model.get", GetModel, Model, "Says what is known of a model."),
+    Method("model.set", SetModel, Model, "Adds or changes a model of the registry.", changes=True),
+)

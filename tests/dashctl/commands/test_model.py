@@ -1,0 +1,49 @@
+"""`dashctl model …` against a scripted dashd."""
+
+import json
+
+from dashd.wire.methods import model
+
+
+def a_model(**changes):
+    made = {"name": "m-1", "provider": "one", "aliases": ["fast"], "capabilities": ["code"]}
+    made |= {"context_tokens": 128_000, "output_tokens_max": 4_096, "stand_in": False}
+    made |= {"input_usd_per_mtok": 0.15, "output_usd_per_mtok": 0.6, "health": "up", "latency_ms": 312.4}
+    return model.Model(**(made | {"price_source": "config", "price_date": "2026-11-20"} | changes))
+
+
+def test_list_says_which_is_the_default_and_why(dashd, ctl):
+    listed = model.ModelList(default="m-1", why_default="it is the first", models=[a_model()])
+    dashd.on("model.list", listed)
+    lines = ctl("model", "list", "--provider", "one").out.splitlines()
+    assert lines[1].split() == ["m-1", "one", "0.15", "0.6", "128,000", "up", "312", "ms", "fast"]
+    assert lines[-1] == "Default: m-1, because it is the first"
+    assert dashd.asked("model.list")[0] == {"provider": "one"}
+    assert json.loads(ctl("model", "list", "--json").out)["default"] == "m-1"
+
+
+def test_get(dashd, ctl):
+    dashd.on("model.get", a_model(stand_in=True, context_tokens=None, latency_ms=None))
+    ran = ctl("model", "get", "fast")
+    assert "m-1 (a stand-in: it only pretends)" in ran.out
+    assert "$0.15 a million tokens" in ran.out
+    assert json.loads(ctl("model", "get", "fast", "--json").out)["provider"] == "one"
+
+
+def test_set(dashd, ctl):
+    dashd.on("model.set", a_model())
+    words = ("--input", "0.15", "--output", "$0.60", "--alias", "fast", "--capability", "code")
+    assert ctl("model", "set", "m-1", *words, "--context", "128000", "--output-max", "4096").code == 0
+    assert dashd.asked("model.set")[0] == {
+        "model": "m-1",
+        "context_tokens": 128_000,
+        "output_tokens_max": 4_096,
+        "input_usd_per_mtok": 0.15,
+        "output_usd_per_mtok": 0.6,
+        "aliases": ["fast"],
+        "capabilities": ["code"],
+    }
+    ctl("model", "set", "m-1", "--no-alias")
+    assert dashd.asked("model.set")[1] == {"model": "m-1", "aliases": []}
+    assert ctl("model", "set", "m-1").code == 2
+    assert ctl("model", "set", "m-1", "--input", "free").code == 2

@@ -1,0 +1,33 @@
+"""What a swarm would cost and has cost, as text; the commands around it are in test_swarm.py."""
+
+import msgspec
+
+from dashctl import money
+from tests.dashctl import answers
+
+
+def test_a_plan_without_a_model_or_a_budget_leaves_out_what_it_has_not(output):
+    out = output()
+    plan = answers.a_plan(
+        model=None, calls=0, usd=0.0, task_usd=0.0, start_usd=0.0, budget_usd=None, agent_usd=None
+    )
+    money.show_plan(out, msgspec.to_builtins(plan))
+    shown = out._stdout.getvalue()
+    assert "model      none" in shown
+    for name in ("budget", "to start", "agents", "calls"):
+        assert f"\n{name}" not in shown
+
+
+def test_a_cap_is_not_called_a_part(output):
+    for cap, text in ((True, "$0.50 each\n"), (False, "$0.50 each, not a cap\n")):
+        out = output()
+        money.show_plan(out, msgspec.to_builtins(answers.a_plan(agent_cap=cap)))
+        assert text in out._stdout.getvalue()
+
+
+def test_a_swarm_that_spent_nothing_has_no_tables(output):
+    out = output()
+    nothing = answers.costs(agents=[], models=[], queue_waits=[], usd=0.0, held_usd=0.0, unconfirmed_usd=0.0)
+    money.show_costs(out, msgspec.to_builtins(nothing))
+    assert "spent" in out._stdout.getvalue()
+    assert "AGENT" not in out._stdout.getvalue()

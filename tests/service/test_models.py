@@ -1,0 +1,56 @@
+"""What may be said of a model; who serves it is in tests/test_model_ports.py."""
+
+import pytest
+
+from dashd.store import models
+from dashd.wire import errors
+
+PRICE = {"input_usd_per_mtok": 0.15, "output_usd_per_mtok": 0.0001}
+
+
+async def said(call, **params):
+    """What is said is kept, and that nobody serves it is said."""
+    with pytest.raises(errors.NotFound, match="nobody serves it"):
+        await call("model.set", **params)
+
+
+async def test_what_is_given_changes_and_the_rest_stays(call, scene):
+    await said(call, model="m", aliases=["fast", "fast"], capabilities=["code"], **PRICE)
+    await said(call, model="m", context_tokens=9)
+    row = models.find(scene.db, "m")
+    # A price is rounded up: half a nano-dollar a token would be nothing at all.
+    assert (row.input_nusd, row.output_nusd, row.context_tokens) == (150, 1, 9)
+    assert (models.names(row.aliases), models.names(row.capabilities)) == (("fast",), ("code",))
+    await said(call, model="m", aliases=[])
+    assert models.find(scene.db, "m").aliases == "[]"
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ({"input_usd_per_mtok": 1.0}, "input_usd_per_mtok"),
+        ({"provider": "nobody"}, "provider"),
+        ({"aliases": ["m"]}, "aliases"),
+        ({"aliases": ["a -> b"]}, "aliases"),
+        ({"model": "a -> b", "context_tokens": 5}, "model"),
+    ],
+)
+async def test_what_cannot_be_is_refused_and_not_kept(call, scene, params, path):
+    with pytest.raises(errors.InvalidParams) as refused:
+        await call("model.set", **({"model": "m"} | params))
+    assert refused.value.path == path
+    assert models.every(scene.db) == []
+
+
+async def test_an_alias_means_one_thing(call):
+    await said(call, model="m", aliases=["fast"])
+    with pytest.raises(errors.Conflict, match="'fast' is m's"):
+        await call("model.set", model="n", aliases=["fast"])
+    await said(call, model="m -> n", aliases=["both"])
+
+
+async def test_without_a_proxy_there_are_none(call):
+    found = await call("model.list")
+    assert (found.models, found.default, found.why_default) == ([], "", "there is no model")
+    with pytest.raises(errors.NotFound):
+        await call("model.get", model="m")

@@ -1,0 +1,166 @@
+"""`swarm.plan`, the money of `swarm.create`: what is priced, what is refused, and nothing is half made."""
+
+import dataclasses
+
+import pytest
+
+from dashd.domain import fanout
+from dashd.store import budgets
+from dashd.wire import errors
+from tests.fakes import models
+
+USD = 10**9
+
+
+@pytest.fixture
+def core(core):
+    return dataclasses.replace(core, models=models.FakeModels(), drivers=models.ModelDrivers())
+
+
+def seats(scene, swarm: str) -> list[tuple[str, int | None, int | None]]:
+    found = []
+    for row in budgets.children(scene.db, swarm):
+        (name,) = scene.db.execute("SELECT name FROM agent WHERE id = ?", (row.id,)).fetchall()[0]
+        found.append((name, row.limit_nusd, row.allotment_nusd))
+    return found
+
+
+def rows(scene) -> int:
+    return sum(
+        scene.db.execute(f"SELECT count(*) FROM {table}").get for table in ("swarm", "agent", "budget")
+    )
+
+
+async def test_a_plan_prices_the_fan_out_and_says_what_it_assumes(call, scene) -> None:
+    before = rows(scene)
+    plan = await call("swarm.plan", task="fix it", agents=4, items=["a", "b", "c", "d", "e"], budget=50)
+    found = fanout.estimate(fanout.Fanout(4, 5, len(b"fix it\n\nItem: a"), "big", models.BIG.price, 4_096))
+    assert (plan.agents, plan.tasks, plan.calls, plan.model) == (4, 5, 5 * fanout.CALLS_EACH, "big")
+    assert (plan.usd, plan.task_usd, plan.start_usd) == (
+        found.total / USD, found.task / USD, found.start / USD,
+    )  # fmt: skip
+    assert (plan.budget_usd, plan.agent_usd, plan.agent_cap, plan.enough) == (50.0, 12.5, False, True)
+    assert plan.brief == "fix it\n\nItem: a"
+    assert len(plan.assumptions) == 4
+    assert plan.prices_date == "2026-11-01"
+    assert rows(scene) == before
+
+
+async def test_a_command_is_not_priced_and_its_line_is_the_brief(call) -> None:
+    plan = await call(
+        "swarm.plan", task="t", driver="command", argv=["lint", "{item}", "{cwd}"], items=["a.py"]
+    )
+    assert (plan.model, plan.usd, plan.brief) == (None, 0.0, "lint a.py /")
+    assert plan.assumptions == ["driver command calls no model that Dash knows of, so nothing is priced"]
+
+
+async def test_a_dry_run_creates_nothing(call, scene) -> None:
+    before = rows(scene)
+    made = await call("swarm.create", task="t", agents=3, budget=5, dry_run=True)
+    assert (made.id, made.agents, made.tasks) == ("", 3, 3)
+    assert made.plan.budget_usd == 5.0
+    assert made.notes[0] == "nothing was created: this was a dry run"
+    assert rows(scene) == before
+    assert scene.kinds() == []
+
+
+async def test_a_budget_alone_gives_parts_that_are_no_caps(call, scene) -> None:
+    made = await call("swarm.create", task="t", agents=4, budget=10, model="small")
+    assert seats(scene, made.id) == [(f"agent-{n}", None, 2_500_000_000) for n in (1, 2, 3, 4)]
+    assert made.notes == ["$2.50 is each agent's part of the budget; it is not a cap"]
+    got = await call("swarm.get", swarm=made.id)
+    assert (got.budget_usd, got.spent_usd, got.model) == (10.0, 0.0, "small")
+
+
+async def test_without_a_budget_the_ceiling_holds(call) -> None:
+    made = await call("swarm.create", task="t")
+    status = await call("budget.status", budget=made.id)
+    assert status.budget.limit_usd == 10_000.0
+
+
+@pytest.mark.parametrize(
+    ("terms", "caps", "reserve"),
+    [
+        ({"budget": 10, "agent_budget": "even"}, [5 * USD, 5 * USD], 0),
+        ({"budget": 10, "agent_budget": "even", "reserve": 60}, [2 * USD, 2 * USD], 6 * USD),
+        ({"budget": 10, "agent_budget": 2.5}, [2_500_000_000, 2_500_000_000], 0),
+        ({"agent_budget": 0.29}, [290_000_000, 290_000_000], 0),
+        ({"budget": 10, "agent_budget": 1, "agent_budgets": {"2": 3}}, [USD, 3 * USD], 0),
+        ({"budget": 10, "agent_budgets": {"agent-1": 3}}, [3 * USD, None], 0),
+    ],
+)
+async def test_caps(call, scene, terms, caps, reserve) -> None:
+    made = await call("swarm.create", task="t", agents=2, **terms)
+    assert [limit for _, limit, _ in seats(scene, made.id)] == caps
+    assert budgets.get(scene.db, made.id).reserve_nusd == reserve
+
+
+async def test_a_name_with_a_cap_is_given_to_an_agent(call, scene) -> None:
+    made = await call("swarm.create", task="t", agents=3, budget=30, agent_budgets={"a": 10, "1": 2, "b": 5})
+    assert [(name, limit) for name, limit, _ in seats(scene, made.id)] == [
+        ("agent-1", 2 * USD), ("a", 10 * USD), ("b", 5 * USD),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("terms", "path"),
+    [
+        ({"reserve": 10}, "reserve"),
+        ({"agent_budget": "even"}, "agent_budget"),
+        ({"agent_budgets": {"3": 1}}, "agent_budgets"),
+        ({"agent_budgets": {"a": 1, "b": 1, "c": 1}}, "agent_budgets"),
+        ({"agent_budgets": {"1": 1, "agent-1": 2}}, "agent_budgets"),
+        ({"model": "none"}, "model"),
+    ],
+)
+async def test_terms_that_cannot_be(call, scene, terms, path) -> None:
+    before = rows(scene)
+    with pytest.raises(errors.InvalidParams) as caught:
+        await call("swarm.create", task="t", agents=2, **terms)
+    assert caught.value.path == path
+    assert caught.value.hint
+    assert rows(scene) == before
+
+
+async def test_a_budget_that_could_not_start_is_refused_with_figures_and_what_to_run(call, scene) -> None:
+    found = fanout.estimate(fanout.Fanout(20, 20, 1, "big", models.BIG.price, 4_096))
+    before = rows(scene)
+    with pytest.raises(errors.BudgetExceeded) as caught:
+        await call("swarm.create", task="t", agents=20, budget=found.first_call * 5.5 / USD)
+    refusal = caught.value
+    assert "the first calls of 20 agents come to about $0.062 with model big" in refusal.message
+    assert refusal.hint == "swarm.create with budget: 0.0620, or agents: 5"
+    assert rows(scene) == before
+    assert scene.kinds() == []
+    made = await call("swarm.create", task="t", agents=20, budget=0.0620)
+    assert made.agents == 20
+    made = await call("swarm.create", task="t", agents=5, budget=found.first_call * 5.5 / USD)
+    assert made.agents == 5
+
+
+async def test_a_cap_that_can_never_start_is_refused(call) -> None:
+    with pytest.raises(errors.BudgetExceeded, match=r"a cap of \$0.001 can never start it") as caught:
+        await call("swarm.create", task="t", agents=2, budget=1, agent_budget=0.001)
+    assert caught.value.path == "agent_budget"
+    with pytest.raises(errors.BudgetExceeded, match="must have"):
+        await call("swarm.plan", task="t", agents=2, budget=1, agent_budgets={"1": 0.001})
+
+
+async def test_what_the_project_has_left_counts_too(call) -> None:
+    await call("budget.set", budget="project", limit_usd=0.001)
+    with pytest.raises(errors.BudgetExceeded, match="the project has"):
+        await call("swarm.create", task="t", agents=2, budget=1)
+
+
+async def test_caps_above_the_budget_are_allowed_and_said(call) -> None:
+    made = await call("swarm.create", task="t", agents=2, budget=5, agent_budgets={"1": 4, "2": 4})
+    assert any("the agents' caps come to $8.00" in note for note in made.notes)
+
+
+async def test_scaling_frees_the_reserve_and_shares_it_out(call, scene) -> None:
+    made = await call("swarm.create", task="t", agents=2, budget=10, reserve=60)
+    await call("swarm.scale", swarm=made.id, agents=3)
+    assert budgets.get(scene.db, made.id).reserve_nusd == 4 * USD
+    assert seats(scene, made.id)[-1] == ("agent-3", None, 2 * USD)
+    await call("agent.spawn", swarm=made.id, task="more")
+    assert budgets.get(scene.db, made.id).reserve_nusd == 2 * USD

@@ -1,0 +1,58 @@
+"""What a provider may be called and where it may be; the rest is in tests/test_model_ports.py."""
+
+import pytest
+
+from dashd.store import providers
+from dashd.wire import errors
+
+ADD = {"name": "one", "format": "openai-chat", "url": "https://one.example.com/v1", "secret": "sk-1"}
+
+
+@pytest.mark.parametrize("name", ["../one", "One", "a b", ".one", "offline", "offline-b", "-x"])
+async def test_a_name_is_a_files_name(call, name):
+    with pytest.raises(errors.InvalidParams) as refused:
+        await call("provider.add", **(ADD | {"name": name}))
+    assert refused.value.path == "name"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://models.example.com/v1",
+        "http://127.0.0.1.example.com/v1",
+        "http://10.0.0.1:8080/v1",
+        "ftp://127.0.0.1/v1",
+        "https:///v1",
+        "https://user:sk-1@one.example.com/v1",
+        "https://one.example.com/v1?key=sk-1",
+        "http://[::1",
+        "http://127.0.0.1:port/v1",
+        "127.0.0.1:8080",
+    ],
+)
+async def test_an_address_that_would_give_a_key_away_is_refused_and_not_repeated(call, url):
+    with pytest.raises(errors.InvalidParams) as refused:
+        await call("provider.add", **(ADD | {"url": url}))
+    assert refused.value.path == "url"
+    assert "sk-1" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8080/v1", "http://[::1]:1/v1", "http://localhost/v1", "https://one.example.com"]
+)
+async def test_without_a_proxy_nothing_of_it_is_kept(call, scene, url):
+    with pytest.raises(errors.Unsupported):
+        await call("provider.add", **(ADD | {"url": url}))
+    assert providers.every(scene.db) == []
+
+
+async def test_one_way_to_a_secret(call):
+    with pytest.raises(errors.InvalidParams, match="both given"):
+        await call("provider.add", **ADD, secret_command=["/bin/echo", "x"])
+
+
+async def test_what_is_not_there(call):
+    assert (await call("provider.list")).providers == []
+    assert not (await call("provider.remove", name="one")).changed
+    with pytest.raises(errors.NotFound, match="no provider 'one'"):
+        await call("provider.test", name="one")
