@@ -1,6 +1,7 @@
 """What every test folder shares. Fixtures that only one folder needs live in that folder's conftest."""
 
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from tests.fakes.clock import FixedClock
 from tests.fakes.inline import InlineStore
 from tests.fakes.ports import FakeDrivers, FakeSpools
 from tests.fakes.scene import Scene
+
+# Started in the background of a script, the tests would ignore INT, and so would all that they start.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 # The machine decides how long an example takes, so time is no reason to fail;
 # and a run repeats the one before it.
