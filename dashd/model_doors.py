@@ -14,7 +14,6 @@ import trio
 from dashd.clock import Clock
 from dashd.drivers.driver import ModelAccess
 from dashd.proxy import door as doors
-from dashd.proxy import server
 from dashd.proxy.caller import Caller
 from dashd.proxy.exchange import Exchange
 from dashd.proxy.ledger import Payer
@@ -115,6 +114,8 @@ class ModelDoors:
         self._seats[claim.agent_id] = claim.attempt_id
         try:
             await self.swap(claim.agent_id)
+            from dashd.proxy import server  # with h11 and http, by the first agent that needs a model
+
             scope = await self._ring.start(server.serve, listener, door, self._exchange)
         except BaseException:
             listener.close()

@@ -5,7 +5,6 @@ with it can therefore never be too small, and a settlement errs to the side of t
 """
 
 import datetime
-import importlib.metadata
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,6 +116,8 @@ class PriceList:
     def load(self) -> None:
         """Reads the list, unless it was read before; any thread may do it."""
         if self._snapshot is None:
+            import importlib.metadata  # a megabyte, which no daemon without a real provider needs
+
             from genai_prices import data_snapshot
 
             self._version = f"genai-prices {importlib.metadata.version('genai-prices')}"
