@@ -114,8 +114,7 @@ async def _serve(
     await store.writer.apply(proxy_keys.revoke_ended)
     registry = Registry({each.name: each for each in offline_providers()}, {}, PriceList())
     http = HttpUpstream()
-    offline = OfflineModel(billed=lambda _: points.at("proxy.billed"))
-    exchange = Exchange(ledger, registry, http=http, offline=offline, clock=clock)
+    exchange = _exchange(config, ledger, registry, http, clock, points)
     files = secrets.SecretFiles(config.daemon.state_dir / "secrets")
     providers = ProviderPort(store, registry, files, http)
     async with (
@@ -150,6 +149,7 @@ async def _serve(
             stop=stop,
             models=ModelPort(registry, doors.swap),
             providers=providers,
+            useful_tokens=config.proxy.useful_output_tokens,
         )
         async with trio.open_nursery() as runtime:
             recovered = await recovery.recover(world)
@@ -167,6 +167,14 @@ async def _serve(
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
             runtime.cancel_scope.cancel(reason="dashd is stopping; agents keep their leases")
         proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
+
+
+def _exchange(
+    config: Config, ledger: Ledger, registry: Registry, http: HttpUpstream, clock: Clock, points: CrashPoints
+) -> Exchange:
+    offline = OfflineModel(billed=lambda _: points.at("proxy.billed"))
+    useful = config.proxy.useful_output_tokens
+    return Exchange(ledger, registry, http=http, offline=offline, clock=clock, useful_tokens=useful)
 
 
 async def _accept(

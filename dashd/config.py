@@ -10,6 +10,7 @@ The settings are a msgspec struct, not a pydantic model: that alone is a quarter
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,10 +70,22 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long what agents printed is kept after their swarm has ended; results are kept for good."""
 
 
+class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Section `proxy`."""
+
+    useful_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
+    """A model call with room for fewer output tokens than this is refused."""
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {"daemon": DaemonConfig, "proxy": ProxyConfig}
+"""To add one: its struct here, a field of its name in Config, its settings in README.md."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings; `origins` names where each that is not a default came from."""
 
     daemon: DaemonConfig
+    proxy: ProxyConfig = ProxyConfig()
     origins: dict[str, str]
     warnings: tuple[str, ...]
 
@@ -92,26 +105,39 @@ def load(environ: Mapping[str, str], flags: Mapping[str, Any], *, project: Path 
             values[key] = value
             origins[key] = origin
     _derive(values, environ)
-    section = {key.removeprefix("daemon."): _plain(value) for key, value in values.items()}
-    try:
-        daemon = msgspec.convert(section, DaemonConfig, strict=False, dec_hook=_path)
-    except msgspec.ValidationError as error:
-        raise _refused(str(error), section, origins) from None
-    return Config(daemon=daemon, origins=origins, warnings=_unused(environ))
+    sections: dict[str, Any] = {name: _section(name, values, origins) for name in SECTIONS}
+    return Config(**sections, origins=origins, warnings=_unused(environ))
 
 
 def keys() -> list[str]:
     """Every setting by its dotted key."""
-    return [f"daemon.{name}" for name in DaemonConfig.__struct_fields__]
+    return [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.__struct_fields__]
 
 
 def show(config: Config) -> list[tuple[str, str, str]]:
     """(key, value, origin) of every setting."""
-    origins = config.origins
-    return [
-        (key, str(getattr(config.daemon, key.removeprefix("daemon."))), origins.get(key, "default"))
-        for key in keys()
-    ]
+    return [(key, _text(_value(config, key)), config.origins.get(key, "default")) for key in keys()]
+
+
+def _section(name: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> msgspec.Struct:
+    """The settings of one section; raises BadConfig for the first value that is none."""
+    told = {
+        key.partition(".")[2]: _plain(value) for key, value in values.items() if key.partition(".")[0] == name
+    }
+    try:
+        return msgspec.convert(told, SECTIONS[name], strict=False, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise _refused(str(error), name, told, origins) from None
+
+
+def _value(config: Config, key: str) -> object:
+    section, _, name = key.partition(".")
+    return getattr(getattr(config, section), name)
+
+
+def _text(value: object) -> str:
+    """As a person writes it; a setting that is not set is empty."""
+    return "" if value is None else str(value)
 
 
 def _derive(values: dict[str, Any], environ: Mapping[str, str]) -> None:
@@ -149,12 +175,12 @@ def _from_file(path: Path) -> dict[str, Any]:
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     full = {"DASH_" + key.replace(".", "_").upper(): key for key in keys()}
     named = {**ALIASES, **full}
+    prefixes = tuple(f"DASH_{section.upper()}_" for section in SECTIONS)
     for name in environ:
         # Other DASH_ names may be somebody else's; those of a section can only be meant for it.
-        if name.startswith("DASH_DAEMON_") and name not in full:
-            known = [each.removeprefix("DASH_DAEMON_") for each in full]
-            near = difflib.get_close_matches(name.removeprefix("DASH_DAEMON_"), known, 1)
-            hint = f"did you mean DASH_DAEMON_{near[0]}?" if near else f"known names: {', '.join(full)}"
+        if name.startswith(prefixes) and name not in named and name not in NOT_USED:
+            near = _nearest(name.removeprefix("DASH_"), {each.removeprefix("DASH_"): each for each in full})
+            hint = f"did you mean {near}?" if near else f"known names: {', '.join(full)}"
             raise BadConfig(f"unknown setting {name} (environment)", hint=hint, path=name)
     return {key: environ[name] for name, key in named.items() if environ.get(name)}
 
@@ -168,21 +194,38 @@ def _plain(value: object) -> object:
     return value if isinstance(value, (str, int, float, bool)) else str(value)
 
 
-def _refused(reason: str, section: dict[str, Any], origins: Mapping[str, str]) -> BadConfig:
+def _refused(reason: str, section: str, told: Mapping[str, Any], origins: Mapping[str, str]) -> BadConfig:
     text, _, path = reason.partition(" - at `$.")
     name = path.rstrip("`")
-    key = f"daemon.{name}"
+    key = f"{section}.{name}"
     return BadConfig(
-        f"{key} = {section.get(name)!r} ({origins.get(key, 'default')}): {text[:1].lower()}{text[1:]}",
+        f"{key} = {told.get(name)!r} ({origins.get(key, 'default')}): {text[:1].lower()}{text[1:]}",
         hint="dashd config shows every setting with its origin",
         path=key,
     )
 
 
+def _nearest(told: str, known: Mapping[str, str]) -> str:
+    """The setting that was meant: of its section, else one of that name elsewhere; "" for none."""
+    section, name = _split(told.rstrip("._"))
+    here = {each: _split(each)[1] for each in known if _split(each)[0] == section}
+    anywhere = {each: _split(each)[1] for each in known}
+    for found, cutoff in ((here, 0.6), (anywhere, 0.8)):
+        if near := difflib.get_close_matches(name, found.values(), 1, cutoff):
+            return known[next(each for each, short in found.items() if short == near[0])]
+    return ""
+
+
+def _split(key: str) -> tuple[str, str]:
+    """`daemon.log_level`, or `DAEMON_LOG_LEVEL`, as section and name; without a section it is a name."""
+    section, *name = re.split(r"[._]", key, maxsplit=1)
+    return (section, name[0]) if name and section.lower() in SECTIONS else ("", key.rpartition(".")[2])
+
+
 def _refuse_unknown(key: str, origin: str) -> None:
     if key not in keys():
-        near = difflib.get_close_matches(key, keys(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(keys())}"
+        near = _nearest(key, {each: each for each in keys()})
+        hint = f"did you mean {near}?" if near else f"known keys: {', '.join(keys())}"
         raise BadConfig(f"unknown setting {key.rstrip('.')!r} ({origin})", hint=hint, path=key)
 
 

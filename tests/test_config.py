@@ -122,7 +122,10 @@ def test_paths_do_not_depend_on_where_the_daemon_was_started(
             "did you mean daemon.agents_max?",
         ),
         ("[daemon]\nxyzzy = 5\n", "unknown setting 'daemon.xyzzy'", "known keys: daemon.state_dir"),
-        ("[proxy]\nport = 5\n", "unknown setting 'proxy.port'", "known keys"),
+        ("[proxi]\nport = 5\n", "unknown setting 'proxi.port'", "known keys"),
+        ("[proxy]\nuseful_tokens = 5\n", "'proxy.useful_tokens'", "did you mean proxy.useful_output_tokens?"),
+        ("[proxy]\nlog_level = 'info'\n", "'proxy.log_level'", "did you mean daemon.log_level?"),
+        ("[xyz]\nagents_max = 5\n", "'xyz.agents_max'", "did you mean daemon.agents_max?"),
         ("[daemon]\nstate_dir = '/s'\n", "daemon.state_dir cannot be set in a file", "set DASH_STATE_DIR"),
         ("[daemon]\nsocket = '/q'\n", "daemon.socket cannot be set in a file", "set DASH_SOCKET"),
         ("agents_max = 5\n", "unknown setting 'agents_max'", "agents_max"),
@@ -154,6 +157,7 @@ def test_a_file_that_is_no_text_is_refused(environ: dict[str, str]) -> None:
         ("DASH_LOG_LEVEL", "loud", "daemon.log_level"),
         ("DASH_DAEMON_SHUTDOWN_GRACE_S", "-1", "daemon.shutdown_grace_s"),
         ("DASH_DAEMON_SHUTDOWN_GRACE_S", "nan", "daemon.shutdown_grace_s"),
+        ("DASH_PROXY_USEFUL_OUTPUT_TOKENS", "0", "proxy.useful_output_tokens"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_origin(
@@ -182,6 +186,8 @@ def test_every_alias_that_is_to_come_is_answered(environ: dict[str, str]) -> Non
     [
         ("DASH_DAEMON_AGENT_MAX", "did you mean DASH_DAEMON_AGENTS_MAX?"),
         ("DASH_DAEMON_FOO", "known names: DASH_DAEMON_STATE_DIR, "),
+        ("DASH_PROXY_USEFUL_TOKENS", "did you mean DASH_PROXY_USEFUL_OUTPUT_TOKENS?"),
+        ("DASH_PROXY_LOG_LEVEL", "did you mean DASH_DAEMON_LOG_LEVEL?"),
     ],
 )
 def test_a_name_of_ours_that_is_none_is_refused(environ: dict[str, str], name: str, hint: str) -> None:
@@ -189,6 +195,23 @@ def test_a_name_of_ours_that_is_none_is_refused(environ: dict[str, str], name: s
         config.load({**environ, name: "1"}, {})
     assert caught.value.hint.startswith(hint)
     assert caught.value.exit_code == 78
+
+
+def test_every_setting_of_every_section_has_a_name_in_the_environment(environ: dict[str, str]) -> None:
+    assert set(config.SECTIONS) <= set(config.Config.__struct_fields__)
+    shown = config.show(config.load(environ, {}))
+    assert {key.partition(".")[0] for key, _, _ in shown} == set(config.SECTIONS)
+    for key, value, _ in shown:
+        name = "DASH_" + key.replace(".", "_").upper()
+        assert config.load({**environ, name: value}, {}).origins == ({key: "environment"} if value else {})
+
+
+def test_a_section_of_its_own(environ: dict[str, str]) -> None:
+    path = _user_file(environ, "[proxy]\nuseful_output_tokens = 64\n[daemon]\nagents_max = 3\n")
+    found = config.load(environ, {})
+    assert (found.proxy.useful_output_tokens, found.daemon.agents_max) == (64, 3)
+    shown = {key: (value, origin) for key, value, origin in config.show(found)}
+    assert shown["proxy.useful_output_tokens"] == ("64", f"user file {path}")
 
 
 def test_other_names_are_not_ours_to_refuse(environ: dict[str, str]) -> None:

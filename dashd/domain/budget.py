@@ -12,7 +12,7 @@ from typing import Literal
 NUSD = 1_000_000_000
 """Nano-dollars in a dollar."""
 USEFUL_OUTPUT_TOKENS = 256
-"""A call with room for fewer output tokens than this is not worth making."""
+"""A call with room for fewer output tokens than this is not worth making, unless configured otherwise."""
 DEFAULT_CEILING_NUSD = 10_000 * NUSD
 THRESHOLDS = (75, 90, 100)
 
@@ -57,6 +57,7 @@ class CallCost:
     """What was asked for, or what the model can do at most."""
     input_tokens: int = 0
     """The most tokens its input can be; counts where a node limits tokens."""
+    useful_tokens: int = USEFUL_OUTPUT_TOKENS
 
     def at(self, output_tokens: int) -> int:
         """The worst case with so much output."""
@@ -65,7 +66,12 @@ class CallCost:
     @property
     def least(self) -> int:
         """The smallest useful call."""
-        return self.at(min(self.output_tokens, USEFUL_OUTPUT_TOKENS))
+        return self.at(self.least_output)
+
+    @property
+    def least_output(self) -> int:
+        """The output tokens of the smallest useful call."""
+        return min(self.output_tokens, self.useful_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ class _Measure:
         return max(0, self.usable - self.spent)
 
     def least(self, call: CallCost) -> int:
-        return self.fixed + self.each * min(call.output_tokens, USEFUL_OUTPUT_TOKENS)
+        return self.fixed + self.each * call.least_output
 
     def output_within(self, amount: int, asked: int) -> int:
         """How many output tokens fit into `amount`, `asked` at most."""

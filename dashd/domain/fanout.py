@@ -29,6 +29,7 @@ class Fanout:
     model: str
     price: prices.Price
     output_tokens_max: int
+    useful_tokens: int = budget.USEFUL_OUTPUT_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def estimate(plan: Fanout) -> Estimate:
     task = prices.cost(usage, plan.price) + (CALLS_EACH - 1) * plan.price.per_request
     first_call = prices.cost(prices.Usage(first, 0, 0, output), plan.price)
     worst = prices.worst_input(FIRST_BYTES + plan.brief_bytes, plan.price)
-    hold = budget.CallCost(worst, plan.price.output, plan.output_tokens_max).least
+    hold = budget.CallCost(worst, plan.price.output, plan.output_tokens_max, 0, plan.useful_tokens).least
     return Estimate(
         calls=CALLS_EACH * plan.tasks,
         input_tokens=input_each * plan.tasks,

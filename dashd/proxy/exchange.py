@@ -16,7 +16,7 @@ import trio
 
 from dashd import clock as clocks
 from dashd.domain import prices
-from dashd.domain.budget import CallCost
+from dashd.domain.budget import USEFUL_OUTPUT_TOKENS, CallCost
 from dashd.store.holds import Settlement
 from dashd.wire import errors
 
@@ -50,11 +50,13 @@ class Exchange:
         offline: Upstream,
         clock: clocks.Clock,
         patience: Patience | None = None,
+        useful_tokens: int = USEFUL_OUTPUT_TOKENS,
     ) -> None:
         self.ledger = ledger
         self.registry = registry
         self.patience = patience or Patience()
         self.reports = Reports()
+        self.useful_tokens = useful_tokens
         self._http = http
         self._offline = offline
         self._clock = clock
@@ -281,7 +283,7 @@ class _Call:
         input_tokens = call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens
         ask = Ask(
             payer=self._payer,
-            cost=CallCost(worst, candidate.price.output, output_tokens, input_tokens),
+            cost=CallCost(worst, candidate.price.output, output_tokens, input_tokens, self._x.useful_tokens),
             input_tokens=input_tokens,
             model=candidate.model,
             provider=candidate.provider.name,

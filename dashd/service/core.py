@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dashd.clock import Clock
+from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
 from dashd.store.opening import Store
 
 from .ports import Drivers, Models, NoModels, NoProviders, Providers, Spools
@@ -49,6 +50,8 @@ class Core:
     """Asks `app` to end the daemon; returns at once."""
     models: Models = field(default_factory=NoModels)
     providers: Providers = field(default_factory=NoProviders)
+    useful_tokens: int = USEFUL_OUTPUT_TOKENS
+    """The output tokens that a model call must have room for, to be worth making."""
 
 
 @dataclass(frozen=True)

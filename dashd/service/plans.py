@@ -54,7 +54,9 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str, brief: str, *
     fan_out = None
     if offer is not None and core.drivers.abilities(driver).needs_model:
         size = len(brief.encode("utf-8", "replace"))
-        fan_out = fanout.Fanout(agents, tasks, size, offer.name, offer.price, offer.output_tokens_max)
+        fan_out = fanout.Fanout(
+            agents, tasks, size, offer.name, offer.price, offer.output_tokens_max, core.useful_tokens
+        )
     note = (
         f"model {offer.name} of provider {offer.provider}: {offer.why}"
         if fan_out and offer and offer.why

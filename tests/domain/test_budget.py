@@ -1,5 +1,7 @@
 """What one call may hold: the rules one by one, and for any tree that no limit can be passed."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,13 @@ def test_without_limits_the_worst_case_is_held() -> None:
 
 def test_output_is_lowered_to_fit() -> None:
     assert budget.decide([node(1_000 + 10 * 300)], CALL) == Grant(1_000 + 10 * 300, 300)
+
+
+def test_how_much_output_is_useful_can_be_said() -> None:
+    modest = replace(CALL, useful_tokens=16)
+    assert budget.decide([node(1_000 + 10 * 16)], modest) == Grant(1_000 + 10 * 16, 16)
+    assert budget.decide([node(1_000 + 10 * 15)], modest) == Refuse("n", "spent")
+    assert budget.decide([node(10_000, live=10)], modest) == Grant(1_000 + 10 * 16, 16)
 
 
 def test_what_is_left_is_shared_by_the_live_ones() -> None:

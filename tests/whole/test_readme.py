@@ -129,7 +129,7 @@ def test_the_table_of_methods_is_complete():
 
 
 def test_the_table_of_settings_is_complete_and_its_variables_are_read():
-    rows = re.findall(r"^\| `(daemon\.\w+)` \| `(DASH_\w+)` \|", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| `(DASH_\w+)` \|", TEXT, re.MULTILINE)
     assert [key for key, _ in rows] == config.keys()
     for key, variable in rows:
         value = {"daemon.log_level": "error"}.get(key, "7")
