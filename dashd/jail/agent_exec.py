@@ -1,6 +1,6 @@
 """The last steps of a forked child before it is the agent: own session, own stdio, its folder, exec.
 
-Whatever fails is reported on a pipe that a successful exec closes, so a start failure is never taken for an
+Whatever fails is reported on a socket that a successful exec closes, so a start failure is never taken for an
 exit code. The agent dies with its holder (PR_SET_PDEATHSIG; the holder is one thread, so thread and process
 are one). Standard library only.
 """
@@ -14,7 +14,7 @@ import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -28,9 +28,10 @@ def programs(name: str, env: dict[str, str]) -> list[str]:
 
 
 def become_agent(
-    spec: dict[str, Any],
+    argv: list[str],
     files: list[str],
     env: dict[str, str],
+    cwd: str,
     holder: int,
     stdio: tuple[int, int, int],
     failure: int,
@@ -40,7 +41,7 @@ def become_agent(
     Signals need no resetting: exec does it for caught ones, and no ancestor ignores any. All other fds
     close on exec.
     """
-    step, path = "chdir", spec["cwd"]
+    step, path = "chdir", cwd
     try:
         os.setsid()
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -49,8 +50,8 @@ def become_agent(
         for target, fd in enumerate(stdio):
             os.dup2(fd, target)
         os.chdir(path)
-        step, path = "exec", spec["argv"][0]
-        _exec_first(files, spec["argv"], env)
+        step, path = "exec", argv[0]
+        _exec_first(files, argv, env)
     except (OSError, ValueError) as error:
         os.write(failure, failure_text(error, step, path).encode("utf-8", "replace"))
     finally:
@@ -75,3 +76,12 @@ def failure_text(error: OSError | ValueError, step: str, path: str) -> str:
     if not isinstance(error, OSError) or error.errno is None:
         return f"EINVAL: {error}: {step} {path!r}"
     return f"{errno.errorcode.get(error.errno, error.errno)}: {os.strerror(error.errno)}: {step} {path!r}"
+
+
+def exit_code(status: int, *, jailed: bool) -> int:
+    """The agent's exit code, or minus the signal that ended it.
+
+    A jail passes a signal on as a shell does, as 128 and its number, and so does a shell inside of one.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if jailed and 128 < code <= 128 + signal.SIGRTMAX else code

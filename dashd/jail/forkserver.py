@@ -22,6 +22,7 @@ import sys
 import time
 
 from dashd.jail import holder, processes
+from dashd.jail.agent_jail import BadFolder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ BODY_BYTES_MAX = 8 << 20
 FDS_MAX = 3  # in this order, each if there is one: the body, the daemon's end of a link, the agent's listener
 LAUNCH_ID_CHARS_MAX = 100
 DOOR_BACKLOG = 16
+JAIL_FIELDS = frozenset({"bwrap", "options", "binds", "finish", "stage", "policy", "inherit_env"})
 LOCK_WAIT_S_MAX = 1.0  # a holder just forked by a killed fork server still has its copy for an instant
 _is_holder = False
 _ID_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
@@ -104,6 +106,7 @@ def check_spec(request: dict[str, Any]) -> dict[str, Any]:
         "output_bytes_max": limit is None or (type(limit) is int and limit >= 0),
         "crash_at": crash_at is None or _is_text(crash_at),
         "epoch": epoch is None or (type(epoch) is int and epoch >= 0),
+        "jail": request.get("jail") is None or _is_jail(request["jail"]),
     }
     wrong = [field for field, right in checks.items() if not right]
     if wrong:
@@ -113,6 +116,11 @@ def check_spec(request: dict[str, Any]) -> dict[str, Any]:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and "\0" not in value
+
+
+def _is_jail(value: object) -> bool:
+    """Its own parts are checked by being used, here and by the stage, which says what it lacks."""
+    return isinstance(value, dict) and value.keys() >= JAIL_FIELDS
 
 
 def _is_seconds(value: object) -> bool:
@@ -231,7 +239,10 @@ def serve(control: socket.socket, launches: int, lock: int) -> None:
         except Refused as error:
             answer["error"] = str(error)
         except OSError as error:
-            answer["error"] = f"{error.strerror}: starting a holder in launches/{answer['launch']}"
+            where = (
+                "" if isinstance(error, BadFolder) else f": starting a holder in launches/{answer['launch']}"
+            )
+            answer["error"] = f"{error.strerror}{where}"
         finally:
             for fd in fds:
                 os.close(fd)

@@ -19,7 +19,7 @@ import signal
 import struct
 import time
 
-from dashd.jail import agent_exec, agent_stdin, daemon_link, holder_folder, processes, spool
+from dashd.jail import agent_exec, agent_start, agent_stdin, daemon_link, holder_folder, processes, spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Holder:
         """
         self.spec, self.folder, self.door = spec, folder, door
         self.link_at_birth, self.listener = link, listener
+        self.birth = agent_start.AgentStart(spec)
         self.phase, self.paused, self.reason = "running", False, "exit"
         self.epoch = -1
         self.link: daemon_link.DaemonLink | None = None
@@ -80,7 +81,7 @@ class Holder:
         Raises OSError; `close` afterwards, in either case.
         """
         self.wake, self.wake_write = self.own(*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
-        self.failure, self.failure_write = self.own(*os.pipe())
+        self.birth.prepare()
         self.null = self.own(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))[0]
         self.stdin = agent_stdin.AgentStdin(self.spec["stdin"])
         self.own(*self.stdin.fds())
@@ -91,8 +92,6 @@ class Holder:
         (self.exit_fd,) = self.own(holder_folder.reserve_exit(self.folder))
         self.begin = holder_folder.Begin(self.folder, self.spec["boot_id"])
         self.own(self.begin.fd)
-        self.env = {**self.spec["env"], "DASH_LAUNCH": self.spec["launch"]}
-        self.programs = agent_exec.programs(self.spec["argv"][0], self.spec["env"])
         self.watch(self.wake, self.on_signal)
         self.watch(self.door.fileno(), self.on_knock)
         for fd in self.outputs:
@@ -108,6 +107,7 @@ class Holder:
         """In the fork server, after the fork: closes what `prepare` opened."""
         for fd in self.fds:
             os.close(fd)
+        self.birth.close()
 
     def crash(self, point: str) -> None:
         """See the module's docstring."""
@@ -140,7 +140,7 @@ class Holder:
             self.step()
 
     def start(self) -> bool:
-        """Forks the agent and waits until it has called exec or says why not; True if no process came."""
+        """Forks the agent and waits until its program has begun or says why not; True if no process came."""
         holder = os.getpid()
         try:
             self.agent = os.fork()
@@ -148,27 +148,28 @@ class Holder:
             self.reason, self.error = "start", agent_exec.failure_text(error, "fork", "")
             return True
         if self.agent == 0:
-            spec, stdio = self.spec, self.stdio
-            agent_exec.become_agent(spec, self.programs, self.env, holder, stdio, self.failure_write)
+            self.birth.become(holder, self.stdio)
         self.crash("holder.after_fork")
-        for fd in (self.failure_write, self.null, *self.stdio[1:]):
+        for fd in (self.null, *self.stdio[1:]):
             os.close(fd)
         self.agent_start = processes.start_time(self.agent) or 0
         self.begin.note(self.agent, self.agent_start)
         # Not for the news alone: from its exec on, our pages are ours again and cost no copying.
-        failed = os.read(self.failure, 4096)
-        if failed:
-            self.reason, self.error = "start", failed.decode("utf-8", "replace")
+        self.birth.wait([*self.outputs][1])
+        if self.birth.error is not None:
+            self.reason, self.error = "start", self.birth.error
+            processes.signal_tree(signal.SIGKILL)
+        self.listener = self.birth.listener if self.listener is None else self.listener
         self.crash("holder.after_exec")
         return False
 
     def adopt_at_birth(self) -> None:
-        """A daemon that gave us its link has us from the start, and its listener it has itself."""
+        """A daemon that gave us its link has us from the start; of listeners it lacks only the jail's."""
         if self.link_at_birth is not None:
             link = daemon_link.DaemonLink(socket.socket(fileno=self.link_at_birth))
             self.watch(self.link_at_birth, functools.partial(self.on_request, link))
             try:
-                self.adopt(link, self.spec["epoch"], None)
+                self.adopt(link, self.spec["epoch"], self.birth.listener)
             except OSError:
                 self.drop(link)
 
@@ -230,7 +231,9 @@ class Holder:
     def end(self, grace_s: float) -> None:
         """TERM to the whole tree (CONT, for what is paused), KILL after the grace."""
         self.phase, self.deadline, self.paused = "ending", time.monotonic() + grace_s, False
-        processes.signal_tree(signal.SIGTERM, signal.SIGCONT)
+        # Not to bubblewrap itself: with it the jail would end at once, and nobody inside would hear of it.
+        spared = (self.agent,) if self.birth.jail else ()
+        processes.signal_tree(signal.SIGTERM, signal.SIGCONT, spared=spared)
 
     def kill(self) -> None:
         """KILL to the whole tree, again and again until no child is left or KILL_S_MAX is over."""
@@ -423,7 +426,7 @@ class Holder:
         self.spool.finish()
         code = None
         if self.status is not None and self.reason != "start":
-            code = os.waitstatus_to_exitcode(self.status)
+            code = agent_exec.exit_code(self.status, jailed=self.birth.jail is not None)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.record = {
             "code": code if code is not None and code >= 0 else None,

@@ -45,7 +45,7 @@ class LaunchSpec:
 
     `lease_s` is how long the agent may live without a daemon (0: not at all), `grace_s` what it gets
     between TERM and KILL where no stop request says otherwise; `output_bytes_max` bounds the spool's
-    payload. `crash_at` is for tests.
+    payload. `jail` is `launch.plan`'s; None runs the program as it is. `crash_at` is for tests.
     """
 
     launch_id: str
@@ -56,6 +56,7 @@ class LaunchSpec:
     stdin: bool = False
     grace_s: float = 5.0
     output_bytes_max: int | None = None
+    jail: dict[str, Any] | None = None
     crash_at: str | None = None
 
     def to_request(self, epoch: int | None) -> bytes:
@@ -69,6 +70,7 @@ class LaunchSpec:
             "stdin": self.stdin,
             "grace_s": self.grace_s,
             "output_bytes_max": self.output_bytes_max,
+            "jail": self.jail,
             "crash_at": self.crash_at,
             "epoch": epoch,
         }

@@ -102,8 +102,10 @@ def send_signal(pid: int, started: int, *numbers: int) -> bool:
     return True
 
 
-def signal_tree(*numbers: int) -> int:
+def signal_tree(*numbers: int, spared: tuple[int, ...] = ()) -> int:
     """Signals all descendants of this process until a walk finds nobody new; returns how many it found.
+
+    Those whose pid is `spared` are walked and not signalled.
 
     A fork cannot complete in a process with a pending signal, so after SIGSTOP a stable walk is a stopped
     tree.
@@ -114,7 +116,8 @@ def signal_tree(*numbers: int) -> int:
         if not new:
             break
         for pid, started in new.items():
-            send_signal(pid, started, *numbers)
+            if pid not in spared:
+                send_signal(pid, started, *numbers)
         seen |= new
     return len(seen)
 

@@ -114,7 +114,7 @@ def test_a_cleared_environment_does_not_help_inside_the_agent_s_session(start):
 def test_a_session_whose_leader_is_somebody_else_is_left_alone(start):
     """A program with the mark in a person's terminal: it goes, their shell and its other children stay."""
     shell, (other, marked) = start(
-        "sleep 100 & echo $!; DASH_LAUNCH=m1 sleep 100 & echo $!; echo ready; wait",
+        "sleep 100 & echo $!; DASH_LAUNCH=m1 sh -c 'echo $$; echo ready; exec sleep 100' & wait",
         {"PATH": MARKED["PATH"]},
         start_new_session=True,
     )

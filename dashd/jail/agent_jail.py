@@ -1,0 +1,104 @@
+"""A planned jail made ready by the fork server: folders opened by inode, options and policy in memory.
+
+Whoever starts the program (a holder's child, or tool.py) inherits `fds` and executes `argv`; the first thing
+that runs is bubblewrap, or the stage where there is none. Standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+_OPENAT2 = 437
+_BENEATH, _NO_SYMLINKS, _NO_MAGICLINKS = 0x08, 0x04, 0x02
+
+
+class BadFolder(OSError):
+    """A folder to be shown is not there, or not where it was."""
+
+
+class AgentJail:
+    """One jail that is about to be entered."""
+
+    def __init__(self, jail: dict[str, Any]) -> None:
+        """`jail` is `launch.plan`'s."""
+        self._jail = jail
+        self.fds: list[int] = []
+        self._binds: list[str] = []
+
+    def prepare(self, argv: Sequence[str], files: Sequence[str], env: Mapping[str, str]) -> None:
+        """Opens all that entering will need. Raises OSError; `close` afterwards, in either case."""
+        for at, root, path, writable in self._jail["binds"]:
+            fd = open_folder(root, path, at)
+            self.fds.append(fd)
+            self._binds += ["--bind" if writable else "--ro-bind", f"/proc/self/fd/{fd}", at]
+        policy = {**self._jail["policy"], "argv": list(argv), "files": list(files), "env": dict(env)}
+        self._policy = self._in_memory(json.dumps(policy).encode())
+        if self._jail["bwrap"]:
+            options = [*self._jail["options"], *self._binds, *self._jail["finish"]]
+            self._options = self._in_memory(b"".join(os.fsencode(option) + b"\0" for option in options))
+
+    def command(self, control: int) -> list[str]:
+        """What to execute, with `fds` and `control` inherited."""
+        stage = [*self._jail["stage"], str(self._policy), str(control)]
+        if not self._jail["bwrap"]:
+            return stage
+        return [self._jail["bwrap"], "--args", str(self._options), "--", *stage]
+
+    def close(self) -> None:
+        """Where it was prepared; what inherited the descriptors has its own."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+    def _in_memory(self, content: bytes) -> int:
+        fd = os.memfd_create("jail", os.MFD_CLOEXEC)
+        self.fds.append(fd)
+        with open(fd, "wb", closefd=False) as file:
+            file.write(content)
+        os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+
+
+def open_folder(root: str, path: str, at: str) -> int:
+    """A handle on the folder or file `path` beneath `root`; below the root no link is followed.
+
+    https://man7.org/linux/man-pages/man2/openat2.2.html
+    """
+    try:
+        above = os.open(root, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise BadFolder(error.errno, f"{error.strerror}: opening {root}") from None
+    if not path:
+        return above
+    try:
+        return _beneath(above, path)
+    except OSError as error:
+        why = "a link is in the way" if error.errno in (errno.ELOOP, errno.EXDEV) else error.strerror
+        raise BadFolder(error.errno, f"{why}: opening {at} beneath {root}") from None
+    finally:
+        os.close(above)
+
+
+def _beneath(above: int, path: str) -> int:
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    fd: int = libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        ctypes.c_int(above),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.c_char_p(how),
+        ctypes.c_size_t(len(how)),
+    )
+    if fd < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return fd

@@ -1,0 +1,118 @@
+"""How a holder learns that its agent runs: one socket, from the fork until the agent's own program has begun.
+
+An exec closes the other end. Before it there may come why nothing was started, and from a jail's stage the
+agent's listener and `ready`: without that word, whatever ended inside was the jail and not the agent.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import _socket as socket
+import os
+import select
+import struct
+import time
+
+from dashd.jail import agent_exec
+from dashd.jail.agent_jail import AgentJail
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+START_S_MAX = 15.0
+"""For a jail to be built and to test itself; a mount that hangs must not keep the holder from its daemon."""
+_NEWS_BYTES_MAX = 4096
+_LAST_WORDS_BYTES_MAX = 2048
+
+
+class AgentStart:
+    """One start, prepared in the fork server, carried out in the holder."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        """Raises OSError, with what was opened in `fds`."""
+        self.spec = spec
+        self.fds: list[int] = []
+        self.error: str | None = None
+        self.listener: int | None = None
+        self._ready = False
+        self.jail = AgentJail(spec["jail"]) if spec.get("jail") else None
+
+    def prepare(self) -> None:
+        """Opens all that the start will need. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours, self._theirs = ours.detach(), theirs.detach()
+        self.fds += [self._ours, self._theirs]
+        self._env = {**self.spec["env"], "DASH_LAUNCH": self.spec["launch"]}
+        self._files = agent_exec.programs(self.spec["argv"][0], self.spec["env"])
+        if self.jail:
+            self.jail.prepare(self.spec["argv"], self._files, self._env)
+
+    def close(self) -> None:
+        """In the fork server, after the fork."""
+        for fd in self.fds:
+            os.close(fd)
+        if self.jail:
+            self.jail.close()
+
+    def become(self, holder: int, stdio: tuple[int, int, int]) -> NoReturn:
+        """In the forked child: becomes the agent, or the jail that it is started in."""
+        argv, files, env, cwd = self.spec["argv"], self._files, self._env, self.spec["cwd"]
+        if self.jail:
+            for fd in (*self.jail.fds, self._theirs):
+                os.set_inheritable(fd, True)
+            argv = self.jail.command(self._theirs)
+            files, cwd = argv[:1], "/"
+            env = {"DASH_LAUNCH": env["DASH_LAUNCH"], **(env if self.spec["jail"]["inherit_env"] else {})}
+        agent_exec.become_agent(argv, files, env, cwd, holder, stdio, self._theirs)
+
+    def wait(self, stderr: int) -> None:
+        """In the holder: returns once the agent's program has begun, or `error` says why it did not.
+
+        `stderr` is read where a jail ended without a word of its own: bubblewrap explains itself there.
+        """
+        os.close(self._theirs)
+        self.fds.remove(self._theirs)
+        if self.jail:
+            self.jail.close()
+        news = socket.socket(fileno=os.dup(self._ours))
+        give_up_at = time.monotonic() + START_S_MAX
+        while True:
+            left_ms = max(0.0, give_up_at - time.monotonic()) * 1000 if self.jail else None
+            poll = select.poll()
+            poll.register(self._ours, select.POLLIN)
+            if not poll.poll(left_ms):
+                self.error = f"its jail was not ready after {START_S_MAX:g} s"
+                break
+            if not self._take(news):
+                break
+        news.close()
+        if self.jail and not self._ready and self.error is None:
+            self.error = f"its jail ended before it began: {_last_words(stderr)}"
+
+    def _take(self, news: socket.socket) -> bool:
+        """One message; False at the end."""
+        try:
+            message, ancillary, _, _ = news.recvmsg(
+                _NEWS_BYTES_MAX, socket.CMSG_SPACE(struct.calcsize("i")), socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionError:
+            return False
+        rights = [fd for _, _, data in ancillary for (fd,) in struct.iter_unpack("i", data)]
+        if message == b"listener" and rights and self.listener is None:
+            self.listener = rights.pop()
+        elif message == b"ready":
+            self._ready = True
+        elif message:
+            self.error = message.decode("utf-8", "replace")
+        for fd in rights:
+            os.close(fd)
+        return bool(message)
+
+
+def _last_words(fd: int) -> str:
+    try:
+        said = os.read(fd, _LAST_WORDS_BYTES_MAX)
+    except OSError:
+        said = b""
+    return said.decode("utf-8", "replace").strip() or "it said nothing"

@@ -1,0 +1,182 @@
+"""The last program before the agent's, inside its namespaces: it closes the door from within, then execs.
+
+    listener ▸ close_range ▸ rlimits ▸ no_new_privs ▸ Landlock ▸ seccomp ▸ self-test ▸ exec
+
+Run as `python -I -S -c "… stage.main()" POLICY_FD CONTROL_FD`. The policy (JSON, made by launch.py) has every
+number in it, so that nothing here depends on architecture or kernel. The control socket carries the listener
+out, then `ready`, or else why nothing was started; exec closes it. Any step that fails ends the start:
+there is no weaker way on. Standard library only, and as little of it as possible: its start is the agent's.
+"""
+
+from __future__ import annotations
+
+import _socket as socket
+import ctypes
+import json
+import os
+import resource
+import struct
+import sys
+
+from dashd.jail import selftest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+EXIT_REFUSED = 125
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
+_CLOSE_RANGE = 436
+_RULE_PATH, _RULE_PORT = 1, 2
+_LISTEN_BACKLOG = 128
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+class Refused(Exception):
+    """A layer could not be closed, or was found open."""
+
+
+def _call(name: str, number: int, *arguments: object) -> int:
+    """A system call that libc has no function for. Raises Refused naming it."""
+    result: int = _libc.syscall(ctypes.c_long(number), *arguments)
+    if result < 0:
+        raise Refused(f"{name}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def give_listener(control: int, port: int) -> None:
+    """Opens 127.0.0.1:port in these namespaces and hands it out: who listens there is not of this jail."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(_LISTEN_BACKLOG)
+    out = socket.socket(fileno=os.dup(control))
+    out.sendmsg([b"listener"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", listener.fileno()))])
+    out.close()
+    listener.close()
+
+
+def close_others(kept: list[int]) -> None:
+    """Closes every descriptor above 2 but those; what a parent leaked ends here."""
+    first = 3
+    for fd in sorted(kept):
+        if fd > first:
+            _call("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(fd - 1), ctypes.c_uint(0))
+        first = fd + 1
+    _call("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_uint(0))
+
+
+def limit(limits: dict[str, int]) -> None:
+    """Lowers resource limits, soft and hard; one that is lower already stays."""
+    for name, value in limits.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
+        lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.setrlimit(kind, (lowered, lowered))
+        except (OSError, ValueError) as error:
+            raise Refused(f"RLIMIT_{name}: {error}") from None
+
+
+def no_new_privs() -> None:
+    """Set-user-id programs give nothing from here on; Landlock and seccomp ask for it."""
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise Refused(f"no_new_privs: {os.strerror(ctypes.get_errno())}")
+
+
+def restrict(rules: dict[str, Any]) -> None:
+    """Landlock: `attributes` is the ruleset (hex), `paths` [(path, rights)], `ports` [(port, rights)].
+
+    A path that is not there gives no right.
+    """
+    attributes = bytes.fromhex(rules["attributes"])
+    ruleset = _call(
+        "landlock_create_ruleset",
+        _CREATE_RULESET,
+        ctypes.c_char_p(attributes),
+        ctypes.c_size_t(len(attributes)),
+        ctypes.c_uint32(0),
+    )
+    for path, rights, rights_of_file in rules["paths"]:
+        try:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        is_folder = (os.fstat(fd).st_mode & 0o170000) == 0o040000
+        _add_rule(ruleset, _RULE_PATH, struct.pack("=Qi", rights if is_folder else rights_of_file, fd))
+        os.close(fd)
+    for port, rights in rules["ports"]:
+        _add_rule(ruleset, _RULE_PORT, struct.pack("QQ", rights, port))
+    _call("landlock_restrict_self", _RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+    os.close(ruleset)
+
+
+def _add_rule(ruleset: int, kind: int, rule: bytes) -> None:
+    _call(
+        "landlock_add_rule",
+        _ADD_RULE,
+        ctypes.c_int(ruleset),
+        ctypes.c_int(kind),
+        ctypes.c_char_p(rule),
+        ctypes.c_uint32(0),
+    )
+
+
+def filter_calls(program: bytes) -> None:
+    """seccomp: `program` is classic BPF, eight bytes an instruction."""
+    code = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("@HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    if _libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.c_char_p(header), 0, 0) != 0:
+        raise Refused(f"seccomp: {os.strerror(ctypes.get_errno())}")
+
+
+def close_door(policy: dict[str, Any], control: int) -> None:
+    """Applies every layer that the policy has, in the one order that works."""
+    if policy.get("listener"):
+        give_listener(control, policy["listener"])
+    if not policy.get("fds_kept"):
+        close_others([control])
+    limit(policy["limits"])
+    if not policy.get("may_gain"):
+        no_new_privs()
+    if policy.get("landlock"):
+        restrict(policy["landlock"])
+    if policy.get("seccomp"):
+        filter_calls(bytes.fromhex(policy["seccomp"]))
+
+
+def main() -> NoReturn:
+    """See the module's docstring; `sys.argv` is [-c, policy fd, control fd]."""
+    policy_fd, control = int(sys.argv[1]), int(sys.argv[2])
+    try:
+        with open(policy_fd, encoding="utf-8") as file:
+            policy = json.load(file)
+        os.set_inheritable(control, False)
+        close_door(policy, control)
+        if policy.get("selftest"):
+            found = selftest.openings(policy["selftest"], control)
+            if found:
+                raise Refused(f"self-test: {'; '.join(found)}")
+        os.chdir(policy["cwd"])
+        os.write(control, b"ready")
+        _exec(policy["argv"], policy["files"], policy["env"])
+    except (OSError, ValueError, KeyError, Refused) as error:
+        os.write(control, str(error).encode("utf-8", "replace")[:4096] or b"refused")
+    finally:
+        os._exit(EXIT_REFUSED)
+
+
+def _exec(argv: list[str], files: list[str], env: dict[str, str]) -> NoReturn:
+    """The first of `files` that can be run. Raises OSError naming the last one."""
+    refused: OSError | None = None
+    for file in files:
+        try:
+            os.execve(file, argv, env)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            missing: OSError = error
+        except PermissionError as error:
+            refused = error
+    raise refused or missing

@@ -1,0 +1,113 @@
+"""What an agent may see, write and use: a value, made from a scope, that launch.py turns into a jail.
+
+The view is an allow list. What is not named here is not there: no other folder of the user's, no /run, no
+/sys, no other process. Paths are the same inside and outside.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+MIB, GIB = 1 << 20, 1 << 30
+
+HOME = "/run/home"
+"""Inside: a sized tmpfs, empty at each start."""
+CODE = "/run/dash"
+"""Inside: where Dash's own programs are, read-only."""
+LISTENER_PORT = 8787
+"""Inside: an agent's way to dashd, in a network namespace that holds nothing else."""
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
+SETTINGS = (
+    *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/passwd"),
+    *("/etc/group", "/etc/nsswitch.conf", "/etc/localtime", "/etc/ssl", "/etc/ca-certificates", "/etc/pki"),
+    *("/etc/mime.types", "/etc/terminfo", "/etc/os-release", "/etc/magic"),
+)
+"""Of /etc: what programs need and everybody may know."""
+
+
+class Folder(NamedTuple):
+    """A folder that is shown: `path` (relative, "" for itself) is looked up beneath `root`, by inode.
+
+    No link is followed below the root, so whoever may write there cannot point it elsewhere.
+    """
+
+    root: str
+    path: str = ""
+
+    @property
+    def at(self) -> str:
+        """The absolute path."""
+        return os.path.join(self.root, self.path).rstrip("/") or "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one agent may use; what enforces each is in `launch.enforcers`."""
+
+    memory_bytes: int = 4 * GIB
+    """Of all its processes together."""
+    processes: int = 512
+    open_files: int = 4_096
+    """Of each process."""
+    file_bytes: int = 4 * GIB
+    """Of each file it writes."""
+    disk_bytes: int = 10 * GIB
+    """That the folders it may write can grow by."""
+    tmp_bytes: int = GIB // 2
+    """Of /tmp, of its home and of shared memory, each."""
+    cpu_s: int | None = None
+    """Processor time of each process."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one agent gets."""
+
+    cwd: str
+    write: tuple[Folder, ...] = ()
+    read: tuple[Folder, ...] = ()
+    bounds: Bounds = field(default_factory=Bounds)
+    unix_sockets: bool = False
+    """It may make Unix sockets; the only ones in reach are those in its folders."""
+
+
+def runtimes(environ: Mapping[str, str]) -> tuple[Folder, ...]:
+    """Where programs outside the system's folders are: our Python, and the folders on PATH, read-only.
+
+    A folder `…/bin` brings the one around it, where its libraries are, unless that is a home or holds one.
+    """
+    homes = {os.path.realpath(environ.get("HOME") or "/nonexistent"), os.path.expanduser("~")}
+    found = [os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix)]
+    found += [
+        _installation(os.path.realpath(entry), homes)
+        for entry in environ.get("PATH", "").split(os.pathsep)
+        if os.path.isabs(entry) and os.path.isdir(entry)
+    ]
+    kept = {path for path in found if path and not is_system(path) and not _around(path, homes)}
+    return tuple(Folder(path) for path in sorted(kept))
+
+
+def _installation(folder: str, homes: set[str]) -> str:
+    around = os.path.dirname(folder)
+    is_bin = os.path.basename(folder) in ("bin", "sbin")
+    shared = os.path.basename(around) == ".local" or around in ("/", "/opt") or _around(around, homes)
+    return around if is_bin and not shared else folder
+
+
+def is_system(path: str) -> bool:
+    """Whether every jail shows this path anyway."""
+    return any(path == folder or path.startswith(f"{folder}/") for folder in SYSTEM)
+
+
+def _around(path: str, homes: set[str]) -> bool:
+    """Whether a home is this folder, or in it."""
+    return any(home == path or home.startswith(path.rstrip("/") + "/") for home in homes)
+
+
+def python() -> str:
+    """The interpreter for Dash's own programs inside: the system's, which every jail shows, or else ours."""
+    return shutil.which("python3", path="/usr/bin:/bin") or os.path.realpath(sys.executable)

@@ -1,0 +1,102 @@
+"""The filter, run by an interpreter of our own over every call, and once by the kernel."""
+
+import errno
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashd.jail import seccomp, syscalls
+from tests.jail import inside
+
+MACHINES = list(syscalls.ARCHITECTURES)
+WORD = st.integers(0, 2**32 - 1)
+
+
+def judged(program: bytes, machine: syscalls.Architecture, number: int, *arguments: int) -> int:
+    """What classic BPF answers, as the kernel's documentation defines its instructions."""
+    data = struct.pack("=IIQ6Q", number, machine.audit, 0, *arguments, *[0] * (6 - len(arguments)))
+    code = [struct.unpack_from("HBBI", program, at) for at in range(0, len(program), 8)]
+    accumulator, at = 0, 0
+    while True:
+        kind, then, otherwise, value = code[at]
+        at += 1
+        if kind == 0x06:
+            return value
+        if kind == 0x20:
+            (accumulator,) = struct.unpack_from("=I", data, value)
+        elif kind == 0x54:
+            accumulator &= value
+        else:
+            holds = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}
+            at += then if holds[kind] else otherwise
+
+
+def refused(number: int) -> int:
+    return 0x50000 | number
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_what_is_denied_is_denied_whatever_its_arguments(name):
+    machine = syscalls.ARCHITECTURES[name]
+    program = seccomp.program(machine)
+    for call in seccomp.DENIED:
+        if call in machine.numbers:
+            assert judged(program, machine, machine.numbers[call], 1, 2, 3) == refused(errno.EPERM), call
+    assert judged(program, machine, machine.numbers["clone3"]) == refused(errno.ENOSYS)
+
+
+@given(number=st.integers(500, 2**30 - 1), arguments=st.lists(WORD, max_size=6))
+def test_calls_without_an_opinion_pass(number, arguments):
+    machine = syscalls.ARCHITECTURES["x86_64"]
+    assert judged(seccomp.program(machine), machine, number, *arguments) == seccomp.ALLOW
+
+
+@given(family=st.integers(0, 50), kind=WORD, protocol=st.integers(0, 300), unix=st.booleans())
+def test_only_tcp_streams_are_sockets(family, kind, protocol, unix):
+    machine = syscalls.ARCHITECTURES["x86_64"]
+    program = seccomp.program(machine, unix_sockets=unix)
+    stream = family in (2, 10) and kind & 0xF == 1 and protocol in (0, 6)
+    expected = seccomp.ALLOW if stream or (unix and family == 1) else refused(errno.EACCES)
+    assert judged(program, machine, 41, family, kind, protocol) == expected
+
+
+@given(flags=WORD)
+def test_no_clone_makes_a_namespace_and_no_send_connects(flags):
+    machine = syscalls.ARCHITECTURES["x86_64"]
+    program = seccomp.program(machine)
+    namespaces = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
+    expected = refused(errno.EPERM) if flags & namespaces else seccomp.ALLOW
+    assert judged(program, machine, 56, flags) == expected
+    expected = refused(errno.EPERM) if flags & 0x20000000 else seccomp.ALLOW
+    assert judged(program, machine, 44, 3, 0, 0, flags) == expected
+
+
+@given(pid=st.integers(1, 2**31))
+def test_limits_and_places_are_one_s_own(pid):
+    machine = syscalls.ARCHITECTURES["x86_64"]
+    program = seccomp.program(machine)
+    for call, index in (("prlimit64", 0), ("sched_setaffinity", 0), ("setpriority", 1), ("ioprio_set", 1)):
+        number = machine.numbers[call]
+        assert judged(program, machine, number, *[0] * index, pid) == refused(errno.EPERM)
+        assert judged(program, machine, number) == seccomp.ALLOW
+
+
+def test_another_table_ends_the_process_and_x32_is_not_there():
+    machine = syscalls.ARCHITECTURES["x86_64"]
+    program = seccomp.program(machine)
+    assert judged(program, machine._replace(audit=0x40000003), 1) == seccomp.KILL
+    assert judged(program, machine, 0x4000_0001) == refused(errno.ENOSYS)
+
+
+def test_the_kernel_takes_it_and_obeys(tmp_path):
+    code = (
+        "import socket, os\n"
+        "for make in (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), lambda: socket.socket(),\n"
+        "             lambda: socket.socketpair(), lambda: os.setpriority(os.PRIO_PROCESS, 1, 5)):\n"
+        "    try: make(); print('yes')\n"
+        "    except OSError as error: print(error.errno)\n"
+    )
+    ended = inside.enter("C", tmp_path, *inside.python_inside(code))
+    assert ended.output.split() == [str(errno.EACCES), "yes", "yes", str(errno.EPERM)]

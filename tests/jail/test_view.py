@@ -1,0 +1,45 @@
+"""What is shown: runtimes on PATH, never a home or what holds one."""
+
+import os
+
+import pytest
+
+from dashd.jail import view
+
+
+def shown(environ) -> set[str]:
+    return {folder.at for folder in view.runtimes(environ)}
+
+
+def test_a_bin_folder_brings_its_installation(tmp_path):
+    (tmp_path / "node" / "bin").mkdir(parents=True)
+    assert str(tmp_path / "node") in shown({"PATH": str(tmp_path / "node" / "bin"), "HOME": "/nowhere"})
+
+
+@pytest.mark.parametrize("folder", [".local/bin", "bin"])
+def test_a_home_is_never_brought(folder, tmp_path):
+    (tmp_path / folder).mkdir(parents=True)
+    found = shown({"PATH": str(tmp_path / folder), "HOME": str(tmp_path)})
+    assert str(tmp_path / folder) in found
+    assert not {str(tmp_path), str(tmp_path / ".local")} & found
+
+
+def test_a_home_on_path_itself_is_left_out(tmp_path):
+    assert str(tmp_path) not in shown({"PATH": str(tmp_path), "HOME": str(tmp_path)})
+    assert str(tmp_path) not in shown({"PATH": str(tmp_path), "HOME": str(tmp_path / "user")})
+
+
+def test_what_every_jail_shows_and_what_is_not_there_is_left_out():
+    found = shown({"PATH": "/usr/bin:/nonexistent/bin:relative:", "HOME": "/nowhere"})
+    assert not any(view.is_system(path) or "nonexistent" in path for path in found)
+
+
+def test_where_a_folder_is():
+    assert view.Folder("/a").at == "/a"
+    assert view.Folder("/a", "b/c").at == "/a/b/c"
+    assert view.Folder("/").at == "/"
+
+
+def test_the_python_inside_is_one_that_every_jail_shows_or_ours():
+    path = view.python()
+    assert os.access(path, os.X_OK)
