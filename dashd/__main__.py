@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ready-fd", type=int, help="write READY or FAILED to this file descriptor, then close it"
     )
     run.add_argument("--crash-at", help=argparse.SUPPRESS)
+    run.add_argument("--stage", type=Path, help=argparse.SUPPRESS)
     run.set_defaults(command=_run)
     config = commands.add_parser(
         "config", help="show every setting and where it came from", allow_abbrev=False
@@ -80,7 +82,8 @@ def _run(arguments: argparse.Namespace) -> int:
         points = CrashPoints(arguments.crash_at)
         os.umask(0o077)
         secrets.keep_memory_private()
-        trio.run(lambda: app.run(config, ready=lambda path: starter.tell(f"READY {path}"), points=points))
+        ready = partial(_tell_ready, starter)
+        trio.run(partial(app.run, config, ready=ready, points=points, stage=arguments.stage))
     except BaseExceptionGroup as group:
         refused, other = group.split(errors.DashError)
         if other is not None or refused is None:
@@ -94,6 +97,10 @@ def _run(arguments: argparse.Namespace) -> int:
         starter.tell(f"FAILED {error.message}")
         raise
     return 0
+
+
+def _tell_ready(starter: "_Starter", socket: str) -> None:
+    starter.tell(f"READY {socket}")
 
 
 def _first(group: BaseException) -> errors.DashError:

@@ -30,9 +30,10 @@ from dashd.model_ports import ModelPort, ProviderPort
 from dashd.proxy import secrets
 from dashd.proxy.exchange import Exchange
 from dashd.proxy.ledger import Ledger
-from dashd.proxy.offline import OfflineModel
+from dashd.proxy.offline import Billed, OfflineModel
 from dashd.proxy.prices import PriceList
-from dashd.proxy.registry import Registry, offline_providers
+from dashd.proxy.registry import OFFLINE, Registry, offline_providers
+from dashd.proxy.stage import THINK_S, Stage
 from dashd.proxy.upstream import HttpUpstream
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
@@ -66,13 +67,21 @@ class StopRequest:
             self.event.set()
 
 
-async def run(config: Config, *, ready: Callable[[str], None], points: CrashPoints | None = None) -> None:
-    """Serves until asked to stop. `ready` is called with the socket's path once calls are answered.
+async def run(
+    config: Config,
+    *,
+    ready: Callable[[str], None],
+    points: CrashPoints | None = None,
+    stage: Path | None = None,
+) -> None:
+    """Serves until asked to stop. `ready` is called with the socket's path once calls are answered; `stage`
+    is the folder of a demonstration.
 
     Raises DashError where it cannot start (the message says what to do), StoreBroken where it must not go on.
     """
     points = points or CrashPoints()
     stop = StopRequest()
+    set_up = contextlib.nullcontext() if stage is None else contextlib.closing(Stage(stage))
     try:
         async with trio.open_nursery() as signals:
             await signals.start(_obey_signals, stop, signals.cancel_scope)
@@ -81,7 +90,8 @@ async def run(config: Config, *, ready: Callable[[str], None], points: CrashPoin
             with _only_one(state_dir, socket_path), rpc_listener.open_listener(socket_path) as sock:
                 clock = Clock()
                 async with open_store(config.daemon.database, clock, at_point=points.at) as store:
-                    await _serve(config, store, clock, sock, stop, ready, points)
+                    with set_up as on_stage:
+                        await _serve(config, store, clock, sock, stop, ready, points, on_stage)
             signals.cancel_scope.cancel(reason="dashd has stopped")
     except* EpochRefused as refused:
         raise _displaced(refused) from None
@@ -105,6 +115,7 @@ async def _serve(
     stop: StopRequest,
     ready: Callable[[str], None],
     points: CrashPoints,
+    stage: Stage | None,
 ) -> None:
     """The rings inside the store."""
     launches = config.daemon.state_dir / "launches"
@@ -114,7 +125,7 @@ async def _serve(
     await store.writer.apply(proxy_keys.revoke_ended)
     registry = Registry({each.name: each for each in offline_providers()}, {}, PriceList())
     http = HttpUpstream()
-    exchange = _exchange(config, ledger, registry, http, clock, points)
+    exchange = _exchange(config, ledger, registry, http, clock, _stand_in(points, stage))
     files = secrets.SecretFiles(config.daemon.state_dir / "secrets")
     providers = ProviderPort(store, registry, files, http)
     async with (
@@ -122,6 +133,7 @@ async def _serve(
         trio.open_nursery() as proxy,
     ):
         await providers.open()  # not before the fork server runs: what it forks has never seen a secret
+        _show_stage(stage, registry)
         proxy.start_soon(providers.run_commands)
         proxy.start_soon(_tell_ledger, store, ledger)
         doors = ModelDoors(store, clock, exchange, proxy)
@@ -137,8 +149,7 @@ async def _serve(
             points=points,
             doors=doors,
         )
-        daemon = Daemon(dashd.__version__, os.getpid(), epoch, clock.now_ms(), str(config.daemon.socket))
-        daemon.warnings += config.warnings
+        daemon = _about(config, epoch, clock, stage)
         core = Core(
             store=store,
             clock=clock,
@@ -170,11 +181,39 @@ async def _serve(
 
 
 def _exchange(
-    config: Config, ledger: Ledger, registry: Registry, http: HttpUpstream, clock: Clock, points: CrashPoints
+    config: Config,
+    ledger: Ledger,
+    registry: Registry,
+    http: HttpUpstream,
+    clock: Clock,
+    offline: OfflineModel,
 ) -> Exchange:
-    offline = OfflineModel(billed=lambda _: points.at("proxy.billed"))
     useful = config.proxy.useful_output_tokens
     return Exchange(ledger, registry, http=http, offline=offline, clock=clock, useful_tokens=useful)
+
+
+def _about(config: Config, epoch: int, clock: Clock, stage: Stage | None) -> Daemon:
+    """What the daemon says of itself."""
+    daemon = Daemon(dashd.__version__, os.getpid(), epoch, clock.now_ms(), str(config.daemon.socket))
+    daemon.warnings += [*config.warnings, *([stage.warning] if stage else [])]
+    return daemon
+
+
+def _stand_in(points: CrashPoints, stage: Stage | None) -> OfflineModel:
+    if stage is None:
+        return OfflineModel(billed=lambda _: points.at("proxy.billed"))
+
+    def billed(line: Billed) -> None:
+        stage.bill(line)
+        points.at("proxy.billed")
+
+    return OfflineModel(think_s=THINK_S, billed=billed, is_down=stage.is_down)
+
+
+def _show_stage(stage: Stage | None, registry: Registry) -> None:
+    if stage is not None:
+        stage.refuse_real([each.name for each in registry.providers.values() if each.format != OFFLINE])
+        registry.staged = True
 
 
 async def _accept(

@@ -5,7 +5,7 @@ It reads its task from the messages and works on it with the tools the call name
 command` of the task, its item filled in, goes through the shell tool, one a step, then it finishes with a
 summary made of what the tools said. It is no intelligence, only a way to run, show and test everything else
 without a provider. It keeps its own bill, at the full length of every answer it begins, and can be told to
-be down.
+be down (stage.py does both for a demonstration).
 """
 
 import re
@@ -44,6 +44,8 @@ class Billed:
     """One line of its bill."""
 
     provider: str
+    item: str
+    """What the call was about, as it read it in the task: a provider knows nothing else of who calls."""
     usage: Usage
     nusd: int
 
@@ -52,28 +54,28 @@ class OfflineModel:
     """See Upstream."""
 
     def __init__(
-        self, *, think_s: float = 0.0, pace_s: float = 0.0, billed: Callable[[Billed], None] | None = None
+        self,
+        *,
+        think_s: float = 0.0,
+        pace_s: float = 0.0,
+        billed: Callable[[Billed], None] | None = None,
+        is_down: Callable[[str], bool] | None = None,
     ) -> None:
         """`think_s` passes before an answer, `pace_s` between the pieces of a stream; `billed` hears every
-        line of the bill before the first byte is sent.
+        line of the bill before the first byte is sent; whoever calls a provider that `is_down` finds nobody.
         """
         self.bill_nusd = 0
         self.calls: Counter[str] = Counter()
         self._think_s = think_s
         self._pace_s = pace_s
         self._billed = billed
-        self._outages: Counter[str] = Counter()
-
-    def outage(self, provider: str, calls: int) -> None:
-        """The next so many calls to this provider find nobody there."""
-        self._outages[provider] = calls
+        self._is_down = is_down
 
     async def send(self, request: Request) -> Answer:
         """See Upstream."""
         await trio.lowlevel.checkpoint()
         self.calls[request.provider] += 1
-        if self._outages[request.provider] > 0:
-            self._outages[request.provider] -= 1
+        if self._is_down is not None and self._is_down(request.provider):
             raise UpstreamBroken(f"provider {request.provider}, connecting: an outage, staged")
         request.sent = True
         wire = WIRES[request.format]
@@ -81,16 +83,16 @@ class OfflineModel:
         turn = wire.read(body)
         said, output_tokens, cut = _within(_reply(turn), turn.output_tokens_max)
         usage = Usage(max(1, len(request.body) // BYTES_A_TOKEN), 0, 0, output_tokens)
-        self._charge(request.provider, usage)
+        self._charge(request.provider, _item(turn.task), usage)
         await trio.sleep(self._think_s)
         pieces = wire.write(said, usage, cut=cut, stream=request.stream)
         return _OfflineAnswer(pieces, request.stream, self._pace_s)
 
-    def _charge(self, provider: str, usage: Usage) -> None:
+    def _charge(self, provider: str, item: str, usage: Usage) -> None:
         nusd = prices.cost(usage, OFFLINE_PRICE)
         self.bill_nusd += nusd
         if self._billed is not None:
-            self._billed(Billed(provider, usage, nusd))
+            self._billed(Billed(provider, item, usage, nusd))
 
 
 class _OfflineAnswer:
@@ -143,9 +145,13 @@ def _step(shell: str, command: str, done: int, padding: str) -> Said:
 
 
 def _commands(task: str) -> list[str]:
-    found = _ITEM.search(task)
-    item = shlex.quote(found[1].strip()) if found else ""
+    item = shlex.quote(_item(task)) if _item(task) else ""
     return [each.replace("{item}", item) for each in _COMMAND.findall(task)][:COMMANDS_MAX]
+
+
+def _item(task: str) -> str:
+    found = _ITEM.search(task)
+    return found[1].strip() if found else ""
 
 
 def _summary(turn: Turn, commands: list[str]) -> str:

@@ -104,6 +104,8 @@ class Registry:
         self.aliases = dict(aliases)
         self.prices = prices
         self.known_models: dict[str, Known] = {}
+        self.staged = False
+        """The stand-in's outages and pace are somebody's who demonstrates something (stage.py)."""
         self.owners: dict[str, str] = {}
         """The one provider that serves a model, where the operator has said so."""
         self.changes = Bell()
@@ -155,7 +157,8 @@ class Registry:
                 return served[0], f"it is the first priced model of provider {provider.name}"
         if real:
             return OFFLINE, f"provider {real[0].name} has no priced model in the format openai-chat"
-        return OFFLINE, "no provider is configured, so a stand-in only pretends"
+        staged = ", on a stage: its pace and its outages are made" if self.staged else ""
+        return OFFLINE, f"no provider is configured, so a stand-in only pretends{staged}"
 
     def known(self) -> list[str]:
         """Names that can be used, aliases first."""

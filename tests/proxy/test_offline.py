@@ -98,17 +98,20 @@ async def test_its_bill_is_what_its_usage_says():
     used = (await called(model, [{"role": "user", "content": TASK}]))["usage"]
     (line,) = lines
     assert (line.usage.input, line.usage.output) == (used["prompt_tokens"], used["completion_tokens"])
+    assert line.item == "a b.txt"
     assert model.bill_nusd == line.nusd == prices.cost(line.usage, OFFLINE_PRICE)
 
 
-async def test_a_staged_outage_ends_after_its_calls_and_costs_nothing():
-    model = OfflineModel()
-    model.outage("offline", 2)
+async def test_a_staged_outage_costs_nothing_and_ends():
+    down = {"offline"}
+    model = OfflineModel(is_down=down.__contains__)
     for _ in range(2):
         request = Request("offline", "openai-chat", "", {}, b'{"messages":[]}', stream=False)
-        with pytest.raises(UpstreamBroken):
+        with pytest.raises(UpstreamBroken, match="an outage, staged"):
             await model.send(request)
         assert not request.sent
+    assert model.bill_nusd == 0
+    down.clear()
     await called(model, [{"role": "user", "content": "x"}])
     assert model.calls["offline"] == 3
     assert model.bill_nusd > 0
