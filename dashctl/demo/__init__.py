@@ -1,12 +1,14 @@
 """`dashctl demo`: Dash's promise, shown on this machine in less than half a minute.
 
-    check          the small program each agent runs: compiles, lints and counts one file
+    check          what an agent runs in its shell: compiles, reviews and notes down one file
     repository     the throw-away git repository, from Dash's own sources
     private_daemon a dashd of the demo's own: started, killed, started again, ended
     orchestrator   what a model does, through the MCP server: create, wait, read the report
     journal        what the agents wrote down themselves, counted; Dash's word is checked against it
-    story          the whole, in order; leftovers: nothing of it stays behind
-    screen         what a person sees of it
+    stand_in       the provider behind the stand-in for a model: its outage, and the bill it keeps itself
+    money          what it cost, by Dash's ledger and by that bill
+    play           who does what, and when; story: the whole, from the first line to the verdict
+    leftovers      nothing of it stays behind; screen: what a person sees of it
 
 Nothing outside of one temporary folder is touched, and no dashd or swarm of the user's is. `main` gives 0
 only if every figure came true.
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 AGENTS = 20
 AGENTS_MIN, AGENTS_MAX = 4, 50
-LINES_PER_S = 80.0
+LINES_PER_S = 120.0
 """How fast an agent reads a file, so that there is something to see: the real work takes milliseconds."""
 
 
@@ -52,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
 def _options(argv: Sequence[str]) -> Namespace:
     parser = grammar.Parser(
         prog="dashctl demo",
-        description="A swarm of agents on a throw-away repository; dashd is killed half-way. "
+        description="A swarm of agents on a throw-away repository, on a stand-in for a model, with a budget; "
+        "their provider goes down, and dashd is killed half-way. "
         "Leaves nothing behind and touches no dashd of yours.",
         allow_abbrev=False,
     )
@@ -60,7 +63,7 @@ def _options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--keep", action="store_true", help="keep the folder with repository and logs")
     parser.add_argument("--json", action="store_true", help="print one object of figures, nothing else")
     parser.add_argument("--color", choices=grammar.COLOR_CHOICES, default="auto", metavar="WHEN")
-    parser.add_argument("--lines-per-s", type=float, default=LINES_PER_S, metavar="N", help="agents' pace")
+    parser.add_argument("--lines-per-s", type=float, default=LINES_PER_S, metavar="N", help="reviewers' pace")
     return parser.parse_args(argv)
 
 

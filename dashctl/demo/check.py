@@ -1,13 +1,14 @@
-"""What an agent of the demo runs: compiles, lints and counts one Python file, and says how far it is.
+"""What the agents of the demo run in their shell: compiles, reviews and notes down one Python file.
 
-    python -I check.py JOURNAL LINES_PER_S FILE
+    python -I check.py JOURNAL LINES_PER_S compile|review|note FILE
 
-Standard library only. It appends a line to the journal when it starts and one when it ends, each in a single
-write to a file opened with O_APPEND; that journal, not Dash, is what the demo's figures are counted from.
-Exit 0: the file compiles; exit 1: it does not, and stderr says where and why.
+Standard library only. `compile` appends a line to the journal when an agent begins with a file, `note` one
+when it has done with it, each in a single write to a file opened with O_APPEND; that journal, not Dash, is
+what the demo's figures are counted from. `compile` exits with 1 where the file cannot be, and says why.
 """
 
 import ast
+import contextlib
 import json
 import os
 import py_compile
@@ -15,30 +16,43 @@ import sys
 import time
 from typing import Any
 
-STEPS = 5
 PACE_S_MIN, PACE_S_MAX = 0.5, 5.0
 _MUTABLE = (ast.List, ast.Dict, ast.Set)
 
 
 def main(argv: list[str]) -> int:
-    """Checks the file and returns the exit code."""
-    journal, lines_per_s, path = argv[1], float(argv[2]), argv[3]
+    """Takes one of the three steps and returns the exit code."""
+    journal, lines_per_s, step, path = argv[1], float(argv[2]), argv[3], argv[4]
+    steps = {"compile": begin, "review": review, "note": finish}
+    said, code = steps[step](journal, lines_per_s, path)
+    sys.stdout.write(said + "\n")
+    return code
+
+
+def begin(journal: str, lines_per_s: float, path: str) -> tuple[str, int]:
+    """An agent begins with the file: (what is said of it, exit code)."""
     note(journal, {"what": "start", "item": path})
-    try:
-        py_compile.compile(path, doraise=True)
-    except py_compile.PyCompileError as error:
-        sys.stderr.write(f"{path} does not compile.\n{error.msg}")
-        note(journal, {"what": "end", "item": path, "ok": False})
-        return 1
-    found = examine(path, lines_per_s)
-    sys.stdout.write(json.dumps(found) + "\n")
-    note(journal, {"what": "end", "item": path, "ok": True, **found})
-    return 0
+    fault = compiled(path)
+    return fault or f"{path} compiles", int(bool(fault))
+
+
+def review(journal: str, lines_per_s: float, path: str) -> tuple[str, int]:
+    """Reads the file at a pace that a person can follow."""
+    found = examine(path)
+    time.sleep(min(max(found["lines"] / lines_per_s, PACE_S_MIN), PACE_S_MAX))
+    return f"{found['remarks']} remarks", 0
+
+
+def finish(journal: str, lines_per_s: float, path: str) -> tuple[str, int]:
+    """The agent has done with the file: what it found goes into the journal."""
+    fault, found = compiled(path), examine(path)
+    note(journal, {"what": "end", "item": path, "ok": not fault, **found})
+    return fault or json.dumps(found), 0
 
 
 def note(journal: str, facts: dict[str, Any]) -> None:
-    """Appends one line: what happened, to whom, and when on the machine's monotonic clock."""
-    who = {"task": os.environ.get("DASH_TASK"), "agent": os.environ.get("DASH_AGENT"), "pid": os.getpid()}
+    """Appends one line: what happened, to whom, in which run, and when on the machine's monotonic clock."""
+    who = {"task": os.environ.get("DASH_TASK"), "agent": os.environ.get("DASH_AGENT"), "run": run()}
     line = json.dumps({**facts, **who, "at": time.monotonic()}) + "\n"
     fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -47,22 +61,39 @@ def note(journal: str, facts: dict[str, Any]) -> None:
         os.close(fd)
 
 
-def examine(path: str, lines_per_s: float) -> dict[str, int]:
-    """Lints and counts the file, at a pace that a person can follow."""
+def run() -> str:
+    """The agent's process, which is not ours: its session, with the instant at which that began."""
+    session = os.getsid(0)
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{session}/stat", "rb") as file:
+        return f"{session}.{file.read().rpartition(b')')[2].split()[19].decode()}"
+    return str(session)
+
+
+def compiled(path: str) -> str:
+    """Why the file does not compile; empty where it does."""
+    try:
+        py_compile.compile(path, doraise=True)
+    except py_compile.PyCompileError as error:
+        cause = error.exc_value
+        where = f" in line {cause.lineno}: {cause.msg}" if isinstance(cause, SyntaxError) else f": {cause}"
+        return f"{path} does not compile{where}"
+    return ""
+
+
+def examine(path: str) -> dict[str, int]:
+    """Reviews and counts the file; one that does not compile has lines alone."""
     with open(path, encoding="utf-8") as file:
         source = file.read()
-    lines = source.count("\n") + 1
-    pace_s = min(max(lines / lines_per_s, PACE_S_MIN), PACE_S_MAX)
-    nodes = list(ast.walk(ast.parse(source, path)))
-    share = len(nodes) // STEPS + 1
-    remarks = 0
-    for step in range(STEPS):
-        remarks += sum(map(lint, nodes[step * share : (step + 1) * share]))
-        report(step + 1, f"{remarks} remarks so far")
-        time.sleep(pace_s / STEPS)
-    functions = sum(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in nodes)
-    classes = sum(isinstance(node, ast.ClassDef) for node in nodes)
-    return {"lines": lines, "functions": functions, "classes": classes, "remarks": remarks}
+    try:
+        nodes = list(ast.walk(ast.parse(source, path)))
+    except SyntaxError:
+        nodes = []
+    return {
+        "lines": source.count("\n") + 1,
+        "functions": sum(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in nodes),
+        "classes": sum(isinstance(node, ast.ClassDef) for node in nodes),
+        "remarks": sum(map(lint, nodes)),
+    }
 
 
 def lint(node: ast.AST) -> int:
@@ -79,12 +110,6 @@ def lint(node: ast.AST) -> int:
         case ast.Assert():
             return 1
     return 0
-
-
-def report(step: int, text: str) -> None:
-    """Tells Dash how far it is; `event.wait`, `agent.list` and the console show it."""
-    sys.stdout.write("@dash " + json.dumps({"progress": [step, STEPS], "note": text}) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
     Entry = dict[str, Any]
+
+_COUNTED = ("lines", "functions", "classes", "remarks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,20 @@ class Figures:
 
     agents: int
     completed: int
-    failed: int
-    lost: int
-    """Items without an end: never started, or started and never heard of again."""
+    """Items that an agent has done with, whatever it found."""
+    unfinished: frozenset[str]
+    """Items that were begun, or not even that, and never done with."""
+    broken: frozenset[str]
+    """Items that were found not to compile."""
     duplicated: int
-    """Starts beyond the first of an item."""
+    """Runs of an item beyond the first."""
     restarts: int
     outlived: int
     """Agents that were at work when dashd was killed and went on until it was back."""
     duration_s: float
     """From the first start to the last end."""
+    worked_on: Mapping[str, str]
+    """The agent of each item."""
     lines: int
     functions: int
     classes: int
@@ -56,43 +61,51 @@ def read(path: Path) -> list[Entry]:
 
 
 def count(entries: Sequence[Entry], items: Sequence[str]) -> Figures:
-    """The figures of `items`, which are what was handed out, each once."""
+    """The figures of `items`, which are what was handed out, each once.
+
+    A step that an agent takes again is the same run; a run is one process of an agent.
+    """
     starts = [entry for entry in entries if entry["what"] == "start"]
     ends = [entry for entry in entries if entry["what"] == "end"]
-    good = [end for end in ends if end["ok"]]
-    ended = {end["item"] for end in ends}
-    started = Counter(start["item"] for start in starts)
+    last = {end["item"]: end for end in ends}
+    runs = {(start["item"], start["agent"], start["run"]) for start in starts}
     killed = [entry["at"] for entry in entries if entry["what"] == "killed"]
     restarted = [entry["at"] for entry in entries if entry["what"] == "restarted"]
     instants = [entry["at"] for entry in (*starts, *ends)]
     return Figures(
         agents=len({start["agent"] for start in starts}),
-        completed=len({end["item"] for end in good}),
-        failed=len(ended - {end["item"] for end in good}),
-        lost=len(set(items) - ended),
-        duplicated=sum(times - 1 for times in started.values()),
+        completed=len(last),
+        unfinished=frozenset(set(items) - set(last)),
+        broken=frozenset(item for item, end in last.items() if not end["ok"]),
+        duplicated=len(runs) - len({item for item, _, _ in runs}),
         restarts=len(restarted),
         outlived=_outlived(starts, ends, killed[0], restarted[0]) if killed and restarted else 0,
         duration_s=round(max(instants) - min(instants), 3) if instants else 0.0,
-        **{name: sum(end[name] for end in good) for name in ("lines", "functions", "classes", "remarks")},
+        worked_on={start["item"]: start["agent"] for start in starts},
+        **{name: sum(end[name] for end in last.values()) for name in _COUNTED},
     )
 
 
 def _outlived(starts: Sequence[Entry], ends: Sequence[Entry], killed_at: float, restarted_at: float) -> int:
-    begun = {start["pid"] for start in starts if start["at"] < killed_at}
-    return len(begun & {end["pid"] for end in ends if end["at"] > restarted_at})
+    begun = {start["run"] for start in starts if start["at"] < killed_at}
+    return len(begun & {end["run"] for end in ends if end["at"] > restarted_at})
+
+
+def given_up(report: Entry) -> frozenset[str]:
+    """The items of which Dash's report says that they failed."""
+    return frozenset(failure["item"] for failure in report.get("failures", ()))
 
 
 def disagreements(figures: Figures, report: Entry) -> list[str]:
     """Where Dash's report says something else than the agents' journal; empty if nowhere."""
     tasks, attempts = report["tasks"], report["attempts"]
-    starts = figures.completed + figures.failed + figures.duplicated
+    unfinished = len(figures.unfinished)
     said = {
         "completed tasks": (tasks.get("completed", 0), figures.completed),
-        "failed tasks": (tasks.get("dead", 0), figures.failed),
-        "all tasks": (tasks["total"], figures.completed + figures.failed + figures.lost),
-        "runs": (attempts["total"], starts),
-        "lost runs": (attempts.get("lost", 0), figures.lost),
+        "failed tasks": (tasks.get("dead", 0), unfinished),
+        "all tasks": (tasks["total"], figures.completed + unfinished),
+        "runs": (attempts["total"], figures.completed + unfinished + figures.duplicated),
+        "lost runs": (attempts.get("lost", 0), 0),
         "agents": (report["agents"]["total"], figures.agents),
     }
     return [

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CALL_S_MAX = 90.0
+ENDED = ("completed", "failed", "destroyed")
 
 
 class Session:
@@ -56,12 +57,15 @@ class Session:
 
     async def events(
         self, swarm: str, cursor: int, kinds: list[str], *, timeout_s: float = CALL_S_MAX / 2
-    ) -> tuple[list[dict[str, Any]], int]:
-        """`(events, next cursor)`, for the audience: these calls are not counted as the orchestrator's."""
+    ) -> tuple[list[dict[str, Any]], int, bool]:
+        """`(events, next cursor, whether the swarm has ended and this is all)`, for the audience: these calls
+        are not counted as the orchestrator's.
+        """
         answer = await self.call(
             "event_wait", counted=False, swarm=swarm, since=cursor, kinds=kinds, timeout_s=timeout_s
         )
-        return answer["events"], answer["next"]
+        ended = answer["state"] in ENDED and not answer.get("more")
+        return answer["events"], answer["next"], ended
 
 
 @contextlib.asynccontextmanager

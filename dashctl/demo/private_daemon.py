@@ -18,9 +18,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
+    from typing import Any
 
 START_S_MAX = 60.0
 STOP_S_MAX = 15.0
+ASK_S_MAX = 30.0
 SOCKET_PATH_BYTES_MAX = 107
 _LINE_BYTES_MAX = 4_096
 
@@ -28,7 +30,8 @@ _LINE_BYTES_MAX = 4_096
 class PrivateDaemon:
     """Made by `serving`, which ends it."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], stage: Path | None) -> None:
+        self._arguments = [] if stage is None else ["--stage", str(stage)]
         self.state = folder / "state"
         self.socket = str(self.state / "run" / "dashd.sock")
         self.environ = private(environ, folder)
@@ -49,7 +52,7 @@ class PrivateDaemon:
                 try:
                     self._process = await trio.lowlevel.open_process(
                         daemon_process.argv_of(
-                            "run", "--ready-fd", str(writer), "--state-dir", str(self.state)
+                            "run", "--ready-fd", str(writer), "--state-dir", str(self.state), *self._arguments
                         ),
                         stdin=subprocess.DEVNULL,
                         stdout=log,
@@ -66,6 +69,19 @@ class PrivateDaemon:
             said = line.partition(" ")[2] or "it ended, or was not ready in time"
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-3:])
             raise calling.Failure(f"the demo's dashd did not start: {said}\n{tail}", hint="dashctl doctor")
+
+    async def ask(self, method: str, **params: object) -> dict[str, Any]:
+        """What a person asks at the socket, no orchestrator in between. Raises Failure."""
+
+        def ask() -> dict[str, Any]:
+            with client_blocking.Client(self.socket) as dash:
+                answer: dict[str, Any] = dash.call(method, params, deadline_s=ASK_S_MAX)
+                return answer
+
+        try:
+            return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
+        except client_blocking.CallFailed as problem:
+            raise calling.Failure(f"{method} failed: {problem.message}", hint=problem.hint) from None
 
     async def kill(self) -> None:
         """SIGKILL; returns when it is gone. Its agents live on."""
@@ -92,9 +108,13 @@ class PrivateDaemon:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, environ: Mapping[str, str]) -> AsyncIterator[PrivateDaemon]:
-    """A private dashd that serves; at the end of the block it has ended, with its agents."""
-    daemon = PrivateDaemon(folder, environ)
+async def serving(
+    folder: Path, environ: Mapping[str, str], *, stage: Path | None = None
+) -> AsyncIterator[PrivateDaemon]:
+    """A private dashd that serves; at the end of the block it has ended, with its agents. `stage` is where
+    its stand-in for a model keeps its bill and can be told to be down.
+    """
+    daemon = PrivateDaemon(folder, environ, stage)
     if len(os.fsencode(daemon.socket)) > SOCKET_PATH_BYTES_MAX:
         raise calling.Failure(
             f"{daemon.socket} is too long for a socket (at most {SOCKET_PATH_BYTES_MAX} bytes)",

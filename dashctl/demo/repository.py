@@ -1,4 +1,4 @@
-"""The throw-away git repository: Dash's own sources, and one file that cannot compile.
+"""The throw-away git repository: Dash's own sources, a file that cannot compile, and one that costs too much.
 
 git runs with no configuration of the user's, so that neither a signing key nor a hook of theirs plays a part.
 """
@@ -6,6 +6,7 @@ git runs with no configuration of the user's, so that neither a signing key nor 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,16 +29,29 @@ def total(amounts):
 
 print(total([1, 2, 3]))
 '''
+GREEDY = "greedy-on-purpose.py"
+GREEDY_TEXT = '''"""Nothing is wrong with this file but its name.
+
+The stand-in for a model writes long answers, again and again, to whoever asks about something greedy. So the
+agent that gets this file spends many times what the others do, until its cap stops it.
+"""
+'''
+CHECK = "check"
+"""The script that agents run: `sh check compile FILE`."""
 LINES_SHORTEST, LINES_LONGEST = 100, 400
 GIT_S_MAX = 30.0
 
 
-def make(folder: Path, environ: Mapping[str, str]) -> int:
-    """Fills `folder` with the sources and commits them; returns how many files there are. Raises Failure."""
+def make(folder: Path, environ: Mapping[str, str], check: Sequence[str]) -> int:
+    """Fills `folder` with the sources and commits them; returns how many files there are. `check` is the
+    command behind the script of that name. Raises Failure.
+    """
     home = Path(dashd.__file__).parent.parent
     for name in SOURCES:
         shutil.copytree(home / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     (folder / BROKEN).write_text(BROKEN_TEXT, encoding="utf-8")
+    (folder / GREEDY).write_text(GREEDY_TEXT, encoding="utf-8")
+    (folder / CHECK).write_text(f'exec {shlex.join(check)} "$@"\n', encoding="utf-8")
     (folder / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
     for arguments in (
         ("init", "--quiet", "--initial-branch=main"),
@@ -49,19 +63,20 @@ def make(folder: Path, environ: Mapping[str, str]) -> int:
 
 
 def items(folder: Path, count: int) -> list[str]:
-    """`count` different files, their lengths spread evenly, and among them the one that cannot compile."""
+    """`count` different files, their lengths spread evenly, among them the two that are bad on purpose."""
     lengths = {
         path.relative_to(folder).as_posix(): path.read_bytes().count(b"\n")
         for path in sorted(folder.rglob("*.py"))
-        if path.name != BROKEN
+        if path.name not in (BROKEN, GREEDY)
     }
     chosen: list[str] = []
-    for number in range(count - 1):
-        wanted = LINES_SHORTEST + (LINES_LONGEST - LINES_SHORTEST) * number / max(count - 2, 1)
+    for number in range(count - 2):
+        wanted = LINES_SHORTEST + (LINES_LONGEST - LINES_SHORTEST) * number / max(count - 3, 1)
         nearest = min(lengths, key=lambda path: (abs(lengths[path] - wanted), path))
         del lengths[nearest]
         chosen.append(nearest)
-    return [*chosen[: count // 3], BROKEN, *chosen[count // 3 :]]
+    first, second = count // 4, count // 2
+    return [*chosen[:first], GREEDY, *chosen[first:second], BROKEN, *chosen[second:]]
 
 
 def _git(folder: Path, environ: Mapping[str, str], arguments: Sequence[str]) -> None:

@@ -5,23 +5,31 @@ Writes through `terminal.Output` alone, so that colours follow the terminal and 
 
 from __future__ import annotations
 
+import textwrap
 import time
 
 from dashctl import asking, safe
+from dashctl.demo import journal
+from dashctl.demo.money import NUSD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
     from dashctl.demo.journal import Figures
+    from dashctl.demo.money import Money
     from dashctl.terminal import Output, Part
 
 LAST_LINES_SHOWN_MAX = 8
+AGENTS_A_LINE = 5
+PROGRESS = "@dash "
+"""How a line begins that an agent prints for Dash; the rest is for people."""
 _LINE_CHARS_MAX = 66
 _LABEL_CHARS = 9
+_TEXT_CHARS = 80 - 2 - _LABEL_CHARS
 
 
 class Screen:
@@ -31,10 +39,10 @@ class Screen:
         self._out = out
         self._began = time.monotonic()
 
-    def title(self, agents: int) -> None:
+    def title(self, what: str) -> None:
         """What is about to happen."""
         if not self._out.as_json:
-            self._out.line(("Dash demo", "bold"), f": {agents} agents, and dashd is killed half-way.")
+            self._out.line(("Dash demo", "bold"), f": {what}")
             self._out.line()
             self._out.flush()
 
@@ -48,7 +56,7 @@ class Screen:
     def counting(self, done: int, total: int) -> None:
         """How far the swarm is, on a line of a terminal that the next one replaces."""
         if not self._out.as_json:
-            self._out.passing(f"         {done} of {total} tasks done")
+            self._out.passing(f"         {done} of {total} tasks ended")
 
     def account(self, report: dict[str, Any], figures: Figures, calls: Counter[str], adopted: int) -> None:
         """The report as the orchestrator got it, and beside it what the agents' journal says."""
@@ -61,14 +69,16 @@ class Screen:
         self._row("result", safe.line(report["summary"]))
         for failure in report.get("failures", ()):
             self._failure(failure)
+        broken = asking.plural(len(figures.broken), "file")
         self._row(
             "checked",
             f"{figures.lines:,} lines, {figures.functions:,} functions, {figures.classes} classes, "
-            f"{asking.plural(figures.remarks, 'remark')}",
+            f"{asking.plural(figures.remarks, 'remark')}; {broken} broken",
         )
+        stopped = len(figures.unfinished & journal.given_up(report))
         self._row(
             "journal",
-            f"{figures.completed} ok, {figures.failed} failed, {figures.lost} lost, "
+            f"{figures.completed} done, {stopped} stopped, {len(figures.unfinished) - stopped} lost, "
             f"{figures.duplicated} run twice (as the agents wrote it)",
         )
         self._row(
@@ -77,6 +87,45 @@ class Screen:
         )
         self._row("calls", ", ".join(f"{count} {tool}" for tool, count in calls.items()))
         out.line()
+
+    def money(self, money: Money) -> None:
+        """What it cost: each agent, the forecast, and the provider's own bill beside Dash's ledger."""
+        if self._out.as_json:
+            return
+        swarm = money.swarm
+        self._row(
+            "cost",
+            f"{_usd(swarm.ledger)} of {_usd(swarm.limit, 2)}; {_usd(swarm.unconfirmed)} of it unconfirmed*, "
+            "for calls cut by the kill",
+        )
+        cells = [
+            f"{each.name.rpartition('-')[2]} {_usd(each.ledger)}{'*' if each.unconfirmed else ' '}"
+            for each in money.agents
+        ]
+        for start in range(0, len(cells), AGENTS_A_LINE):
+            line = " ".join(cells[start : start + AGENTS_A_LINE])
+            self._row("agents" if start == 0 else "", line.rstrip())
+        for each in money.agents:
+            if each.name in money.stopped:
+                self._row(
+                    "refused",
+                    f"a call of agent {each.name}: only {_usd(each.limit - each.ledger)} of its "
+                    f"{_usd(each.limit, 2)} was left",
+                )
+        self._row(
+            "forecast",
+            f"{_range(money.forecast)} at half time; it came to "
+            f"{_usd(swarm.ledger - swarm.unconfirmed, 3)} without*",
+        )
+        self._row(
+            "outage",
+            f"{asking.plural(money.rerouted, 'call')} answered by the second provider",
+        )
+        self._row(
+            "bill",
+            f"{_usd(swarm.bill)} by the provider's own count: {_usd(money.overshoot, 2)} above any limit",
+        )
+        self._out.line()
 
     def stopped(self, kept: Path | None) -> None:
         """A signal ended it early."""
@@ -97,14 +146,27 @@ class Screen:
             self._out.line((f"All of it came true in {seconds:.1f} s. ", "green"), left)
 
     def _row(self, label: str, text: str) -> None:
-        self._out.line("  ", (label.ljust(_LABEL_CHARS), "dim"), text)
+        for line in textwrap.wrap(text, _TEXT_CHARS) or [""]:
+            self._out.line("  ", (label.ljust(_LABEL_CHARS), "dim"), line)
+            label = ""
 
     def _failure(self, failure: dict[str, Any]) -> None:
         what = f"{safe.line(failure['item'])}: {safe.line(failure['cause'])}, by agent {failure['agent']}"
         self._row("failed", what)
-        lines = safe.block(failure["last_lines"].strip()).split("\n")
-        for line in lines[-LAST_LINES_SHOWN_MAX:]:
-            self._out.line(" " * (_LABEL_CHARS + 2), ("| ", "dim"), ("", ""), line[:_LINE_CHARS_MAX].rstrip())
+        said = safe.block(failure["last_lines"].strip()).split("\n")
+        lines = [line for line in said if not line.startswith(PROGRESS)]
+        pieces = [piece for line in lines for piece in textwrap.wrap(line, _LINE_CHARS_MAX) or [""]]
+        for piece in pieces[-LAST_LINES_SHOWN_MAX:]:
+            self._out.line(" " * (_LABEL_CHARS + 2), ("| ", "dim"), ("", ""), piece)
+
+
+def _usd(nusd: int, digits: int = 4) -> str:
+    return f"${nusd / NUSD:.{digits}f}"
+
+
+def _range(forecast: Mapping[str, Any]) -> str:
+    low, middle, high = (forecast.get(f"{name}_usd", 0.0) for name in ("low", "projected", "high"))
+    return f"${middle:.3f} (${low:.3f} to ${high:.3f})"
 
 
 def _left(kept: Path | None) -> str:

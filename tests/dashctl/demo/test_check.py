@@ -1,7 +1,10 @@
-"""The program that each agent of the demo runs."""
+"""What the agents of the demo run in their shell."""
 
 import ast
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,53 +21,68 @@ class Thing:
         except:
             print(os)
 '''
+BAD = '"""Broken."""\nx = (1,\n'
+FOUND = {"lines": 11, "functions": 1, "classes": 1, "remarks": 5}
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Checks a file with this text; gives (exit code, journal, stdout, stderr)."""
+def take(tmp_path, monkeypatch, capsys):
+    """Takes a step with a file of this text; gives (exit code, what it said, the journal)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DASH_TASK", "7k2m9q.1")
+    monkeypatch.setenv("DASH_TASK", "7k2m9q-t1")
     monkeypatch.setenv("DASH_AGENT", "7k2m9q-001")
     monkeypatch.setattr(check, "PACE_S_MIN", 0.0)
+    journal = tmp_path / "journal.jsonl"
+    journal.touch()
 
-    def run(text):
+    def take(step, text=GOOD):
         (tmp_path / "file.py").write_text(text)
-        journal = tmp_path / "journal.jsonl"
-        code = check.main(["check.py", str(journal), "1e9", "file.py"])
-        return code, [json.loads(line) for line in journal.read_text().splitlines()], *capsys.readouterr()
+        code = check.main(["check.py", str(journal), "1e9", step, "file.py"])
+        said, stderr = capsys.readouterr()
+        assert stderr == ""
+        return code, said.strip(), [json.loads(line) for line in journal.read_text().splitlines()]
 
-    return run
+    return take
 
 
-def test_a_good_file_is_counted_and_journalled_at_both_ends(run):
-    code, (start, end), stdout, stderr = run(GOOD)
-    found = {"lines": 11, "functions": 1, "classes": 1, "remarks": 5}
-    assert (code, stderr) == (0, "")
-    assert json.loads(stdout.splitlines()[-1]) == found
-    assert {start["what"], end["what"]} == {"start", "end"}
-    assert start["task"] == end["task"] == "7k2m9q.1"
+def test_a_good_file_is_counted_and_journalled_at_both_ends(take):
+    assert take("compile")[:2] == (0, "file.py compiles")
+    assert take("review")[:2] == (0, "5 remarks")
+    code, said, (start, end) = take("note")
+    assert (code, json.loads(said)) == (0, FOUND)
+    assert (start["what"], end["what"], end["ok"]) == ("start", "end", True)
+    assert start["task"] == end["task"] == "7k2m9q-t1"
     assert start["agent"] == "7k2m9q-001"
-    assert end["ok"] is True
-    assert found.items() <= end.items()
+    assert FOUND.items() <= end.items()
     assert start["at"] <= end["at"]
 
 
-def test_it_says_how_far_it_is_in_the_form_that_dash_reads(run):
-    _, _, stdout, _ = run(GOOD)
-    reports = [
-        json.loads(line.removeprefix("@dash ")) for line in stdout.splitlines() if line.startswith("@")
+def test_a_file_that_does_not_compile_is_noted_down_as_that(take):
+    code, said, _ = take("compile", BAD)
+    assert (code, said) == (1, "file.py does not compile in line 2: '(' was never closed")
+    assert take("review", BAD)[:2] == (0, "0 remarks")
+    code, said, (_, end) = take("note", BAD)
+    assert (code, end["ok"], end["lines"]) == (0, False, 3)
+    assert "does not compile" in said
+
+
+def test_an_agent_is_the_same_run_in_each_of_its_steps_and_another_one_is_not(tmp_path):
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import check; print(check.run())"
+    (tmp_path / "check.py").write_bytes(Path(check.__file__).read_bytes())
+    steps = [
+        sys.executable,
+        "-c",
+        f"import subprocess, sys\nfor _ in '12': subprocess.run({[sys.executable, '-c', program]!r})",
     ]
-    assert [report["progress"] for report in reports] == [[step, 5] for step in range(1, 6)]
-    assert reports[-1]["note"] == "5 remarks so far"
 
+    def agent():
+        done = subprocess.run(steps, capture_output=True, text=True, check=True, start_new_session=True)
+        return done.stdout.split()
 
-def test_a_file_that_does_not_compile_fails_and_says_where(run):
-    code, (_, end), stdout, stderr = run('"""Broken."""\nx = (1,\n')
-    assert (code, stdout, end["ok"]) == (1, "", False)
-    assert stderr.startswith("file.py does not compile.\n")
-    assert "line 2" in stderr
-    assert "'(' was never closed" in stderr
+    first, second = agent(), agent()
+    assert len(first) == 2
+    assert len({*first}) == len({*second}) == 1
+    assert first != second
 
 
 @pytest.mark.parametrize(

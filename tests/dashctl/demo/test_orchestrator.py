@@ -29,11 +29,14 @@ async def test_a_swarm_costs_three_calls_and_the_audience_is_not_counted(tmp_pat
             dashd.on("event.wait", ended)
             dashd.on("event.list", ended)
             created = await session.call("swarm_create", task="t", argv=["true"])
-            found, cursor = await session.events(created["id"], created["cursor"], ["task.*"], timeout_s=0)
+            found, cursor, ended = await session.events(
+                created["id"], created["cursor"], ["task.*"], timeout_s=0
+            )
             await session.wait_ended(created["id"], created["cursor"])
             report = await session.call("swarm_report", swarm=created["id"])
             assert dashd.asked("swarm.create")[0]["cwd"] == str(tmp_path)
             assert ([each["kind"] for each in found], cursor) == (["swarm.completed"], 9)
+            assert not ended  # the swarm that is asked for its state is active
             assert report["summary"] == "19 of 20 tasks done."
             assert session.calls == {"swarm_create": 1, "event_wait": 1, "swarm_report": 1}
             with pytest.raises(calling.Failure, match=r"refused swarm_get: .*no such swarm"):

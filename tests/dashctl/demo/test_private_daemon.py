@@ -29,8 +29,20 @@ async def test_it_serves_is_killed_and_serves_again(tmp_path):
             await daemon.start()
             with client_blocking.Client(daemon.socket) as dash:
                 assert dash.call("daemon.ping")["pid"] == daemon.pid != first
+            assert (await daemon.ask("daemon.status"))["warnings"] == []
+            with pytest.raises(calling.Failure, match=r"swarm.get failed: .*nobody"):
+                await daemon.ask("swarm.get", swarm="nobody")
             second = daemon.pid
         assert not alive(second)
+
+
+async def test_with_a_stage_it_says_so(tmp_path):
+    stage = tmp_path / "stage"
+    stage.mkdir()
+    with trio.fail_after(60):
+        async with private_daemon.serving(tmp_path, os.environ, stage=stage) as daemon:
+            (warning,) = (await daemon.ask("daemon.status"))["warnings"]
+            assert str(stage) in warning
 
 
 async def test_one_that_cannot_start_says_why(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from dashctl import calling
 from dashctl.demo import repository
+from dashd.proxy.offline import GREEDY
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +17,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("repository")
     # A user's own git settings must play no part.
     environ = {**os.environ, "GIT_DIR": "/nowhere", "GIT_AUTHOR_NAME": "somebody"}
-    return folder, repository.make(folder, environ)
+    return folder, repository.make(folder, environ, ["/bin/echo", "a b", "c"])
 
 
 def test_it_is_committed_and_clean(made):
@@ -31,14 +32,26 @@ def test_it_is_committed_and_clean(made):
     assert files > 50
 
 
-def test_the_items_are_different_real_files_of_growing_length_and_one_is_broken(made):
+def test_its_script_runs_what_it_was_given_and_then_what_it_is_called_with(made):
+    folder, _ = made
+    said = subprocess.run(
+        ["sh", "check", "note", "x.py"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    assert said.stdout == "a b c note x.py\n"
+
+
+def test_the_items_are_different_real_files_of_growing_length_and_two_are_bad_on_purpose(made):
     folder, _ = made
     items = repository.items(folder, 20)
     assert len(set(items)) == 20
     assert all((folder / item).is_file() for item in items)
     broken = [item for item in items if not compiles(folder / item)]
     assert broken == [repository.BROKEN]
-    lengths = [(folder / item).read_text().count("\n") for item in items if item != repository.BROKEN]
+    assert items.count(repository.GREEDY) == 1
+    assert GREEDY.search(repository.GREEDY)
+    assert not any(GREEDY.search(item) for item in items if item != repository.GREEDY)
+    bad = (repository.BROKEN, repository.GREEDY)
+    lengths = [(folder / item).read_text().count("\n") for item in items if item not in bad]
     assert lengths[-1] > 2 * lengths[0]
 
 
@@ -47,7 +60,7 @@ def test_a_git_that_fails_is_quoted(tmp_path):
     (tmp_path / "git").chmod(0o755)
     # subprocess finds a program by the PATH of the environment that it is given.
     with pytest.raises(calling.Failure, match=r"git init failed in .*: no disk"):
-        repository.make(tmp_path / "repository", {"PATH": f"{tmp_path}:/usr/bin:/bin"})
+        repository.make(tmp_path / "repository", {"PATH": f"{tmp_path}:/usr/bin:/bin"}, ["true"])
 
 
 def compiles(path):

@@ -7,18 +7,34 @@ from pathlib import Path
 import pytest
 
 from dashctl import terminal
-from dashctl.demo import journal, screen
+from dashctl.demo import journal, money, screen
 
-FIGURES = journal.Figures(20, 19, 1, 0, 0, 1, 8, 5.2, 4_781, 313, 78, 8)
+FIGURES = journal.Figures(
+    agents=20, completed=19, unfinished=frozenset({"greedy.py"}), broken=frozenset({"broken.py"}),
+    duplicated=0, restarts=1, outlived=8, duration_s=5.2, worked_on={},
+    lines=4_781, functions=313, classes=78, remarks=8,
+)  # fmt: skip
+AGENTS = [
+    money.Spent(f"7k2m9q-{number:03d}", 40_000_000, 4_400_000, 4_400_000 * (number == 3), 4_000_000)
+    for number in range(1, 21)
+]
+MONEY = money.Money(
+    swarm=money.Spent("7k2m9q", 10**9, 194_300_000, 84_900_000, 113_900_000),
+    agents=AGENTS,
+    stopped=["7k2m9q-006"],
+    failovers=3,
+    rerouted=65,
+    forecast={"projected_usd": 0.1381, "low_usd": 0.1054, "high_usd": 0.2159},
+)
 REPORT = {
     "id": "7k2m9q",
     "summary": "19 of 20 tasks completed, 1 dead in 5.3 s (completed, partial)",
     "failures": [
         {
-            "item": "broken.py",
-            "cause": "exit code 1",
-            "agent": "7k2m9q-007",
-            "last_lines": "\x1b]0;owned\x07" + "x" * 200 + "\nSyntaxError: '(' was never closed\n",
+            "item": "greedy.py",
+            "cause": "its budget did not cover the next call, and that is a long cause to be told",
+            "agent": "7k2m9q-006",
+            "last_lines": "\x1b]0;owned\x07" + "x" * 200 + '\n@dash {"note": "bash"}\nHTTP 402: spent\n',
         }
     ],
 }
@@ -37,10 +53,11 @@ def shown():
         stdout, stderr = (Terminal(), Terminal()) if tty else (io.StringIO(), io.StringIO())
         out = terminal.Output(stdout, stderr, io.StringIO(), environ, as_json=as_json)
         show = screen.Screen(out)
-        show.title(20)
+        show.title("20 agents, $1.00, an outage, and dashd is killed half-way.")
         show.say(("kill -9", "red"), " of dashd (pid 4194304), with 10 agents at work")
         show.counting(10, 20)
         show.account(REPORT, FIGURES, Counter(swarm_create=1, event_wait=1, swarm_report=1), 8)
+        show.money(MONEY)
         show.verdict(problems, None, 7.5)
         return stdout.getvalue(), stderr.getvalue()
 
@@ -52,13 +69,25 @@ def test_the_account_is_complete_and_fits_80_columns(shown):
     assert all(len(line) <= 80 for line in stdout.splitlines())
     for words in (
         "19 of 20 tasks completed",
-        "SyntaxError: '(' was never closed",
-        "19 ok, 1 failed, 0 lost, 0 run twice",
+        "| HTTP 402: spent",
+        "8 remarks; 1 file broken",
+        "19 done, 1 stopped, 0 lost, 0 run twice",
         "8 live agents adopted",
         "1 swarm_create, 1 event_wait, 1 swarm_report",
+        "$0.1943 of $1.00; $0.0849 of it unconfirmed*",
+        "  agents   001 $0.0044  002 $0.0044  003 $0.0044* 004 $0.0044  005 $0.0044\n",
+        "016 $0.0044  017 $0.0044  018 $0.0044  019 $0.0044  020 $0.0044\n",
+        "a call of agent 7k2m9q-006: only $0.0356 of its $0.04 was left",
+        "$0.138 ($0.105 to $0.216) at half time; it came to $0.109",
+        "65 calls answered by the second provider",
+        "$0.1139 by the provider's own count: $0.00 above any limit",
         "All of it came true in 7.5 s. Everything is cleaned up.",
     ):
         assert words in stdout
+
+
+def test_what_an_agent_prints_for_dash_is_not_for_people(shown):
+    assert "@dash" not in shown({}, tty=False)[0]
 
 
 def test_colour_is_for_terminals_and_can_be_refused(shown):
