@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 AGENTS = 20
 AGENTS_MIN, AGENTS_MAX = 4, 50
-LINES_PER_S = 120.0
+LINES_PER_S = 100.0
 """How fast an agent reads a file, so that there is something to see: the real work takes milliseconds."""
 
 

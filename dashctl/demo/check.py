@@ -1,6 +1,6 @@
 """What the agents of the demo run in their shell: compiles, reviews and notes down one Python file.
 
-    python -I check.py JOURNAL LINES_PER_S compile|review|note FILE
+    python -I -S check.py JOURNAL LINES_PER_S compile|review|note FILE
 
 Standard library only. `compile` appends a line to the journal when an agent begins with a file, `note` one
 when it has done with it, each in a single write to a file opened with O_APPEND; that journal, not Dash, is
@@ -11,7 +11,6 @@ import ast
 import contextlib
 import json
 import os
-import py_compile
 import sys
 import time
 from typing import Any
@@ -71,12 +70,12 @@ def run() -> str:
 
 def compiled(path: str) -> str:
     """Why the file does not compile; empty where it does."""
+    with open(path, "rb") as file:
+        source = file.read()
     try:
-        py_compile.compile(path, doraise=True)
-    except py_compile.PyCompileError as error:
-        cause = error.exc_value
-        where = f" in line {cause.lineno}: {cause.msg}" if isinstance(cause, SyntaxError) else f": {cause}"
-        return f"{path} does not compile{where}"
+        compile(source, path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return f"{path} does not compile, line {error.lineno}: {error.msg}"
     return ""
 
 

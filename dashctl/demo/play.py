@@ -77,7 +77,7 @@ class Play:
     async def tell(self, agents: int) -> None:
         """From an empty folder to the report; the private dashd has ended when this returns."""
         program = str(Path(__file__).with_name("check.py"))
-        check = [sys.executable, "-I", program, str(self._journal), f"{self._lines_per_s:g}"]
+        check = [sys.executable, "-I", "-S", program, str(self._journal), f"{self._lines_per_s:g}"]
         files = repository.make(self._repo, self._environ, check)
         stand_in.make(self._stage)
         self.told.items = repository.items(self._repo, agents)
@@ -139,8 +139,8 @@ class Play:
         if told := await self._first(session, cursor, "budget.threshold", threshold=100):
             spent, limit = told["data"]["spent"], told["data"]["allocated"]
             self._show.say(
-                ("stopped", "yellow"),
-                f" agent {told['agent']}: ${spent:.4f} of ${limit:.2f} spent, the next call does not fit",
+                ("cap", "yellow"),
+                f" of agent {told['agent']}: ${spent:.4f} of ${limit:.2f} spent, next call refused",
             )
         await self._kill_half_way(session, daemon, cursor)
 
@@ -169,8 +169,9 @@ class Play:
                 killed = True
                 status = await session.call("budget_status", counted=False, budget=self.told.swarm)
                 self.told.forecast = status["forecast"]
-                projected = self.told.forecast.get("projected_usd", 0.0)
-                self._show.say(f"{done} of {total} tasks ended; forecast: ${projected:.2f} in all")
+                projected = self.told.forecast.get("projected_usd")
+                told = "none yet" if projected is None else f"${projected:.2f} in all"
+                self._show.say(f"{done} of {total} tasks ended; forecast: {told}")
                 stand_in.come_back(self._stage)
                 await self._kill_and_restart(session, daemon, cursor, total - done)
         self._show.say(f"all {total} tasks ended")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SOURCES = ("dashd", "dashctl", "mcp_server")
-BROKEN = "broken_on_purpose.py"
+BROKEN = "broken.py"
 BROKEN_TEXT = '''"""The one file of the demo that cannot compile: a bracket is missing."""
 
 
@@ -29,7 +29,7 @@ def total(amounts):
 
 print(total([1, 2, 3]))
 '''
-GREEDY = "greedy-on-purpose.py"
+GREEDY = "greedy.py"
 GREEDY_TEXT = '''"""Nothing is wrong with this file but its name.
 
 The stand-in for a model writes long answers, again and again, to whoever asks about something greedy. So the

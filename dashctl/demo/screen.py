@@ -95,8 +95,8 @@ class Screen:
         swarm = money.swarm
         self._row(
             "cost",
-            f"{_usd(swarm.ledger)} of {_usd(swarm.limit, 2)}; {_usd(swarm.unconfirmed)} of it unconfirmed*, "
-            "for calls cut by the kill",
+            f"{_usd(swarm.ledger)} of {_usd(swarm.limit, 2)}, of it {_usd(swarm.unconfirmed)}* unconfirmed: "
+            "calls that the kill cut",
         )
         cells = [
             f"{each.name.rpartition('-')[2]} {_usd(each.ledger)}{'*' if each.unconfirmed else ' '}"
@@ -115,7 +115,7 @@ class Screen:
         self._row(
             "forecast",
             f"{_range(money.forecast)} at half time; it came to "
-            f"{_usd(swarm.ledger - swarm.unconfirmed, 3)} without*",
+            f"{_usd(swarm.ledger - swarm.unconfirmed, 3)} plus *",
         )
         self._row(
             "outage",
@@ -151,7 +151,7 @@ class Screen:
             label = ""
 
     def _failure(self, failure: dict[str, Any]) -> None:
-        what = f"{safe.line(failure['item'])}: {safe.line(failure['cause'])}, by agent {failure['agent']}"
+        what = f"{safe.line(failure['item'])} ({failure['agent']}): {safe.line(failure['cause'])}"
         self._row("failed", what)
         said = safe.block(failure["last_lines"].strip()).split("\n")
         lines = [line for line in said if not line.startswith(PROGRESS)]
@@ -165,7 +165,9 @@ def _usd(nusd: int, digits: int = 4) -> str:
 
 
 def _range(forecast: Mapping[str, Any]) -> str:
-    low, middle, high = (forecast.get(f"{name}_usd", 0.0) for name in ("low", "projected", "high"))
+    low, middle, high = (forecast.get(f"{name}_usd") for name in ("low", "projected", "high"))
+    if low is None or middle is None or high is None:
+        return "none"
     return f"${middle:.3f} (${low:.3f} to ${high:.3f})"
 
 

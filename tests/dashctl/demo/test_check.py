@@ -59,7 +59,7 @@ def test_a_good_file_is_counted_and_journalled_at_both_ends(take):
 
 def test_a_file_that_does_not_compile_is_noted_down_as_that(take):
     code, said, _ = take("compile", BAD)
-    assert (code, said) == (1, "file.py does not compile in line 2: '(' was never closed")
+    assert (code, said) == (1, "file.py does not compile, line 2: '(' was never closed")
     assert take("review", BAD)[:2] == (0, "0 remarks")
     code, said, (_, end) = take("note", BAD)
     assert (code, end["ok"], end["lines"]) == (0, False, 3)

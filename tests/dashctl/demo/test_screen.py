@@ -1,5 +1,6 @@
 """What a person sees of the demo."""
 
+import dataclasses
 import io
 from collections import Counter
 from pathlib import Path
@@ -49,7 +50,7 @@ class Terminal(io.StringIO):
 def shown():
     """Everything that a whole demo writes: `shown(environ) -> (stdout, stderr)`."""
 
-    def shown(environ, *, tty=True, as_json=False, problems=()):
+    def shown(environ, *, tty=True, as_json=False, problems=(), **changes):
         stdout, stderr = (Terminal(), Terminal()) if tty else (io.StringIO(), io.StringIO())
         out = terminal.Output(stdout, stderr, io.StringIO(), environ, as_json=as_json)
         show = screen.Screen(out)
@@ -57,7 +58,7 @@ def shown():
         show.say(("kill -9", "red"), " of dashd (pid 4194304), with 10 agents at work")
         show.counting(10, 20)
         show.account(REPORT, FIGURES, Counter(swarm_create=1, event_wait=1, swarm_report=1), 8)
-        show.money(MONEY)
+        show.money(dataclasses.replace(MONEY, **changes))
         show.verdict(problems, None, 7.5)
         return stdout.getvalue(), stderr.getvalue()
 
@@ -74,7 +75,7 @@ def test_the_account_is_complete_and_fits_80_columns(shown):
         "19 done, 1 stopped, 0 lost, 0 run twice",
         "8 live agents adopted",
         "1 swarm_create, 1 event_wait, 1 swarm_report",
-        "$0.1943 of $1.00; $0.0849 of it unconfirmed*",
+        "$0.1943 of $1.00, of it $0.0849* unconfirmed",
         "  agents   001 $0.0044  002 $0.0044  003 $0.0044* 004 $0.0044  005 $0.0044\n",
         "016 $0.0044  017 $0.0044  018 $0.0044  019 $0.0044  020 $0.0044\n",
         "a call of agent 7k2m9q-006: only $0.0356 of its $0.04 was left",
@@ -84,6 +85,11 @@ def test_the_account_is_complete_and_fits_80_columns(shown):
         "All of it came true in 7.5 s. Everything is cleaned up.",
     ):
         assert words in stdout
+
+
+def test_a_forecast_that_could_not_be_made_is_not_made_up(shown):
+    stdout, _ = shown({}, tty=False, forecast={"projected_usd": None, "low_usd": None, "high_usd": None})
+    assert "forecast none at half time; it came to $0.109" in stdout
 
 
 def test_what_an_agent_prints_for_dash_is_not_for_people(shown):
