@@ -120,9 +120,7 @@ async def _serve(
     """The rings inside the store."""
     launches = config.daemon.state_dir / "launches"
     epoch = await recovery.begin_epoch(store, launches, points.at)
-    ledger = Ledger(store)
-    await ledger.recover()
-    await store.writer.apply(proxy_keys.revoke_ended)
+    ledger = await _ledger(store)
     registry = Registry({each.name: each for each in offline_providers()}, {}, PriceList())
     http = HttpUpstream()
     exchange = _exchange(config, ledger, registry, http, clock, _stand_in(points, stage))
@@ -178,6 +176,14 @@ async def _serve(
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
             runtime.cancel_scope.cancel(reason="dashd is stopping; agents keep their leases")
         proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
+
+
+async def _ledger(store: Store) -> Ledger:
+    """The ledger after what a death has left: open holds are charged, keys of ended attempts revoked."""
+    ledger = Ledger(store)
+    await ledger.recover()
+    await store.writer.apply(proxy_keys.revoke_ended)
+    return ledger
 
 
 def _exchange(

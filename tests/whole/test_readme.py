@@ -89,12 +89,13 @@ def test_every_command_runs(place, block):
     if "./run demo" in block:
         shown = next(text for language, text in BLOCKS if text.startswith("Dash demo"))
         assert outline(done.stdout)[: len(outline(shown))] == outline(shown)
+        assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def outline(text):
     """What the demo prints, without what differs from run to run."""
-    text = re.sub(r"\b(swarm|agent) [0-9a-z]{6}", r"\1 ID", text)
-    text = re.sub(r", \d+ had ended|(?<=[a-z])s\b", "", text)
+    text = re.sub(r"(\b(?:swarm|agent|budget) |\()[0-9a-z]{6}\b", r"\1ID", text)
+    text = re.sub(r", \d+ had ended|(?<=[a-z])s\b|\*", "", text)
     text = re.sub(r"[\d.,]*\d", "N", text)
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
