@@ -35,17 +35,19 @@ def tell(out: Output, environ: Mapping[str, str], *, agents: int, keep: bool, li
     began, show = time.monotonic(), screen.Screen(out)
     show.title(f"{agents} agents, ${agents * money.AGENT_USD:.2f}, an outage, and dashd is killed half-way.")
     with _folder(keep=keep) as folder:
-        stage = play.Play(folder, environ, show, lines_per_s)
-        interrupted = _run(stage, agents)
+        telling = play.Play(folder, environ, show, lines_per_s)
+        interrupted = _run(telling, agents)
         if interrupted:
             show.stopped(folder if keep else None)
             return 128 + interrupted
-        figures = journal.count(journal.read(folder / play.JOURNAL), stage.told.items)
-        account = stage.told.money(figures.worked_on)
-        problems = judge(figures, account, stage.told)
+        figures = journal.count(journal.read(folder / play.JOURNAL), telling.told.items)
+        account = telling.told.money(figures.worked_on)
+        problems = judge(figures, account, telling.told)
         if out.as_json:
-            out.data({"swarm": stage.told.swarm, **shown(figures, stage.told.report), **account.figures()})
-        show.account(stage.told.report, figures, stage.told.calls, stage.told.adopted)
+            out.data(
+                {"swarm": telling.told.swarm, **shown(figures, telling.told.report), **account.figures()}
+            )
+        show.account(telling.told.report, figures, telling.told.calls, telling.told.adopted)
         show.money(account)
     show.verdict(problems, folder if keep else None, time.monotonic() - began)
     return 1 if problems else 0
@@ -83,10 +85,10 @@ def judge(figures: journal.Figures, account: money.Money, told: play.Told) -> li
     return wrong + journal.disagreements(figures, told.report)
 
 
-def _run(stage: play.Play, agents: int) -> int:
+def _run(telling: play.Play, agents: int) -> int:
     """The number of the signal that ended the play early, or 0. Raises calling.Failure, never in a group."""
     try:
-        return trio.run(_until_signal, stage, agents)
+        return trio.run(_until_signal, telling, agents)
     except BaseExceptionGroup as group:
         failures, rest = group.split(calling.Failure)
         if failures is None or rest is not None:
@@ -96,7 +98,7 @@ def _run(stage: play.Play, agents: int) -> int:
         return signal.SIGINT
 
 
-async def _until_signal(stage: play.Play, agents: int) -> int:
+async def _until_signal(telling: play.Play, agents: int) -> int:
     received = 0
 
     async def watch(signals: AsyncIterator[int]) -> None:
@@ -109,7 +111,7 @@ async def _until_signal(stage: play.Play, agents: int) -> int:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch, signals)
             with trio.move_on_after(STORY_S_MAX) as patience:
-                await stage.tell(agents)
+                await telling.tell(agents)
             if patience.cancelled_caught:
                 raise calling.Failure(
                     f"the demo was not over after {STORY_S_MAX:.0f} s",
