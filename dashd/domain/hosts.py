@@ -9,7 +9,6 @@ Names are checked by text, addresses by a table of our own: what Python calls pr
 version.
 """
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -170,6 +169,8 @@ def _wrong_name(name: str, text: str) -> tuple[str, str] | None:
 
 
 def _near(word: str, presets: Mapping[str, tuple[str, ...]]) -> str:
+    import difflib  # only who is mistaken waits for it
+
     near = difflib.get_close_matches(word, presets, 1)
     meant = f"did you mean {near[0]}? " if near else ""
     return f"{meant}presets are {', '.join(sorted(presets))}; or name a host like api.example.org"

@@ -6,4 +6,7 @@ chain of budgets before a byte leaves, and settles it once; `route` chooses prov
 fails over; `upstream` and `offline` answer (`stage` is for showing what the latter does); `server` listens
 for the agents. A call walks: parse, price, reserve, forward, meter, settle. Nothing in here knows agents'
 processes, and nothing outside it holds a provider's key.
+
+`tunnel` is the other way out, and knows nothing of models: what CONNECT on the same listener opens, to hosts
+that were named and nowhere else.
 """

@@ -1,13 +1,19 @@
-"""Who calls, how patient everybody is, and where an answer goes: what the server hands to the exchange."""
+"""Who calls, how patient everybody is, and where an answer goes: what the server hands to the exchange and
+the tunnels.
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import trio
 
 from .formats.format import Style
 from .ledger import Payer
 from .rates import Rates
 from .registry import Wish
+
+LOOKUPS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,28 @@ class Patience:
 
 
 @dataclass
+class Traffic:
+    """What one caller moves through tunnels, and how that is ended."""
+
+    open: int = 0
+    bytes: int = 0
+    """In both directions, over all of them."""
+    shut: bool = False
+    ends: set[Callable[[Any], None]] = field(default_factory=set)
+    """Each ends one open tunnel; it takes the reason."""
+    told: set[tuple[str, str]] = field(default_factory=set)
+    """(host, kind) of refusals that were recorded."""
+    turns: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(LOOKUPS_MAX))
+    """Of looking names up: a thread that hangs there holds one of its own caller's."""
+
+    def close(self) -> None:
+        """Ends every tunnel; none opens again."""
+        self.shut = True
+        for end in tuple(self.ends):
+            end("revoked")
+
+
+@dataclass
 class Caller:
     """Whose call it is, and what is known of them; `model` and `rates` may change between calls."""
 
@@ -43,6 +71,21 @@ class Caller:
     rates: Rates | None = None
     held_s: float | None = None
     """Instead of Patience.held_s, where the caller's program gives up earlier."""
+    hosts: tuple[str, ...] = ()
+    """What CONNECT opens, each in the form of `domain.hosts.parse_all`."""
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+class Refused(Exception):
+    """A request that does not reach whoever would answer it."""
+
+    def __init__(self, status: int, kind: str, message: str, *, reason: str = "", **headers: str) -> None:
+        """`reason` instead of the status's own phrase; `headers` with _ for -."""
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.reason = reason
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 class Gone(Exception):

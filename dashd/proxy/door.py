@@ -20,12 +20,16 @@ def digest(key: str) -> bytes:
 class Door:
     """One listener's callers. A jailed agent's door has one; a gateway's has each of its agents."""
 
-    def __init__(self, payer: Payer | None, style: Style, keys: Iterable[str] = ()) -> None:
-        """With a `payer`, all `keys` are theirs; `style` also shapes what is said to strangers."""
+    def __init__(
+        self, payer: Payer | None, style: Style, keys: Iterable[str] = (), *, hosts: Iterable[str] = ()
+    ) -> None:
+        """With a `payer`, all `keys` are theirs, and `hosts` what CONNECT opens to them; `style` also shapes
+        what is said to strangers.
+        """
         self.style = style
         self._callers: dict[bytes, Caller] = {}
         if payer is not None:
-            caller = Caller(payer, style)
+            caller = Caller(payer, style, hosts=tuple(hosts))
             for key in keys:
                 self.admit(digest(key), caller)
 
@@ -34,8 +38,13 @@ class Door:
         self._callers[key_digest] = caller
 
     def revoke(self, key_digest: bytes) -> bool:
-        """Calls with this key are refused from now on; those under way end. False where it was not known."""
-        return self._callers.pop(key_digest, None) is not None
+        """Calls with this key are refused from now on; those under way end, and with a caller's last key its
+        tunnels are ended. False where the key was not known.
+        """
+        caller = self._callers.pop(key_digest, None)
+        if caller is not None and all(caller is not other for other in self.callers()):
+            caller.traffic.close()
+        return caller is not None
 
     def callers(self) -> list[Caller]:
         """Everybody who is let in."""

@@ -3,12 +3,16 @@
 A connection is a loop: head, checks, body, answer. The checks are made before the body is read, and a
 caller who asks to (`expect: 100-continue`) hears of a refusal before it is sent. Each head and each body
 has one deadline, not one per read; connections are bounded, and wait in the backlog beyond that. While a
-call is answered the connection is read on, so that a hang-up is noticed at once. Knows nothing of money:
-that is the exchange's.
+call is answered the connection is read on, so that a hang-up is noticed at once. The same listener is the
+way out: CONNECT, with the key as the proxy's user info, becomes a tunnel. Knows nothing of money, that is
+the exchange's, nor of what a tunnel may reach.
 """
 
+import base64
+import binascii
 import errno
 import logging
+import re
 import socket
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -19,8 +23,8 @@ import trio
 
 from dashd.wire import errors
 
-from . import formats
-from .caller import Caller, Gone
+from . import formats, tunnel
+from .caller import Caller, Gone, Refused
 from .door import Door
 from .exchange import Exchange
 from .formats.body import BODY_BYTES_MAX
@@ -42,19 +46,10 @@ MODELS = ("/models", "/v1/models")
 SHAPE: FormatName = "openai-chat"
 """Of refusals on paths that no format serves."""
 
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
 _STATUSES = frozenset(HTTPStatus)
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _log = logging.getLogger(__name__)
-
-
-class Refused(Exception):
-    """A request that does not reach the exchange."""
-
-    def __init__(self, status: int, kind: str, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 async def serve(
@@ -62,12 +57,14 @@ async def serve(
     door: Door,
     exchange: Exchange,
     *,
+    tunnels: tunnel.Tunnels | None = None,
     task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves one bound and listening socket, which it owns, until cancelled.
 
     `task_status` gets the scope of accepting: cancelling that closes the listener, lets the calls under way
     end and then returns. Cancelled as a whole, calls under way are settled conservatively.
+    Without `tunnels` nothing gets out, whatever hosts its callers have.
     """
     room = trio.Semaphore(CONNECTIONS_MAX)
     async with trio.open_nursery() as connections:
@@ -77,7 +74,7 @@ async def serve(
             while True:
                 await room.acquire()
                 stream = await _accept(accepting)
-                connections.start_soon(_serve_stream, stream, door, exchange, room, doors)
+                connections.start_soon(_serve_stream, stream, door, exchange, tunnels, room, doors)
 
 
 async def _accept(accepting: trio.socket.SocketType) -> trio.SocketStream:
@@ -94,10 +91,15 @@ async def _accept(accepting: trio.socket.SocketType) -> trio.SocketStream:
 
 
 async def _serve_stream(
-    stream: trio.SocketStream, door: Door, exchange: Exchange, room: trio.Semaphore, doors: trio.CancelScope
+    stream: trio.SocketStream,
+    door: Door,
+    exchange: Exchange,
+    tunnels: tunnel.Tunnels | None,
+    room: trio.Semaphore,
+    doors: trio.CancelScope,
 ) -> None:
     try:
-        await _Connection(stream, door, exchange, doors).serve()
+        await _Connection(stream, door, exchange, tunnels, doors).serve()
     except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError, Gone):
         pass
     except errors.DashError as error:
@@ -111,11 +113,17 @@ class _Connection:
     """One caller's connection."""
 
     def __init__(
-        self, stream: trio.SocketStream, door: Door, exchange: Exchange, doors: trio.CancelScope
+        self,
+        stream: trio.SocketStream,
+        door: Door,
+        exchange: Exchange,
+        tunnels: tunnel.Tunnels | None,
+        doors: trio.CancelScope,
     ) -> None:
         self._stream = stream
         self._door = door
         self._exchange = exchange
+        self._tunnels = tunnels
         self._doors = doors
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
 
@@ -148,6 +156,9 @@ class _Connection:
         form = formats.by_path(path)
         reply = _Reply(self._stream, self._http, bare=head.method == b"HEAD")
         try:
+            if head.method == b"CONNECT" or _ABSOLUTE.match(head.target):
+                await self._pass_on(head, headers)
+                return
             caller = self._caller(headers)
             if path.endswith(MODELS):
                 await self._list_models(head.method, reply)
@@ -184,6 +195,28 @@ class _Connection:
         if caller is None:
             raise Refused(401, "not_admitted", "this key opens nothing here")
         return caller
+
+    async def _pass_on(self, head: h11.Request, headers: Mapping[str, str]) -> None:
+        """Makes the connection a tunnel, until it ends."""
+        if head.method == b"CONNECT":
+            if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+                raise tunnel.NotPassed(400, "body", "CONNECT has no body")
+            await self._event()  # its end, so that the connection can be used again after a refusal
+        caller = self._door.find(_proxy_key(headers))
+        if caller is None:
+            realm = 'Basic realm="dash"'
+            raise tunnel.NotPassed(
+                407, "not_admitted", "this key opens nothing here", proxy_authenticate=realm
+            )
+        if head.method != b"CONNECT":
+            raise tunnel.plain_http()
+        if self._tunnels is None:
+            raise tunnel.NotPassed(403, "no_way_out", "no host is reached from here, but models are")
+        async with self._tunnels.open(caller, head.target.decode("latin-1")) as opened:
+            says = h11.Response(status_code=200, headers=[], reason="Connection established")
+            greeting = self._http.send(says) or b""
+            early, _ = self._http.trailing_data
+            await opened.relay(self._stream, greeting=greeting, early=early)
 
     async def _exchange_watched(
         self, form: Format, caller: Caller, body: bytes, headers: Mapping[str, str], reply: "_Reply"
@@ -247,7 +280,10 @@ class _Connection:
     async def _refuse(self, refused: Refused, form: Format | None, reply: "_Reply") -> None:
         """Says no without having read the body; then the connection ends, unless there was none to read."""
         shape = form or formats.FORMATS[SHAPE]
-        status, body = shape.refusal(refused.status, refused.kind, str(refused), style=self._door.style)
+        # Who asks for the way out is a tool like git, whatever program the agent is.
+        style = "outside" if isinstance(refused, tunnel.NotPassed) else self._door.style
+        status, body = shape.refusal(refused.status, refused.kind, str(refused), style=style)
+        reply.reason = refused.reason
         headers = {"content-type": "application/json", **refused.headers}
         if self._http.their_state is h11.SEND_BODY:
             headers["connection"] = "close"
@@ -279,6 +315,8 @@ class _Reply:
 
     def __init__(self, stream: trio.SocketStream, http: h11.Connection, *, bare: bool) -> None:
         self.started = False
+        self.reason = ""
+        """Instead of the status's own phrase."""
         self._stream = stream
         self._http = http
         self._bare = bare
@@ -306,7 +344,7 @@ class _Reply:
         else:
             fields.append(("cache-control", "no-store"))
         self.started = True
-        reason = HTTPStatus(status).phrase if status in _STATUSES else ""
+        reason = self.reason or (HTTPStatus(status).phrase if status in _STATUSES else "")
         if self._gone:
             raise Gone
         response = h11.Response(status_code=status, headers=fields, reason=reason)
@@ -334,6 +372,20 @@ class _Reply:
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
             self._gone = True
             raise Gone from error
+
+
+def _proxy_key(headers: Mapping[str, str]) -> str:
+    """The key in `proxy-authorization`: a bearer's, or of user:password the one or, if there is one, the
+    other.
+    """
+    scheme, _, shown = headers.get("proxy-authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return shown.strip()
+    try:
+        user, _, password = base64.b64decode(shown, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return ""
+    return password or user
 
 
 def _check(method: bytes, headers: Mapping[str, str]) -> None:

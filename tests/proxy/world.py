@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from dashd.proxy.prices import PriceList
 from dashd.proxy.registry import Provider as Configured
 from dashd.proxy.registry import Registry, offline_providers
 from dashd.proxy.server import serve
+from dashd.proxy.tunnel import Tunnels
 from dashd.proxy.upstream import HttpUpstream
 from dashd.store import agents, budgets, seats, swarms, thresholds
 from dashd.store.rows import Snapshot, SwarmRow
@@ -106,6 +108,8 @@ async def open_world(
     patience: Patience = HASTY,
     as_agents: bool = True,
     deadline_s: float = 20,
+    tunnels: Tunnels | None = None,
+    hosts: tuple[str, ...] = (),
 ) -> AsyncIterator[World]:
     """A proxy with one swarm of some agents, for at most `deadline_s`; agent n has the key `key-<n>`."""
     with trio.fail_after(deadline_s):
@@ -121,11 +125,11 @@ async def open_world(
             door = Door(None, style)
             for number, name in enumerate(names):
                 payer = Payer(name, SWARM, name if as_agents else None)
-                door.admit(digest(f"{KEY}{number}"), Caller(payer, style))
+                door.admit(digest(f"{KEY}{number}"), Caller(payer, style, hosts=hosts))
             listener = socket.create_server(("127.0.0.1", 0), backlog=256)
             port = listener.getsockname()[1]
             async with trio.open_nursery() as nursery:
-                await nursery.start(serve, listener, door, exchange)
+                await nursery.start(partial(serve, tunnels=tunnels), listener, door, exchange)
                 yield World(opened, ledger, registry, offline, exchange, door, port, names)
                 nursery.cancel_scope.cancel()
             await http.aclose()
