@@ -86,6 +86,8 @@ def test_with_denials_alone_the_rest_is_allowed_unless_it_hides() -> None:
     assert verdict(rules, "make all") == "allow"
     assert verdict(rules, "rm x") == "deny"
     assert verdict(rules, "make $(cat x)") == "ask"
+    assert verdict(rules, "PATH=/tmp make") == "ask"
+    assert verdict(commands.parse(["*"]), "LD_PRELOAD=./x.so ls") == "ask"
 
 
 def test_an_empty_list_allows_nothing_unasked() -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
 from dashd.domain import hosts
 from dashd.proxy import tunnel
-from dashd.proxy.caller import Traffic
+from dashd.proxy.caller import Caller, Traffic
 from dashd.proxy.door import digest
+from dashd.proxy.ledger import Payer
 from dashd.proxy.tunnel import Limits, NotPassed, Tunnels
 from dashd.wire.errors import StoreFull
 from tests.fakes.clock import FixedClock
@@ -89,6 +91,48 @@ async def test_a_refused_or_failed_one_takes_no_room(tmp_path: Path, written: Wr
         outside.refuses.clear()
         async with tunnelled(world):
             pass
+
+
+async def test_a_byte_and_its_arrival_keep_a_tunnel_open(autojump_clock: MockClock):
+    """On lockstep streams, where a byte has arrived only when somebody took it."""
+    limits = Limits(idle_s=120, total_s=3_600)
+    made = tunnel.Tunnel(Caller(Payer("a"), "pi"), hosts.Host("api.example.org"), limits, 0)
+    made.outside, outside = lockstep_stream_pair()
+    inside, agent = lockstep_stream_pair()
+
+    async def answer_late() -> None:
+        assert await agent.receive_some(2) == b"ok"
+        for _ in range(5):
+            await trio.sleep(100)
+            await outside.send_all(b"x")
+            await trio.sleep(100)
+            assert await agent.receive_some(1) == b"x"
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_late)
+        began = trio.current_time()
+        await made.relay(inside, greeting=b"ok", early=b"")
+        assert (made.how, trio.current_time() - began) == ("idle", pytest.approx(5 * 200 + 120))
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_tunnel_that_is_never_idle_ends_all_the_same(autojump_clock: MockClock):
+    made = tunnel.Tunnel(Caller(Payer("a"), "pi"), hosts.Host("api.example.org"), Limits(total_s=3_600), 0)
+    made.outside, outside = memory_stream_pair()
+    inside, _ = memory_stream_pair()
+
+    async def tick() -> None:
+        while True:
+            await outside.send_all(b"x")
+            await trio.sleep(50)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tick)
+        began = trio.current_time()
+        await made.relay(inside, greeting=b"", early=b"")
+        assert (made.how, trio.current_time() - began) == ("too-long", pytest.approx(3_600))
+        nursery.cancel_scope.cancel()
 
 
 async def test_either_side_may_break_off(tmp_path: Path, written: Written):
