@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,13 @@ import trio
 
 import dashd
 from dashd import drivers
+from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.clock import Clock
 from dashd.config import Config
 from dashd.crash_points import CrashPoints
-from dashd.jail import launcher, spool
+from dashd.jail import launcher
 from dashd.jail.holder_link import EpochRefused
+from dashd.jail.launch import Outside
 from dashd.model_doors import ModelDoors
 from dashd.model_ports import ModelPort, ProviderPort
 from dashd.proxy import secrets
@@ -38,11 +40,11 @@ from dashd.proxy.upstream import HttpUpstream
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
 from dashd.runtime import recovery, scheduler, sweeper
+from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.world import World
 from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
-from dashd.service.ports import Chunk, DriverAbilities
 from dashd.store import attempts, database, proxy_keys, stops
 from dashd.store.opening import Store, open_store
 from dashd.wire import errors, tenant
@@ -146,29 +148,30 @@ async def _serve(
             agents_max=config.daemon.agents_max,
             points=points,
             doors=doors,
+            jails=_jails(config),
         )
-        daemon = _about(config, epoch, clock, stage)
         core = Core(
             store=store,
             clock=clock,
-            daemon=daemon,
+            daemon=_about(config, epoch, clock, stage),
             drivers=DriverPort(),
             spools=SpoolPort(world),
             agents_max=config.daemon.agents_max,
             stop=stop,
             models=ModelPort(registry, doors.swap),
             providers=providers,
+            walls=_walls_port(config, world.jails),
             useful_tokens=config.proxy.useful_output_tokens,
         )
         async with trio.open_nursery() as runtime:
             recovered = await recovery.recover(world)
-            daemon.adopted = sum(each.live for each in recovered)
+            core.daemon.adopted = sum(each.live for each in recovered)
             supervisor = Supervisor(world, runtime)
             for each in recovered:
                 supervisor.resume(each.run, each.attached)
             runtime.start_soon(supervisor.watch_wishes)
             runtime.start_soon(sweeper.run, world, config.daemon.output_kept_days)
-            runtime.start_soon(_show_trouble, world, daemon)
+            runtime.start_soon(_show_trouble, world, core.daemon)
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
                 async with trio.open_nursery() as connections:
@@ -202,6 +205,8 @@ def _about(config: Config, epoch: int, clock: Clock, stage: Stage | None) -> Dae
     """What the daemon says of itself."""
     daemon = Daemon(dashd.__version__, os.getpid(), epoch, clock.now_ms(), str(config.daemon.socket))
     daemon.warnings += [*config.warnings, *([stage.warning] if stage else [])]
+    if not config.jail.required:
+        daemon.warnings.append("agents run without walls: jail.required is off")
     return daemon
 
 
@@ -352,68 +357,12 @@ def _occupied(state_dir: Path) -> errors.Conflict:
     )
 
 
-class DriverPort:
-    """`service.ports.Drivers` over the drivers of this build."""
-
-    def choose(self, name: str | None) -> tuple[str, str]:
-        """The driver asked for, or `command`."""
-        known = ", ".join(sorted(drivers.DRIVERS))
-        if name is None:
-            return "command", "no driver was named; command runs what argv says"
-        if name not in drivers.DRIVERS:
-            raise errors.Unsupported(
-                f"there is no driver {name!r} in this build", hint=f"drivers: {known}", path="driver"
-            )
-        return name, "it was asked for"
-
-    def abilities(self, name: str) -> DriverAbilities:
-        """What the driver can do."""
-        driver = drivers.DRIVERS[name]
-        return DriverAbilities(driver.pause, driver.takes_messages, driver.needs_model)
-
-    def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
-        """Asks the driver."""
-        return drivers.DRIVERS[name].remarks(argv)
-
-    async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
-        """Asks the driver, in a thread because it looks at the file system."""
-        return await trio.to_thread.run_sync(drivers.DRIVERS[name].check, argv, cwd)
+def _jails(config: Config) -> Jails:
+    """The walls of this machine; each jail must find dashd's database and socket out of reach."""
+    outside = Outside((str(config.daemon.database),), (str(config.daemon.socket),))
+    return Jails(config.jail.grade_min, outside, dict(os.environ))
 
 
-class SpoolPort:
-    """`service.ports.Spools` over launch folders."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def read(self, launch_id: str, offset: int | None, bytes_max: int, stream: int | None) -> Chunk:
-        """Reads in a thread; a launch that has printed nothing yet reads as empty."""
-        return await trio.to_thread.run_sync(self._read, launch_id, offset, bytes_max, stream)
-
-    def ticket(self, launch_id: str) -> trio.Event:
-        """Rung by the run that reads this spool."""
-        return self._world.growth.ticket(launch_id)
-
-    def _read(self, launch_id: str, offset: int | None, bytes_max: int, stream: int | None) -> Chunk:
-        folder = self._world.folder(launch_id)
-        try:
-            if offset is None:
-                return Chunk(*spool.tail(folder, bytes_max, stream))
-            return self._read_on(folder, offset, bytes_max, stream)
-        except (spool.SpoolCorrupt, OverflowError):
-            raise errors.InvalidParams(
-                f"{offset} is not an offset of this attempt's output"
-                if offset is not None
-                else f"the output of launch {launch_id} cannot be read: its file is damaged",
-                hint="go on from next_offset of the answer before, and name the attempt it was of",
-                path="offset",
-            ) from None
-
-    def _read_on(self, folder: Path, offset: int, bytes_max: int, stream: int | None) -> Chunk:
-        """The next piece of the stream; what the other stream printed before it is passed over."""
-        while True:
-            records, next_offset = spool.read(folder, offset, bytes_max)
-            output = b"".join(payload for found, payload in records if stream in (None, found))
-            if output or next_offset == offset:
-                return Chunk(output, next_offset)
-            offset = next_offset
+def _walls_port(config: Config, jails: Jails) -> WallsPort:
+    own = [config.daemon.state_dir, config.daemon.socket.parent, config.daemon.database]
+    return WallsPort(jails, required=config.jail.required, own=own)

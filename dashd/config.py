@@ -77,7 +77,16 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A model call with room for fewer output tokens than this is refused."""
 
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {"daemon": DaemonConfig, "proxy": ProxyConfig}
+class JailConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Section `jail`."""
+
+    grade_min: Literal["A", "B", "C", "0"] = "B"
+    """The weakest walls agents start behind: B bubblewrap, Landlock and seccomp; C without bubblewrap."""
+    required: bool = True
+    """false: agents have all rights of their user, as with --unsafe-no-jail for each swarm."""
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {"daemon": DaemonConfig, "proxy": ProxyConfig, "jail": JailConfig}
 """To add one: its struct here, a field of its name in Config, its settings in README.md."""
 
 
@@ -86,6 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     daemon: DaemonConfig
     proxy: ProxyConfig = ProxyConfig()
+    jail: JailConfig = JailConfig()
     origins: dict[str, str]
     warnings: tuple[str, ...]
 

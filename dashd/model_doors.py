@@ -1,8 +1,9 @@
 """Composition of runtime and proxy: each attempt that needs a model gets a listener and a key of its own.
 
 The listener proves whose call it is, the key names the agent behind it; the key is durable, as a hash, before
-the agent has it, and revoked with the attempt's end. Until agents have network namespaces the listener is on
-the loopback address, where any program of the machine can connect, but not without the key.
+the agent has it, and revoked with the attempt's end. An agent with a network namespace has its listener in
+there; otherwise it is on the loopback address, where any program of the machine can connect, but not without
+the key.
 """
 
 import logging
@@ -13,6 +14,7 @@ import trio
 
 from dashd.clock import Clock
 from dashd.drivers.driver import ModelAccess
+from dashd.jail.view import LISTENER_PORT
 from dashd.proxy import door as doors
 from dashd.proxy.caller import Caller
 from dashd.proxy.exchange import Exchange
@@ -45,8 +47,8 @@ class ModelDoors:
         """The attempt whose door is its agent's now."""
         self._swapping = trio.Lock()
 
-    async def open(self, claim: Claim, model: str | None) -> OpenDoor:
-        """A fresh listener on a free port, served already."""
+    async def open(self, claim: Claim, model: str | None, *, inside: bool) -> OpenDoor:
+        """A fresh listener on a free port, served already; or the key alone, for one that a jail opens."""
         key = f"dk_{self._clock.token(KEY_BITS):064x}"
         payer = await self._store.own.read(lambda db: _payer(db, claim))
         registry = self._exchange.registry
@@ -57,6 +59,8 @@ class ModelDoors:
                 tx, doors.digest(key), payer.budget_id, claim.agent_id, claim.attempt_id
             )
         )
+        if inside:
+            return OpenDoor(None, ModelAccess(f"http://127.0.0.1:{LISTENER_PORT}/v1", key, name))
         listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         try:
             listener.setblocking(False)

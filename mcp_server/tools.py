@@ -273,6 +273,12 @@ _RUN_LIMITS: dict[str, dict[str, Any]] = {
     "cwd": {"description": "Absolute path; your own folder by default."},
     "idempotency_key": _KEY,
 }
+_REACH: dict[str, dict[str, Any]] = {
+    "scope": {"description": "Folders it may write, in cwd; default all of cwd."},
+    "hosts": {"description": "Internet hosts in reach, or npm, pypi; default none."},
+}
+_RARE = frozenset({"grace_s", "memory_mb", "processes", "disk_mb", "cpu_s"})
+"""Limits that a person may want; a model would only pay for reading of them."""
 _MONEY: dict[str, dict[str, Any]] = {
     "agent_budget": {"type": ["number", "string"]},
     "dry_run": {"description": "Only say what it would cost and what one agent would be told."},
@@ -286,8 +292,8 @@ TOOLS: dict[str, Tool] = {
             "Starts a swarm of 1 to 100 agents on a task and returns its id at once; the work goes on by "
             "itself. One task for each of `items`, else one for each agent. Not for seeing how it goes.",
             open_world=True,
-            patches=_RUN_LIMITS | _MONEY,
-            hidden=frozenset({"grace_s", "lease_s", "agent_budgets", "reserve"}),
+            patches=_RUN_LIMITS | _MONEY | _REACH,
+            hidden=_RARE | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail"},
         ),
         Tool(
             swarm_get,
@@ -316,7 +322,7 @@ TOOLS: dict[str, Tool] = {
             "Adds one agent with one task to a swarm, or starts a swarm of one.",
             open_world=True,
             patches=_RUN_LIMITS | {"argv": {"description": "This and the rest only without `swarm`."}},
-            hidden=frozenset({"grace_s"}),
+            hidden=_RARE,
         ),
         Tool(
             agent_kill,

@@ -70,7 +70,10 @@ async def _status(opened: OpenDoor, key: str) -> int:
 
 
 async def test_a_key_opens_its_own_door_only(bed: Bed) -> None:
-    mine, other = await bed.doors.open(bed.claim(0), None), await bed.doors.open(bed.claim(1), None)
+    mine, other = (
+        await bed.doors.open(bed.claim(0), None, inside=False),
+        await bed.doors.open(bed.claim(1), None, inside=False),
+    )
     with mine.listener, other.listener:
         assert mine.access.key != other.access.key
         assert await _status(mine, mine.access.key) == 200
@@ -82,7 +85,7 @@ async def test_a_key_opens_its_own_door_only(bed: Bed) -> None:
 
 
 async def test_after_the_end_the_key_opens_nothing(bed: Bed) -> None:
-    opened = await bed.doors.open(bed.claim(), None)
+    opened = await bed.doors.open(bed.claim(), None, inside=False)
     opened.listener.close()
     async with await _connect(opened) as kept:
         assert await _ask(kept, opened.access.key) == 200
@@ -99,8 +102,8 @@ async def test_after_the_end_the_key_opens_nothing(bed: Bed) -> None:
 
 async def test_a_late_close_leaves_the_seats_next_attempt_alone(bed: Bed) -> None:
     first, second = bed.claim(0, "t1.1"), bed.claim(0, "t2.1")
-    (await bed.doors.open(first, None)).listener.close()
-    opened = await bed.doors.open(second, None)
+    (await bed.doors.open(first, None, inside=False)).listener.close()
+    opened = await bed.doors.open(second, None, inside=False)
     with opened.listener:
         await bed.doors.close(first)
         assert await bed.keys() == [("t1.1-0", False), ("t2.1-0", True)]
@@ -108,7 +111,7 @@ async def test_a_late_close_leaves_the_seats_next_attempt_alone(bed: Bed) -> Non
 
 
 async def test_after_a_restart_the_same_key_opens_the_kept_listener(bed: Bed) -> None:
-    opened = await bed.doors.open(bed.claim(), None)
+    opened = await bed.doors.open(bed.claim(), None, inside=False)
     async with trio.open_nursery() as ring:
         later = ModelDoors(bed.world.store, Clock(), bed.world.exchange, ring)
         await later.resume(bed.claim(), opened.listener.dup())
@@ -123,13 +126,15 @@ async def test_after_a_restart_the_same_key_opens_the_kept_listener(bed: Bed) ->
 
 
 async def test_a_start_revokes_the_keys_of_attempts_that_have_ended(bed: Bed) -> None:
-    (await bed.doors.open(bed.claim(), None)).listener.close()
+    (await bed.doors.open(bed.claim(), None, inside=False)).listener.close()
     await bed.world.store.writer.apply(proxy_keys.revoke_ended)
     assert await bed.keys() == [("t1.1-0", False)]
 
 
 async def test_a_failure_leaves_no_listener_behind(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    (await bed.doors.open(bed.claim(1), None)).listener.close()  # whatever is opened once for ever
+    (
+        await bed.doors.open(bed.claim(1), None, inside=False)
+    ).listener.close()  # whatever is opened once for ever
 
     async def fails(agent_id: str) -> None:
         raise OSError("no")
@@ -137,7 +142,7 @@ async def test_a_failure_leaves_no_listener_behind(bed: Bed, monkeypatch: pytest
     monkeypatch.setattr(bed.doors, "swap", fails)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="no"):
-        await bed.doors.open(bed.claim(), None)
+        await bed.doors.open(bed.claim(), None, inside=False)
     kept = socket.create_server(("127.0.0.1", 0))
     with pytest.raises(OSError, match="no"):
         await bed.doors.resume(bed.claim(), kept)
@@ -150,7 +155,7 @@ async def test_a_hundred_attempts_leave_no_file_open(bed: Bed) -> None:
     before = None
     for number in range(101):
         claim = bed.claim(0, f"t{number}.1")
-        opened = await bed.doors.open(claim, None)
+        opened = await bed.doors.open(claim, None, inside=False)
         opened.listener.close()
         assert await _status(opened, opened.access.key) == 200
         await bed.doors.close(claim)

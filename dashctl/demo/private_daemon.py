@@ -132,7 +132,8 @@ async def serving(
 def private(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
     """`environ` without anything that configures Dash."""
     kept = {name: value for name, value in environ.items() if not name.startswith("DASH_")}
-    return daemon_process.environ_of({**kept, "XDG_CONFIG_HOME": str(folder / "config")})
+    own = {"XDG_CONFIG_HOME": str(folder / "config"), "DASH_JAIL_REQUIRED": "false"}
+    return daemon_process.environ_of({**kept, **own})
 
 
 async def _line(ready: trio.lowlevel.FdStream) -> str:

@@ -61,6 +61,13 @@ def relative(folder: str, root: str) -> str:
     return folder[len(root) :].lstrip("/") or ROOT
 
 
+def absolute(folder: str, root: str) -> str:
+    """A canonical folder where it is, seen from the absolute `root`."""
+    if folder.startswith("/"):
+        return folder
+    return root if folder == ROOT else f"{root.rstrip('/')}/{folder}"
+
+
 def canonical(folders: Iterable[str]) -> tuple[str, ...]:
     """The smallest set that reaches what these folders, each canonical, reach together."""
     found = set(folders)

@@ -33,6 +33,8 @@ class Work:
     task_id: str
     timeout_s: float
     model: ModelAccess | None = None
+    isolated: bool = False
+    """It runs in a mount namespace, where Dash's own programs are below `jail.view.CODE`."""
 
 
 @dataclass(frozen=True, slots=True)

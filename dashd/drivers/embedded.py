@@ -7,7 +7,6 @@ another try would be refused again.
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from dashd.domain.attempt import Ending
+from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
@@ -76,7 +76,8 @@ class EmbeddedDriver:
             "DASH_MODEL_KEY": work.model.key,
             "DASH_MODEL": work.model.name,
         }
-        argv = (sys.executable, "-I", "-S", str(PROGRAM))
+        program = f"{view.CODE}/dashd/drivers/{PROGRAM.name}" if work.isolated else str(PROGRAM)
+        argv = (view.python(), "-I", "-S", program)
         return Command(argv=argv, env={**passed, **own}, cwd=work.cwd, stdin=False)
 
     def reader(self) -> ProgressReader:

@@ -12,16 +12,19 @@ from dashd.store.queue import Claim
 class OpenDoor:
     """A listener that is served, and what the agent needs to use it."""
 
-    listener: socket.socket
-    """The caller hands a dup to the holder and closes this one."""
+    listener: socket.socket | None
+    """The caller hands a dup to the holder and closes this one. None: the agent's jail will open it."""
     access: ModelAccess
 
 
 class Doors(Protocol):
     """The agents' listeners at the proxy, one an attempt."""
 
-    async def open(self, claim: Claim, model: str | None) -> OpenDoor:
-        """Makes a listener and a key for the attempt, and serves them; the key is durable. Raises OSError."""
+    async def open(self, claim: Claim, model: str | None, *, inside: bool) -> OpenDoor:
+        """Makes a listener and a key for the attempt, and serves them; the key is durable. Raises OSError.
+
+        `inside`: the listener comes out of the agent's jail, and is served by `resume`.
+        """
 
     async def resume(self, claim: Claim, listener: socket.socket) -> None:
         """Serves a listener that its holder kept while dashd was away; it is owned from here on."""

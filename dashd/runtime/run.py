@@ -12,21 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import trio
 
+from dashd.domain import scope as scopes
 from dashd.domain.attempt import Ending, Stop
 from dashd.drivers import Driver
-from dashd.drivers.driver import ModelAccess, Work
+from dashd.drivers.driver import Work
 from dashd.jail import holder_link, launch_folder, processes, spool
 from dashd.jail.holder_link import HolderGone, HolderLink
+from dashd.jail.launch import Walls
 from dashd.jail.launch_folder import ExitRecord
 from dashd.jail.launcher import ForkServerGone, LaunchFailed, LaunchSpec
 from dashd.store import agents, attempts, lifecycle, swarms, tasks
 from dashd.store.queue import Claim
-from dashd.store.rows import Snapshot
+from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 
 from .active_time import ActiveTime
+from .doors import OpenDoor
+from .jails import Asked, Jailed, StoredBounds
 from .output import Output
 from .wish import Wish
 from .world import World
@@ -66,6 +71,7 @@ class Plan:
     spool_offset: int
     stop: Stop | None
     hold: bool
+    asked: Asked
 
 
 class Run:
@@ -76,6 +82,8 @@ class Run:
         self.wish = Wish()
         self._world = world
         self._plan: Plan | None = None
+        self._jailed: Jailed | None = None
+        """Of a launch of this daemon's own."""
 
     @property
     def plan(self) -> Plan:
@@ -116,16 +124,30 @@ class Run:
         return await self.attach()  # what became of it is in its folder
 
     async def _begin(self) -> HolderLink:
-        """Has the program started, with a way to a model where it needs one."""
+        """Has the program started, behind its walls, with a way to a model where it needs one."""
+        walls = await self._walls()
         if not self.driver.needs_model:
-            return await self._world.launcher.launch_adopted(self._spec(None), self._world.epoch)
+            return await self._world.launcher.launch_adopted(self._spec(walls, None), self._world.epoch)
+        inside = self.plan.asked.required and walls.grade in ("A", "B")
         try:
-            door = await self._world.doors.open(self.claim, self.plan.model)
+            door = await self._world.doors.open(self.claim, self.plan.model, inside=inside)
         except OSError as error:
             raise LaunchFailed(f"no way to a model: {error.strerror}") from None
-        with door.listener:
-            spec = self._spec(door.access)
-            return await self._world.launcher.launch_adopted(spec, self._world.epoch, door.listener)
+        with door.listener or contextlib.nullcontext():
+            spec = self._spec(walls, door)
+            link = await self._world.launcher.launch_adopted(spec, self._world.epoch, door.listener)
+        if link.listener is not None:
+            await self._resume(link, link.listener)
+        return link
+
+    async def _walls(self) -> Walls:
+        """What can be built here now. Raises LaunchFailed where that is less than what is required."""
+        if not self.plan.asked.required:
+            return Walls("0")
+        walls = await self._world.jails.walls()
+        if not self._world.jails.enough(walls):
+            raise LaunchFailed(f"walls of grade {walls.grade} are too weak: {walls.why}; {walls.fix}")
+        return walls
 
     async def attach(self) -> Attached:
         """Takes over what there is of the launch; where nothing was executed, nothing ever will be."""
@@ -185,6 +207,8 @@ class Run:
     def started(self, tx: Tx, link: HolderLink, *, adopted: bool = False) -> None:
         """Writes down that the program runs, and that it was taken over from an earlier daemon."""
         found = link.adopted
+        if self._jailed is not None:
+            attempts.set_walls(tx, self.plan.launch_id, self._jailed.grade, self._jailed.shown)
         lifecycle.attempt_started(
             tx, self.claim.attempt_id, pid=found.pid, start_time=found.start_time, boot_id=found.boot_id
         )
@@ -312,14 +336,24 @@ class Run:
         output, _ = await trio.to_thread.run_sync(spool.tail, folder, bytes_max, spool.STDOUT)
         return output
 
-    def _spec(self, model: ModelAccess | None) -> LaunchSpec:
-        work = dataclasses.replace(self.plan.work, model=model)
+    def _spec(self, walls: Walls, door: OpenDoor | None) -> LaunchSpec:
+        isolated = self.plan.asked.required and walls.grade in ("A", "B")
+        work = dataclasses.replace(self.plan.work, model=door.access if door else None, isolated=isolated)
         command = self.driver.command(work, self._world.environ)
+        self._jailed = jailed = self._world.jails.jailed(
+            walls,
+            self.plan.asked,
+            command,
+            self._world.folder(self.plan.launch_id),
+            port=door.listener.getsockname()[1] if door and door.listener else None,
+            listener=door is not None,
+        )
         return LaunchSpec(
             launch_id=self.plan.launch_id,
             argv=command.argv,
-            env=dict(command.env),
+            env=dict(jailed.env),
             cwd=command.cwd,
+            jail=jailed.jail,
             stdin=command.stdin,
             lease_s=self.plan.lease_s,
             grace_s=self.plan.grace_s,
@@ -365,4 +399,14 @@ def _plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         spool_offset=attempts.launch(db, attempt.launch_id).spool_offset,
         stop=attempt.stop,  # type: ignore[arg-type]  # the table's CHECK is the domain's Literal
         hold=seat.wanted == "pause" or swarm.state == "paused",
+        asked=_asked(swarm),
+    )
+
+
+def _asked(swarm: SwarmRow) -> Asked:
+    return Asked(
+        required=swarm.walls == "required",
+        cwd=swarm.cwd,
+        scope=scopes.from_json(swarm.scope) if swarm.scope else scopes.DEFAULT,
+        bounds=msgspec.json.decode(swarm.bounds, type=StoredBounds).bounds(),
     )

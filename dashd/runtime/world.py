@@ -14,6 +14,7 @@ from dashd.store.transaction import Tx
 
 from .doors import Doors
 from .growth import Growth
+from .jails import Jails
 from .trouble import Trouble
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class World:
     agents_max: int
     points: Points
     doors: Doors
+    jails: Jails
     growth: Growth = field(default_factory=Growth)
     trouble: Trouble = field(default_factory=Trouble)
 

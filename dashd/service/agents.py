@@ -60,6 +60,8 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
         swarm_row = swarms.get(db, row.swarm_id)
         task = tasks.find(db, row.task_id) if row.task_id else None
         run = attempts.open_of_agent(db, row.id)
+        last = run or next(iter(attempts.of_agent(db, row.id, 1)), None)
+        grade = attempts.launch(db, last.launch_id).grade if last else None
         return wire.Agent(
             id=row.id,
             name=row.name,
@@ -78,6 +80,9 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             note=(task.note or "") if task else "",
             why=views.why(db, row, core.agents_max),
             model=row.model,
+            grade=grade,  # type: ignore[arg-type]
+            identity="listener" if grade in ("A", "B") else "key",
+            enforced=views.enforced(swarm_row, core.walls.enforcers(grade) if grade else {}),
             attempts=[views.attempt_brief(found, steady_ms) for found in attempts.of_agent(db, row.id, 10)],
             created_at=iso(row.created_at_ms),
             ended_at=views.iso_or_none(row.ended_at_ms),

@@ -8,7 +8,7 @@ from dashd.clock import Clock
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
 from dashd.store.opening import Store
 
-from .ports import Drivers, Models, NoModels, NoProviders, Providers, Spools
+from .ports import Drivers, Models, NoModels, NoProviders, NoWalls, Providers, Spools, Walls
 
 State = Literal["starting", "ready", "degraded", "stopping"]
 
@@ -50,6 +50,7 @@ class Core:
     """Asks `app` to end the daemon; returns at once."""
     models: Models = field(default_factory=NoModels)
     providers: Providers = field(default_factory=NoProviders)
+    walls: Walls = field(default_factory=NoWalls)
     useful_tokens: int = USEFUL_OUTPUT_TOKENS
     """The output tokens that a model call must have room for, to be worth making."""
 

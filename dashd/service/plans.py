@@ -15,6 +15,7 @@ from dashd.store.rows import Snapshot
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 
+from . import walls
 from .core import Caller, Core
 
 BRIEF_CHARACTERS_MAX = 4_000
@@ -40,6 +41,7 @@ async def plan(core: Core, _caller: Caller, params: wire.PlanSwarm) -> wire.Swar
     items = params.items or [str(number + 1) for number in range(params.agents)]
     brief = brief_of(params, argv, cwd, items[0])
     ready = await prepare(core, params, driver, brief, tasks=len(items))
+    await walls.prepare(core, params, cwd)
     await core.store.reader.read(lambda db: refuse_unstartable(db, ready))
     return _shown(core, params, driver, brief, ready, tasks=len(items))
 

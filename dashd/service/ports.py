@@ -131,6 +131,53 @@ class Tested:
     latency_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WallsState:
+    """What walls this machine can put around agents, and what it must."""
+
+    grade: Literal["A", "B", "C", "0"]
+    grade_min: Literal["A", "B", "C", "0"] = "0"
+    required: bool = False
+    """False: the configuration lets agents run without any."""
+    why: str = ""
+    """Why the grade is not better."""
+    fix: str = ""
+
+    @property
+    def enough(self) -> bool:
+        """Whether agents may be started."""
+        order = ("A", "B", "C", "0")
+        return order.index(self.grade) <= order.index(self.grade_min)
+
+
+class Walls(Protocol):
+    """The walls around agents."""
+
+    async def state(self) -> WallsState:
+        """What can be built here now."""
+
+    async def check(self, write: Sequence[str], cwd: str) -> None:
+        """Raises InvalidParams for a folder that no agent may have: a home, Dash's own, one not there."""
+
+    def enforcers(self, grade: str) -> dict[str, str]:
+        """What holds each bound of an agent of that grade."""
+
+
+class NoWalls:
+    """A daemon that builds none."""
+
+    async def state(self) -> WallsState:
+        """Agents run as they are."""
+        return WallsState("0")
+
+    async def check(self, _write: Sequence[str], _cwd: str) -> None:
+        """Nothing is kept out anyway."""
+
+    def enforcers(self, _grade: str) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+
 class Providers(Protocol):
     """Who serves models, and their secrets."""
 

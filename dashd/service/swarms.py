@@ -14,7 +14,7 @@ from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 from dashd.wire.methods.table import PRIORITIES
 
-from . import budgets, pages, plans, views
+from . import budgets, pages, plans, views, walls
 from .core import Caller, Core
 from .idempotency import once, replay
 
@@ -37,11 +37,12 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
     planned = STRATEGIES[params.strategy](items)
     brief = plans.brief_of(params, argv, cwd, items[0])
     ready = await plans.prepare(core, params, driver, brief, tasks=len(items))
+    walled = await walls.prepare(core, params, cwd)
     if params.dry_run:
         return await _only_planned(core, caller, params, why_driver)
 
     def operation(tx: Tx) -> wire.SwarmCreated:
-        row = _row(tx, new_id, params, driver=driver, why_driver=why_driver, argv=argv, cwd=cwd)
+        row = _row(tx, new_id, params, walled, driver=driver, why_driver=why_driver, argv=argv, cwd=cwd)
         plans.refuse_unstartable(tx.db, ready)
         if swarms.find(tx.db, row.id):
             raise errors.Conflict(f"the id {row.id} is taken", hint="call again; a new id is drawn each time")
@@ -69,6 +70,7 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
                 *_notes(params, count, len(made)),
                 *core.drivers.remarks(driver, argv),
                 *plans.notes(ready),
+                *walled.notes,
             ],
         )
 
@@ -126,6 +128,7 @@ def _row(
     tx: Tx,
     swarm_id: str,
     params: wire.CreateSwarm,
+    walled: walls.Walled,
     *,
     driver: str,
     why_driver: str,
@@ -155,6 +158,9 @@ def _row(
         created_at_ms=tx.now_ms,
         ended_at_ms=None,
         model=params.model or None,
+        walls=walled.walls,
+        scope=walled.scope,
+        bounds=walled.bounds,
     )
 
 

@@ -1,10 +1,11 @@
 """Rows as the wire shows them. Reading only; each function works on one snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from dashd.domain import dollars, waiting
+from dashd.domain import scope as scopes
 from dashd.store import agents, attempts, budgets, swarms, tasks
 from dashd.store.rows import AgentRow, AttemptRow, Snapshot, SwarmRow, TaskRow
 from dashd.wire.events import iso
@@ -12,6 +13,8 @@ from dashd.wire.methods import agent as agent_wire
 from dashd.wire.methods import swarm as swarm_wire
 from dashd.wire.methods import task as task_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
+
+from . import walls
 
 SHOWN_CHARACTERS_MAX = 500
 
@@ -29,6 +32,7 @@ def short(text: str) -> str:
 def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wire.Swarm:
     """How a swarm stands."""
     money = budgets.find(db, row.id)
+    reach = scopes.from_json(row.scope) if row.scope else scopes.DEFAULT
     return swarm_wire.Swarm(
         id=row.id,
         name=row.name,
@@ -42,7 +46,7 @@ def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wir
         argv=msgspec.json.decode(row.argv, type=list[str]),
         cwd=row.cwd,
         priority=PRIORITIES[row.priority],
-        limits=Limits(timeout_s=row.timeout_s, retries=row.retries, grace_s=row.grace_s),
+        limits=_limits(row),
         lease_s=row.lease_s,
         agents_max=row.agents_max,
         agents=agents.counts(db, row.id),
@@ -54,8 +58,16 @@ def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wir
         model=row.model,
         budget_usd=dollars.usd_or_none(money.limit_nusd) if money else None,
         spent_usd=dollars.usd(money.spent_nusd) if money else 0.0,
+        walls=row.walls,  # type: ignore[arg-type]
+        write=list(reach.write or ()),
+        read=list(reach.read or ()),
+        hosts=list(scopes.reached_hosts(reach)),
         output_kept=row.output == "kept",
     )
+
+
+def _limits(row: SwarmRow) -> Limits:
+    return walls.limits_of(row.bounds, timeout_s=row.timeout_s, retries=row.retries, grace_s=row.grace_s)
 
 
 def duration_s(row: SwarmRow, now_ms: int) -> float:
@@ -85,6 +97,18 @@ def progress(row: TaskRow | None) -> str:
     if row is None or row.progress_done is None:
         return ""
     return f"{row.progress_done}/{row.progress_total}" if row.progress_total else str(row.progress_done)
+
+
+def enforced(row: SwarmRow, by: Mapping[str, str]) -> list[agent_wire.Enforced]:
+    """Each bound of a swarm's agents with what holds it."""
+    limits = _limits(row)
+    bounds = {
+        "memory": f"{limits.memory_mb} MiB",
+        "processes": str(limits.processes),
+        "disk": f"{limits.disk_mb} MiB",
+        "wall_time": f"{limits.timeout_s:g} s",
+    }
+    return [agent_wire.Enforced(what=what, bound=bounds.get(what, ""), by=text) for what, text in by.items()]
 
 
 def attempt_brief(row: AttemptRow, steady_ms: int) -> agent_wire.AttemptBrief:

@@ -49,6 +49,7 @@ _q_end = (
     " WHERE id = ?1"
 )
 _q_late = "UPDATE attempt SET late = 1 WHERE id = ?"
+_q_walled = "UPDATE launch SET grade = ?2, jail = ?3 WHERE id = ?1"
 _q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
 _q_removable = (
     "SELECT a.launch_id FROM swarm s JOIN task t ON t.swarm_id = s.id JOIN attempt a ON a.task_id = t.id"
@@ -101,6 +102,11 @@ def launch(db: apsw.Connection, launch_id: str) -> LaunchRow:
     row = rows.first(LaunchRow, db, _q_launch_get, (launch_id,))
     assert row is not None, f"no launch {launch_id}"
     return row
+
+
+def set_walls(tx: Tx, launch_id: str, grade: str, jail: str | None) -> None:
+    """What stands around a launch: the grade, and as JSON what its jail shows; None without one."""
+    tx.execute(_q_walled, (launch_id, grade, jail))
 
 
 def next_number(db: apsw.Connection, task_id: str) -> int:

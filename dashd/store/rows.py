@@ -36,6 +36,9 @@ class SwarmRow(msgspec.Struct, frozen=True):
     ended_at_ms: int | None
     output: str = "kept"
     model: str | None = None
+    walls: str = "none"
+    scope: str = ""
+    bounds: str = "{}"
 
 
 class AgentRow(msgspec.Struct, frozen=True):
@@ -119,6 +122,8 @@ class LaunchRow(msgspec.Struct, frozen=True):
     boot_id: str | None
     spool_offset: int
     created_at_ms: int
+    grade: str | None = None
+    jail: str | None = None
 
 
 R = TypeVar("R", bound=msgspec.Struct)

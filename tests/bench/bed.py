@@ -46,6 +46,7 @@ class Dashd:
             "DASH_STATE_DIR": str(self.folder),
             "DASH_SOCKET": self.socket,
             "DASH_LOG_LEVEL": "warning",
+            "DASH_JAIL_REQUIRED": "false",
         }
 
     def start(self) -> float:

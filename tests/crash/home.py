@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.crash.client import Client
+from tests.whole.daemons import WITHOUT_WALLS
 
 TOP = Path(__file__).parents[2]
 READY_S_MAX = 30.0
@@ -71,6 +72,7 @@ class Home:
         argv = [sys.executable, "-m", "dashd", "run", "--ready-fd", str(write_end), *flags]
         here = ["--state-dir", str(self.path), "--socket", str(self.socket)]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.path), "PYTHONPATH": str(TOP)}
+        environ |= WITHOUT_WALLS
         with open(self.path / f"log.{len(self.started)}", "wb") as log:
             process = subprocess.Popen(
                 argv + here, pass_fds=[write_end], cwd=self.path, env=environ, stdout=log, stderr=log

@@ -1,12 +1,13 @@
 """What the embedded driver starts, and how it reads an end."""
 
+import dataclasses
 import json
-import sys
 
 import pytest
 
 from dashd.drivers.driver import ModelAccess, Work
 from dashd.drivers.embedded import PROGRAM, EmbeddedDriver
+from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
@@ -28,7 +29,9 @@ def _exit(code: int | None = 0, signal: int | None = None, reason: str = "exit")
 def test_it_brings_its_own_program_and_nothing_secret_with_it() -> None:
     environ = {"PATH": "/bin", "HOME": "/root", "LC_ALL": "C", "OPENAI_API_KEY": "canary", "DASH_X": "canary"}
     command = DRIVER.command(WORK, environ)
-    assert command.argv == (sys.executable, "-I", "-S", str(PROGRAM))
+    assert command.argv == (view.python(), "-I", "-S", str(PROGRAM))
+    isolated = DRIVER.command(dataclasses.replace(WORK, isolated=True), environ)
+    assert isolated.argv[-1] == "/run/dash/dashd/drivers/embedded_agent.py"
     assert "canary" not in json.dumps(dict(command.env))
     assert set(command.env) == {
         "PATH", "HOME", "LC_ALL", "DASH_SWARM", "DASH_AGENT", "DASH_TASK", "DASH_BRIEF", "DASH_MODEL_URL",

@@ -17,6 +17,7 @@ from dashd.wire.methods import daemon
 from mcp_server import server
 from tests.fakes import daemon as fake
 from tests.mcp_server.conftest import Caller
+from tests.whole.daemons import WITHOUT_WALLS
 
 TOP = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ class RealDashd:
 
     def __init__(self, state):
         self.path = str(state / "d.sock")
-        self._environ = os.environ | {"DASH_STATE_DIR": str(state), "DASH_SOCKET": self.path}
+        self._environ = os.environ | {"DASH_STATE_DIR": str(state), "DASH_SOCKET": self.path, **WITHOUT_WALLS}
         self._process = None
 
     async def live(self):

@@ -9,7 +9,9 @@ import trio
 
 from dashd.crash_points import CrashPoints
 from dashd.drivers import DRIVERS
+from dashd.jail.launch import Outside
 from dashd.runtime import scheduler
+from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.world import World
 from dashd.store import attempts
@@ -101,6 +103,7 @@ class Bed:
             agents_max=100,
             points=CrashPoints(),
             doors=self.doors,
+            jails=Jails("0", Outside(), {}),
         )
         launches.mkdir()
         self.supervisor = Supervisor(self.world, nursery)

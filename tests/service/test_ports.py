@@ -1,10 +1,10 @@
-"""The outside questions: one contract, held by the fakes of these tests and by what `app` fills in."""
+"""The outside questions: one contract, held by the fakes of these tests and by `agent_ports`."""
 
 import inspect
 
 import pytest
 
-from dashd import app
+from dashd import agent_ports
 from dashd.service import ports
 from dashd.wire import errors
 from tests.fakes.ports import FakeDrivers, FakeSpools
@@ -14,9 +14,9 @@ from tests.fakes.ports import FakeDrivers, FakeSpools
     ("port", "filled"),
     [
         (ports.Drivers, FakeDrivers),
-        (ports.Drivers, app.DriverPort),
+        (ports.Drivers, agent_ports.DriverPort),
         (ports.Spools, FakeSpools),
-        (ports.Spools, app.SpoolPort),
+        (ports.Spools, agent_ports.SpoolPort),
     ],
 )
 def test_every_question_has_an_answer_of_the_same_shape(port: type, filled: type) -> None:
@@ -28,7 +28,7 @@ def test_every_question_has_an_answer_of_the_same_shape(port: type, filled: type
         assert list(inspect.signature(asked).parameters) == list(inspect.signature(answered).parameters), name
 
 
-@pytest.mark.parametrize("drivers", [FakeDrivers(), app.DriverPort()], ids=["fake", "real"])
+@pytest.mark.parametrize("drivers", [FakeDrivers(), agent_ports.DriverPort()], ids=["fake", "real"])
 async def test_drivers(drivers: ports.Drivers, tmp_path) -> None:
     assert drivers.choose(None)[0] == "command"
     assert drivers.choose("command") == ("command", "it was asked for")

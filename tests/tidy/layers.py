@@ -47,6 +47,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "rpc": ("dashd.service", "dashd.wire"),
     "model_doors": EVERYTHING,
     "model_ports": EVERYTHING,
+    "agent_ports": EVERYTHING,
     "app": EVERYTHING,
     "__main__": EVERYTHING,
 }
@@ -59,7 +60,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"store", "jail"}),
     frozenset({"service", "proxy", "drivers", "workspace", "doctor"}),
     frozenset({"rpc", "runtime"}),
-    frozenset({"model_doors", "model_ports", "app", "__main__"}),
+    frozenset({"model_doors", "model_ports", "agent_ports", "app", "__main__"}),
 )
 
 # What a unit never imports although others may: the table's "never" column, outside of Dash.

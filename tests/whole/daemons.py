@@ -13,6 +13,8 @@ from dashd import client_blocking
 
 START_S_MAX = 60.0
 STOP_S_MAX = 60.0
+WITHOUT_WALLS = {"DASH_JAIL_REQUIRED": "false"}
+"""What is not about walls goes without: an agent's start then takes a tenth of the time."""
 
 
 class DaemonProcess:
@@ -25,6 +27,7 @@ class DaemonProcess:
         self.socket = str(self.state / "run" / "dashd.sock")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DASH_")}
         kept |= {"XDG_CONFIG_HOME": str(folder), "DASH_STATE_DIR": str(self.state)}
+        kept |= WITHOUT_WALLS
         self.environ = daemon_process.environ_of(kept | environ)
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -125,6 +125,14 @@ class AttemptBrief(Result):
     """Bytes that it printed and that were not kept: past the bound, or the disk was full."""
 
 
+class Enforced(Result):
+    """One bound of an agent, and what holds it."""
+
+    what: str
+    bound: str
+    by: str
+
+
 class Agent(Result):
     """How an agent stands at one instant."""
 
@@ -151,6 +159,11 @@ class Agent(Result):
     ended_at: str | None
     model: str | None = None
     """What its calls go to; null: what its swarm says."""
+    grade: Literal["A", "B", "C", "0"] | None = None
+    """Of the walls around what it runs now, or ran last; null before its first start."""
+    identity: Literal["listener", "key"] = "key"
+    """What tells its calls apart: a listener that nobody else can reach, or its key alone."""
+    enforced: list[Enforced] = field(default_factory=list)
 
 
 class PauseAgent(Params):

@@ -25,6 +25,7 @@ from .table import (
 )
 
 Item = Annotated[str, Meta(max_length=10_000)]
+Folders = Annotated[list[FolderPath], Meta(max_length=256)]
 Model = Annotated[str, Meta(min_length=1, max_length=500)]
 """A name, an alias, or a chain `a -> b`."""
 
@@ -60,6 +61,14 @@ class PlanSwarm(Params):
     """Caps of their own, by agent name or number; a name that no agent has is given to one."""
     reserve: Annotated[float, Meta(ge=0, le=100)] | msgspec.UnsetType = msgspec.UNSET
     """Percent of the budget that is kept for agents added later."""
+    scope: Folders | msgspec.UnsetType = msgspec.UNSET
+    """Folders that agents may write, relative to `cwd`; all of it by default. `cwd` itself can be read."""
+    read: Folders | msgspec.UnsetType = msgspec.UNSET
+    """Folders outside `cwd` that can be read as well."""
+    hosts: Annotated[list[Name], Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
+    """Hosts of the internet in reach: exact names, `name:port`, or a preset such as npm; none by default."""
+    unsafe_no_jail: bool = False
+    """Starts agents with all rights of their user; it is recorded, and shown."""
 
 
 class CreateSwarm(PlanSwarm):
@@ -184,6 +193,12 @@ class Swarm(Result):
     model: str | None = None
     budget_usd: float | None = None
     spent_usd: float = 0.0
+    walls: Literal["required", "none"] = "none"
+    """none: its agents have all rights of their user, which somebody asked for."""
+    write: list[str] = field(default_factory=list)
+    """Folders that its agents may write; relative ones to `cwd`."""
+    read: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
     output_kept: bool = True
     """What its agents printed can still be read; results and causes always can."""
 

@@ -59,3 +59,10 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
     retries: Annotated[int, Meta(ge=0, le=10)] = 3
     grace_s: Annotated[float, Meta(ge=0, le=60)] = 5.0
     """Between the polite and the hard end of a process tree."""
+    memory_mb: Annotated[int, Meta(ge=64, le=1_000_000)] = 4_096
+    """Of all processes of an agent together."""
+    processes: Annotated[int, Meta(ge=4, le=100_000)] = 512
+    disk_mb: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_240
+    """By which the folders that an agent may write can grow."""
+    cpu_s: Annotated[int, Meta(ge=1, le=86_400)] | msgspec.UnsetType = msgspec.UNSET
+    """Processor time of each process; no bound of its own by default."""

@@ -1,0 +1,133 @@
+"""How a run gets its walls: what this machine can build, asked once, and a plan for each launch.
+
+While the walls are too weak the machine is asked again at each start, so that installing what is missing
+helps at once.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from dashd.domain import folders
+from dashd.domain import scope as scopes
+from dashd.domain.scope import Scope
+from dashd.drivers.driver import Command
+from dashd.jail import launch, probe, view
+from dashd.jail.launch import Grade, Outside, Walls
+from dashd.jail.view import MIB, Bounds, Folder, View
+
+SCRATCH = "scratch"
+"""In a launch folder: HOME and /tmp of an agent that has no mount namespace."""
+
+
+class StoredBounds(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a swarm's row says an agent may use, in its units; an older row says nothing."""
+
+    memory_mb: int | None = None
+    processes: int | None = None
+    disk_mb: int | None = None
+    cpu_s: int | None = None
+
+    def bounds(self) -> Bounds:
+        """In bytes."""
+        told = {
+            "memory_bytes": self.memory_mb and self.memory_mb * MIB,
+            "processes": self.processes,
+            "disk_bytes": self.disk_mb and self.disk_mb * MIB,
+            "cpu_s": self.cpu_s,
+        }
+        return Bounds(**{name: value for name, value in told.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The walls that a swarm asked for."""
+
+    required: bool
+    cwd: str
+    scope: Scope = scopes.DEFAULT
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Jailed:
+    """A command as it is executed, and what is written down of it."""
+
+    env: Mapping[str, str]
+    jail: dict[str, Any] | None
+    grade: Grade
+    shown: str | None
+    """JSON: folders, bounds and a hash of argv."""
+
+
+class Jails:
+    """The walls of this machine, and what every jail must keep out."""
+
+    def __init__(self, grade_min: Grade, outside: Outside, environ: Mapping[str, str]) -> None:
+        self.grade_min = grade_min
+        self._outside = outside
+        self._environ = environ
+        self._walls: Walls | None = None
+        self._asking = trio.Lock()
+
+    async def walls(self) -> Walls:
+        """What can be built; some tens of milliseconds the first time."""
+        async with self._asking:
+            if self._walls is None or not self.enough(self._walls):
+                self._walls = await trio.to_thread.run_sync(lambda: probe.probe(probe.find_bwrap()))
+            return self._walls
+
+    def enough(self, walls: Walls) -> bool:
+        """Whether agents may be started behind these."""
+        return launch.WORSE_THAN[walls.grade] <= launch.WORSE_THAN[self.grade_min]
+
+    def jailed(
+        self, walls: Walls, asked: Asked, command: Command, folder: Path, *, port: int | None, listener: bool
+    ) -> Jailed:
+        """A command behind walls; `folder` is its launch's, `port` its listener's if that is outside."""
+        if not asked.required or walls.grade == "0":
+            return Jailed(command.env, None, "0", None)
+        own = walls.grade in ("A", "B")
+        scratch = "" if own else str(folder / SCRATCH)
+        seen = view_of(asked, command.cwd, self._environ)
+        plan = launch.plan(
+            walls,
+            seen,
+            python=view.python(),
+            outside=self._outside,
+            listener=listener,
+            scratch=scratch,
+            port=port,
+        )
+        home = {"HOME": view.HOME, "TMPDIR": "/tmp"} if own else {"HOME": scratch, "TMPDIR": scratch}
+        shown = {
+            "write": [each.at for each in seen.write],
+            "read": [each.at for each in seen.read],
+            "hosts": list(scopes.reached_hosts(asked.scope)),
+            "argv_sha256": hashlib.sha256(json.dumps(list(command.argv)).encode()).hexdigest(),
+            "self_test": "passed",
+        }
+        return Jailed({**command.env, **home}, plan, walls.grade, json.dumps(shown))
+
+
+def view_of(asked: Asked, cwd: str, environ: Mapping[str, str]) -> View:
+    """The folders of a scope where they are on this machine, and the programs that an agent may need."""
+    write = _folders(asked.scope.write, asked.cwd)
+    read = _folders(asked.scope.read, asked.cwd)
+    kept_out = {folder.at for folder in (*write, *read)}
+    runtimes = tuple(each for each in view.runtimes(environ) if each.at not in kept_out)
+    return View(cwd, write, (*read, *runtimes), asked.bounds)
+
+
+def _folders(names: tuple[str, ...] | None, root: str) -> tuple[Folder, ...]:
+    assert names is not None, "a scope without a limit is nobody's"
+    return tuple(
+        Folder(name) if name.startswith("/") else Folder(root, "" if name == folders.ROOT else name)
+        for name in names
+    )

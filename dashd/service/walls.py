@@ -1,0 +1,85 @@
+"""What a swarm's agents may reach: read from its parameters, refused where this machine could not keep it."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from dashd.domain import folders
+from dashd.domain import scope as scopes
+from dashd.domain.scope import Scope
+from dashd.wire import errors
+from dashd.wire.methods import swarm as wire
+from dashd.wire.methods.table import Limits
+
+from .core import Core
+from .ports import WallsState
+
+
+@dataclass(frozen=True, slots=True)
+class Walled:
+    """What a swarm's row says of its walls."""
+
+    walls: str
+    scope: str
+    bounds: str
+    notes: list[str]
+
+
+async def prepare(core: Core, params: wire.PlanSwarm, cwd: str) -> Walled:
+    """Raises Unsupported, saying what to install, where the walls would be too weak; InvalidParams."""
+    state = await core.walls.state()
+    asked = scope_of(params, cwd)
+    bounds = msgspec.json.encode(_bounds(params.limits)).decode()
+    if params.unsafe_no_jail or not state.required:
+        _refuse_idle_limits(params)
+        notes = ["no walls: its agents have all your rights"] if params.unsafe_no_jail else []
+        return Walled("none", scopes.to_json(asked), bounds, notes)
+    _refuse_weak(state)
+    await core.walls.check([folders.absolute(each, cwd) for each in asked.write or ()], cwd)
+    return Walled("required", scopes.to_json(asked), bounds, _notes(state, asked, cwd))
+
+
+def scope_of(params: wire.PlanSwarm, cwd: str) -> Scope:
+    """The scope in force: `cwd` can be read, and written where nothing narrower is named."""
+    write = [folders.ROOT] if params.scope is msgspec.UNSET else params.scope
+    read = [] if params.read is msgspec.UNSET else params.read
+    hosts = [] if params.hosts is msgspec.UNSET else params.hosts
+    return scopes.parse(write=write, read=[folders.ROOT, *read], hosts=hosts, root=cwd)
+
+
+def _bounds(limits: Limits) -> dict[str, int]:
+    found = {"memory_mb": limits.memory_mb, "processes": limits.processes, "disk_mb": limits.disk_mb}
+    return found if limits.cpu_s is msgspec.UNSET else {**found, "cpu_s": limits.cpu_s}
+
+
+def limits_of(row_bounds: str, *, timeout_s: float, retries: int, grace_s: float) -> Limits:
+    """The limits of a swarm as it was asked for them."""
+    usual = msgspec.structs.asdict(Limits())
+    asked = {name: value for name, value in msgspec.json.decode(row_bounds).items() if value != usual[name]}
+    return Limits(timeout_s=timeout_s, retries=retries, grace_s=grace_s, **asked)
+
+
+def _refuse_idle_limits(params: wire.PlanSwarm) -> None:
+    """A scope that nothing would keep is worse than none."""
+    for name in ("scope", "read", "hosts"):
+        if getattr(params, name) is not msgspec.UNSET:
+            raise errors.InvalidParams(
+                f"{name} limits nothing without walls", hint=f"leave out {name}, or unsafe_no_jail", path=name
+            )
+
+
+def _refuse_weak(state: WallsState) -> None:
+    if state.enough:
+        return
+    lower = f"dashd with DASH_JAIL_GRADE_MIN={state.grade}, or " if state.grade != "0" else ""
+    raise errors.Unsupported(
+        f"agents need walls of grade {state.grade_min}, and this machine gives {state.grade}: {state.why}",
+        hint=f"{state.fix}; or {lower}unsafe_no_jail: true, for what you would run by hand",
+        path="unsafe_no_jail",
+    )
+
+
+def _notes(state: WallsState, asked: Scope, cwd: str) -> list[str]:
+    write = ", ".join(folders.absolute(each, cwd) for each in asked.write or ()) or "nothing"
+    hosts = ", ".join(scopes.reached_hosts(asked)) or "no host"
+    return [f"walls of grade {state.grade}: agents can write {write}, read {cwd}, and reach {hosts}"]

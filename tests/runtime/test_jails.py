@@ -1,0 +1,89 @@
+"""From a swarm's row to a jail: folders where they are, what is asked again, what is written down."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dashd.domain import scope as scopes
+from dashd.drivers.driver import Command
+from dashd.jail import landlock, launch, probe, view
+from dashd.jail.view import Folder
+from dashd.runtime.jails import Asked, Jails, StoredBounds, view_of
+
+B, C = launch.Walls("B", "/usr/bin/bwrap", 7), launch.Walls("C", "", 7, why="no bwrap")
+COMMAND = Command(("agent", "--key=s3cret"), {"HOME": "/home/me", "A": "1"}, "/w", stdin=False)
+ENVIRON = {"PATH": "/usr/bin", "HOME": "/home/me"}
+
+
+def asked(**scope) -> Asked:
+    return Asked(True, "/w", scopes.parse(**{"write": ["."], "read": ["."], "hosts": [], **scope}))
+
+
+def jailed(walls, what: Asked, port: int | None = None):
+    jails = Jails("C", launch.Outside(("/db",)), ENVIRON)
+    return jails.jailed(walls, what, COMMAND, Path("/launches/x"), port=port, listener=True)
+
+
+def test_relative_folders_are_beneath_the_root_and_absolute_ones_where_they_are():
+    seen = view_of(asked(write=["src", "/out"], read=[".", "/docs"]), "/w", ENVIRON)
+    assert set(seen.write) == {Folder("/w", "src"), Folder("/out")}
+    assert {Folder("/w", ""), Folder("/docs")} <= set(seen.read)
+
+
+def test_a_runtime_that_may_be_written_is_not_shown_twice(tmp_path):
+    environ = {"PATH": str(tmp_path / "bin"), "HOME": "/home/me"}
+    (tmp_path / "bin").mkdir()
+    seen = view_of(Asked(True, str(tmp_path), scopes.DEFAULT), str(tmp_path), environ)
+    assert [folder.at for folder in (*seen.read, *seen.write)].count(str(tmp_path)) <= 2
+    assert Folder(str(tmp_path)) not in seen.read or seen.write == (Folder(str(tmp_path)),)
+
+
+def test_with_namespaces_home_and_tmp_are_the_jail_s():
+    found = jailed(B, asked())
+    assert (found.grade, found.env["HOME"], found.env["TMPDIR"], found.env["A"]) == (
+        "B",
+        view.HOME,
+        "/tmp",
+        "1",
+    )
+    assert found.jail["policy"]["listener"] == view.LISTENER_PORT
+    assert found.jail["policy"]["selftest"]["files"] == ("/db",)
+
+
+def test_without_them_they_are_the_launch_s_and_its_port_is_the_only_one():
+    found = jailed(C, asked(), port=4711)
+    assert (found.grade, found.env["HOME"]) == ("C", "/launches/x/scratch")
+    assert found.jail["policy"]["landlock"]["ports"] == [(4711, landlock.CONNECT_TCP)]
+
+
+def test_without_walls_nothing_changes():
+    found = jailed(launch.Walls("0"), asked())
+    assert (found.jail, found.grade, found.env) == (None, "0", COMMAND.env)
+    found = jailed(B, Asked(False, "/w"))
+    assert (found.jail, found.grade, found.shown) == (None, "0", None)
+
+
+def test_what_is_written_down_names_folders_and_no_argument():
+    shown = json.loads(jailed(B, asked(hosts=["example.com"])).shown)
+    assert (shown["write"], shown["hosts"]) == (["/w"], ["example.com"])
+    assert "s3cret" not in json.dumps(shown)
+    assert len(shown["argv_sha256"]) == 64
+
+
+async def test_walls_that_are_enough_are_looked_at_once_and_weak_ones_again(monkeypatch):
+    found = [C, B, C]
+    monkeypatch.setattr(probe, "probe", lambda _: found.pop(0))
+    jails = Jails("B", launch.Outside(), ENVIRON)
+    assert not jails.enough(await jails.walls())
+    assert jails.enough(await jails.walls())
+    assert jails.enough(await jails.walls())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "memory"), [("{}", view.Bounds().memory_bytes), ('{"memory_mb": 64}', 64 << 20)]
+)
+def test_a_row_from_before_there_were_bounds_has_the_usual_ones(text, memory):
+    assert msgspec.json.decode(text, type=StoredBounds).bounds().memory_bytes == memory

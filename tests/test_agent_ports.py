@@ -1,0 +1,165 @@
+"""Ports over what is really there: spools read by their offsets, and folders that no agent may have."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dashd.agent_ports import SpoolPort, WallsPort
+from dashd.jail import launch, spool
+from dashd.runtime.growth import Growth
+from dashd.runtime.jails import Jails
+from dashd.service.ports import Chunk, Spools
+from dashd.wire import errors
+from tests.fakes.ports import FakeSpools
+
+LAUNCH = "aaaaaa-t1.1"
+
+
+class RealSpool:
+    """A spool as a holder writes it, and the port that reads it."""
+
+    def __init__(self, launches: Path) -> None:
+        self.folder = launches / LAUNCH
+        self.folder.mkdir(parents=True)
+        self.here = os.open(self.folder, os.O_RDONLY)
+        self.writer = spool.Writer(self.here, None)
+        self.growth = Growth()
+        self.port = SpoolPort(SimpleNamespace(folder=lambda launch: launches / launch, growth=self.growth))  # type: ignore[arg-type]
+
+    def prints(self, payload: bytes, stream: int = 1) -> None:
+        self.writer.append(stream, payload)
+        self.growth.ring(LAUNCH)
+
+    def close(self) -> None:
+        os.close(self.here)
+        if self.writer.fd >= 0:
+            os.close(self.writer.fd)
+
+
+@pytest.fixture
+def real(tmp_path: Path):
+    made = RealSpool(tmp_path / "launches")
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["fake", "real"])
+def spools(request: pytest.FixtureRequest, real: RealSpool):
+    """(the port, a function that prints): the fake and the real one answer alike."""
+    if request.param == "real":
+        return real.port, real.prints
+    fake = FakeSpools()
+    return fake, lambda payload, stream=1: fake.prints(LAUNCH, payload, stream)
+
+
+async def _walk(port: Spools, stream: int | None) -> bytes:
+    output, offset = b"", 0
+    while True:
+        chunk = await port.read(LAUNCH, offset, 1, stream)
+        if not chunk.output:
+            return output
+        assert chunk.next_offset > offset
+        output, offset = output + chunk.output, chunk.next_offset
+
+
+async def test_a_spool_is_read_on_by_its_offsets(spools) -> None:
+    port, prints = spools
+    assert await port.read(LAUNCH, None, 100, None) == Chunk(b"", 0)
+    assert await port.read("never-launched", 0, 100, None) == Chunk(b"", 0)
+    for number in range(5):
+        prints(b"out %d\n" % number)
+        prints(b"err %d\n" % number, 2)
+    whole = b"".join(b"out %d\nerr %d\n" % (number, number) for number in range(5))
+    assert await _walk(port, None) == whole
+    assert await _walk(port, 1) == b"".join(b"out %d\n" % number for number in range(5))
+    assert await _walk(port, 2) == b"".join(b"err %d\n" % number for number in range(5))
+    tail = await port.read(LAUNCH, None, 6, 2)
+    assert tail.output == b"err 4\n"
+    assert (await port.read(LAUNCH, tail.next_offset, 100, None)).output == b""
+
+
+async def test_much_of_one_stream_does_not_hide_the_other(spools) -> None:
+    port, prints = spools
+    for _ in range(50):
+        prints(b"x" * 1_000)
+    prints(b"at last\n", 2)
+    assert (await port.read(LAUNCH, 0, 10, 2)).output == b"at last\n"
+
+
+async def test_a_ticket_rings_for_what_comes_after_it(spools) -> None:
+    port, prints = spools
+    prints(b"before")
+    ticket = port.ticket(LAUNCH)
+    assert not ticket.is_set()
+    prints(b"after")
+    assert ticket.is_set()
+
+
+@pytest.mark.parametrize("offset", [1, 2**63])
+async def test_an_offset_that_is_none_is_refused(real: RealSpool, offset: int) -> None:
+    real.prints(b"hello")
+    with pytest.raises(errors.InvalidParams) as caught:
+        await real.port.read(LAUNCH, offset, 10, None)
+    assert caught.value.path == "offset"
+    assert str(offset) in caught.value.message
+
+
+async def test_a_damaged_file_says_so(real: RealSpool) -> None:
+    (real.folder / "spool").write_bytes(b"\xff" * 20)
+    with pytest.raises(errors.InvalidParams, match="damaged"):
+        await real.port.read(LAUNCH, None, 10, None)
+
+
+# --- walls --------------------------------------------------------------------------------------------------
+
+
+def port(tmp_path: Path, grade_min="B") -> WallsPort:
+    own = tmp_path / "state"
+    own.mkdir(exist_ok=True)
+    return WallsPort(Jails(grade_min, launch.Outside(), {}), required=True, own=[own])
+
+
+async def test_what_is_built_is_told_with_what_is_required(tmp_path):
+    state = await port(tmp_path, "0").state()
+    assert (state.grade_min, state.required, state.enough) == ("0", True, True)
+    assert state.grade in "BC0"
+
+
+async def test_without_walls_nothing_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("dashd.jail.probe.probe", lambda _: pytest.fail("nobody asked"))
+    jails = Jails("B", launch.Outside(), {})
+    assert not (await WallsPort(jails, required=False, own=[]).state()).required
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [
+        ("home", "is your home"),
+        (".", "is around your home"),
+        ("state", "is dashd's own"),
+        ("state/launches", "is dashd's own"),
+        ("gone", "there is no"),
+        ("to-home", "is your home"),
+    ],
+)
+async def test_a_folder_that_no_agent_may_have(folder, why, tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "state" / "launches").mkdir(parents=True)
+    (tmp_path / "to-home").symlink_to("home")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(errors.InvalidParams, match=why) as refused:
+        await port(tmp_path).check([str(tmp_path / folder)], str(tmp_path / folder))
+    assert refused.value.hint
+
+
+async def test_any_other_folder_may_be_given(tmp_path, monkeypatch):
+    (tmp_path / "home" / "project").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    await port(tmp_path).check([str(tmp_path / "home" / "project")], str(tmp_path / "home" / "project"))
+
+
+def test_what_enforces_is_told_by_grade(tmp_path):
+    assert port(tmp_path).enforcers("B")["memory"].startswith("watchdog")
+    assert port(tmp_path).enforcers("0") == {}
