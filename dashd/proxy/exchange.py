@@ -187,17 +187,16 @@ class _Call:
         words: Whole | None = None
         while not self._left:
             now = trio.current_time()
-            turn = route.choose(now)
+            turn = route.choose(now, give_up_at)
             if turn is None and await self._parked(route):
                 continue
-            if turn is None or (isinstance(turn, Pause) and turn.until > give_up_at):
+            if turn is None:
                 break
             if isinstance(turn, Pause):
                 give_up_at = min(give_up_at, now + self._patience.retry_s)
-                if turn.until > give_up_at:
-                    break
-                await trio.sleep_until(turn.until)
-                continue
+                if turn.until <= give_up_at:
+                    await trio.sleep_until(turn.until)
+                continue  # past that, whoever is free has their turn, or nobody
             outcome = await self._attempt(call, route, turn)
             if outcome is None:
                 continue

@@ -89,7 +89,7 @@ class Try:
                     return await self._stream(answer, begin, forward, answers)
                 return await self._collect(answer, answers)
         except trio.TooSlowError:
-            return Outcome(Failure("retry", self._slowness()))
+            return Outcome(Failure("retry", self._slowness(), waited=True))
         except UpstreamBroken as broken:
             return Outcome(Failure("retry", broken.message))
         finally:

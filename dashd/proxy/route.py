@@ -5,6 +5,7 @@ provider whose circuit is open, that rests or that is frozen is skipped at once.
 the first byte has gone to the caller.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Failure:
     why: str
     status: int | None = None
     retry_after_s: float | None = None
+    waited: bool = False
+    """It was waited for long enough already: the next of the chain, where there is one, has its turn."""
 
     @property
     def provider_is_down(self) -> bool:
@@ -108,9 +111,9 @@ class Route:
         self._not_before: dict[str, float] = {}
         self._given_up: set[str] = set()
 
-    def choose(self, now: float) -> Candidate | Pause | None:
-        """Whose turn it is, how long to pause, or None where nobody is left. It takes nothing: see
-        `enter`.
+    def choose(self, now: float, until: float = math.inf) -> Candidate | Pause | None:
+        """Whose turn it is, how long to pause, or None where nobody is left. Nobody is paused for beyond
+        `until`: whoever is free has their turn instead. It takes nothing: see `enter`.
         """
         soonest: float | None = None
         for each in self.chain:
@@ -120,6 +123,8 @@ class Route:
             at = max(self._not_before.get(each.name, now), circuit.admits_at(now))
             if at <= now:
                 return each
+            if at > until:
+                continue
             soonest = at if soonest is None else min(soonest, at)
             if circuit.state(now) == "closed" and at - now <= ELSEWHERE_S:
                 break  # Worth a short pause: the earlier ones of a chain are there for a reason.
@@ -162,7 +167,8 @@ class Route:
         if failure.what == "terminal":
             candidate.provider.frozen = failure.why
         tries_max = LAST_TRIES_MAX if candidate == self.chain[-1] else TRIES_MAX
-        if failure.what != "retry" or tries >= tries_max:
+        moves_on = failure.waited and candidate != self.chain[-1]
+        if failure.what != "retry" or tries >= tries_max or moves_on:
             self._given_up.add(name)
         backoff = min(BACKOFF_S_MAX, BACKOFF_S * 2 ** (tries - 1)) * (0.5 + self._chance() / 2)
         if failure.retry_after_s is not None:

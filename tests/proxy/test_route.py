@@ -65,6 +65,23 @@ def test_the_next_one_has_its_turn_after_the_tries_or_at_once_when_the_circuit_i
     assert other.choose(0) is second
 
 
+def test_who_was_silent_is_not_waited_for_again_while_another_is_there():
+    way, (one, two) = route("one", "two")
+    way.failed(one, Failure("retry", "no answer", waited=True), 0)
+    assert way.choose(0) is two
+    way.failed(two, Failure("retry", "no answer", waited=True), 0)
+    assert way.choose(0) == Pause(BACKOFF_S)
+
+
+def test_nobody_is_paused_for_beyond_the_time_there_is():
+    way, (one, two) = route("one", "two")
+    way.failed(one, BROKEN, 0)
+    assert way.choose(0, BACKOFF_S) == Pause(BACKOFF_S)
+    assert way.choose(0, BACKOFF_S / 2) is two
+    way.failed(two, BROKEN, 0)
+    assert way.choose(0, BACKOFF_S / 2) is None
+
+
 def test_all_open_pauses_until_the_first_may_be_probed_by_one():
     way, (one, two) = route("one", "two")
     for each, at in ((one, 5.0), (two, 0.0)):
