@@ -1,21 +1,26 @@
 """The price list: genai-prices as data, loaded on first use, with the operator's own prices over it.
 
 A price here is the dearest a model can cost: the highest tier, the dearest time of the day. A hold made
-with it can therefore never be too small, and a settlement errs to the side of the provider.
+with it can therefore never be too small, and a settlement errs to the side of the provider. The package
+itself is read by a process that ends (`price_export.py`); which name means which model is decided as it does.
 """
 
 import datetime
+import functools
+import os
 import re
+import subprocess
+import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from dashd.domain.prices import Price
-
-if TYPE_CHECKING:
-    from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, TieredPrices
+from dashd.wire import errors
 
 OFFLINE_PRICE = Price(
     input=1_000,
@@ -27,10 +32,8 @@ OFFLINE_PRICE = Price(
     source="offline",
 )
 """$1 and $4 a million tokens: like a small real model, so that budgets mean something offline."""
-_PER_TOKEN = Decimal(1_000)
-"""Dollars a million tokens -> nano-dollars a token."""
-_PER_REQUEST = Decimal(1_000_000)
-"""Dollars a thousand requests -> nano-dollars a request."""
+EXPORT = Path(__file__).with_name("price_export.py")
+EXPORT_S_MAX = 60.0
 CONTEXT_TOKENS_MIN = 64_000
 """A model that holds less is found by its name, and is not offered."""
 FOUND_MAX = 1_000
@@ -47,6 +50,68 @@ class Listed:
     context_tokens: int | None
 
 
+Clause = tuple[str, Any]
+"""(kind, text), or (`or` | `and`, clauses)."""
+
+
+class _Model(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    id: str
+    match: Clause
+    price: tuple[int, int, int, int, int] | None
+    context_tokens: int | None
+    deprecated: bool
+
+
+class _Exported(msgspec.Struct, array_like=True, frozen=True):
+    id: str
+    api_pattern: str
+    match: Clause | None
+    fallbacks: list[str]
+    models: msgspec.Raw
+
+
+class _Provider:
+    """One provider of the list. Its models stay packed until somebody asks: most providers are nobody's."""
+
+    def __init__(self, said: _Exported) -> None:
+        self.id = said.id
+        self.api_pattern = said.api_pattern
+        self.match = said.match
+        self.fallbacks = said.fallbacks
+        self._packed = zlib.compress(said.models)
+
+    @functools.cached_property
+    def models(self) -> list[_Model]:
+        """In the list's order."""
+        return msgspec.json.decode(zlib.decompress(self._packed), type=list[_Model])
+
+    def own(self, ref: str) -> _Model | None:
+        """Its model of this name, which is in lower case."""
+        return next((each for each in self.models if _matches(each.match, ref)), None)
+
+
+class _Everything(msgspec.Struct, frozen=True):
+    version: str
+    providers: list[_Exported]
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    version: str
+    providers: list[_Provider]
+
+    def find(self, owner: _Provider, ref: str, *, fallbacks: bool) -> _Model | None:
+        """A provider's model, perhaps one that it serves for others; compact dates are read as well."""
+        serving = [owner]
+        if fallbacks:
+            serving += [each for other in owner.fallbacks for each in self.providers if each.id == other]
+        for name in dict.fromkeys((ref, _with_dashed_date(ref))):
+            for each in serving:
+                if found := each.own(name):
+                    return found
+        return None
+
+
 class PriceList:
     """Prices by model; reads the list once, when first asked."""
 
@@ -56,14 +121,13 @@ class PriceList:
         """`today` decides between prices that hold from a date on; without it the newest of them counts."""
         self._overrides = dict(overrides or {})
         self._today = today
-        self._snapshot: DataSnapshot | None = None
-        self._version = ""
+        self._list: _List | None = None
         self._found: dict[tuple[str, str | None], Listed | None] = {}
 
     @property
     def loaded(self) -> bool:
         """Whether `find` answers at once."""
-        return self._snapshot is not None
+        return self._list is not None
 
     def find(self, model: str, provider: str | None = None) -> Listed | None:
         """The model's price; None where nobody has priced it.
@@ -81,25 +145,22 @@ class PriceList:
 
     def owner(self, url: str, name: str) -> str:
         """What the list calls the provider at an address, or else of that name; empty where it has none."""
-        self.load()
-        assert self._snapshot is not None
-        for each in self._snapshot.providers:
+        providers = self.load().providers
+        for each in providers:
             if re.match(each.api_pattern, url):
                 return each.id
-        return next((each.id for each in self._snapshot.providers if each.id == name), "")
+        return next((each.id for each in providers if each.id == name), "")
 
     def models(self, owner: str) -> list[str]:
         """The list's models of a provider, by its name in the list, in the list's order: those that are
         priced, are not on their way out, and have room for an agent's work.
         """
-        self.load()
-        assert self._snapshot is not None
         return [
             model.id
-            for each in self._snapshot.providers
+            for each in self.load().providers
             if each.id == owner
             for model in each.models
-            if not model.deprecated and (model.context_window or 0) >= CONTEXT_TOKENS_MIN
+            if not model.deprecated and (model.context_tokens or 0) >= CONTEXT_TOKENS_MIN
             if self.find(model.id, owner) is not None
         ]
 
@@ -110,77 +171,65 @@ class PriceList:
     @property
     def date(self) -> str:
         """The list's version; the list itself carries no date."""
-        self.load()
-        return self._version
+        return self.load().version
 
-    def load(self) -> None:
-        """Reads the list, unless it was read before; any thread may do it."""
-        if self._snapshot is None:
-            import importlib.metadata  # a megabyte, which no daemon without a real provider needs
-
-            from genai_prices import data_snapshot
-
-            self._version = f"genai-prices {importlib.metadata.version('genai-prices')}"
-            self._snapshot = data_snapshot.get_snapshot()
+    def load(self) -> _List:
+        """Reads the list, unless it was read before; any thread may do it. Raises Unavailable."""
+        if self._list is None:
+            self._list = _exported(self._today)
+        return self._list
 
     def _search(self, model: str, provider: str | None) -> Listed | None:
-        self.load()
-        assert self._snapshot is not None
-        for each in self._snapshot.providers:
-            if each.id == provider and (found := each.find_model(model)):
-                return _listed(found, each.id, self._version, self._today)
-        try:
-            owner, found = self._snapshot.find_provider_model(model, None, None, None)
-        except LookupError:
-            return None
-        return _listed(found, owner.id, self._version, self._today)
+        known, ref = self.load(), model.lower()
+        for each in known.providers:
+            if each.id == provider and (found := known.find(each, ref, fallbacks=False)):
+                return _listed(found, each.id, known.version)
+        owner = next((each for each in known.providers if each.match and _matches(each.match, ref)), None)
+        found = known.find(owner, ref, fallbacks=True) if owner else None
+        return _listed(found, owner.id, known.version) if owner and found else None
 
 
-def _listed(found: "ModelInfo", provider: str, date: str, today: datetime.date | None) -> Listed | None:
-    prices = _in_force(found.prices, today)
-    base, output = _dearest(prices, "input_mtok"), _dearest(prices, "output_mtok")
-    if base is None or output is None:
+def _exported(today: datetime.date | None) -> _List:
+    """The list, from a process that has nothing of the daemon's environment but the way to its modules."""
+    argv = [sys.executable, "-P", str(EXPORT), *([today.isoformat()] if today else [])]
+    environ = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    ran = subprocess.run(argv, env=environ, capture_output=True, timeout=EXPORT_S_MAX, check=False)
+    if ran.returncode != 0:
+        why = ran.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise errors.Unavailable(f"reading the price list of genai-prices: {why}", hint="install Dash anew")
+    said = msgspec.json.decode(ran.stdout, type=_Everything)
+    return _List(said.version, [_Provider(each) for each in said.providers])
+
+
+def _listed(found: _Model, provider: str, date: str) -> Listed | None:
+    if found.price is None:
         return None
-    read = _dearest(prices, "cache_read_mtok")
-    # The hour-long cache costs more to write; the allow-list lets only the short one pass.
-    written = _dearest(prices, "cache_write_mtok")
-    price = Price(
-        input=base,
-        output=output,
-        cache_read=base if read is None else read,
-        cache_write=base if written is None else written,
-        per_request=_dearest(prices, "requests_kcount", _PER_REQUEST) or 0,
-        date=date,
-        source="genai-prices",
-    )
-    return Listed(found.id, provider, price, found.context_window)
+    price = Price(*found.price, date=date, source="genai-prices")
+    return Listed(found.id, provider, price, found.context_tokens)
 
 
-def _in_force(
-    prices: "ModelPrice | list[ConditionalPrice]", today: datetime.date | None
-) -> list["ModelPrice"]:
-    """The prices that can hold now: the newest that has begun, and those that hold at some time of the
-    day.
-    """
-    if not isinstance(prices, list):
-        return [prices]
-    found: list[ModelPrice] = []
-    for each in reversed(prices):
-        begins = getattr(each.constraint, "start_date", None)
-        if begins is not None and today is not None and begins > today:
-            continue
-        found.append(each.prices)
-        if each.constraint is None or begins is not None:
-            break
-    return found
+def _matches(clause: Clause, ref: str) -> bool:
+    kind, said = clause
+    match kind:
+        case "or":
+            return any(_matches(each, ref) for each in said)
+        case "and":
+            return all(_matches(each, ref) for each in said)
+        case "starts_with":
+            return ref.startswith(said)
+        case "ends_with":
+            return ref.endswith(said)
+        case "contains":
+            return said in ref
+        case "equals":
+            return bool(ref == said)
+        case _:
+            return re.search(said, ref) is not None
 
 
-def _dearest(prices: list["ModelPrice"], name: str, scale: Decimal = _PER_TOKEN) -> int | None:
-    steps = [step for each in prices for step in _steps(getattr(each, name, None))]
-    return int((max(steps) * scale).to_integral_value(ROUND_CEILING)) if steps else None
+_COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=[-:]|$)")
 
 
-def _steps(value: "Decimal | TieredPrices | None") -> list[Decimal]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, Decimal) else [value.base, *(tier.price for tier in value.tiers)]
+def _with_dashed_date(ref: str) -> str:
+    """`m-20251211` as the list writes it: `m-2025-12-11`."""
+    return _COMPACT_DATE.sub(lambda found: "-" + "-".join(found.groups()), ref)

@@ -1,69 +1,20 @@
-"""The price list: what the dearest is, which prices hold today, and the operator's own."""
+"""The price list as the daemon has it: the operator's own prices, and the same answers as the package's."""
 
 import datetime
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from dashd.domain.prices import Price
-from dashd.proxy import prices
+from dashd.proxy import price_export, prices
 from dashd.proxy.prices import PriceList
+from dashd.wire import errors
 
 
-@dataclass
-class Begins:
-    start_date: datetime.date
-
-
-@dataclass
-class AtNight:
-    start_time: datetime.time
-
-
-@dataclass
-class Tier:
-    price: Decimal
-
-
-@dataclass
-class Tiered:
-    base: Decimal
-    tiers: list[Tier]
-
-
-@dataclass
-class Some:
-    input_mtok: Any
-
-
-@dataclass
-class When:
-    constraint: Any
-    prices: Some
-
-
-def dearest(listed: Any, today: datetime.date | None = None) -> int | None:
-    return prices._dearest(prices._in_force(listed, today), "input_mtok")
-
-
-def test_the_dearest_tier_counts_and_is_rounded_up():
-    assert dearest(Some(Tiered(Decimal(1), [Tier(Decimal("2.5")), Tier(Decimal(2))]))) == 2_500
-    assert dearest(Some(Decimal("0.00005"))) == 1
-    assert dearest(Some(None)) is None
-
-
-def test_a_price_holds_from_its_day_on():
-    listed = [When(None, Some(Decimal(9))), When(Begins(datetime.date(2026, 3, 13)), Some(Decimal(5)))]
-    assert dearest(listed, datetime.date(2026, 3, 12)) == 9_000
-    assert dearest(listed, datetime.date(2026, 3, 13)) == 5_000
-    assert dearest(listed) == 5_000
-
-
-def test_a_cheaper_time_of_the_day_is_not_counted_on():
-    listed = [When(None, Some(Decimal(9))), When(AtNight(datetime.time(1)), Some(Decimal(5)))]
-    assert dearest(listed) == 9_000
+@pytest.fixture(scope="module")
+def listed() -> PriceList:
+    """The real list, as of a day."""
+    return PriceList(today=datetime.date(2026, 11, 20))
 
 
 def test_the_operator_s_price_wins():
@@ -79,8 +30,7 @@ def test_the_operator_s_price_wins():
 
 
 @pytest.mark.slow
-def test_the_real_list():
-    listed = PriceList(today=datetime.date(2026, 11, 20))
+def test_the_real_list(listed: PriceList):
     model = listed.find("gpt-4o-mini", "openai")
     assert model is not None
     assert (model.price.input, model.price.output, model.price.cache_read) == (150, 600, 75)
@@ -97,17 +47,56 @@ def test_the_real_list():
 
 
 @pytest.mark.slow
-def test_a_provider_is_known_by_its_address_before_its_name():
-    listed = PriceList()
+def test_a_provider_is_known_by_its_address_before_its_name(listed: PriceList):
     assert listed.owner("https://api.openai.com/v1", "anthropic") == "openai"
     assert listed.owner("http://127.0.0.1:8080/v1", "anthropic") == "anthropic"
     assert listed.owner("http://127.0.0.1:8080/v1", "mine") == ""
 
 
 @pytest.mark.slow
-def test_the_models_of_a_provider_are_priced_and_have_room_for_work():
-    listed = PriceList()
+def test_the_models_of_a_provider_are_priced_and_have_room_for_work(listed: PriceList):
     names = listed.models("anthropic")
     assert names
     assert all((listed.find(name, "anthropic").context_tokens or 0) >= 64_000 for name in names)
     assert listed.models("") == []
+
+
+@pytest.mark.slow
+def test_every_name_means_what_it_means_to_the_package(listed: PriceList):
+    from genai_prices import data_snapshot
+
+    theirs = data_snapshot.get_snapshot()
+    models = [(owner, model) for owner in theirs.providers for model in owner.models][::11]
+    assert len(models) > 200
+    for owner, model in models:
+        for name in (model.id, f"{model.id}-20251211", f"x/{model.id.upper()}"):
+            found = owner.find_model(name)
+            if found is None:
+                try:
+                    maker, found = theirs.find_provider_model(name, None, None, None)
+                except LookupError:
+                    assert listed.find(name, owner.id) is None, (owner.id, name)
+                    continue
+            else:
+                maker = owner
+            price = price_export.price(found, datetime.date(2026, 11, 20))
+            ours = listed.find(name, owner.id)
+            said = None if price is None else (found.id, maker.id, price[0], price[1])
+            got = ours and (ours.name, ours.provider, ours.price.input, ours.price.output)
+            assert got == said, (owner.id, name)
+
+
+@pytest.mark.slow
+def test_the_package_does_not_stay_in_the_daemon(listed: PriceList):
+    assert listed.find("gpt-4o-mini", "openai")
+    loaded = {type(each).__module__ for each in listed.load().providers}
+    assert loaded == {"dashd.proxy.prices"}
+    assert "genai_prices" not in Path(prices.__file__).read_text().replace("genai-prices", "")
+
+
+def test_a_list_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit('no such package')")
+    monkeypatch.setattr(prices, "EXPORT", broken)
+    with pytest.raises(errors.Unavailable, match="no such package"):
+        PriceList().find("m", "p")

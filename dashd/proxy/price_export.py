@@ -1,0 +1,104 @@
+"""A program: prints what Dash wants of the price list of genai-prices, as one JSON object. Its argument, if
+there is one, is the day (YYYY-MM-DD) that decides between prices which hold from a date on.
+
+A process of its own, because that package brings pydantic and asyncio along: 14 MB that would stay in dashd,
+and half a second in which no stream of it would move. It imports nothing of Dash.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import sys
+from decimal import ROUND_CEILING, Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider, TieredPrices
+
+PER_TOKEN = Decimal(1_000)
+"""Dollars a million tokens -> nano-dollars a token."""
+PER_REQUEST = Decimal(1_000_000)
+"""Dollars a thousand requests -> nano-dollars a request."""
+CLAUSES = ("starts_with", "ends_with", "contains", "equals", "regex")
+
+
+def main(today: datetime.date | None) -> None:
+    """Prints it."""
+    from genai_prices import data_snapshot
+
+    found = {
+        "version": f"genai-prices {importlib.metadata.version('genai-prices')}",
+        "providers": [provider(each, today) for each in data_snapshot.get_snapshot().providers],
+    }
+    json.dump(found, sys.stdout, separators=(",", ":"))
+
+
+def provider(each: "Provider", today: datetime.date | None) -> list[Any]:
+    """[id, pattern of its addresses, which models are its own, who else's it serves, models]."""
+    match = None if each.model_match is None else clause(each.model_match)
+    models = [model(one, today) for one in each.models]
+    return [each.id, each.api_pattern, match, each.fallback_model_providers or [], models]
+
+
+def model(each: "ModelInfo", today: datetime.date | None) -> list[Any]:
+    """[id, which names are its own, price or null, context or null, whether it is on its way out]."""
+    return [each.id, clause(each.match), price(each, today), each.context_window, bool(each.deprecated)]
+
+
+def price(each: "ModelInfo", today: datetime.date | None) -> list[int] | None:
+    """[input, output, cache read, cache write, request], the dearest of each, in nano-dollars."""
+    prices = in_force(each.prices, today)
+    base, output = dearest(prices, "input_mtok"), dearest(prices, "output_mtok")
+    if base is None or output is None:
+        return None
+    read = dearest(prices, "cache_read_mtok")
+    # The hour-long cache costs more to write; the allow-list lets only the short one pass.
+    written = dearest(prices, "cache_write_mtok")
+    each_request = dearest(prices, "requests_kcount", PER_REQUEST) or 0
+    return [base, output, base if read is None else read, base if written is None else written, each_request]
+
+
+def clause(rule: object) -> list[Any]:
+    """[kind, text], or [`or` | `and`, clauses]; all but patterns in lower case, as names are compared."""
+    for kind in ("or", "and"):
+        if (inner := getattr(rule, f"{kind}_", None)) is not None:
+            return [kind, [clause(each) for each in inner]]
+    kind = next(each for each in CLAUSES if hasattr(rule, each))
+    text = getattr(rule, kind)
+    return [kind, text if kind == "regex" else text.lower()]
+
+
+def in_force(
+    prices: "ModelPrice | list[ConditionalPrice]", today: datetime.date | None
+) -> list["ModelPrice"]:
+    """The prices that can hold now: the newest that has begun, and those that hold at some time of the
+    day.
+    """
+    if not isinstance(prices, list):
+        return [prices]
+    found: list[ModelPrice] = []
+    for each in reversed(prices):
+        begins = getattr(each.constraint, "start_date", None)
+        if begins is not None and today is not None and begins > today:
+            continue
+        found.append(each.prices)
+        if each.constraint is None or begins is not None:
+            break
+    return found
+
+
+def dearest(prices: list["ModelPrice"], name: str, scale: Decimal = PER_TOKEN) -> int | None:
+    """The highest step of this price, rounded up; None where there is none."""
+    found = [step for each in prices for step in steps(getattr(each, name, None))]
+    return int((max(found) * scale).to_integral_value(ROUND_CEILING)) if found else None
+
+
+def steps(value: "Decimal | TieredPrices | None") -> list[Decimal]:
+    """A price and those of its higher tiers."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, Decimal) else [value.base, *(tier.price for tier in value.tiers)]
+
+
+if __name__ == "__main__":
+    main(datetime.date.fromisoformat(sys.argv[1]) if sys.argv[1:] else None)
