@@ -1,8 +1,7 @@
-"""A scripted provider on loopback: chat completions and Anthropic messages, as honest or as broken as told.
+"""A scripted provider on loopback, in all three formats, as honest or as broken as told.
 
-It bills what its script says, never more than the request allows (its bytes and its output limit), and
-keeps its own bill, which is what the ledger is held against. It notes whether each call that came had an
-open hold.
+It bills what its script says, never more than the request allows (its bytes, the most a provider adds to
+them, and its output limit), and keeps its own bill, which is what the ledger is held against.
 """
 
 import json
@@ -20,6 +19,7 @@ PRICE = Price(
     input=1_000, output=4_000, cache_read=100, cache_write=1_250, per_request=0, date="today", source="config"
 )
 MODEL = "m-1"
+_MODELS = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{"data":[]}'
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,22 @@ class Act:
     error: dict[str, Any] = field(default_factory=lambda: {"type": "server_error", "message": "no"})
     bills: bool | None = None
     """Whether it is billed; by default what a status of 200 is."""
+    dearest: bool = False
+    """All of the input is billed as written to a cache, and with it the most that a provider adds to it."""
     text: str = "Hello there, this is what you asked for."
+    pace_s: float = 0.0
+    """Between two pieces of a stream."""
 
 
 Script = Callable[[int], Act]
+Body = dict[str, Any]
 
 
 async def _nothing() -> None:
+    return
+
+
+def _not_kept(_body: Body, _nusd: int) -> None:
     return
 
 
@@ -62,6 +71,8 @@ class Provider:
         self.bodies: list[dict[str, Any]] = []
         self.port = 0
         self.on_call: Callable[[], Awaitable[None]] = _nothing
+        self.on_bill: Callable[[Body, int], None] = _not_kept
+        """Told of each call that is billed, before a byte of its answer leaves."""
 
     @property
     def url(self) -> str:
@@ -79,11 +90,13 @@ class Provider:
                 head, _, rest = bytes(data).partition(b"\r\n\r\n")
                 lines = head.decode().split("\r\n")
                 headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines[1:])}
-                while len(rest) < int(headers["content-length"]):
+                length = int(headers.get("content-length", "0"))
+                while len(rest) < length:
                     rest += await stream.receive_some(65_536)
-                data = bytearray(rest[int(headers["content-length"]) :])
-                body = rest[: int(headers["content-length"])]
-                if not await self._answer(stream, lines[0].split()[1], headers, body):
+                data, body = bytearray(rest[length:]), rest[:length]
+                if lines[0].startswith("GET "):
+                    await stream.send_all(_MODELS)
+                elif not await self._answer(stream, lines[0].split()[1], headers, body):
                     return
         except trio.BrokenResourceError:
             return
@@ -101,15 +114,19 @@ class Provider:
         await self.on_call()
         used = self._used(act, body, raw)
         if act.bills if act.bills is not None else act.status == 200:
-            self.bill_nusd += prices.cost(used, self.price)
+            cost = prices.cost(used, self.price)
+            self.bill_nusd += cost
+            self.on_bill(body, cost)
         await trio.sleep(act.delay_s)
         streamed = bool(body.get("stream"))
         if act.stall_at == 0:
-            await trio.sleep_forever()
+            return await self._stall(stream)
         if act.status != 200:
             content, kind = json.dumps({"error": act.error}).encode(), "application/json"
         elif path.endswith("/messages"):
             content, kind = _anthropic(act, used, streamed)
+        elif path.endswith("/responses"):
+            content, kind = _responses(act, used, streamed)
         else:
             content, kind = _chat(act, used, streamed)
         more = f"retry-after: {act.retry_after}\r\n" if act.retry_after else ""
@@ -131,27 +148,39 @@ class Provider:
                 if limit is not None and sent + len(piece) > limit:
                     part = piece[: max(0, limit - sent)]
                     await stream.send_all(f"{len(piece):x}\r\n".encode() + part if end else part)
-                    if breaks:
-                        return False
-                    await trio.sleep_forever()
+                    return False if breaks else await self._stall(stream)
             await stream.send_all(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if end else piece)
             sent += len(piece)
+            if act.pace_s:
+                await trio.sleep(act.pace_s)
         await stream.send_all(end)
         return True
 
+    async def _stall(self, stream: trio.SocketStream) -> bool:
+        """Says nothing until the other side has gone."""
+        while await stream.receive_some(65_536):
+            pass
+        return False
+
     def _used(self, act: Act, body: dict[str, Any], raw: bytes) -> Usage:
-        output_max = body.get("max_completion_tokens") or body.get("max_tokens")
+        names = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+        output_max = next(body[name] for name in names if name in body)
         assert isinstance(output_max, int)
-        tokens = int(len(raw) * act.input_share)
-        return Usage(max(1, tokens), 0, 0, max(1, int(output_max * act.output_share)))
+        output = max(1, int(output_max * act.output_share))
+        if act.dearest:
+            return Usage(0, 0, max(1, int((len(raw) + prices.OVERHEAD_TOKENS) * act.input_share)), output)
+        return Usage(max(1, int(len(raw) * act.input_share)), 0, 0, output)
+
+
+def _openai_usage(used: Usage, asked: str, written: str) -> dict[str, Any]:
+    """As both of OpenAI's formats say it, each in its own words."""
+    given = used.input + used.cache_write
+    details = {f"{asked}_details": {"cached_tokens": 0, "cache_write_tokens": used.cache_write}}
+    return {asked: given, written: used.output, "total_tokens": given + used.output, **details}
 
 
 def _chat(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
-    usage = {
-        "prompt_tokens": used.input,
-        "completion_tokens": used.output,
-        "total_tokens": used.input + used.output,
-    }
+    usage = _openai_usage(used, "prompt_tokens", "completion_tokens")
     said = {"usage": usage} if act.usage != "none" else {}
     if not streamed:
         message = {"role": "assistant", "content": act.text}
@@ -165,8 +194,30 @@ def _chat(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
     return "".join(lines).encode(), "text/event-stream"
 
 
+def _responses(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
+    said = {"usage": _openai_usage(used, "input_tokens", "output_tokens")} if act.usage != "none" else {}
+    message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": act.text}]}
+    begun = {"id": "r", "object": "response", "model": MODEL, "status": "in_progress", "output": []}
+    ended = {**begun, "status": "completed", "output": [message], **said}
+    if not streamed:
+        return json.dumps(ended).encode(), "application/json"
+    events: list[Any] = [
+        {"type": "response.created", "response": begun},
+        *({"type": "response.output_text.delta", "delta": word + " "} for word in act.text.split()),
+    ]
+    events += [{"type": "response.completed", "response": ended}] * (2 if act.usage == "twice" else 1)
+    return _named(events), "text/event-stream"
+
+
+def _named(events: list[Any]) -> bytes:
+    """A stream whose events have names."""
+    return "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events).encode()
+
+
 def _anthropic(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
     usage = {"input_tokens": used.input, "output_tokens": used.output}
+    if used.cache_write:
+        usage["cache_creation_input_tokens"] = used.cache_write
     said = {"usage": usage} if act.usage != "none" else {}
     message = {"id": "m", "type": "message", "role": "assistant", "model": MODEL}
     if not streamed:
@@ -183,8 +234,7 @@ def _anthropic(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
     delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, **ended}
     events += [delta] * (2 if act.usage == "twice" else 1)
     events.append({"type": "message_stop"})
-    text = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events)
-    return text.encode(), "text/event-stream"
+    return _named(events), "text/event-stream"
 
 
 @asynccontextmanager

@@ -260,18 +260,17 @@ def _unchunked(data: bytes) -> tuple[bytes, bool]:
 def check_tree(db: Snapshot) -> list[str]:
     """What is wrong with the budgets in this snapshot: I1, I2 and I3."""
     wrong = []
+    query = (
+        "SELECT a.above_id, sum(iif(h.state = 'open', h.held_nusd, 0)), sum(coalesce(h.cost_nusd, 0))"
+        " FROM hold h JOIN budget_above a ON a.id = h.budget_id GROUP BY a.above_id"
+    )
+    sums = {name: (held, spent) for name, held, spent in db.execute(query)}
     for (name,) in list(db.execute("SELECT id FROM budget")):
         row = budgets.get(db, name)
         if row.limit_nusd is not None and row.held_nusd + row.spent_nusd > row.limit_nusd + row.overrun_nusd:
             wrong.append(f"I1 {name}: {row.held_nusd} + {row.spent_nusd} > {row.limit_nusd}")
-        held, spent = db.execute(
-            "SELECT coalesce(sum(iif(state = 'open', held_nusd, 0)), 0), coalesce(sum(cost_nusd), 0)"
-            " FROM hold"
-            " WHERE budget_id IN (SELECT id FROM budget_above WHERE above_id = ?)",
-            (name,),
-        ).fetchone()
-        if (held, spent) != (row.held_nusd, row.spent_nusd):
-            wrong.append(f"I2 {name}: {(held, spent)} != {(row.held_nusd, row.spent_nusd)}")
+        if sums.get(name, (0, 0)) != (row.held_nusd, row.spent_nusd):
+            wrong.append(f"I2 {name}: {sums.get(name)} != {(row.held_nusd, row.spent_nusd)}")
         if row.spent_nusd < sum(child.spent_nusd for child in budgets.children(db, name)):
             wrong.append(f"I3 {name}: less than its children")
     return wrong
