@@ -34,6 +34,8 @@ class Home:
     serving: threading.Event = field(default_factory=threading.Event)
     """Set while a daemon of ours answers."""
     clients: list[Client] = field(default_factory=list)
+    program: tuple[str, ...] = ("-m", "dashd")
+    """What Python runs as the daemon."""
 
     @property
     def socket(self) -> Path:
@@ -69,7 +71,7 @@ class Home:
     def spawn(self, *flags: str) -> tuple[subprocess.Popen[bytes], int]:
         """Starts a daemon and waits for nothing; gives it and the descriptor on which it will say READY."""
         read_end, write_end = os.pipe()
-        argv = [sys.executable, "-m", "dashd", "run", "--ready-fd", str(write_end), *flags]
+        argv = [sys.executable, *self.program, "run", "--ready-fd", str(write_end), *flags]
         here = ["--state-dir", str(self.path), "--socket", str(self.socket)]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.path), "PYTHONPATH": str(TOP)}
         environ |= WITHOUT_WALLS
