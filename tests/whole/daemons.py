@@ -3,6 +3,7 @@
 import os
 import select
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ WITHOUT_WALLS = {"DASH_JAIL_REQUIRED": "false"}
 class DaemonProcess:
     """Started by `start`; whoever made it calls `end`, which leaves no process of it behind."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
-        """`environ` is put on top of the test's own, from which everything of Dash's is taken out."""
+    def __init__(self, folder: Path, program: tuple[str, ...] = ("-m", "dashd"), **environ: str) -> None:
+        """`program` is what Python runs as the daemon; `environ` is put on top of the test's own, from which
+        everything of Dash's is taken out.
+        """
         self.folder = folder
+        self.program = program
         self.state = folder / "state"
         self.socket = str(self.state / "run" / "dashd.sock")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DASH_")}
@@ -42,8 +46,8 @@ class DaemonProcess:
         with (self.folder / "dashd.log").open("ab") as log:
             self.process = subprocess.Popen(
                 # Named on the command line too, by which `leftovers` finds it.
-                daemon_process.argv_of("run", "--ready-fd", str(writer), "--state-dir", str(self.state))
-                + list(arguments),
+                [sys.executable, "-P", *self.program, "run"]  # noqa: RUF005  # it reads worse
+                + ["--ready-fd", str(writer), "--state-dir", str(self.state), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

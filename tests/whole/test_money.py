@@ -154,3 +154,16 @@ async def test_a_paused_agent_is_still_paused_after_dashd_was_killed(start_daemo
         assert (report["outcome"], report["attempts"]["total"]) == ("complete", 1)
         rows = (await dash.call("budget.export", swarm=swarm))["rows"]
         assert [row["basis"] for row in rows] == ["usage"] * 4
+
+
+async def test_twenty_agents_finish_on_a_budget_that_covers_what_they_cost(dash, tmp_path):
+    """Each call's worst case is many times what it costs, and all twenty start at once."""
+    task = "`echo a > {item}`, then " + ", ".join(["`cat {item}`"] * 5)
+    one = await _embedded(dash, tmp_path, task, items=["f00"], model="offline")
+    assert (await dash.ended(one))["outcome"] == "complete"
+    limit = (await _node(dash, one))["spent_usd"] * 20 * 1.3
+    items = [f"f{number:02}" for number in range(20)]
+    swarm = await _embedded(dash, tmp_path, task, items=items, agents=20, model="offline", budget=limit)
+    report = await dash.ended(swarm)
+    assert (report["outcome"], report["tasks"]) == ("complete", {"total": 20, "completed": 20})
+    assert (await _node(dash, swarm))["spent_usd"] <= limit

@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from dashctl import daemon_process
+from tests.fakes import dashd_of_callers, door_keeper
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +33,16 @@ class Scripted(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         key = self.headers.get("authorization", "").removeprefix("Bearer ")
         status = self.status if key == CANARY else 401
-        said = {"data": []} if status == 200 else {"error": {"type": "refused", "message": f"not {key}"}}
+        self.answer(status, {"data": []} if status == 200 else refusal(key))
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        key = self.headers.get("authorization", "").removeprefix("Bearer ")
+        message = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+        said = {"choices": [message], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
+        self.answer(self.status, said if self.status == 200 else refusal(key))
+
+    def answer(self, status, said):
         body = json.dumps(said).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
@@ -39,6 +51,10 @@ class Scripted(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments):
         """Says nothing."""
+
+
+def refusal(key):
+    return {"error": {"type": "refused", "message": f"not {key}"}}
 
 
 @pytest.fixture
@@ -119,6 +135,46 @@ def test_the_canary_is_in_its_file_alone(start_daemon, provider):
     assert files_with(CANARY, daemon.folder) == []
 
 
+def test_the_canary_goes_to_its_provider_alone_while_agents_call(start_daemon, provider, tmp_path):
+    """Also where the provider repeats it in what it says of a fault: nothing of that reaches the agent."""
+    script, url = provider
+    program = dashd_of_callers.argv(Path(door_keeper.__file__), hasty=True)
+    daemon = start_daemon(program=program)
+    assert add(daemon, url, "--model", "m-1").returncode == 0
+    price = ("--input", "1", "--output", "4")
+    assert dashctl(daemon, "model", "set", "m-1", *price).returncode == 0
+    told = tmp_path / "told"
+    made = daemon.call(
+        "swarm.create", task="t", items=[str(told)], driver="embedded", model="m-1", cwd=str(tmp_path)
+    )
+    wanted = {"swarm": made["id"], "kinds": ["agent.progress"], "since": 0, "timeout_s": 20}
+    assert daemon.call("event.wait", **wanted)["events"]
+    way = json.loads(told.read_text())
+    heard = []
+    for status in (200, 400, 500, 401):
+        script.status = status
+        call = urllib.request.Request(
+            f"{way['model_url']}/chat/completions",
+            json.dumps({"model": "m-1", "messages": [{"role": "user", "content": "hi"}]}).encode(),
+            {"authorization": f"Bearer {way['model_key']}", "content-type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(call, timeout=20) as answer:
+                heard.append(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            heard.append(str(error.headers) + error.read().decode())
+    pids = [name for name in os.listdir("/proc") if name.isdecimal()]
+    assert processes_that_show(CANARY, pids) == []
+    assert way["model_key"] not in str(heard) + daemon.log()
+    assert CANARY not in str(heard) + daemon.log()
+    answers = [daemon.call("event.list", since=0), daemon.call("provider.list")]
+    answers += [daemon.call("budget.export"), daemon.call("swarm.report", swarm=made["id"], detail="full")]
+    assert CANARY not in json.dumps(answers)
+    assert any("***" in said for said in heard), heard  # it did say it
+    assert files_with(CANARY, daemon.folder) == [daemon.state / "secrets" / "one"]
+    assert files_with(CANARY, tmp_path) == []
+
+
 def test_a_wrong_key_and_a_provider_that_is_down_are_told_apart(start_daemon, provider):
     _, url = provider
     daemon = start_daemon()
@@ -156,7 +212,7 @@ def test_a_key_leaves_under_tls_or_not_at_all(start_daemon):
 
 
 WORK = """
-import os, subprocess, sys, time
+import os, sys
 sys.path.insert(0, {home!r})
 from pathlib import Path
 from tests.whole.daemons import DaemonProcess
@@ -171,10 +227,15 @@ try:
             print("closed", name)
     gate = Path({folder!r}, "gate")
     os.mkfifo(gate)
-    argv = ["sh", "-c", 'read -r _ < "$1"', "sh", str(gate)]
+    script = 'for name in environ mem maps; do head -c 1 "/proc/$2/$name" || echo "$name" >> "$3"; done'
+    tried = str(Path({folder!r}, "tried"))
+    script += '; echo "@dash {{\\\\"note\\\\": \\\\"tried\\\\"}}"; read -r _ < "$1"'
+    argv = ["sh", "-c", script, "sh", str(gate), str(daemon.pid), tried]
     made = daemon.call("swarm.create", task="t", cwd="/", argv=argv)
     seen = daemon.call("event.wait", swarm=made["id"], kinds=["agent.started"], since=0, timeout_s=20)
     assert seen["events"], seen
+    daemon.call("event.wait", swarm=made["id"], kinds=["agent.progress"], since=0, timeout_s=20)
+    print("an agent reads none of", Path(tried).read_text().split())
     daemon.kill()
     daemon.start()
     print("adopted", daemon.call("daemon.status")["adopted"])
@@ -217,4 +278,5 @@ def test_nobody_of_the_same_uid_reads_it_and_agents_are_adopted_all_the_same(tmp
     )
     assert ran.returncode == 0, ran.stderr
     said = ran.stdout.splitlines()
-    assert said == ["closed environ", "closed mem", "closed maps", "adopted 1", "completed 1"]
+    tried = "an agent reads none of ['environ', 'mem', 'maps']"
+    assert said == ["closed environ", "closed mem", "closed maps", tried, "adopted 1", "completed 1"]
