@@ -1,11 +1,49 @@
 """The money's invariants through the whole proxy, against a provider that does what it likes within a
-call's hold.
+call's hold: eight clients at once, hang-ups, missing and repeated usage, cuts, stalls, errors, and a budget
+that runs out. Seeded, so a failure repeats.
 
-I1 to I9 of the design's budget rules: eight clients at once, hang-ups, missing and repeated usage, cuts,
-stalls, errors, and a budget that runs out. Seeded, so a failure repeats.
+Every invariant of the money, and the tests that show it; paths are below tests/.
+
+I1 held + spent <= limit, but for a recorded overrun or a lowered limit, at every node in every snapshot
+    crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
+    proxy/test_invariants.py::test_whatever_the_provider_does_no_limit_is_passed
+    proxy/test_ledger.py::test_random_calls_pass_no_limit_at_any_snapshot
+    proxy/test_ledger.py::test_an_overrun_is_charged_written_down_and_freezes
+    proxy/test_tree_of_money.py::test_any_interleaving
+I2 held and spent are the sums of the holds at and below a node
+    crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
+    proxy/test_tree_of_money.py::test_any_interleaving
+I3 a node has spent at least what its children have
+    crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
+    proxy/test_tree_of_money.py::test_any_interleaving
+I4 settling twice is settling once
+    proxy/test_ledger.py::test_settling_twice_is_settling_once
+    proxy/test_exchange.py::test_two_settlements_are_one
+    proxy/test_tree_of_money.py::test_any_interleaving
+I5 refused: nothing has changed anywhere
+    proxy/test_ledger.py::test_a_refusal_changes_nothing_but_says_the_end
+    proxy/test_tree_of_money.py::test_any_interleaving
+I6 after a crash at any instant and a recovery the ledger is not below the provider's bill
+    crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
+    proxy/test_invariants.py::test_whatever_the_provider_does_no_limit_is_passed
+    proxy/test_meter.py::test_cut_at_every_byte_it_is_never_below_the_bill_nor_above_the_hold
+I7 after a recovery nothing is held
+    crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
+    proxy/test_ledger.py::test_after_a_start_nothing_is_held_and_everything_is_charged
+    proxy/test_tree_of_money.py::test_any_interleaving
+I8 the provider's own bill is within every limit, whatever it bills up to the hold
+    crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
+    proxy/test_invariants.py::test_whatever_the_provider_does_no_limit_is_passed
+I9 no byte goes upstream without an open hold
+    crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
+    proxy/test_exchange.py::test_nothing_leaves_without_an_open_hold
+    proxy/test_invariants.py::test_whatever_the_provider_does_no_limit_is_passed
+I10 a child's limit, however changed, raises none above it
+    service/test_budgets.py::test_a_change_below_raises_nothing_above
 """
 
 import random
+import re
 from pathlib import Path
 
 import apsw
@@ -20,12 +58,21 @@ from tests.fakes.clock import FixedClock
 from tests.fakes.provider import Act, Provider, open_provider
 from tests.proxy.world import SWARM, World, ask, chat, check_tree, open_world, request
 
+TESTS = Path(__file__).parents[1]
 CLIENTS = 8
 CALLS = 16
 LIMIT = 250_000_000
 HASTIER = Patience(
     first_byte_s=0.15, whole_s=0.15, idle_s=0.1, total_s=2, line_s=3, held_s=3, retry_s=0.4, drain_s=0.05
 )
+
+
+def test_the_table_above_names_tests_that_there_are():
+    assert __doc__ is not None
+    named = re.findall(r"^I(\d+) |^    (\S+)::(\w+)$", __doc__, re.MULTILINE)
+    assert [int(number) for number, _, _ in named if number] == list(range(1, 11))
+    for path, name in {(path, name) for _, path, name in named if path}:
+        assert re.search(rf"\b{name}( =|\()", (TESTS / path).read_text()), f"{path} has no {name}"
 
 
 def random_act(chance: random.Random) -> Act:

@@ -142,6 +142,24 @@ async def test_lowering_below_what_is_spent_only_blocks_new_calls(call, scene) -
     assert swarms.get(scene.db, SWARM).state == "active"
 
 
+@pytest.mark.parametrize("method", ["budget.set", "budget.extend"])
+@pytest.mark.parametrize("rule", ["even", "cap", "allotment", None])
+async def test_a_change_below_raises_nothing_above(call, scene, method, rule) -> None:
+    """I10."""
+    scene.swarm("a", "b", agents_made=2)
+    limit(scene, 2 * USD)
+    limit(scene, USD // 4, node=SEAT)
+    scene.do(lambda tx: budgets.set_share(tx, SWARM, allotment=None, reserve=0, rule=rule, seat=USD // 4))
+    above = {node: budgets.get(scene.db, node) for node in ("project", SWARM, f"{SWARM}-002")}
+    more = {"limit_usd": 100.0} if method == "budget.set" else {"usd": 100.0}
+    await call(method, budget=SEAT, **more)
+    assert budgets.get(scene.db, SEAT).limit_nusd >= 100 * USD
+    assert {node: budgets.get(scene.db, node) for node in above} == above
+    project = budgets.get(scene.db, "project")
+    await call(method, budget=SWARM, **more)
+    assert budgets.get(scene.db, "project") == project
+
+
 async def test_set_changes_what_was_given_and_nothing_else(call, scene) -> None:
     scene.swarm("a")
     await call("budget.set", budget=SEAT, limit_usd=3, limit_tokens=100)
