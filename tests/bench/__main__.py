@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import agents, claim, console, fanout, measure, rpc, still, writers
+from . import agents, claim, console, fanout, measure, proxy, rpc, still, writers
 from .bed import Bed
 from .measure import Effort, Figure
 
@@ -24,6 +24,10 @@ SUBJECTS: dict[str, Subject] = {
     "live": still.live,
     "console": console.run,
     "restart": still.restart,
+    "added": proxy.added,
+    "streams": proxy.many_streams,
+    "failover": proxy.failover,
+    "starvation": proxy.starvation,
 }
 FOLDER = "/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir()
 """On a disk; /tmp may be memory, where a commit costs nothing."""

@@ -27,8 +27,10 @@ END_S = 60.0
 class Dashd:
     """A dashd of our own; `start` again after `kill` goes on with the same state."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: tuple[str, ...] = ("-m", "dashd")) -> None:
+        """`program` is what Python runs as the daemon."""
         self.folder = folder
+        self._program = program
         self.socket = str(folder / "run" / "d.sock")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -53,7 +55,7 @@ class Dashd:
         """Starts it; the seconds it took to be ready."""
         read, write = os.pipe()
         begun = time.perf_counter()
-        argv = [sys.executable, "-m", "dashd", "run", "--ready-fd", str(write)]
+        argv = [sys.executable, *self._program, "run", "--ready-fd", str(write)]
         self._process = subprocess.Popen(argv, cwd=TOP, env=self.environ, pass_fds=[write])
         os.close(write)
         with open(read, "rb") as ready:
