@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,6 +123,7 @@ class PriceList:
         self._overrides = dict(overrides or {})
         self._today = today
         self._list: _List | None = None
+        self._loading = threading.Lock()
         self._found: dict[tuple[str, str | None], Listed | None] = {}
 
     @property
@@ -142,6 +144,10 @@ class PriceList:
                 self._found.clear()
             self._found[known] = self._search(model, provider)
         return self._found[known]
+
+    def own(self, model: str) -> Price | None:
+        """The operator's own price, for which no list is needed."""
+        return self._overrides.get(model)
 
     def owner(self, url: str, name: str) -> str:
         """What the list calls the provider at an address, or else of that name; empty where it has none."""
@@ -175,9 +181,10 @@ class PriceList:
 
     def load(self) -> _List:
         """Reads the list, unless it was read before; any thread may do it. Raises Unavailable."""
-        if self._list is None:
-            self._list = _exported(self._today)
-        return self._list
+        with self._loading:  # of many first calls one reads it, and the others wait for that
+            if self._list is None:
+                self._list = _exported(self._today)
+            return self._list
 
     def _search(self, model: str, provider: str | None) -> Listed | None:
         known, ref = self.load(), model.lower()

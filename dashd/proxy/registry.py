@@ -129,9 +129,13 @@ class Registry:
         return found
 
     async def prepare(self) -> None:
-        """Loads the price list in a thread, once, if a configured provider could need it."""
-        real = any(provider.format != OFFLINE for provider in self.providers.values())
-        if real and not self.prices.loaded:
+        """Loads the price list in a thread, once, if a configured provider could need it: one that serves
+        whatever the list knows, or a model without a price of the operator's.
+        """
+        real = [each for each in self.providers.values() if each.format != OFFLINE]
+        named = {name for each in real for name in each.models} | set(self.owners)
+        needed = not all(each.models for each in real) or any(self.prices.own(name) is None for name in named)
+        if real and needed and not self.prices.loaded:
             await trio.to_thread.run_sync(self.prices.load)
 
     def served(self, provider: Provider) -> list[str]:
@@ -233,14 +237,18 @@ class Registry:
             return None
         if provider.format == OFFLINE:
             return Candidate(provider, name, OFFLINE_PRICE, OFFLINE_OUTPUT_TOKENS_MAX)
-        listed_as = self._listed_as(provider)
-        listed = self.prices.find(name, listed_as or provider.name)
-        if listed is None:
-            return None
-        if listed_as and not provider.models and listed.provider not in (listed_as, ""):
+        price = self.prices.own(name) or self._listed_price(provider, name)
+        if price is None:
             return None
         output_tokens_max = self.known_models.get(name, Known()).output_tokens_max or OUTPUT_TOKENS_MAX
-        return Candidate(provider, name, listed.price, output_tokens_max)
+        return Candidate(provider, name, price, output_tokens_max)
+
+    def _listed_price(self, provider: Provider, name: str) -> Price | None:
+        listed_as = self._listed_as(provider)
+        listed = self.prices.find(name, listed_as or provider.name)
+        if listed is None or (listed_as and not provider.models and listed.provider not in (listed_as, "")):
+            return None
+        return listed.price
 
     def _listed_as(self, provider: Provider) -> str:
         if provider.listed_as is None:

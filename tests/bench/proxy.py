@@ -25,6 +25,8 @@ STREAMS = 50
 PACE_MS = 20.0
 """Of each stream: fifty chunks a second is a fast model."""
 NOWHERE = "http://127.0.0.1:9/v1"
+MODELS = ["m-1", "gpt-4o-mini"]
+"""The second one has no price of ours, so the price list is read, as it is with most real providers."""
 AGENTS = 20
 ROOM = 1.3
 TASK = "`echo a > {item}`, then " + ", ".join(["`cat {item}`"] * 5)
@@ -134,7 +136,7 @@ def _place(bed: Bed, agents: int, *, down_first: bool = False) -> Iterator[Place
             with Swarms(dashd, "agent.progress") as swarms:
                 urls = [NOWHERE] * down_first + [f"http://127.0.0.1:{direct.port}/v1"]
                 for number, url in enumerate(urls):
-                    given = {"name": f"p{number}", "format": "openai-chat", "url": url, "models": ["m-1"]}
+                    given = {"name": f"p{number}", "format": "openai-chat", "url": url, "models": MODELS}
                     swarms.client.call("provider.add", given)
                 price = {"model": "m-1", "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
                 swarms.client.call("model.set", price)

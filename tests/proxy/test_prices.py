@@ -1,6 +1,7 @@
 """The price list as the daemon has it: the operator's own prices, and the same answers as the package's."""
 
 import datetime
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,18 @@ def test_the_package_does_not_stay_in_the_daemon(listed: PriceList):
     loaded = {type(each).__module__ for each in listed.load().providers}
     assert loaded == {"dashd.proxy.prices"}
     assert "genai_prices" not in Path(prices.__file__).read_text().replace("genai-prices", "")
+
+
+def test_many_first_calls_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    runs = tmp_path / "runs"
+    once = tmp_path / "once.py"
+    once.write_text(f"open({str(runs)!r}, 'a').write('x'); print('{{\"version\":\"1\",\"providers\":[]}}')")
+    monkeypatch.setattr(prices, "EXPORT", once)
+    listed = PriceList()
+    with ThreadPoolExecutor(8) as threads:
+        dates = [threads.submit(lambda: listed.date) for _ in range(8)]
+    assert {date.result() for date in dates} == {"1"}
+    assert runs.read_text() == "x"
 
 
 def test_a_list_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

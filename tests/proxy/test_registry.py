@@ -106,3 +106,19 @@ def test_providers_come_thaw_and_go():
 
 def test_a_secret_is_in_no_text():
     assert "s3cret" not in repr(Provider("one", "openai-chat", secret="s3cret"))
+
+
+async def test_models_with_a_price_of_the_operators_need_no_list(monkeypatch: pytest.MonkeyPatch):
+    registry = Registry({}, {}, PriceList({"mine": price(4)}))
+    registry.add(Provider("local", "openai-chat", "http://127.0.0.1:1/v1", models=("mine",)))
+    await registry.prepare()
+    (found,) = registry.chain("mine")
+    assert found.price == price(4)
+    with pytest.raises(errors.InvalidParams):
+        registry.chain("nobody-has-it")
+    assert not registry.prices.loaded
+    loads: list[str] = []
+    monkeypatch.setattr(registry.prices, "load", lambda: loads.append("loaded"))
+    registry.add(Provider("other", "openai-chat", "http://127.0.0.1:2/v1", models=("mine", "theirs")))
+    await registry.prepare()
+    assert loads == ["loaded"]
