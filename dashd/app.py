@@ -36,6 +36,7 @@ from dashd.proxy.offline import Billed, OfflineModel
 from dashd.proxy.prices import PriceList
 from dashd.proxy.registry import OFFLINE, Registry, offline_providers
 from dashd.proxy.stage import THINK_S, Stage
+from dashd.proxy.tunnel import Tunnels
 from dashd.proxy.upstream import HttpUpstream
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
@@ -136,7 +137,7 @@ async def _serve(
         _show_stage(stage, registry)
         proxy.start_soon(providers.run_commands)
         proxy.start_soon(_tell_ledger, store, ledger)
-        doors = ModelDoors(store, clock, exchange, proxy)
+        doors = ModelDoors(store, clock, exchange, Tunnels(clock), proxy)
         world = World(
             store=store,
             clock=clock,

@@ -9,18 +9,21 @@ the key.
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from dashd.clock import Clock
+from dashd.domain.scope import from_json, reached_hosts
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
 from dashd.proxy import door as doors
 from dashd.proxy.caller import Caller
 from dashd.proxy.exchange import Exchange
 from dashd.proxy.ledger import Payer
+from dashd.proxy.tunnel import Tunnels, environment
 from dashd.runtime.doors import OpenDoor
-from dashd.store import agents, budgets, insist, proxy_keys
+from dashd.store import agents, budgets, insist, proxy_keys, swarms
 from dashd.store.opening import Store
 from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot
@@ -34,10 +37,13 @@ _log = logging.getLogger(__name__)
 class ModelDoors:
     """`runtime.doors.Doors` over the proxy; every door is served in `ring`, which outlives the runtime."""
 
-    def __init__(self, store: Store, clock: Clock, exchange: Exchange, ring: trio.Nursery) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, exchange: Exchange, tunnels: Tunnels, ring: trio.Nursery
+    ) -> None:
         self._store = store
         self._clock = clock
         self._exchange = exchange
+        self._tunnels = tunnels
         self._ring = ring
         self._open: dict[str, trio.CancelScope] = {}
         """By attempt, like the doors: a seat's next attempt may begin before the last one's door is shut."""
@@ -50,7 +56,7 @@ class ModelDoors:
     async def open(self, claim: Claim, model: str | None, *, inside: bool) -> OpenDoor:
         """A fresh listener on a free port, served already; or the key alone, for one that a jail opens."""
         key = f"dk_{self._clock.token(KEY_BITS):064x}"
-        payer = await self._store.own.read(lambda db: _payer(db, claim))
+        payer, hosts = await self._store.own.read(lambda db: (_payer(db, claim), _hosts(db, claim)))
         registry = self._exchange.registry
         await registry.prepare()
         name = model or registry.default()[0]
@@ -60,32 +66,35 @@ class ModelDoors:
             )
         )
         if inside:
-            return OpenDoor(None, ModelAccess(f"http://127.0.0.1:{LISTENER_PORT}/v1", key, name))
+            access = ModelAccess(f"http://127.0.0.1:{LISTENER_PORT}/v1", key, name)
+            return OpenDoor(None, access, environment(LISTENER_PORT, key) if hosts else {})
         listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         try:
             listener.setblocking(False)
             port = listener.getsockname()[1]
-            door = doors.Door(payer, "embedded", [key])
+            door = doors.Door(payer, "embedded", [key], hosts=hosts)
             await self._serve(claim, listener.dup(), door, [doors.digest(key)])
         except BaseException:
             listener.close()
             raise
-        return OpenDoor(listener, ModelAccess(f"http://127.0.0.1:{port}/v1", key, name))
+        access = ModelAccess(f"http://127.0.0.1:{port}/v1", key, name)
+        return OpenDoor(listener, access, environment(port, key) if hosts else {})
 
     async def resume(self, claim: Claim, listener: socket.socket) -> None:
         """What connected while dashd was away waits in the backlog, and is answered now."""
 
-        def query(db: Snapshot) -> tuple[Payer, list[bytes]]:
-            return _payer(db, claim), proxy_keys.of_attempt(db, claim.agent_id, claim.attempt_id)
+        def query(db: Snapshot) -> tuple[Payer, tuple[str, ...], list[bytes]]:
+            digests = proxy_keys.of_attempt(db, claim.agent_id, claim.attempt_id)
+            return _payer(db, claim), _hosts(db, claim), digests
 
         try:
-            payer, digests = await self._store.own.read(query)
+            payer, hosts, digests = await self._store.own.read(query)
         except BaseException:
             listener.close()
             raise
         door = doors.Door(payer, "embedded")
         for digest in digests:
-            door.admit(digest, Caller(payer, "embedded"))
+            door.admit(digest, Caller(payer, "embedded", hosts=hosts))
         listener.setblocking(False)
         await self._serve(claim, listener, door, digests)
 
@@ -120,7 +129,8 @@ class ModelDoors:
             await self.swap(claim.agent_id)
             from dashd.proxy import server  # with h11 and http, by the first agent that needs a model
 
-            scope = await self._ring.start(server.serve, listener, door, self._exchange)
+            serve = partial(server.serve, tunnels=self._tunnels)
+            scope = await self._ring.start(serve, listener, door, self._exchange)
         except BaseException:
             listener.close()
             raise
@@ -129,6 +139,12 @@ class ModelDoors:
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""
         await insist.apply(self._store.writer, operation, _log.warning)
+
+
+def _hosts(db: Snapshot, claim: Claim) -> tuple[str, ...]:
+    """What its swarm's scope lets it reach; nothing without walls, which keep it to that."""
+    swarm = swarms.get(db, claim.swarm_id)
+    return reached_hosts(from_json(swarm.scope)) if swarm.scope and swarm.walls == "required" else ()
 
 
 def _payer(db: Snapshot, claim: Claim) -> Payer:

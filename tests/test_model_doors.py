@@ -11,6 +11,7 @@ import trio.testing
 
 from dashd.clock import Clock
 from dashd.model_doors import ModelDoors
+from dashd.proxy.tunnel import Tunnels
 from dashd.runtime.doors import OpenDoor
 from dashd.store import proxy_keys
 from dashd.store.queue import Claim
@@ -25,7 +26,7 @@ class Bed:
 
     def __init__(self, world: World, ring: trio.Nursery) -> None:
         self.world = world
-        self.doors = ModelDoors(world.store, Clock(), world.exchange, ring)
+        self.doors = ModelDoors(world.store, Clock(), world.exchange, Tunnels(Clock()), ring)
 
     def claim(self, number: int = 0, attempt: str = "t1.1") -> Claim:
         return Claim(f"{attempt}-{number}", self.world.agents[number], f"t{number}", proxy_world.SWARM)
@@ -113,7 +114,7 @@ async def test_a_late_close_leaves_the_seats_next_attempt_alone(bed: Bed) -> Non
 async def test_after_a_restart_the_same_key_opens_the_kept_listener(bed: Bed) -> None:
     opened = await bed.doors.open(bed.claim(), None, inside=False)
     async with trio.open_nursery() as ring:
-        later = ModelDoors(bed.world.store, Clock(), bed.world.exchange, ring)
+        later = ModelDoors(bed.world.store, Clock(), bed.world.exchange, Tunnels(Clock()), ring)
         await later.resume(bed.claim(), opened.listener.dup())
         bed.doors._open[bed.claim().attempt_id].cancel()
         await trio.testing.wait_all_tasks_blocked()

@@ -114,6 +114,7 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
             ("progress", " ".join(filter(None, (found["progress"], found["note"])))),
             ("driver", f"{found['driver']}, pause is {found['pause']}"),
             ("pid", str(found["pid"] or "")),
+            ("walls", _walls(found)),
             ("created", render.instant(found["created_at"])),
             ("ended", render.instant(found["ended_at"])),
         ],
@@ -122,6 +123,15 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         out.line()
         render.table(out, ATTEMPT_COLUMNS, found["attempts"])
     return 0
+
+
+def _walls(found: dict[str, Any]) -> str:
+    grade = found.get("grade")
+    if grade is None:
+        return ""
+    if grade == "0":
+        return "none: it has all rights of its user"
+    return f"grade {grade}, its calls are told apart by its {found['identity']}"
 
 
 def why(args: SimpleNamespace, dash: Dash, out: Output) -> int:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import os
 
-from dashctl import asking, calling, grammar, listing, many, money, render, report, status_view, waiting
+from dashctl import (
+    asking,
+    calling,
+    grammar,
+    listing,
+    many,
+    money,
+    reach,
+    render,
+    report,
+    status_view,
+    waiting,
+)
 from dashctl.commands import Command
 
 TYPE_CHECKING = False
@@ -119,6 +131,7 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
                 f"{render.duration(bounds.get('timeout_s', 300))} per attempt, "
                 f"{bounds.get('retries', 3)} retries, {render.duration(bounds.get('grace_s', 5))} of grace",
             ),
+            *reach.facts(found),
             ("lease", f"{render.duration(found['lease_s'])} without dashd"),
             ("created", render.instant(found["created_at"])),
             ("ended", render.instant(found["ended_at"])),
@@ -235,6 +248,7 @@ def _parameters(args: SimpleNamespace, out: Output) -> dict[str, Any]:
         "priority": args.priority,
         "limits": limits(args),
         "lease_s": args.lease,
+        **reach.parameters(args),
         **money.parameters(args),
     }
 
@@ -353,6 +367,7 @@ def _describing(parser: ArgumentParser) -> None:
         metavar="TIME",
         help="how long agents live on while dashd is away (2m); 0 ends them with it",
     )
+    reach.arguments(parser)
     money.arguments(parser)
 
 

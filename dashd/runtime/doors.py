@@ -1,7 +1,8 @@
 """How a run gets its agent a way to a model; what the proxy does for it, `app` hands in."""
 
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dashd.drivers.driver import ModelAccess
@@ -15,6 +16,8 @@ class OpenDoor:
     listener: socket.socket | None
     """The caller hands a dup to the holder and closes this one. None: the agent's jail will open it."""
     access: ModelAccess
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """What tells its programs the way to the hosts they may reach."""
 
 
 class Doors(Protocol):

@@ -126,7 +126,7 @@ class Run:
     async def _begin(self) -> HolderLink:
         """Has the program started, behind its walls, with a way to a model where it needs one."""
         walls = await self._walls()
-        if not self.driver.needs_model:
+        if not self._needs_door:
             return await self._world.launcher.launch_adopted(self._spec(walls, None), self._world.epoch)
         inside = self.plan.asked.required and walls.grade in ("A", "B")
         try:
@@ -139,6 +139,12 @@ class Run:
         if link.listener is not None:
             await self._resume(link, link.listener)
         return link
+
+    @property
+    def _needs_door(self) -> bool:
+        """It calls a model, or goes out to hosts."""
+        hosts = self.plan.asked.required and scopes.reached_hosts(self.plan.asked.scope)
+        return self.driver.needs_model or bool(hosts)
 
     async def _walls(self) -> Walls:
         """What can be built here now. Raises LaunchFailed where that is less than what is required."""
@@ -310,7 +316,7 @@ class Run:
         self._world.points.at("run.before_end")
         await self._world.commit(operation)
         self._world.points.at("run.after_end")
-        if self.driver.needs_model:
+        if self._needs_door:
             await self._world.doors.close(self.claim)
         self._world.growth.ring(self.plan.launch_id)
 
@@ -340,6 +346,7 @@ class Run:
         isolated = self.plan.asked.required and walls.grade in ("A", "B")
         work = dataclasses.replace(self.plan.work, model=door.access if door else None, isolated=isolated)
         command = self.driver.command(work, self._world.environ)
+        command = dataclasses.replace(command, env={**command.env, **(door.environ if door else {})})
         self._jailed = jailed = self._world.jails.jailed(
             walls,
             self.plan.asked,

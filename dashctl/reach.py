@@ -1,0 +1,53 @@
+"""What agents may reach, as the console asks for it and shows it: folders, hosts, walls or none."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from types import SimpleNamespace
+    from typing import Any
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Adds the flags."""
+    parser.add_argument(
+        "--scope", action="append", metavar="DIR", help="a folder that agents may write (all of --cwd)"
+    )
+    parser.add_argument(
+        "--read",
+        action="append",
+        metavar="DIR",
+        help="a folder outside --cwd that they can read",
+    )
+    parser.add_argument(
+        "--hosts",
+        action="append",
+        metavar="NAMES",
+        help="internet hosts in reach, by exact name, or npm, pypi; none by default",
+    )
+    parser.add_argument(
+        "--unsafe-no-jail", action="store_true", help="start agents with all your rights; it is recorded"
+    )
+
+
+def parameters(args: SimpleNamespace) -> dict[str, Any]:
+    """What swarm.create is given; None is: not given."""
+    import os
+
+    read = args.read and [os.path.abspath(folder) for folder in args.read]
+    return {
+        "scope": args.scope,
+        "read": read,
+        "hosts": args.hosts and [name for names in args.hosts for name in names.split(",") if name],
+        "unsafe_no_jail": args.unsafe_no_jail or None,
+    }
+
+
+def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """How a swarm's reach is shown."""
+    if found.get("walls") != "required":
+        return [("walls", "none: its agents have all rights of their user")]
+    hosts = ", ".join(found["hosts"]) or "no host"
+    write = ", ".join(found["write"]) or "nothing"
+    return [("walls", f"agents write {write}, read {', '.join(found['read'])}, reach {hosts}")]

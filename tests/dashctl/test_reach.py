@@ -1,0 +1,36 @@
+"""What agents may reach, from flags to parameters and from an answer to words."""
+
+import argparse
+
+from dashctl import reach
+from dashd.wire.methods.swarm import CreateSwarm
+
+
+def parsed(*words: str) -> dict:
+    parser = argparse.ArgumentParser()
+    reach.arguments(parser)
+    return reach.parameters(parser.parse_args(words))
+
+
+def test_what_is_not_given_is_left_to_dashd():
+    assert set(parsed().values()) == {None}
+
+
+def test_flags_may_be_repeated_and_hosts_be_in_one_word(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = ["--scope", "src", "--scope", "docs", "--read", "../x"]
+    found = parsed(*folders, "--hosts", "npm,a.example", "--hosts", "b.example")
+    assert found["scope"] == ["src", "docs"]
+    assert found["read"] == [str(tmp_path.parent / "x")]
+    assert found["hosts"] == ["npm", "a.example", "b.example"]
+    assert found.keys() <= set(CreateSwarm.__struct_fields__)
+
+
+def test_no_walls_are_asked_for_in_full():
+    assert parsed("--unsafe-no-jail")["unsafe_no_jail"] is True
+
+
+def test_walls_are_shown_and_their_absence_too():
+    found = {"walls": "required", "write": ["src"], "read": ["."], "hosts": []}
+    assert reach.facts(found) == [("walls", "agents write src, read ., reach no host")]
+    assert "all rights" in reach.facts({"walls": "none"})[0][1]
