@@ -116,7 +116,17 @@ class Dash:
                 if failure.state not in ("absent", "stale", "error"):
                     raise
                 self._client = self._elsewhere(failure)
+            self._introduce(self._client)
         return self._client
+
+    def _introduce(self, client: client_blocking.Client) -> None:
+        """Says whose key DASH_KEY is, where there is one. Raises CallFailed where dashd does not know it."""
+        if key := self.environ.get("DASH_KEY"):
+            try:
+                client.call("rpc.hello", {"client": "dashctl", "key": key}, deadline_s=ANSWER_S)
+            except client_blocking.CallFailed:
+                self.close()
+                raise
 
     def _elsewhere(self, failure: client_blocking.Unreachable) -> client_blocking.Client:
         """A connection to the dashd of the state folder, where it serves another socket than expected.

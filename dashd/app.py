@@ -22,7 +22,7 @@ import dashd
 from dashd import drivers
 from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.clock import Clock
-from dashd.config import Config
+from dashd.config import Config, show
 from dashd.crash_points import CrashPoints
 from dashd.jail import launcher
 from dashd.jail.holder_link import EpochRefused
@@ -46,8 +46,9 @@ from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.world import World
 from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
-from dashd.store import attempts, database, proxy_keys, stops
+from dashd.store import attempts, audit, database, proxy_keys, stops
 from dashd.store.opening import Store, open_store
+from dashd.store.transaction import Tx
 from dashd.wire import errors, tenant
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ async def _serve(
     """The rings inside the store."""
     launches = config.daemon.state_dir / "launches"
     epoch = await recovery.begin_epoch(store, launches, points.at)
-    ledger = await _ledger(store)
+    ledger = await _ledger(config, store, epoch)
     registry = Registry({each.name: each for each in offline_providers()}, {}, PriceList())
     http = HttpUpstream()
     exchange = _exchange(config, ledger, registry, http, clock, _stand_in(points, stage))
@@ -182,11 +183,11 @@ async def _serve(
         proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
 
 
-async def _ledger(store: Store) -> Ledger:
-    """The ledger after what a death has left: open holds are charged, keys of ended attempts revoked."""
+async def _ledger(config: Config, store: Store, epoch: int) -> Ledger:
+    """The ledger after what a death has left: open holds are charged, and what a start owes is done."""
     ledger = Ledger(store)
     await ledger.recover()
-    await store.writer.apply(proxy_keys.revoke_ended)
+    await store.writer.apply(partial(_begin, config, epoch))
     return ledger
 
 
@@ -323,6 +324,20 @@ async def _show_trouble(world: World, daemon: Daemon) -> None:
         shown = world.trouble.text
         daemon.troubles += [shown] if shown else []
         await ticket.wait()
+
+
+def _begin(config: Config, epoch: int, tx: Tx) -> None:
+    """What a start owes the rows: keys of ended attempts, and which settings are in force from now on."""
+    proxy_keys.revoke_ended(tx)
+    settings = {key: f"{value} ({origin})" for key, value, origin in show(config) if origin != "default"}
+    found = {
+        "version": dashd.__version__,
+        "epoch": epoch,
+        "settings": settings,
+        "at_head": str(audit.head(tx.db)),
+    }
+    head = audit.append(tx, tx.actor, "daemon.started", "", found)
+    log.info("the audit goes on", extra={"head": str(head)})
 
 
 @contextlib.contextmanager

@@ -30,7 +30,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="dash-mcp",
         description="Dash's tools for orchestrator models: an MCP server on stdin and stdout.",
         epilog="Add it to an MCP client as a stdio server named `dash`, for example: "
-        "claude mcp add dash -- dash-mcp. Agents work by default in the folder it is started in.",
+        "claude mcp add dash -- dash-mcp. Agents work by default in the folder it is started in. "
+        "DASH_KEY, where it is set, says to dashd whose key this is and so what it may do.",
     )
     parser.add_argument("--socket", metavar="PATH", help="where dashd listens (default: as dashctl finds it)")
     parser.add_argument("--version", action="version", version=f"dash-mcp {dashd.__version__}")
@@ -68,7 +69,9 @@ async def _serve(socket_path: str, noted: Callable[[], str]) -> int:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop, signals, nursery.cancel_scope)
-            await stdio.serve(server.build(socket_path, os.getcwd(), noted=noted))
+            await stdio.serve(
+                server.build(socket_path, os.getcwd(), noted=noted, key=os.environ.get("DASH_KEY", ""))
+            )
             nursery.cancel_scope.cancel(reason="the input ended")
     return ended_by
 

@@ -34,8 +34,9 @@ class Unconfirmed(errors.DaemonUnreachable):
 class Link:
     """Calls to whichever dashd listens at `path`. Made by `open_link`, which owns it."""
 
-    def __init__(self, path: str, nursery: trio.Nursery, noted: Callable[[], str]) -> None:
+    def __init__(self, path: str, nursery: trio.Nursery, noted: Callable[[], str], key: str) -> None:
         self.path = path
+        self._key = key
         self._noted = noted
         self._nursery = nursery
         self._opening = trio.Lock()
@@ -91,6 +92,8 @@ class Link:
     async def _hold(self, *, task_status: trio.TaskStatus[client.Client]) -> None:
         """Lives as long as one connection does."""
         async with client.open_client(self._noted() or self.path) as opened:
+            if self._key:
+                await opened.call("rpc.hello", {"client": "dash-mcp", "key": self._key})
             task_status.started(opened)
             await opened.lost.wait()
         self._away_since = trio.current_time()
@@ -103,11 +106,12 @@ def repeatable(method: str, params: Params) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def open_link(path: str, noted: Callable[[], str] = lambda: "") -> AsyncIterator[Link]:
+async def open_link(path: str, noted: Callable[[], str] = lambda: "", key: str = "") -> AsyncIterator[Link]:
     """A Link that is closed, with its connection, at the end of the block. It does not connect yet.
 
-    `noted` is asked before each connection and gives the socket that dashd itself named, or "".
+    `noted` is asked before each connection and gives the socket that dashd itself named, or "". A `key` says
+    who speaks, before anything else is said; dashd then enforces what that one may.
     """
     async with trio.open_nursery() as nursery:
-        yield Link(path, nursery, noted)
+        yield Link(path, nursery, noted, key)
         nursery.cancel_scope.cancel(reason="the link is closed")

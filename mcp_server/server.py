@@ -47,16 +47,17 @@ def build(
     new_key: Callable[[], str] = lambda: f"mcp-{uuid.uuid4().hex}",
     now: Callable[[], float] = trio.current_time,
     noted: Callable[[], str] = lambda: "",
+    key: str = "",
 ) -> Server[tools.Session]:
     """The server for one dashd; each connection it serves has a Session of its own.
 
     `cwd` is where agents work by default; `now` gives seconds and `new_key` unique texts; `noted` the socket
-    that dashd itself named, or "".
+    that dashd itself named, or ""; `key` says to dashd who speaks.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Server[tools.Session]) -> AsyncIterator[tools.Session]:
-        async with open_link(socket_path, noted) as link:
+        async with open_link(socket_path, noted, key) as link:
             yield tools.Session(link, cwd, new_key, now)
 
     return Server(

@@ -23,6 +23,7 @@ NOUNS = {
     "budget": "who may spend how much",
     "provider": "who serves models, and the keys",
     "model": "which models can be called, and their prices",
+    "audit": "who did what",
 }
 """Modules whose verbs are second words: `dashctl swarm create`."""
 

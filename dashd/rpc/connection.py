@@ -77,6 +77,9 @@ class Connection:
         self._outbox = Outbox(sock, bytes_max=limits.out_bytes_max, stall_s=limits.stall_s)
         self._sending = False
         self._in_flight: dict[object, dispatch_.Call] = {}
+        self._first: object = None
+        """The key of a call that must be answered before more is read."""
+        self._answered = trio.Event()
         self._reading = trio.CancelScope()
         self._closing = False
         self._failed = False
@@ -115,6 +118,11 @@ class Connection:
         """Where subscriptions come from."""
         assert self.dispatch.feed is not None, "a dispatch with subscriptions needs a feed"
         return self.dispatch.feed
+
+    @property
+    def core(self) -> Any:  # noqa: ANN401
+        """What service functions are given."""
+        return self.dispatch.core
 
     @property
     def version(self) -> str:
@@ -203,6 +211,9 @@ class Connection:
         for frame in self._framer.feed(chunk):
             self._frame_end = math.inf
             self._take(frame)
+            while self._first is not None:
+                self._answered = trio.Event()
+                await self._answered.wait()
             if self._outbox.full:
                 self._send()
                 await self._outbox.room()
@@ -280,6 +291,8 @@ class Connection:
         # A call without an id that could name it stands under itself.
         key = call if call.id is None or call.id is msgspec.UNSET else call.id
         self._in_flight[key] = call
+        if message.method in door.FIRST:
+            self._first = key
         self._calls.start_soon(self._run, key, call)
 
     def _refusal(self, request: envelope.Request) -> errors.DashError | None:
@@ -297,6 +310,9 @@ class Connection:
             await call.run()
         finally:
             del self._in_flight[key]
+            if self._first == key:
+                self._first = None
+                self._answered.set()
         self._send()
         if self._closing and not self._in_flight:
             self._reading.cancel(reason="dashd is stopping")

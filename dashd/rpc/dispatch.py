@@ -168,7 +168,7 @@ class Dispatch:
         handled = {*handlers, *(name for name in peer_handlers if not name.startswith("$/"))}
         assert handled == set(table), f"methods and handlers differ: {sorted(handled ^ set(table))}"
         assert not handlers.keys() & peer_handlers.keys(), "a method has two handlers"
-        self._core = core
+        self.core = core
         self._routes = {
             name: _route(table[name].params, handler, changes=table[name].changes)
             for name, handler in handlers.items()
@@ -186,7 +186,7 @@ class Dispatch:
             if route is None:
                 raise self._unknown(request.method)
             params = route.decode(request.params)
-            given = (peer, params) if route.of_peer else (self._core, peer.caller, params)
+            given = (peer, params) if route.of_peer else (self.core, peer.caller, params)
             if route.waits:
                 call.prepare(partial(route.handler, *given), changes=route.changes)
                 return call

@@ -11,17 +11,21 @@ import msgspec
 
 from dashd.service import core as service_core
 from dashd.service import feed as service_feed
-from dashd.wire import errors, events, methods, openrpc
+from dashd.service import rights, speaking
+from dashd.wire import events, openrpc
 from dashd.wire.methods import event, rpc, table
 
-ALONE: Final = frozenset({"event.subscribe"})
-"""Not in a batch: events follow the answer, and the answer of a batch waits for all its calls."""
+ALONE: Final = frozenset({"event.subscribe", "rpc.hello"})
+"""Not in a batch, whose calls run side by side and are answered together."""
+FIRST: Final = frozenset({"rpc.hello"})
+"""What was sent after such a call is read when it has been answered: it may be somebody else's by then."""
 
 
 class Peer(Protocol):
     """What these methods need of a connection."""
 
     caller: service_core.Caller
+    core: Any
     version: str
 
     @property
@@ -44,15 +48,18 @@ class CancelRequest(msgspec.Struct, frozen=True):
     id: str | int
 
 
-def hello(peer: Peer, params: rpc.Hello) -> rpc.Welcome:
-    """Remembers the client's name for the log and says who it is taken for."""
-    if params.key is not msgspec.UNSET:
-        raise errors.Unauthorized(
-            "This key is not known.", hint="Leave `key` out: programs of dashd's own user need none."
-        )
-    peer.caller = replace(peer.caller, client=params.client)
+async def hello(peer: Peer, params: rpc.Hello) -> rpc.Welcome:
+    """Remembers the client's name and whose key it has shown, and says what it may call."""
+    if isinstance(params.key, msgspec.UnsetType):
+        peer.caller = replace(peer.caller, client=params.client)
+    else:
+        peer.caller = await speaking.introduce(peer.core, peer.caller, params.client, params.key)
     return rpc.Welcome(
-        version=peer.version, actor=peer.caller.actor, uid=peer.caller.uid, methods=sorted(methods.METHODS)
+        version=peer.version,
+        actor=peer.caller.actor,
+        uid=peer.caller.uid,
+        methods=rights.allowed(peer.caller.actor),
+        who=peer.caller.who,
     )
 
 

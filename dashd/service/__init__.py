@@ -9,12 +9,27 @@ from typing import Any
 
 from dashd.wire.methods.table import Result
 
-from . import agents, budgets, costs, daemon, events, logs, models, plans, providers, reports, swarms, tasks
+from . import (
+    agents,
+    audit,
+    budgets,
+    costs,
+    daemon,
+    events,
+    logs,
+    models,
+    plans,
+    providers,
+    reports,
+    swarms,
+    tasks,
+)
 from .core import Caller, Core
+from .guard import guarded
 
 Handler = Callable[[Core, Caller, Any], Result | Awaitable[Result]]
 
-HANDLERS: dict[str, Handler] = {
+_HANDLERS: dict[str, Handler] = {
     "daemon.ping": daemon.ping,
     "daemon.status": daemon.status,
     "daemon.stop": daemon.stop,
@@ -58,5 +73,9 @@ HANDLERS: dict[str, Handler] = {
     "task.retry": tasks.retry,
     "event.list": events.list_,
     "event.wait": events.wait,
+    "audit.list": audit.list_,
+    "audit.verify": audit.verify,
+    "audit.export": audit.export,
 }
-"""By method; the door itself serves `rpc.*` and subscriptions."""
+HANDLERS: dict[str, Handler] = {method: guarded(method, handler) for method, handler in _HANDLERS.items()}
+"""By method, for those who may call it; the door itself serves `rpc.*` and subscriptions."""

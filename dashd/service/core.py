@@ -2,14 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from dashd.clock import Clock
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
 from dashd.store.opening import Store
 
-from .ports import Drivers, Models, NoModels, NoProviders, NoWalls, Providers, Spools, Walls
+from .ports import (
+    Drivers,
+    Keys,
+    Models,
+    NoKeys,
+    NoModels,
+    NoProviders,
+    NoWalls,
+    Providers,
+    Spools,
+    Walls,
+)
 
+REFUSALS_PER_MINUTE_MAX: Final = 60
 State = Literal["starting", "ready", "degraded", "stopping"]
 
 
@@ -35,6 +47,26 @@ class Daemon:
         return "degraded" if self.state == "ready" and self.troubles else self.state
 
 
+@dataclass
+class Refusals:
+    """How many refusals this minute's record has: a caller that is refused in a loop fills no disk."""
+
+    until: float = 0.0
+    recorded: int = 0
+    dropped: int = 0
+
+    def admit(self, now: float) -> dict[str, int] | None:
+        """What to note with this refusal; None where it is not recorded."""
+        if now >= self.until:
+            self.until, self.recorded = now + 60.0, 0
+        if self.recorded >= REFUSALS_PER_MINUTE_MAX:
+            self.dropped += 1
+            return None
+        self.recorded += 1
+        before, self.dropped = self.dropped, 0
+        return {"not_recorded_before": before} if before else {}
+
+
 @dataclass(frozen=True)
 class Core:
     """Everything a service function may use; there is nothing global."""
@@ -53,6 +85,8 @@ class Core:
     walls: Walls = field(default_factory=NoWalls)
     useful_tokens: int = USEFUL_OUTPUT_TOKENS
     """The output tokens that a model call must have room for, to be worth making."""
+    keys: Keys = field(default_factory=NoKeys)
+    refusals: Refusals = field(default_factory=Refusals)
 
 
 @dataclass(frozen=True)
@@ -62,3 +96,10 @@ class Caller:
     actor: Literal["operator", "orchestrator"]
     uid: int
     client: str = ""
+    key: str = ""
+    """The name of the key it has shown."""
+
+    @property
+    def who(self) -> str:
+        """One name for the record and for votes: two programs of one uid are one, two keys are two."""
+        return f"{self.actor}:{self.key or f'uid-{self.uid}'}"

@@ -1,6 +1,6 @@
 """`daemon.*`: the daemon about itself."""
 
-from dashd.store import agents, swarms, tasks
+from dashd.store import agents, audit, swarms, tasks
 from dashd.store.rows import Snapshot
 from dashd.wire.events import iso
 from dashd.wire.methods import daemon as wire
@@ -17,10 +17,10 @@ async def status(core: Core, _caller: Caller, _params: wire.GetStatus) -> wire.S
     """Counts from the database, the rest from the daemon's own account."""
     now_ms = core.clock.now_ms()
 
-    def query(db: Snapshot) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-        return swarms.counts(db), agents.counts(db), tasks.counts(db)
+    def query(db: Snapshot) -> tuple[dict[str, int], dict[str, int], dict[str, int], str]:
+        return swarms.counts(db), agents.counts(db), tasks.counts(db), str(audit.head(db))
 
-    by_swarm, by_agent, by_task = await core.store.reader.read(query)
+    by_swarm, by_agent, by_task, head = await core.store.reader.read(query)
     daemon = core.daemon
     return wire.Status(
         version=daemon.version,
@@ -38,6 +38,7 @@ async def status(core: Core, _caller: Caller, _params: wire.GetStatus) -> wire.S
         tasks=by_task,
         last_seq=core.store.tail.last_seq,
         adopted=daemon.adopted,
+        audit=head,
     )
 
 

@@ -200,6 +200,37 @@ class Providers(Protocol):
         """Reads the secret again, asks the provider, and sends to it again if it was frozen and takes it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Whom a key names."""
+
+    name: str
+    """Unlike that of any other key that stands."""
+    actor: Literal["operator", "orchestrator"]
+
+
+class Keys(Protocol):
+    """The keys by which programs say who they are."""
+
+    async def identify(self, key: str) -> Speaker | None:
+        """Whom the key names; None where it is unknown, expired, revoked or for the proxy alone."""
+
+    def stands(self, name: str) -> bool:
+        """Whether a key that was identified may still be used; asked before each call, so it is quick."""
+
+
+class NoKeys:
+    """A daemon that knows no keys."""
+
+    async def identify(self, _key: str) -> Speaker | None:
+        """None is known."""
+        return None
+
+    def stands(self, _name: str) -> bool:
+        """None was identified."""
+        return False
+
+
 class NoProviders:
     """A daemon without a proxy."""
 

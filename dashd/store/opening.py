@@ -5,8 +5,9 @@ The writer leaves last, so whatever still has something to write down while the 
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, Self, TypeVar
 
 import apsw
 import trio
@@ -17,6 +18,20 @@ from dashd.store import database, migrations
 from dashd.store import reader as reader_
 from dashd.store import tail as tail_
 from dashd.store import writer as writer_
+from dashd.store.transaction import Operation
+
+T = TypeVar("T")
+
+
+class Writes(Protocol):
+    """What is asked of a writer: the store's own, or one that does something besides."""
+
+    @property
+    def broken(self) -> trio.Event:
+        """Set when nothing can be written any more."""
+
+    async def apply(self, operation: Operation[T]) -> T:
+        """As `Writer.apply`."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,10 @@ class Store:
     """For the daemon's own questions: callers, however many, neither delay them nor have them refused."""
     tail: tail_.Tail
     bells: bells_.Bells
+
+    def with_writer(self, writer: Writes) -> Self:
+        """The same store, for somebody whose operations go through another writer."""
+        return replace(self, writer=writer)  # type: ignore[arg-type]  # what is asked of it is the same
 
 
 @asynccontextmanager

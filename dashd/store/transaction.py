@@ -14,13 +14,17 @@ from dashd.wire import events as wire_events
 T = TypeVar("T")
 BellName = Literal["queue", "agents", "swarms"]
 
+DAEMON: Final = "dashd"
+"""The actor of what nobody asked for."""
 _INSERT_EVENT: Final = "INSERT INTO event (seq, at_ms, kind, swarm, agent, body) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Tx:
     """What an operation works with; valid until the operation returns."""
 
-    __slots__ = ("_at", "_cursor", "callbacks", "db", "events", "now_ms", "rings", "seq", "steady_ms")
+    __slots__ = (
+        *("_at", "_cursor", "actor", "callbacks", "db", "events", "now_ms", "rings", "seq", "steady_ms"),
+    )
 
     def __init__(self, cursor: apsw.Cursor, now_ms: int, at: str, seq: int, steady_ms: int) -> None:
         self.db = cursor.connection
@@ -29,6 +33,8 @@ class Tx:
         self.now_ms = now_ms
         self.steady_ms = steady_ms
         self._at = at
+        self.actor = DAEMON
+        """Who is behind this operation, for the record."""
         self.seq = seq
         self.events: list[tail_.Committed] = []
         self.rings: set[BellName] = set()

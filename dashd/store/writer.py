@@ -2,7 +2,7 @@
 
 What it keeps: an acknowledged operation is durable; an operation that raises leaves nothing behind; event
 order is commit order, with no gap in `seq`; every operation that was queued is answered, on every exit path.
-It knows no table but `event`. Readers never come here.
+It knows no table but `event` and `audit`. Readers never come here.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ import apsw
 import trio
 
 from dashd import clock as clocks
+from dashd.store import audit, database
 from dashd.store import bells as bells_
-from dashd.store import database
 from dashd.store import tail as tail_
 from dashd.store.transaction import BellName, Operation, Tx
 from dashd.wire import errors, events
@@ -275,6 +275,7 @@ class Writer:
         self._cursor.execute("SAVEPOINT operation")
         try:
             job.value = job.operation(tx)
+            audit.follow(tx)
             self._cursor.execute("RELEASE operation")
         except _FAULTS:
             raise

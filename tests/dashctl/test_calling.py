@@ -7,6 +7,7 @@ import pytest
 from dashctl import calling
 from dashd import client_blocking
 from dashd.wire import errors, tenant
+from dashd.wire.methods import rpc
 
 
 @pytest.mark.parametrize("kind", errors.BY_KIND.values(), ids=lambda kind: kind.__name__)
@@ -102,3 +103,21 @@ def test_a_daemon_whose_socket_is_gone_is_named(works_in, tmp_path, noted):
         calling.Dash({"DASH_STATE_DIR": str(tmp_path)}).call("daemon.ping")
     assert caught.value.hint.startswith("dashctl restart")
     assert (caught.value.pid, caught.value.state_dir) == (7, str(tmp_path))
+
+
+def test_a_key_in_the_environment_says_who_speaks(dashd):
+    dashd.on("rpc.hello", rpc.Welcome(version="", actor="operator", uid=1, methods=[]))
+    dash = calling.Dash({"DASH_SOCKET": dashd.path, "DASH_KEY": "good"})
+    dash.call("daemon.ping")
+    dash.call("daemon.ping")
+    dash.close()
+    assert dashd.asked("rpc.hello") == [{"client": "dashctl", "key": "good"}]
+
+
+def test_a_key_that_dashd_does_not_know_stops_the_command(dashd):
+    dashd.on("rpc.hello", errors.Unauthorized())
+    dash = calling.Dash({"DASH_SOCKET": dashd.path, "DASH_KEY": "bad"})
+    with pytest.raises(client_blocking.Refused) as refused:
+        dash.call("daemon.ping")
+    assert calling.exit_code(refused.value) == 5
+    assert dashd.asked("daemon.ping") == []

@@ -4,6 +4,7 @@ For tests with a clock that jumps while a thread works. tests/store/test_inline.
 store does.
 """
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,6 +78,11 @@ class InlineStore:
 
     def do(self, operation: transaction.Operation[T]) -> T:
         return self.writer.do(operation)
+
+    def with_writer(self, writer: Any) -> "InlineStore":
+        other = copy.copy(self)
+        other.writer = writer
+        return other
 
     def close(self) -> None:
         database.close(self.db, checkpoint=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import trio
 
-from dashd.service.ports import Chunk, DriverAbilities
+from dashd.service.ports import Chunk, DriverAbilities, Speaker
 from dashd.wire import errors
 
 
@@ -71,3 +71,23 @@ class FakeSpools:
 
     def ticket(self, launch_id: str) -> trio.Event:
         return self.tickets.setdefault(launch_id, trio.Event())
+
+
+class FakeKeys:
+    """Knows `good` (an orchestrator's) and, by `key-NAME`, any operator; `revoke` ends one."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
+    def revoke(self, name: str) -> None:
+        self.revoked.add(name)
+
+    async def identify(self, key: str) -> Speaker | None:
+        await trio.lowlevel.checkpoint()
+        name = "claude" if key == "good" else key.removeprefix("key-") if key.startswith("key-") else ""
+        if not name or name in self.revoked:
+            return None
+        return Speaker(name, "orchestrator" if key == "good" else "operator")
+
+    def stands(self, name: str) -> bool:
+        return name not in self.revoked

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from dashd.wire import errors, methods
+from dashd.wire.methods import rpc
 from mcp_server import link, tools
 from tests.fakes import daemon as fake
 
@@ -128,3 +129,22 @@ async def test_where_dashd_says_it_is_comes_before_where_it_is_expected(path, tm
                 await dash.call("daemon.ping", {})
                 assert dashd.connections == 1
     assert noted == []
+
+
+async def test_a_key_is_shown_before_anything_else_on_every_connection(path):
+    with trio.fail_after(5):
+        async with fake.open_daemon(path) as dashd, link.open_link(path, key="good") as dash:
+            said = rpc.Welcome(version="", actor="orchestrator", uid=1, methods=[])
+            dashd.on("rpc.hello", said)
+            await dash.call("daemon.ping", {})
+            assert [name for name, _ in dashd.received] == ["rpc.hello", "daemon.ping"]
+            assert dashd.asked("rpc.hello") == [{"client": "dash-mcp", "key": "good"}]
+
+
+async def test_a_key_that_is_not_known_is_told_and_nothing_is_asked(path):
+    with trio.fail_after(5):
+        async with fake.open_daemon(path) as dashd, link.open_link(path, key="bad") as dash:
+            dashd.on("rpc.hello", errors.Unauthorized("This key is not known."))
+            with pytest.raises(errors.Unauthorized):
+                await dash.call("swarm.create", {"task": "t"})
+            assert dashd.asked("swarm.create") == []

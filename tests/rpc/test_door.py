@@ -4,18 +4,21 @@ import json
 import os
 import socket
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
 
 from dashd import store
 from dashd.rpc import connection, dispatch, door
 from dashd.service import feed
-from dashd.service.core import Caller
-from dashd.store import tail
+from dashd.service.core import Caller, Refusals
+from dashd.store import audit, tail
 from dashd.wire import errors, events, methods, openrpc
 from dashd.wire.methods import event, rpc
 from tests.fakes.clock import FixedClock
+from tests.fakes.ports import FakeKeys
 
 from .conftest import HANDLERS, METHODS, Peer, call
 
@@ -28,8 +31,9 @@ async def daemon(tmp_path):
     with trio.fail_after(30):
         async with store.open_store(tmp_path / "dash.db", FixedClock()) as opened:
             with feed.open_feed(opened.tail, opened.reader) as followed:
+                core = SimpleNamespace(store=opened, keys=FakeKeys(), refusals=Refusals())
                 table = dispatch.Dispatch(
-                    HANDLERS, None, feed=followed, version="9.9", table={**METHODS, **OWN}
+                    HANDLERS, core, feed=followed, version="9.9", table={**METHODS, **OWN}
                 )
                 async with trio.open_nursery() as nursery:
                     ends = []
@@ -62,10 +66,54 @@ async def test_hello_says_who_is_taken_for_whom(tmp_path):
             "actor": "operator",
             "uid": os.getuid(),
             "methods": sorted(methods.METHODS),
+            "who": f"operator:uid-{os.getuid()}",
         }
         refused = await peer.ask(call("rpc.hello", {"client": "test", "key": "k"}))
         assert refused["error"]["data"]["kind"] == "Unauthorized"
-        assert "Leave `key` out" in refused["error"]["data"]["hint"]
+        assert "key.list" in refused["error"]["data"]["hint"]
+
+
+async def test_a_key_says_who_speaks_and_is_on_record(tmp_path):
+    async with daemon(tmp_path) as (connect, opened, _nursery):
+        peer = connect()
+        answer = (await peer.ask(call("rpc.hello", {"client": "mcp", "key": "good"})))["result"]
+        assert (answer["actor"], answer["who"]) == ("orchestrator", "orchestrator:claude")
+        assert "swarm.create" in answer["methods"]
+        assert "provider.add" not in answer["methods"]
+        later = (await peer.ask(call("rpc.hello", {"client": "mcp"})))["result"]
+        assert later["who"] == "orchestrator:claude", "leaving the key out gives no rights back"
+        rows = await opened.reader.read(lambda db: audit.after(db, 0, 10))
+        assert [row.action for row in rows] == ["auth.key"]
+
+
+async def test_what_is_sent_behind_a_hello_is_already_somebody_elses(open_line, log):
+    """All in one piece: the call behind it is not taken for the operator's."""
+    seen, release = [], trio.Event()
+
+    async def slow(peer, params):
+        await release.wait()
+        peer.caller = Caller("orchestrator", 1, params.client, "claude")
+        return rpc.Welcome(version="", actor="orchestrator", uid=1, methods=[])
+
+    table = dispatch.Dispatch(
+        {"subtract": lambda _core, caller, _params: seen.append(caller.who)},
+        log,
+        peer_handlers={"rpc.hello": slow},
+        table={"subtract": METHODS["subtract"], "rpc.hello": OWN["rpc.hello"]},
+    )
+    async with open_line(served_by=table) as line:
+        await line.peer.send(call("rpc.hello", {"client": "x"}, id=1), call("subtract", {"minuend": 1}, id=2))
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == []
+        release.set()
+        assert [(await line.peer.answer())["id"] for _ in range(2)] == [1, 2]
+    assert seen == ["orchestrator:claude"]
+
+
+async def test_hello_is_not_part_of_a_batch(tmp_path):
+    async with daemon(tmp_path) as (connect, _store, _nursery):
+        (answer,) = await connect().ask([call("rpc.hello", {"client": "x"}, id=1)])
+        assert answer["error"]["data"]["kind"] == "InvalidRequest"
 
 
 async def test_hello_names_the_client_for_later_calls(open_line, log):

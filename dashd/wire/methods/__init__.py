@@ -10,10 +10,10 @@ import re
 
 import msgspec
 
-from . import agent, budget, daemon, event, model, provider, rpc, swarm, task
+from . import agent, audit, budget, daemon, event, model, provider, rpc, swarm, task
 from .table import Method
 
-_NOUNS = (daemon, swarm, agent, task, event, budget, provider, model, rpc)
+_NOUNS = (daemon, swarm, agent, task, event, budget, provider, model, audit, rpc)
 METHODS: dict[str, Method] = {method.name: method for noun in _NOUNS for method in noun.METHODS}
 """Every method by its wire name."""
 

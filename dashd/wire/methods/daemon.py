@@ -40,6 +40,8 @@ class Status(Result):
     last_seq: int
     adopted: int
     """Live agents taken over from the previous daemon at this start."""
+    audit: str = ""
+    """Where the record of who did what ends, `seq:hash`; noted elsewhere, it shows later what was cut."""
 
 
 class Stop(Params):

@@ -36,6 +36,9 @@ class Welcome(Result):
     actor: Literal["operator", "orchestrator"]
     uid: int
     methods: list[str]
+    """What it may call."""
+    who: str = ""
+    """As the audit names it."""
 
 
 METHODS = (
