@@ -40,7 +40,7 @@ from dashd.proxy.tunnel import Tunnels
 from dashd.proxy.upstream import HttpUpstream
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
-from dashd.runtime import recovery, scheduler, sweeper
+from dashd.runtime import approvals, recovery, scheduler, sweeper
 from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.world import World
@@ -172,8 +172,7 @@ async def _serve(
             for each in recovered:
                 supervisor.resume(each.run, each.attached)
             runtime.start_soon(supervisor.watch_wishes)
-            runtime.start_soon(sweeper.run, world, config.daemon.output_kept_days)
-            runtime.start_soon(_show_trouble, world, core.daemon)
+            _start_watches(runtime, config, world, core.daemon)
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
                 async with trio.open_nursery() as connections:
@@ -324,6 +323,13 @@ async def _show_trouble(world: World, daemon: Daemon) -> None:
         shown = world.trouble.text
         daemon.troubles += [shown] if shown else []
         await ticket.wait()
+
+
+def _start_watches(runtime: trio.Nursery, config: Config, world: World, daemon: Daemon) -> None:
+    """What looks after the rows, beside the agents: each sleeps until a bell or a deadline."""
+    runtime.start_soon(sweeper.run, world, config.daemon.output_kept_days)
+    runtime.start_soon(approvals.run, world)
+    runtime.start_soon(_show_trouble, world, daemon)
 
 
 def _begin(config: Config, epoch: int, tx: Tx) -> None:

@@ -5,6 +5,7 @@ characters are replaced, long text is cut and says so. Nothing here talks to das
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -51,6 +52,14 @@ def event(found: events.Event, swarm: str | None) -> dict[str, Any]:
     """An event in few characters; its swarm is left out where it is the one that was asked for."""
     left_out = ("swarm",) if found.swarm == swarm else ()
     return of(found, *left_out, chars_max=EVENT_CHARS_MAX)
+
+
+def suggested(found: dict[str, Any], renamed: Callable[[str], str]) -> dict[str, Any]:
+    """The event with the call that it suggests in the model's own words."""
+    data = found.get("data", {})
+    if "suggestion" in data:
+        data["suggestion"] = renamed(data["suggestion"])
+    return found
 
 
 def fitted(report: dict[str, Any], chars_max: int) -> dict[str, Any]:

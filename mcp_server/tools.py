@@ -117,6 +117,8 @@ async def swarm_create(call: Call) -> Answer:
     hint = (
         f"Next: event_wait {{swarm: {created.id}, since: {created.cursor}}}, then swarm_report once it ended."
     )
+    if created.approval:
+        hint = f"It starts when approval {created.approval} is given: tell the operator. {hint}"
     if created.deduplicated:
         hint = (
             "This is the swarm that the same call created before. For another one, pass another name. " + hint
@@ -143,7 +145,7 @@ async def event_wait(call: Call) -> Answer:
     found = await _events(call, params, wait_s)
     stands = None if swarm is None else await call.ask("swarm.get", {"swarm": swarm})
     answer: Answer = {
-        "events": [answers.event(each, swarm) for each in found.events],
+        "events": [answers.suggested(answers.event(each, swarm), in_tool_names) for each in found.events],
         "next": found.cursor,
         "timed_out": found.timed_out,
     }
@@ -250,11 +252,18 @@ async def budget_extend(call: Call) -> Answer:
     call.params.setdefault("idempotency_key", call.session.key("budget.extend", call.params))
     changed = await call.ask("budget.extend")
     hint = f"{changed.resumed} that had stopped go on." if changed.resumed else "Nothing had stopped for it."
+    if changed.approval:
+        hint = f"Nothing was added yet: it waits for approval {changed.approval}. Tell the operator."
     if changed.deduplicated:
         hint = (
             "This is what the same call did before; nothing was added again. To add more, give another why."
         )
     return answers.of(changed) | {"hint": hint}
+
+
+async def approval_resolve(call: Call) -> Answer:
+    """Decides about requests that were delegated to this orchestrator."""
+    return answers.of(await call.ask("approval.resolve"))
 
 
 async def swarm_report(call: Call) -> Answer:
@@ -338,6 +347,10 @@ TOOLS: dict[str, Tool] = {
             "Adds dollars to a budget; what had stopped for want of money goes on by itself. "
             "Only when whoever pays agrees.",
             patches={"idempotency_key": _KEY},
+        ),
+        Tool(
+            approval_resolve,
+            "Allows or denies what an `approval.requested` event asks of you; others are the operator's.",
         ),
         Tool(
             swarm_report,

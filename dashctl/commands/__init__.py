@@ -23,6 +23,8 @@ NOUNS = {
     "budget": "who may spend how much",
     "provider": "who serves models, and the keys",
     "model": "which models can be called, and their prices",
+    "gate": "what needs a yes, or is refused",
+    "approval": "what waits for a yes",
     "audit": "who did what",
 }
 """Modules whose verbs are second words: `dashctl swarm create`."""

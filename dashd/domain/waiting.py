@@ -43,6 +43,8 @@ def explain(facts: Facts) -> Waiting:
         return Waiting("nothing", f"it has ended: {facts.agent_state}", on_task)
     if facts.agent_state in agent.WORKING:
         return _working(facts, on_task)
+    if facts.swarm_state == "creating":
+        return Waiting("approval", "its swarm has not started: it waits for an approval (approval.list)")
     if facts.swarm_state == "paused":
         return Waiting("pause", "its swarm is paused; resume it to go on")
     if facts.wanted == "pause":

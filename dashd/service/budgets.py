@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 from dashd.domain import dollars, forecast, outlook, prices
-from dashd.store import agents, allotments, budgets, costs, holds, swarms, thresholds
+from dashd.store import agents, allotments, budgets, costs, decisions, holds, limits, swarms, thresholds
 from dashd.store.budgets import BudgetRow
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
@@ -70,13 +70,13 @@ async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.Budg
             actions = params.actions
             budgets.set_actions(tx, row.id, actions.at_75, actions.at_90, actions.at_100)
         budgets.change(tx, row.id, "set", row.limit_nusd, limit, params.why)
-        return _after(tx, row)
+        return _changed(tx, row, limits.follow(tx, row))
 
     return await core.store.writer.apply(operation)
 
 
-async def extend(core: Core, _caller: Caller, params: wire.ExtendBudget) -> wire.BudgetChanged:
-    """Adds to the limit; what had stopped goes on where nothing else stops it."""
+async def extend(core: Core, caller: Caller, params: wire.ExtendBudget) -> wire.BudgetChanged:
+    """Adds to the limit; what had stopped goes on where nothing else stops it. A gate may come first."""
 
     def operation(tx: Tx) -> wire.BudgetChanged:
         row = budgets.get(tx.db, params.budget)
@@ -86,21 +86,11 @@ async def extend(core: Core, _caller: Caller, params: wire.ExtendBudget) -> wire
                 hint=f"budget.set {row.id} with limit_usd gives it one",
                 path="budget",
             )
-        limit = row.limit_nusd + dollars.nusd(params.usd)
-        budgets.set_limits(tx, row.id, limit, row.limit_tokens)
-        budgets.change(tx, row.id, "extended", row.limit_nusd, limit, params.why)
-        tx.emit(
-            "budget.extended",
-            swarm=row.swarm_id,
-            agent=row.id if row.kind == "agent" else None,
-            data={
-                "budget": row.id,
-                "from": dollars.usd(row.limit_nusd),
-                "to": dollars.usd(limit),
-                "why": params.why,
-            },
-        )
-        return _after(tx, row)
+        nusd = dollars.nusd(params.usd)
+        waits = _gated(tx, caller, row, nusd, params.why)
+        if waits:
+            return wire.BudgetChanged(budget=shown(tx.db, row), resumed=0, cursor=tx.seq, approval=waits)
+        return _changed(tx, row, limits.extend(tx, row, nusd, params.why))
 
     work = once("budget.extend", params, params.idempotency_key, operation, wire.BudgetChanged)
     return await core.store.writer.apply(work)
@@ -174,17 +164,36 @@ def refuse_stopped(tx: Tx, budget_id: str) -> None:
         budgets.set_paused_by(tx, budget_id, None)
 
 
-def _after(tx: Tx, before: BudgetRow) -> wire.BudgetChanged:
-    """What follows from a changed limit: thresholds lifted or silently passed, shares that follow, bells."""
-    row = budgets.get(tx.db, before.id)
-    raised = allotments.follow(tx, before, row) if row.kind == "swarm" else []
-    lifted = [row, *(budgets.get(tx.db, each) for each in raised)]
-    resumed = sum(thresholds.lift(tx, each) for each in lifted)
-    thresholds.lower(tx, budgets.get(tx.db, before.id))
-    tx.ring("agents")
-    tx.ring("queue")
+def _changed(tx: Tx, before: BudgetRow, resumed: int) -> wire.BudgetChanged:
     after = budgets.get(tx.db, before.id)
     return wire.BudgetChanged(budget=shown(tx.db, after), resumed=resumed, cursor=tx.seq)
+
+
+def _gated(tx: Tx, caller: Caller, row: BudgetRow, nusd: int, why: str) -> str:
+    """The id of the approval that the extension now waits for; "" where it needs none.
+
+    What counts is what the budget would come to, so that many small steps pass no gate that one large one
+    does not. Raises Forbidden where a gate forbids it.
+    """
+    limit = (row.limit_nusd or 0) + nusd
+    what = f"extend budget {row.id} by {dollars.text(nusd)} to {dollars.text(limit)}"
+    asked = decisions.ask(
+        tx,
+        decisions.Question(
+            kind="money",
+            what=what,
+            asked_by=caller.who,
+            amount=limit,
+            swarm=row.swarm_id,
+            agent=row.id if row.kind == "agent" else None,
+            context={"budget": row.id, "spent_usd": dollars.usd(row.spent_nusd), "why": why},
+            act="budget.extend",
+            args={"budget": row.id, "nusd": nusd, "why": why},
+        ),
+    )
+    if asked.verdict == "deny":
+        raise decisions.refusal(asked, what)
+    return asked.approval.id if asked.approval else ""
 
 
 def _options(db: Snapshot, row: BudgetRow) -> list[str]:

@@ -4,10 +4,10 @@ from typing import Literal
 
 import msgspec
 
-from dashd.domain import ids
+from dashd.domain import dollars, ids
 from dashd.domain import swarm as rules
 from dashd.domain.strategies import STRATEGIES
-from dashd.store import agents, allotments, lifecycle, seats, stops, swarms, tasks
+from dashd.store import agents, allotments, approvals, decisions, lifecycle, seats, stops, swarms, tasks
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 from dashd.wire import errors
@@ -20,6 +20,7 @@ from .idempotency import once, replay
 
 AGENTS_MAX = 100
 """Seats of one swarm."""
+_GOAL_CHARS_MAX = 300
 
 
 async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.SwarmCreated:
@@ -46,6 +47,12 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
         plans.refuse_unstartable(tx.db, ready)
         if swarms.find(tx.db, row.id):
             raise errors.Conflict(f"the id {row.id} is taken", hint="call again; a new id is drawn each time")
+        question = _question(core, caller, row, ready)
+        gate = decisions.judge(tx.db, question) if question.amount else None
+        if gate is not None and gate.verdict == "deny":
+            raise decisions.refusal(decisions.Asked("deny", gate.name), question.what)
+        waits = gate is not None and gate.verdict == "ask"
+        row = msgspec.structs.replace(row, state="creating" if waits else "active")
         swarms.insert(tx, row)
         allotments.open_swarm(tx, row.id, ready.terms)
         cursor = tx.emit("swarm.created", swarm=row.id, data={"name": row.name, "driver": driver})
@@ -56,10 +63,12 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
         swarms.take_numbers(tx, row.id, tasks=len(made))
         count = min(params.agents, len(made))
         seats.add(tx, row.id, count, names=ready.terms.names, caps=ready.terms.own)
+        approval = decisions.request(tx, gate, question) if gate is not None and waits else None
         return wire.SwarmCreated(
             id=row.id,
             name=row.name,
-            state="active",
+            state="creating" if waits else "active",
+            approval=approval.id if approval else "",
             agents=count,
             tasks=len(made),
             strategy=params.strategy,
@@ -71,6 +80,7 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
                 *core.drivers.remarks(driver, argv),
                 *plans.notes(ready),
                 *walled.notes,
+                *([_waits(approval)] if approval else []),
             ],
         )
 
@@ -183,6 +193,28 @@ async def _only_planned(
     )
 
 
+def _question(core: Core, caller: Caller, row: SwarmRow, ready: plans.Prepared) -> decisions.Question:
+    """What a swarm may spend at most; nothing where its driver calls no model and no budget was asked for."""
+    spends = ready.limited or core.drivers.abilities(row.driver).needs_model
+    limit = ready.terms.limit if spends else 0
+    return decisions.Question(
+        kind="money",
+        what=f"start swarm {row.id} with a budget of {dollars.text(limit)}",
+        asked_by=caller.who,
+        amount=limit,
+        swarm=row.id,
+        context={"name": row.name, "task": row.goal[:_GOAL_CHARS_MAX], "agents": row.agents_max},
+        act="swarm.start",
+    )
+
+
+def _waits(approval: approvals.ApprovalRow) -> str:
+    return (
+        f"it waits for {approval.who} to resolve approval {approval.id} (gate {approval.gate}); "
+        f"with no answer it is {'started' if approval.at_deadline == 'allow' else 'dropped'} at the deadline"
+    )
+
+
 def _notes(params: wire.CreateSwarm, seats_made: int, tasks_made: int) -> list[str]:
     notes = []
     if seats_made < params.agents:
@@ -197,6 +229,13 @@ def _hold(tx: Tx, swarm_id: str, state: Literal["active", "paused"]) -> wire.Swa
     if row.state == state:
         return wire.SwarmChanged(id=row.id, state=state, changed=False)
     refuse_ended(row)
+    if row.state == "creating":
+        waiting = ", ".join(each.id for each in approvals.open_of_swarm(tx.db, row.id))
+        raise errors.IllegalTransition(
+            f"swarm {row.id} has not started: it waits for approval {waiting}",
+            hint=f"approval.resolve {waiting}, or swarm.destroy {row.id}",
+            path="swarm",
+        )
     if state == "active":
         budgets.refuse_stopped(tx, row.id)
     swarms.set_state(tx, row, state)

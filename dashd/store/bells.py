@@ -48,3 +48,5 @@ class Bells:
     """What somebody wants of an agent has changed."""
     swarms: Bell = field(default_factory=Bell)
     """A swarm has ended."""
+    approvals: Bell = field(default_factory=Bell)
+    """Something waits for a yes, or has got its answer."""

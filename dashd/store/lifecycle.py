@@ -8,7 +8,7 @@ from dashd.domain import attempt as attempt_rules
 from dashd.domain import healing
 from dashd.domain import swarm as swarm_rules
 
-from . import agents, attempts, seats, swarms, tasks
+from . import agents, approvals, attempts, seats, swarms, tasks
 from .rows import AttemptRow, TaskRow
 from .transaction import Tx
 
@@ -55,6 +55,7 @@ def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitt
     state = attempt_rules.end_state(ending, attempt.stop)  # type: ignore[arg-type]
     attempts.hold_clock(tx, attempt.id)
     attempts.set_ended(tx, attempt, state, ending)
+    approvals.withdraw(tx, agent_id=attempt.agent_id, why="its attempt is over")
     if state == "succeeded":
         _complete(tx, task, ending)
     elif state in ("failed", "lost"):
@@ -95,6 +96,7 @@ def settle_swarm(tx: Tx, swarm_id: str) -> None:
     for seat in agents.open_seats(tx.db, swarm_id):
         seats.end(tx, seat, killed=swarm.wanted == "destroy")
     swarms.set_state(tx, swarm, state, outcome=outcome)
+    approvals.withdraw(tx, swarm_id=swarm_id, why=f"its swarm is {state}")
     if state == "destroyed":
         swarms.drop_output(tx, swarm_id)
     tx.ring("swarms")

@@ -203,6 +203,8 @@ class Writer:
             self._bells.agents.ring()
         if "swarms" in outcome.rings:
             self._bells.swarms.ring()
+        if "approvals" in outcome.rings:
+            self._bells.approvals.ring()
         for callback in outcome.callbacks:
             callback()
 

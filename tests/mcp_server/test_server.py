@@ -37,7 +37,7 @@ async def test_the_listing_is_small_and_complete(connect, era):
         listed = (await tool.client.list_tools()).tools
         assert [each.name for each in listed] == [
             "swarm_create", "swarm_get", "event_wait", "agent_spawn", "agent_kill", "budget_status",
-            "budget_extend", "swarm_report",
+            "budget_extend", "approval_resolve", "swarm_report",
         ]  # fmt: skip
         assert tool.client.instructions == server.INSTRUCTIONS
     shown = [{"name": t.name, "description": t.description, "inputSchema": t.input_schema} for t in listed]

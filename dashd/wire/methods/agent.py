@@ -24,7 +24,7 @@ from .table import (
     Text,
 )
 
-Waiting = Literal["nothing", "slot", "dependency", "pause", "retry", "start", "work", "end"]
+Waiting = Literal["nothing", "slot", "dependency", "pause", "retry", "start", "work", "end", "approval"]
 
 
 class SpawnAgent(Params):

@@ -108,6 +108,8 @@ class BudgetChanged(Result):
     cursor: int
     deduplicated: bool = False
     """True where the call was a repetition; then nothing was added again."""
+    approval: str = ""
+    """What it waits for, where a gate wants a yes first; nothing was added yet then."""
 
 
 class GetHistory(Params):

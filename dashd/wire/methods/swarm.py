@@ -128,6 +128,8 @@ class SwarmCreated(Result):
     """True where the call was a repetition and this is the swarm that it had created."""
     plan: SwarmPlan | None = None
     """With `dry_run`: then `id` is empty and nothing was created."""
+    approval: str = ""
+    """What it waits for, where a gate wants a yes first; its state is `creating` then."""
 
 
 class ListSwarms(Params):

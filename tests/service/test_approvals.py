@@ -1,0 +1,225 @@
+"""The inbox: who may decide, batches, two persons; and the gate for money from end to end."""
+
+import dataclasses
+import inspect
+
+import msgspec
+import pytest
+
+from dashd.domain.gates import Gate
+from dashd.service import HANDLERS
+from dashd.service.core import Caller
+from dashd.store import audit, budgets, decisions, gates, queue
+from dashd.wire import errors, methods
+from tests.fakes.ports import FakeKeys
+
+UID = Caller("operator", 0)
+ALICE, BOB = Caller("operator", 0, key="alice"), Caller("operator", 0, key="bob")
+CLAUDE, OTHER = Caller("orchestrator", 0, key="claude"), Caller("orchestrator", 0, key="codex")
+SOME = Gate("some", "tool", "", 0, "ask", "operator", False, 60.0, "deny")
+
+
+@pytest.fixture
+def by(core):
+    """`await by(caller, method, …)`, with its guard, as dispatch does it."""
+    core = dataclasses.replace(core, keys=FakeKeys())
+
+    async def by(caller, method, **params):
+        decoded = msgspec.json.decode(msgspec.json.encode(params), type=methods.METHODS[method].params)
+        answer = HANDLERS[method](core, caller, decoded)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return by
+
+
+@pytest.fixture
+def asked(core):
+    def asked(by="aaaaaa-001", **terms):
+        gate = dataclasses.replace(SOME, **terms)
+        question = decisions.Question(kind="tool", what="run bash", asked_by=by, agent="aaaaaa-001")
+        return core.store.do(lambda tx: decisions.request(tx, gate, question)).id
+
+    return asked
+
+
+async def states(by):
+    return {each.id: each.state for each in (await by(UID, "approval.list", state="any")).items}
+
+
+async def test_the_inbox_shows_what_a_decision_needs(by, asked):
+    asked()
+    (found,) = (await by(UID, "approval.list")).items
+    assert (found.id, found.gate, found.what, found.agent, found.state) == (
+        "ap1", "some", "run bash", "aaaaaa-001", "open",
+    )  # fmt: skip
+    await by(UID, "approval.resolve", approvals=["ap1"], decision="deny", note="not now")
+    assert (await by(UID, "approval.list")).items == []
+    (found,) = (await by(UID, "approval.list", state="denied")).items
+    assert (found.decided_by, found.note) == ("operator:uid-0", "not now")
+
+
+async def test_many_are_decided_at_once(by, asked):
+    ids = [asked() for _ in range(3)]
+    done = await by(UID, "approval.resolve", approvals=[*ids, ids[0]], decision="allow")
+    assert [(each.id, each.state, each.changed) for each in done.items] == [
+        (each, "allowed", True) for each in ids
+    ]
+
+
+async def test_a_decision_stands(by, asked):
+    asked()
+    await by(UID, "approval.resolve", approvals=["ap1"], decision="allow")
+    (again,) = (await by(UID, "approval.resolve", approvals=["ap1"], decision="deny")).items
+    assert (again.state, again.changed) == ("allowed", False)
+
+
+async def test_one_that_cannot_be_decided_leaves_all_as_they_were(by, asked):
+    mine, theirs = asked(who="orchestrator"), asked(who="operator")
+    for caller, approvals, error in (
+        (UID, [mine, "ap99"], errors.NotFound),
+        (CLAUDE, [mine, theirs], errors.Forbidden),
+    ):
+        with pytest.raises(error):
+            await by(caller, "approval.resolve", approvals=approvals, decision="allow")
+    assert await states(by) == {mine: "open", theirs: "open"}
+
+
+async def test_an_orchestrator_decides_what_was_delegated_and_nothing_of_its_own(by, asked):
+    delegated, own = asked(who="orchestrator"), asked(by="orchestrator:claude", who="orchestrator")
+    await by(CLAUDE, "approval.resolve", approvals=[delegated], decision="allow")
+    for decision in ("allow", "deny"):
+        with pytest.raises(errors.Forbidden, match="cannot decide about it too"):
+            await by(CLAUDE, "approval.resolve", approvals=[own], decision=decision)
+    await by(OTHER, "approval.resolve", approvals=[own], decision="deny")
+    assert await states(by) == {delegated: "allowed", own: "denied"}
+
+
+async def test_an_agent_never_decides(by, asked):
+    asked(who="orchestrator")
+    with pytest.raises(errors.Forbidden):
+        await by(Caller("agent", 0), "approval.resolve", approvals=["ap1"], decision="allow")  # type: ignore[arg-type]
+    assert await states(by) == {"ap1": "open"}
+
+
+async def test_two_persons_are_two_keys(by, asked):
+    asked(two_person=True)
+    with pytest.raises(errors.Forbidden, match="yes of two keys") as caught:
+        await by(UID, "approval.resolve", approvals=["ap1"], decision="allow")
+    assert "DASH_KEY" in caught.value.hint
+    for changed in (True, False):
+        (once,) = (await by(ALICE, "approval.resolve", approvals=["ap1"], decision="allow")).items
+        assert (once.state, once.changed, once.votes) == ("open", changed, ["operator:alice"])
+        assert once.waits_for == "the yes of another key than operator:alice"
+    (both,) = (await by(BOB, "approval.resolve", approvals=["ap1"], decision="allow")).items
+    assert (both.state, both.votes) == ("allowed", ["operator:alice", "operator:bob"])
+    (found,) = (await by(UID, "approval.list", state="allowed")).items
+    assert found.decided_by == "operator:alice and operator:bob"
+
+
+async def test_one_no_of_two_persons_is_enough_and_needs_no_key(by, asked):
+    asked(two_person=True)
+    await by(ALICE, "approval.resolve", approvals=["ap1"], decision="allow")
+    await by(UID, "approval.resolve", approvals=["ap1"], decision="deny")
+    assert await states(by) == {"ap1": "denied"}
+
+
+async def test_decisions_and_refusals_are_on_record(core, by, asked):
+    asked()
+    with pytest.raises(errors.Forbidden):
+        await by(CLAUDE, "approval.resolve", approvals=["ap1"], decision="allow")
+    await by(UID, "approval.resolve", approvals=["ap1"], decision="allow", note="fine")
+    rows = [(row.actor, row.action, row.subject) for row in audit.after(core.store.db, 0, 9)]
+    assert rows == [
+        ("dashd", "approval.requested", "aaaaaa-001"),
+        ("orchestrator:claude", "approval.resolve", "ap1"),
+        ("operator:uid-0", "approval.resolve", "ap1"),
+        ("operator:uid-0", "approval.resolved", "aaaaaa-001"),
+    ]
+
+
+# --- money, from end to end ---------------------------------------------------------------------------------
+
+
+def money(core, above=10, **terms):
+    gate = dataclasses.replace(SOME, kind="money", above=above * 1_000_000_000, **terms)
+    core.store.do(lambda tx: gates.put(tx, gate))
+
+
+def claims(core):
+    return core.store.do(lambda tx: queue.claim(tx, 100)).claims
+
+
+async def test_a_dear_swarm_of_an_orchestrator_waits_for_a_yes(core, by):
+    money(core)
+    cheap = await by(CLAUDE, "swarm.create", task="t", budget=10)
+    assert (cheap.state, cheap.approval) == ("active", "")
+    assert len(claims(core)) == 1
+    dear = await by(CLAUDE, "swarm.create", task="t", budget=10.5, agents=2)
+    assert (dear.state, dear.approval) == ("creating", "ap1")
+    assert "waits for operator to resolve approval ap1" in dear.notes[-1]
+    assert claims(core) == []
+    why = await by(CLAUDE, "agent.why", agent=f"{dear.id}-001")
+    assert why.waits_for == "approval"
+    (event,) = (await by(CLAUDE, "event.list", since=dear.cursor - 1, attention=True)).events
+    assert event.data["what"] == f"start swarm {dear.id} with a budget of $10.50"
+    assert event.data["context"]["task"] == "t"
+
+    for verb in ("swarm.resume", "swarm.pause"):
+        with pytest.raises(errors.IllegalTransition, match="waits for approval ap1"):
+            await by(CLAUDE, verb, swarm=dear.id)
+    with pytest.raises(errors.Forbidden):
+        await by(CLAUDE, "approval.resolve", approvals=["ap1"], decision="allow")
+    assert claims(core) == []
+    await by(UID, "approval.resolve", approvals=["ap1"], decision="allow")
+    assert (await by(CLAUDE, "swarm.get", swarm=dear.id)).state == "active"
+    assert len(claims(core)) == 2
+
+
+async def test_denied_it_ends_before_it_began(core, by):
+    money(core)
+    dear = await by(CLAUDE, "swarm.create", task="t", budget=50)
+    await by(UID, "approval.resolve", approvals=["ap1"], decision="deny", note="too dear")
+    report = await by(CLAUDE, "swarm.get", swarm=dear.id)
+    assert report.state == "destroyed"
+    assert claims(core) == []
+
+
+async def test_an_operators_own_is_its_own_yes(core, by):
+    money(core)
+    assert (await by(UID, "swarm.create", task="t", budget=50)).state == "active"
+
+
+async def test_two_persons_hold_the_operator_too(core, by):
+    money(core, two_person=True)
+    assert (await by(ALICE, "swarm.create", task="t", budget=50)).state == "creating"
+
+
+async def test_what_spends_nothing_passes_every_gate_for_money(core, by):
+    money(core, above=0)
+    assert (await by(CLAUDE, "swarm.create", task="t")).state == "active"
+
+
+async def test_a_gate_that_forbids_leaves_nothing(core, by):
+    money(core, verdict="deny")
+    with pytest.raises(errors.Forbidden, match="gate some forbids it: start swarm"):
+        await by(CLAUDE, "swarm.create", task="t", budget=50)
+    assert (await by(CLAUDE, "swarm.list")).total == 0
+
+
+async def test_small_steps_pass_no_gate_that_a_large_one_does_not(core, by):
+    money(core)
+    made = await by(CLAUDE, "swarm.create", task="t", budget=9)
+    grown = await by(CLAUDE, "budget.extend", budget=made.id, usd=1)
+    assert (grown.budget.limit_usd, grown.approval) == (10.0, "")
+    waits = await by(CLAUDE, "budget.extend", budget=made.id, usd=0.5, why="more", idempotency_key="k")
+    assert (waits.budget.limit_usd, waits.approval, waits.resumed) == (10.0, "ap1", 0)
+    again = await by(CLAUDE, "budget.extend", budget=made.id, usd=0.5, why="more", idempotency_key="k")
+    assert (again.approval, again.deduplicated) == ("ap1", True)
+    await by(UID, "approval.resolve", approvals=["ap1"], decision="allow")
+    assert budgets.get(core.store.db, made.id).limit_nusd == 10_500_000_000
+
+
+async def test_an_extension_of_an_operator_is_not_held(core, by):
+    money(core)
+    made = await by(UID, "swarm.create", task="t", budget=9)
+    assert (await by(UID, "budget.extend", budget=made.id, usd=90)).budget.limit_usd == 99.0
