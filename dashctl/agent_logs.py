@@ -5,8 +5,9 @@ The offset is the cursor: a follower that loses dashd goes on where it was.
 
 from __future__ import annotations
 
-from dashctl import calling, following, grammar, safe
+from dashctl import calling, following, grammar
 from dashd import client_blocking
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

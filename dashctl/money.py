@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dashctl import dollars, render, safe
+from dashctl import dollars, render
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

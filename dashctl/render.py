@@ -6,7 +6,8 @@ there is no terminal nothing is cut. Text is measured as a terminal shows it, no
 
 from __future__ import annotations
 
-from dashctl import safe, terminal, width
+from dashctl import terminal, width
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shlex
 
-from dashctl import render, safe, status_view, wording
+from dashctl import render, status_view, wording
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any
 from rich import box, console, table, text
 
 from dashctl import report as report_text
-from dashctl import safe, terminal
+from dashctl import terminal
+from dashd.wire import safe
 
 
 def show(out: terminal.Output, report: dict[str, Any]) -> None:

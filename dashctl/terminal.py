@@ -6,10 +6,9 @@ reaches a terminal as it was (invariant 12). Data goes to stdout, everything els
 
 from __future__ import annotations
 
-import json
 import os
 
-from dashctl import safe
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,15 +97,12 @@ class Output:
 
     def data(self, value: object) -> None:
         """`value` as JSON: indented on a terminal, else on one line."""
-        text = json.dumps(value, indent=2 if self.is_terminal else None)
-        # JSON in ASCII has no control character but this one, which it need not escape.
-        self._stdout.write(text.replace("\x7f", "\\u007f") + "\n")
+        self._stdout.write(safe.as_json(value, indent=2 if self.is_terminal else None) + "\n")
         self._stdout.flush()
 
     def data_line(self, value: object) -> None:
         """`value` as one line of JSON Lines."""
-        text = json.dumps(value, separators=(",", ":"))
-        self._stdout.write(text.replace("\x7f", "\\u007f") + "\n")
+        self._stdout.write(safe.as_json(value, compact=True) + "\n")
         self._stdout.flush()
 
     def note(self, *parts: Part) -> None:
@@ -128,7 +124,7 @@ class Output:
         """An error on stderr: `error: …` and `hint: …`, or the same as one JSON object."""
         if self.as_json:
             self.passing("")
-            self._stderr.write(json.dumps({"error": error}).replace("\x7f", "\\u007f") + "\n")
+            self._stderr.write(safe.as_json({"error": error}) + "\n")
             self._stderr.flush()
             return
         about = f"{subject}: " if subject else ""

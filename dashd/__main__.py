@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dashd
-from dashd.wire import errors
+from dashd.wire import errors, safe
 
 if TYPE_CHECKING:
     from dashd.config import Config
@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
     except errors.DashError as error:
-        sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        sys.stderr.write(safe.block(f"error: {error.message}{hint}") + "\n")
         return error.exit_code
 
 
@@ -136,7 +137,7 @@ def _config(arguments: argparse.Namespace) -> int:
     if not chosen:
         raise config.BadConfig(f"unknown setting {arguments.key!r}", hint="dashd config lists them")
     for key, value, origin in chosen:
-        sys.stdout.write(f"{key} = {value}  ({origin})\n")
+        sys.stdout.write(safe.line(f"{key} = {value}  ({origin})") + "\n")
     return 0
 
 

@@ -1,6 +1,5 @@
 """`dashd doctor`: what dashd needs on this machine, and how to mend what is missing. Works with no daemon."""
 
-import json
 import os
 import platform
 import shutil
@@ -12,7 +11,7 @@ from typing import Literal
 
 from dashd.config import Config
 from dashd.store import database
-from dashd.wire import errors, paths, tenant
+from dashd.wire import errors, paths, safe, tenant
 
 FREE_BYTES_MIN = 200 << 20
 FILES_MIN = 1_024
@@ -32,11 +31,11 @@ def run(config: Config, *, as_json: bool) -> int:
     """Prints the findings; 1 where something fails."""
     findings = [check(config) for check in _CHECKS]
     if as_json:
-        sys.stdout.write(json.dumps({"findings": [asdict(each) for each in findings]}) + "\n")
+        sys.stdout.write(safe.as_json({"findings": [asdict(each) for each in findings]}) + "\n")
     else:
         for each in findings:
             fix = f"\n       fix: {each.fix}" if each.fix else ""
-            sys.stdout.write(f"{each.state:4}  {each.name}: {each.text}{fix}\n")
+            sys.stdout.write(safe.block(f"{each.state:4}  {each.name}: {each.text}{fix}") + "\n")
     return 1 if any(each.state == "fail" for each in findings) else 0
 
 

@@ -1,9 +1,10 @@
 """The daemon's log: one JSON object a line on standard error, ASCII only, so no agent can forge a line."""
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
+
+from dashd.wire import safe
 
 _KNOWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -22,7 +23,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=True, default=str)
+        return safe.as_json(line)
 
 
 def set_up(level: str) -> None:

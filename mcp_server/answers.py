@@ -1,16 +1,15 @@
 """What a model reads: results cut to size and cleaned, and refusals as text that says what to do next.
 
-Whatever an agent wrote passes through `clean` on its way out (invariant 12): control and direction
-characters are replaced, long text is cut and says so. Nothing here talks to dashd.
+Whatever an agent wrote passes through `clean` on its way out (invariant 12), which makes it harmless by
+`wire.safe`; long text is cut and says so. Nothing here talks to dashd.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from dashd.wire import errors, events
+from dashd.wire import errors, events, safe
 
 TEXT_CHARS_MAX = 4_000
 """One string in a result."""
@@ -19,18 +18,12 @@ EVENT_CHARS_MAX = 300
 REPORT_CHARS_MAX = {"concise": 12_000, "full": 40_000}
 """A whole report as JSON: clients cut at about 12,000 characters (Codex) and 50,000 (Claude Code)."""
 _DEPTH_MAX = 8
-# C0 but tab and newline, DEL, C1, and what changes the direction of text or hides in it.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
-_TAGS = re.compile("[\U000e0000-\U000e007f]")
-"""Invisible copies of ASCII that a model reads and a person does not see."""
 
 
 def clean(value: object, chars_max: int = TEXT_CHARS_MAX, depth: int = 0) -> object:
     """The same JSON value with every string made harmless and cut to `chars_max` characters."""
     if isinstance(value, str):
-        text = _TAGS.sub("\ufffd", _UNSAFE.sub("\ufffd", value.replace("\r\n", "\n")))
+        text = safe.block(value)
         return text[:chars_max] + (f"… [{cut} characters cut]" if (cut := len(text) - chars_max) > 0 else "")
     if depth == _DEPTH_MAX and isinstance(value, dict | list):
         return "… [nested too deep]"
@@ -84,9 +77,11 @@ def encoded(value: object) -> str:
 
 def refusal(tool: str, error: errors.DashError, *more: str) -> str:
     """An error as text: what was wrong, then each of `more`: what would be right, which ids there are, …"""
-    where = f" (argument {error.path})" if error.path and error.path not in error.message else ""
-    lines = [f"{tool} failed: {_sentence(error.message)}{where} [{type(error).__name__}]"]
-    lines += [_sentence(line) for line in more if line]
+    # Each part by itself: a sequence that somebody left open must not swallow the next one.
+    message, path = safe.block(error.message), safe.line(error.path)
+    where = f" (argument {path})" if path and path not in message else ""
+    lines = [f"{safe.line(tool)} failed: {_sentence(message)}{where} [{type(error).__name__}]"]
+    lines += [_sentence(safe.block(line)) for line in more if line]
     if error.retryable and not any(more):
         lines.append("The same call may be repeated.")
     return str(clean("\n".join(lines)))

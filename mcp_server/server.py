@@ -17,7 +17,7 @@ from mcp.server import ServerRequestContext
 from mcp.server.lowlevel import Server
 
 import dashd
-from dashd.wire import errors
+from dashd.wire import errors, safe
 from dashd.wire.methods import agent, swarm
 
 from . import answers, schemas, tools
@@ -118,12 +118,15 @@ async def _call_tool(
         # dashd names its methods, and ids of its own choice; a model has tools.
         hint = "" if known else tools.in_tool_names(error.hint)
         return _failed(answers.refusal(tool.name, error, hint, known, _next_step(error)))
+    answer = safe.value(answer)  # whatever a tool has put together, nothing else leaves
     text = types.TextContent(type="text", text=answers.encoded(answer))
     return types.CallToolResult(content=[text], structured_content=answer)
 
 
 def _failed(text: str) -> types.CallToolResult:
-    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=True)
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=safe.block(text))], is_error=True
+    )
 
 
 def _client_name(context: ServerRequestContext[tools.Session]) -> str:

@@ -24,6 +24,7 @@ RULES: list[tidy.Rule] = [
     calls.no_shell,
     calls.no_asyncio,
     calls.no_print,
+    calls.one_way_to_print,
     calls.no_broad_except,
     calls.one_kind_of_time,
     shape.file_length,
@@ -79,6 +80,9 @@ BROKEN: list[tuple[tidy.Rule, str, str, str]] = [
     (calls.no_asyncio, "dashctl/x.py", "def f():\n    import asyncio", "trio"),
     (calls.no_asyncio, "dashd/x.py", "from asyncio import sleep", "trio"),
     (calls.no_print, "dashd/x.py", "print('hello')", "log it"),
+    (calls.one_way_to_print, "dashctl/x.py", "print(name)", "terminal.Output"),
+    (calls.one_way_to_print, "dashd/x.py", "import sys\nsys.stderr.write(f'{x}')", "wire.safe"),
+    (calls.one_way_to_print, "mcp_server/x.py", "import sys\nsys.stderr.write('a' + x)", "wire.safe"),
     (calls.no_broad_except, "dashd/x.py", "try:\n    f()\nexcept Exception:\n    raise", "except Exception"),
     (
         calls.no_broad_except,

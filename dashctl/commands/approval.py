@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dashctl import calling, grammar, render, safe
+from dashctl import calling, grammar, render
 from dashctl.commands import Command
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ one a line. Ids come from dashd where it answers quickly, and are left out where
 
 from __future__ import annotations
 
-from dashctl import commands, grammar, safe
+from dashctl import commands, grammar
 from dashctl.commands import Command
 from dashd import client_blocking
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dashctl import grammar, render, safe
+from dashctl import grammar, render
 from dashctl.calling import UsageError
 from dashctl.commands import Command
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dashctl import render, safe
+from dashctl import render
 from dashctl.calling import EXIT_FAILED, UsageError
 from dashctl.commands import Command
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import textwrap
 import time
 
-from dashctl import asking, safe
+from dashctl import asking
 from dashctl.demo import journal
 from dashctl.demo.money import NUSD
+from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

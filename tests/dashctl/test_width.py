@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashctl import safe, width
+from dashctl import width
+from dashd.wire import safe
 
 
 @pytest.mark.parametrize(

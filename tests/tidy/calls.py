@@ -112,6 +112,45 @@ def no_print(tree: Tree) -> Iterator[str]:
                 yield f"{module.at(node)}: print; log it, or write a command's answer to sys.stdout"
 
 
+# The doors to a terminal, whose own tests feed them everything; and programs whose stdout is a spool.
+PRINTERS = frozenset({"dashctl/terminal.py", "dashctl/demo/check.py", *CHILD_PROGRAMS})
+PRINTS = frozenset(
+    {
+        *("print", "sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer.write"),
+        *(
+            "sys.stderr.buffer.write",
+            "sys.stdout.writelines",
+            "sys.stderr.writelines",
+            "pprint",
+            "out._stdout.write",
+        ),
+    }
+)
+
+
+def one_way_to_print(tree: Tree) -> Iterator[str]:
+    """What goes to a terminal has passed `wire.safe`, or is a text of our own."""
+    for module in modules(tree, *PACKAGES):
+        if module.path in PRINTERS:
+            continue
+        for node in ast.walk(module.syntax):
+            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in PRINTS:
+                continue
+            if not all(_is_safe(argument) for argument in node.args):
+                yield (
+                    f"{module.at(node)}: {ast.unparse(node.func)} of a text that others may have written; "
+                    "dashctl writes by terminal.Output, all others pass it through wire.safe in this call"
+                )
+
+
+def _is_safe(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp):
+        return _is_safe(node.left) and _is_safe(node.right)
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func).startswith("safe.")
+    return isinstance(node, ast.Constant)
+
+
 def no_broad_except(tree: Tree) -> Iterator[str]:
     """A bug is caught by nobody; whoever must clean up after anything passes it on."""
     for module in modules(tree, *PACKAGES):

@@ -1,12 +1,14 @@
 """Nothing that an agent wrote reaches a terminal as a command to it (invariant 12)."""
 
+import json
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashctl import safe
+from dashd.wire import safe
 
 HOSTILE = st.text(
     st.one_of(
@@ -81,3 +83,31 @@ def test_a_sequence_cut_by_the_end_of_a_piece_waits_for_the_next():
     assert safe.split_open_sequence("abc\x1b[31mred") == ("abc\x1b[31mred", "")
     # What never closes is not kept for ever.
     assert safe.split_open_sequence("\x1b]" + "x" * 1_000)[1] == ""
+
+
+@given(st.recursive(HOSTILE | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(HOSTILE, inner)))
+def test_json_values_are_harmless_throughout(found):
+    def every(value):
+        if isinstance(value, str):
+            assert harmless(value)
+        elif isinstance(value, dict):
+            for name, inner in value.items():
+                every(name)
+                every(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                every(inner)
+
+    every(safe.value(found))
+
+
+@given(HOSTILE)
+def test_json_is_printable_ascii_and_loses_nothing(text: str):
+    written = safe.as_json({"text": text}, compact=True)
+    assert written.isascii()
+    assert written.isprintable()
+    assert json.loads(written) == {"text": text}
+
+
+def test_what_has_no_form_in_json_is_written_as_text():
+    assert safe.as_json([Path("x")]) == '["x"]'

@@ -1,8 +1,9 @@
-"""Makes text that others wrote harmless for a terminal (invariant 12).
+"""Makes text that others wrote harmless for a terminal, a log and a model (invariant 12). The only place.
 
 Escape sequences go as a whole, characters that are invisible or reorder text are dropped, every other
 control character becomes U+FFFD. What remains is printable, plus newline and tab in blocks. Nothing here
-decides about colour: styles are added after this, by `terminal`.
+decides about colour: styles are added after this, by `dashctl.terminal`. The standard library alone and
+quick to load, because `dashctl` needs it at once; so everything that prints may import it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _ESCAPE_TEXT_MAX = 4_096
 _SEQUENCE = rf"""
@@ -44,6 +46,29 @@ def block(text: str) -> str:
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(_characters(text))
+
+
+def value(found: Any) -> Any:  # noqa: ANN401
+    """The same JSON value with every text in it, names included, made harmless like `block`."""
+    if isinstance(found, str):
+        return block(found)
+    if isinstance(found, dict):
+        return {block(str(name)): value(inner) for name, inner in found.items()}
+    if isinstance(found, list | tuple):
+        return [value(inner) for inner in found]
+    return found
+
+
+def as_json(found: object, *, indent: int | None = None, compact: bool = False) -> str:
+    """JSON in printable ASCII: nothing is lost, and nothing in it can command a terminal or forge a line.
+
+    What has no form in JSON is written as text.
+    """
+    import json
+
+    text = json.dumps(found, indent=indent, separators=(",", ":") if compact else None, default=str)
+    # JSON in ASCII has no control character but this one, which it need not escape.
+    return text.replace("\x7f", "\\u007f")
 
 
 def split_open_sequence(text: str) -> tuple[str, str]:
