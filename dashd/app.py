@@ -343,7 +343,7 @@ def _begin(config: Config, epoch: int, tx: Tx) -> None:
         "at_head": str(audit.head(tx.db)),
     }
     head = audit.append(tx, tx.actor, "daemon.started", "", found)
-    log.info("the audit goes on", extra={"head": str(head)})
+    log.debug("the audit goes on", extra={"head": str(head)})
 
 
 @contextlib.contextmanager
