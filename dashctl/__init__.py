@@ -5,7 +5,7 @@
     grammar      argparse, built for the one command that was called
     calling      the lazily opened connection; following: reading events by cursor, across restarts
     terminal     the only door to stdout and stderr: sanitises, colours, asks
-    safe, width, render, report      text that a terminal can trust, and how it is laid out
+    width, render, report            how text is laid out; `dashd.wire.safe` has made it harmless before
 
 Start-up time is part of the interface: what `status` and `--json` paths import is tested, rich comes only
 with a report on a terminal, and `typing` and `dataclasses` are left out of modules that load at once.
