@@ -29,7 +29,7 @@ T = TypeVar("T")
 Handler = Callable[[Core, Caller, Any], Result | Awaitable[Result]]
 
 SUBJECTS: Final = (
-    *("agent", "task", "swarm", "budget", "approvals", "gate", "session", "name", "model", "provider"),
+    *("agent", "task", "swarm", "budget", "approvals", "gate", "session", "key", "name", "model", "provider"),
     *("project", "worktree", "merge", "circuit", "escalation", "id"),
 )
 """The parameters that say what a call is about, the nearest first."""

@@ -42,7 +42,7 @@ def test_what_is_kept():
         secret: str = "hunter2"
         secret_command: list = msgspec.field(default_factory=lambda: ["pass", "hunter2"])
         idempotency_key: str = "hunter2"
-        key: str = "hunter2"
+        key: str = "dk_live_hunter2hunter2"
         limits: dict = msgspec.field(default_factory=lambda: {"retries": 1, "x": "y"})
         new_one: str = "hunter2"
         none: None = None
@@ -50,6 +50,7 @@ def test_what_is_kept():
 
     assert redacted(Given()) == {
         "swarm": "abc",
+        "key": "[looks like a key]",
         "usd": 1.5,
         "argv": "[2 entries]",
         "task": "[7 characters]",
