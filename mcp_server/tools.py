@@ -290,7 +290,7 @@ _RARE = frozenset({"grace_s", "memory_mb", "processes", "disk_mb", "cpu_s"})
 """Limits that a person may want; a model would only pay for reading of them."""
 _MONEY: dict[str, dict[str, Any]] = {
     "agent_budget": {"type": ["number", "string"]},
-    "dry_run": {"description": "Only say what it would cost and what one agent would be told."},
+    "dry_run": {"description": "Only price it."},
 }
 
 TOOLS: dict[str, Tool] = {
@@ -298,8 +298,8 @@ TOOLS: dict[str, Tool] = {
     for tool in (
         Tool(
             swarm_create,
-            "Starts a swarm of 1 to 100 agents on a task and returns its id at once; the work goes on by "
-            "itself. One task for each of `items`, else one for each agent. Not for seeing how it goes.",
+            "Starts a swarm of 1 to 100 agents on a task and returns its id at once. "
+            "One task for each of `items`, else one for each agent. Not for seeing how it goes.",
             open_world=True,
             patches=_RUN_LIMITS | _MONEY | _REACH,
             hidden=_RARE | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail"},
@@ -335,22 +335,22 @@ TOOLS: dict[str, Tool] = {
         ),
         Tool(
             agent_kill,
-            "Ends an agent and all its processes. Its task is cancelled, or with `requeue` done by another.",
+            "Ends an agent and its processes. Its task is cancelled, or with `requeue` done by another.",
         ),
         Tool(
             budget_status,
-            "What a budget has spent, holds and has left; for a swarm also what it will come to and what "
-            "would help. `budget` is a swarm's or an agent's id, or `project`.",
+            "What a budget has spent, holds and has left, and what a swarm will come to. "
+            "`budget`: a swarm's or agent's id, or `project`.",
         ),
         Tool(
             budget_extend,
-            "Adds dollars to a budget; what had stopped for want of money goes on by itself. "
-            "Only when whoever pays agrees.",
+            "Adds dollars to a budget; what had stopped for it goes on. Only when whoever pays agrees.",
             patches={"idempotency_key": _KEY},
         ),
         Tool(
             approval_resolve,
-            "Allows or denies what an `approval.requested` event asks of you; others are the operator's.",
+            "Answers `approval.requested` where its `who` is orchestrator.",
+            patches={"note": {"description": "Why."}},
         ),
         Tool(
             swarm_report,
