@@ -1,0 +1,198 @@
+"""The attack matrix: each column against the table, in both directions; each layer left out flips something.
+
+The control, without a jail, shows that the attacks themselves work: what fails there is no proof of a wall.
+"""
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.jail.attacks import expected
+from tests.jail.attacks.columns import BWRAP, COLUMNS, PYTHON, Column, Launch
+from tests.jail.attacks.scene import Refused, Result, Scene, kill_everything, swap_the_scope
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the attacks know the system calls of x86_64"),
+    pytest.mark.skipif(not os.path.exists(PYTHON), reason=f"the attacker is run by {PYTHON}"),
+]
+# A limit on processes counts those of the user: as root each scene has a user of its own, else they are one.
+AT_ONCE = 2 if os.geteuid() == 0 else 1
+CONTROL_SHARE = 0.75  # of all attacks
+LANDLOCK_ABI = 6  # from here on it looks after signals and abstract sockets, as the table expects
+ON_THEIR_OWN: dict[str, Callable[[Column, frozenset[str]], Result]] = {
+    "kill_everything": kill_everything,
+    "scope_swap": swap_the_scope,
+}
+Seen = dict[str, str]
+
+
+def missing_wall(name: str) -> str:
+    """Why this column cannot stand here; nothing if it can."""
+    if name in ("bwrap", "both") and not namespaces():
+        return "bwrap cannot make namespaces here"
+    if name in ("stage", "both") and landlock_abi() < LANDLOCK_ABI:
+        return f"the table is that of Landlock ABI {LANDLOCK_ABI} and later"
+    return ""
+
+
+def namespaces() -> bool:
+    """Whether an unprivileged user gets them, found out by asking."""
+    user = {"user": 1_400_000_000, "group": 1_400_000_000, "extra_groups": []} if os.geteuid() == 0 else {}
+    argv = [BWRAP, "--unshare-all", "--dev-bind", "/", "/", "/bin/true"]
+    return bool(BWRAP) and not subprocess.run(argv, capture_output=True, timeout=10, **user).returncode
+
+
+def landlock_abi() -> int:
+    asked = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))"
+    return int(subprocess.run([PYTHON, "-I", "-S", "-c", asked], capture_output=True, check=True).stdout)
+
+
+@pytest.fixture(scope="module")
+def standing() -> dict[str, str]:
+    """Why a column is skipped, by its name."""
+    return {name: missing_wall(name) for name in COLUMNS}
+
+
+def run(column: str, without: frozenset[str], *choice: str) -> Seen:
+    """One launch of the attacker, and those attacks that need a launch to themselves."""
+    alone = [name for name in ON_THEIR_OWN if not choice or name in choice]
+    chosen = [name for name in choice if name not in alone]
+    seen: dict[str, Result] = {}
+    if chosen or not choice:
+        with Scene() as scene:
+            seen = scene.attack(COLUMNS[column], without, *chosen)
+    for name in alone:
+        if name != "kill_everything" or namespaces():
+            seen[name] = ON_THEIR_OWN[name](COLUMNS[column], without)
+    return {name: result.works for name, result in seen.items()}
+
+
+@pytest.fixture(scope="module")
+def at_work() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def matrix(at_work, standing) -> dict[str, Future[Seen]]:
+    """What works in each column, by its letter."""
+    columns = expected.COLUMNS.items()
+    return {letter: at_work.submit(run, *column) for letter, column in columns if not standing[column[0]]}
+
+
+def in_column(letter: str) -> Seen:
+    """What the table says of a column."""
+    answer = {letter: "yes", letter.lower(): "own"}
+    return {
+        name: next((answer[mark] for mark in marks if mark in answer), "no")
+        for name, (_, marks) in expected.EXPECTED.items()
+    }
+
+
+def differences(letter: str, seen: Seen, control: Seen) -> list[str]:
+    """What is not as the table has it, and is not this kernel's doing."""
+    table = in_column(letter)
+    gone = {name for name in expected.MAY_FAIL_UNJAILED if control.get(name) != "yes"}
+    here = {**seen, **dict.fromkeys(gone & set(table) - set(seen), "no")}
+    return [
+        f"{name} (row {expected.EXPECTED[name][0]}): {table[name]} by the table, {here.get(name)} here"
+        for name in table
+        if here.get(name) != table[name] and not (name in gone and here.get(name) == "no")
+    ] + [f"{name} is not in the table" for name in seen if name not in table]
+
+
+@pytest.mark.parametrize("letter", [pytest.param(letter, id=letter) for letter in expected.COLUMNS])
+def test_a_column_is_as_the_table_says(letter: str, matrix, standing) -> None:
+    if reason := standing[expected.COLUMNS[letter][0]]:
+        pytest.skip(reason)
+    control = matrix["N"].result()
+    surprise = set() if letter != "N" else {name for name in control if control[name] == "yes"}
+    optional = surprise & expected.MAY_FAIL_UNJAILED  # another kernel allows more to everybody
+    broken = differences(letter, matrix[letter].result(), control)
+    assert [line for line in broken if line.split()[0] not in optional] == []
+
+
+def test_the_control_shows_that_the_attacks_work(matrix) -> None:
+    control = matrix["N"].result()
+    working = [name for name, works in control.items() if works == "yes"]
+    assert len(working) >= CONTROL_SHARE * len(expected.EXPECTED), sorted(set(control) - set(working))
+
+
+def test_every_row_of_the_threat_table_has_an_attack() -> None:
+    assert set(range(1, 69)) <= {row for row, _ in expected.EXPECTED.values()}
+
+
+def test_what_grade_b_leaves_open_has_an_answer() -> None:
+    works = {name for name, answer in in_column("B").items() if answer != "no"}
+    assert works == set(expected.OPEN_BY_NATURE)
+
+
+# --- each layer earns its place ---
+
+
+def drop_id(drop: tuple[str, frozenset[str], frozenset[str]]) -> str:
+    return f"{drop[0]}-{'-'.join(sorted(drop[1]))}"
+
+
+LETTERS = {"both": "B", "bwrap": "W", "stage": "C"}
+TAKE_LONG = frozenset({"fork_bomb", "memory_shared", "memory_private", "memory_many", *ON_THEIR_OWN})
+
+
+def drop_choice(column: str, flips: frozenset[str]) -> list[str]:
+    """What is to be let in, and what has worked before; of the long ones only the former."""
+    worked = {name for name, works in in_column(LETTERS[column]).items() if works != "no"}
+    return sorted(flips | (worked - TAKE_LONG))
+
+
+@pytest.fixture(scope="module")
+def dropped(at_work, standing) -> dict[str, Future[Seen]]:
+    return {
+        drop_id((column, without, flips)): at_work.submit(run, column, without, *drop_choice(column, flips))
+        for column, without, flips in expected.DROPS
+        if not standing[column]
+    }
+
+
+@pytest.mark.parametrize("drop", expected.DROPS, ids=drop_id)
+def test_a_layer_left_out_is_an_attack_let_in(drop, dropped, matrix, standing) -> None:
+    column, _, flips = drop
+    if reason := standing[column]:
+        pytest.skip(reason)
+    control, seen = matrix["N"].result(), dropped[drop_id(drop)].result()
+    table = in_column(LETTERS[column])
+    let_in = {name for name in seen if seen[name] not in ("no", table[name])}
+    wanted = {name for name in flips if name not in expected.MAY_FAIL_UNJAILED or control.get(name) == "yes"}
+    if not wanted:
+        pytest.skip(f"{', '.join(sorted(flips))}: not even without a jail, on this machine")
+    assert wanted <= let_in
+    still = {name for name in seen if table[name] != "no" and control[name] == "yes"}
+    assert [name for name in still if seen[name] == "no"] == []
+
+
+@pytest.mark.parametrize(("column", "without"), expected.REFUSED)
+def test_without_what_it_stands_on_a_layer_refuses_the_start(column: str, without: str, standing) -> None:
+    if reason := standing[column]:
+        pytest.skip(reason)
+    with Scene() as scene, pytest.raises(Refused, match="refused"):
+        scene.attack(COLUMNS[column], frozenset(without.split()))
+
+
+def test_every_layer_is_dropped_somewhere() -> None:
+    for name in ("both", "stage"):
+        dropped = {layer for column, layers, _ in expected.DROPS if column == name for layer in layers}
+        assert COLUMNS[name].layers - dropped <= set(expected.SHOWN_ELSEWHERE)
+
+
+def test_a_layer_that_a_launcher_does_not_have_is_an_error() -> None:
+    for column in COLUMNS.values():
+        with pytest.raises(ValueError, match="no layer moat"):
+            column.command(Launch(Path("/")), ["true"], frozenset({"moat"}))
