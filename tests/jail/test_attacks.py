@@ -5,15 +5,14 @@ The control, without a jail, shows that the attacks themselves work: what fails 
 
 import os
 import platform
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.jail.attacks import expected
-from tests.jail.attacks.columns import BWRAP, COLUMNS, PYTHON, Column, Launch
+from tests.jail.attacks import expected, walls
+from tests.jail.attacks.columns import COLUMNS, PYTHON, Column, Launch
 from tests.jail.attacks.scene import Refused, Result, Scene, kill_everything, swap_the_scope
 
 pytestmark = [
@@ -24,39 +23,11 @@ pytestmark = [
 # A limit on processes counts those of the user: as root each scene has a user of its own, else they are one.
 AT_ONCE = 2 if os.geteuid() == 0 else 1
 CONTROL_SHARE = 0.75  # of all attacks
-LANDLOCK_ABI = 6  # from here on it looks after signals and abstract sockets, as the table expects
 ON_THEIR_OWN: dict[str, Callable[[Column, frozenset[str]], Result]] = {
     "kill_everything": kill_everything,
     "scope_swap": swap_the_scope,
 }
 Seen = dict[str, str]
-
-
-def missing_wall(name: str) -> str:
-    """Why this column cannot stand here; nothing if it can."""
-    if name in ("bwrap", "both") and not namespaces():
-        return "bwrap cannot make namespaces here"
-    if name in ("stage", "both") and landlock_abi() < LANDLOCK_ABI:
-        return f"the table is that of Landlock ABI {LANDLOCK_ABI} and later"
-    return ""
-
-
-def namespaces() -> bool:
-    """Whether an unprivileged user gets them, found out by asking."""
-    user = {"user": 1_400_000_000, "group": 1_400_000_000, "extra_groups": []} if os.geteuid() == 0 else {}
-    argv = [BWRAP, "--unshare-all", "--dev-bind", "/", "/", "/bin/true"]
-    return bool(BWRAP) and not subprocess.run(argv, capture_output=True, timeout=10, **user).returncode
-
-
-def landlock_abi() -> int:
-    asked = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))"
-    return int(subprocess.run([PYTHON, "-I", "-S", "-c", asked], capture_output=True, check=True).stdout)
-
-
-@pytest.fixture(scope="module")
-def standing() -> dict[str, str]:
-    """Why a column is skipped, by its name."""
-    return {name: missing_wall(name) for name in COLUMNS}
 
 
 def run(column: str, without: frozenset[str], *choice: str) -> Seen:
@@ -68,7 +39,7 @@ def run(column: str, without: frozenset[str], *choice: str) -> Seen:
         with Scene() as scene:
             seen = scene.attack(COLUMNS[column], without, *chosen)
     for name in alone:
-        if name != "kill_everything" or namespaces():
+        if name != "kill_everything" or walls.namespaces():
             seen[name] = ON_THEIR_OWN[name](COLUMNS[column], without)
     return {name: result.works for name, result in seen.items()}
 
@@ -83,10 +54,12 @@ def at_work() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture(scope="module")
-def matrix(at_work, standing) -> dict[str, Future[Seen]]:
+def matrix(at_work) -> dict[str, Future[Seen]]:
     """What works in each column, by its letter."""
     columns = expected.COLUMNS.items()
-    return {letter: at_work.submit(run, *column) for letter, column in columns if not standing[column[0]]}
+    return {
+        letter: at_work.submit(run, *column) for letter, column in columns if not walls.missing(column[0])
+    }
 
 
 def in_column(letter: str) -> Seen:
@@ -111,8 +84,8 @@ def differences(letter: str, seen: Seen, control: Seen) -> list[str]:
 
 
 @pytest.mark.parametrize("letter", [pytest.param(letter, id=letter) for letter in expected.COLUMNS])
-def test_a_column_is_as_the_table_says(letter: str, matrix, standing) -> None:
-    if reason := standing[expected.COLUMNS[letter][0]]:
+def test_a_column_is_as_the_table_says(letter: str, matrix) -> None:
+    if reason := walls.missing(expected.COLUMNS[letter][0]):
         pytest.skip(reason)
     control = matrix["N"].result()
     surprise = set() if letter != "N" else {name for name in control if control[name] == "yes"}
@@ -154,18 +127,18 @@ def drop_choice(column: str, flips: frozenset[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def dropped(at_work, standing) -> dict[str, Future[Seen]]:
+def dropped(at_work) -> dict[str, Future[Seen]]:
     return {
         drop_id((column, without, flips)): at_work.submit(run, column, without, *drop_choice(column, flips))
         for column, without, flips in expected.DROPS
-        if not standing[column]
+        if not walls.missing(column)
     }
 
 
 @pytest.mark.parametrize("drop", expected.DROPS, ids=drop_id)
-def test_a_layer_left_out_is_an_attack_let_in(drop, dropped, matrix, standing) -> None:
+def test_a_layer_left_out_is_an_attack_let_in(drop, dropped, matrix) -> None:
     column, _, flips = drop
-    if reason := standing[column]:
+    if reason := walls.missing(column):
         pytest.skip(reason)
     control, seen = matrix["N"].result(), dropped[drop_id(drop)].result()
     table = in_column(LETTERS[column])
@@ -179,8 +152,8 @@ def test_a_layer_left_out_is_an_attack_let_in(drop, dropped, matrix, standing) -
 
 
 @pytest.mark.parametrize(("column", "without"), expected.REFUSED)
-def test_without_what_it_stands_on_a_layer_refuses_the_start(column: str, without: str, standing) -> None:
-    if reason := standing[column]:
+def test_without_what_it_stands_on_a_layer_refuses_the_start(column: str, without: str) -> None:
+    if reason := walls.missing(column):
         pytest.skip(reason)
     with Scene() as scene, pytest.raises(Refused, match="refused"):
         scene.attack(COLUMNS[column], frozenset(without.split()))

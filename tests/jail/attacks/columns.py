@@ -75,10 +75,14 @@ class Launch(NamedTuple):
 
 
 class Command(NamedTuple):
-    """What to execute. `fds` are inherited, under the same numbers; whoever starts it closes its own."""
+    """What to execute. `fds` are inherited, under the same numbers; whoever starts it closes its own.
+
+    `policy` is the one of them that a stage inside reads to its end before it does anything.
+    """
 
     argv: list[str]
     fds: tuple[int, ...] = ()
+    policy: int | None = None
 
 
 class Column(Protocol):
@@ -167,7 +171,7 @@ class Both:
         policy = stage_policy(launch, rules, without, 0, {})
         inner = staged({**policy, "die_with_parent": False}, launch.read[0] / STAGE.name, argv, None)
         outer = BwrapAlone().command(launch, inner.argv, without & BWRAP_LAYERS)
-        return Command(outer.argv, outer.fds + inner.fds)
+        return Command(outer.argv, outer.fds + inner.fds, inner.policy)
 
 
 def views(launch: Launch) -> Iterator[tuple[object, str]]:
@@ -178,7 +182,9 @@ def views(launch: Launch) -> Iterator[tuple[object, str]]:
 
 
 def clean_environment(home: str) -> dict[str, str]:
-    return {"PATH": "/usr/bin:/bin", "HOME": home, "LANG": "C.UTF-8", "MODEL_KEY": "unused", "TERM": "dumb"}
+    """git ends where /etc/gitconfig is there and refused, as by Landlock; so it is told not to look."""
+    own = {"PATH": "/usr/bin:/bin", "HOME": home, "LANG": "C.UTF-8", "TERM": "dumb"}
+    return {**own, "GIT_CONFIG_NOSYSTEM": "1", "MODEL_KEY": "unused"}
 
 
 def stage_policy(launch, rules, without, tasks_before, environment) -> dict[str, object]:
@@ -198,7 +204,7 @@ def stage_policy(launch, rules, without, tasks_before, environment) -> dict[str,
 def staged(policy, stage: Path, argv: Sequence[str], scope: object) -> Command:
     fd = written(json.dumps(policy).encode())
     fds = (fd, scope) if isinstance(scope, int) else (fd,)
-    return Command([PYTHON, "-I", "-S", str(stage), str(fd), "--", *argv], fds)
+    return Command([PYTHON, "-I", "-S", str(stage), str(fd), "--", *argv], fds, fd)
 
 
 def bwrap_options(launch: Launch, without: frozenset[str], scope: int | None) -> Iterator[str]:

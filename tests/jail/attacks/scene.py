@@ -1,31 +1,20 @@
-"""One attack on one launcher: the victims, the launch, and what is true of it afterwards, seen from outside.
-
-A scene has a folder, victims and, started as root, a user id of its own that nobody else has: the attacks
-then run as a stranger to the rest of the machine. Started as anybody else they run as that user.
-"""
+"""One attack on one launcher: the victims, the launch, and what is true afterwards, seen from outside."""
 
 import contextlib
 import fcntl
-import itertools
 import json
 import os
 import pty
-import shutil
 import signal
 import struct
 import subprocess
-import tempfile
 import uuid
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from tests.jail.attacks.columns import BWRAP, LIMITS, PYTHON, Column, Command, Launch, Limits
+from tests.jail.attacks.ground import SECOND_LIMIT_S, Ground
 
-HERE = Path(__file__).parent
-SECOND_LIMIT_S = 20
-# Unused: above what systemd, containers and sub-uid ranges hand out, below what bwrap takes for negative.
-FIRST_UID = 1_500_000_000
-_numbers = itertools.count(FIRST_UID + os.getpid() % 100_000 * 1000)
 TUNED = ("prlimit_daemon", "renice_daemon", "affinity_daemon", "scheduler_daemon", "oom_score_adj")
 KILLED = ("signal_sibling", "signal_pidfd", "signal_by_owner")
 # Attacks on a file outside that bear its name, and what they are there to change.
@@ -43,37 +32,14 @@ class Result(NamedTuple):
     detail: str
 
 
-class Scene:
-    """Use as a context manager; `attack` once."""
+class Scene(Ground):
+    """`attack` once."""
 
-    def __init__(self) -> None:
-        self.uid = next(_numbers) if os.geteuid() == 0 else None
-        self.stack = contextlib.ExitStack()
-        self.token = "canary-" + uuid.uuid4().hex[:16]
-
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as made:
-            self.base = Path(tempfile.mkdtemp(prefix="dash-attack-", dir="/var/tmp"))
-            made.callback(shutil.rmtree, self.base, ignore_errors=True)
-            self.prepare_files(made)
-            made.callback(self.end_strangers)
-            self.start_victims(made)
-            self.stack = made.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stack.close()
-
-    # --- before ---
-
-    def prepare_files(self, made: contextlib.ExitStack) -> None:
-        base = self.base
-        base.chmod(0o755)
-        self.scope, self.outside, self.home = base / "scope", base / "outside", base / "home"
-        self.code, self.private_tmp = base / "code", base / "tmp"
-        for folder in (self.scope, self.outside, self.home, self.private_tmp, base / "sibling"):
+    def prepare(self, made: contextlib.ExitStack) -> None:
+        base, self.token = self.base, "canary-" + uuid.uuid4().hex[:16]
+        self.outside = base / "outside"
+        for folder in (self.outside, base / "sibling"):
             folder.mkdir()
-        shutil.copytree(HERE, self.code, ignore=lambda *_: ["__pycache__"])
         (self.scope / ".git/hooks").mkdir(parents=True)
         (self.scope / ".git/config").write_text("[core]\n\tbare = false\n")
         (self.scope / "notes").write_text("the scope of this agent\n")
@@ -87,22 +53,9 @@ class Scene:
         for path in (self.tmp_file, self.shm_file):
             made.callback(path.unlink, missing_ok=True)
             path.write_text(f"{self.token}-{path.parent.name}\n")
-        self.give(base, self.tmp_file, self.shm_file)
+        self.give(self.tmp_file, self.shm_file)
 
-    def give(self, *paths: Path) -> None:
-        """To the user that attacks: victims are of the same user, or there would be nothing to keep apart."""
-        if self.uid is None:
-            return
-        for top in paths:
-            for path in (top, *top.rglob("*")):
-                os.chown(path, self.uid, self.uid, follow_symlinks=False)
-
-    def popen(self, argv: list[str], **options) -> subprocess.Popen:
-        if self.uid is not None:
-            options |= {"user": self.uid, "group": self.uid, "extra_groups": []}
-        return subprocess.Popen(argv, **options)
-
-    def start_victims(self, made: contextlib.ExitStack) -> None:
+    def begin(self, made: contextlib.ExitStack) -> None:
         self.queue, self.key = "/" + self.base.name, self.base.name
         self.sleepers = {name: self.start_sleeper(made) for name in (*KILLED, "tuned")}
         self.before = self.tuning()
@@ -114,6 +67,7 @@ class Scene:
             **json.loads(self.sibling.stdout.readline()),
             **json.loads(self.daemon.stdout.readline()),
         }
+        self.port = self.addresses["sockets"]["allowed"][1]
         self.traces = self.look_at_files()
 
     def start_sleeper(self, made: contextlib.ExitStack) -> subprocess.Popen:
@@ -136,12 +90,8 @@ class Scene:
 
     # --- the launch ---
 
-    def launch(self, limits: Limits = LIMITS) -> Launch:
-        port = self.addresses["sockets"]["allowed"][1]
-        launch = Launch(self.scope, (self.code,), (self.scope / ".git",), port, limits)
-        return launch._replace(
-            host_home=self.home, private_tmp=self.private_tmp, tasks_before=self.count_tasks()
-        )
+    def launch(self, limits: Limits = LIMITS, scope: Path | None = None) -> Launch:
+        return super().launch(limits, scope)._replace(read_only_parts=(self.scope / ".git",))
 
     def targets(self, limits: Limits, leaked: int) -> dict[str, object]:
         text = {
@@ -265,22 +215,6 @@ class Scene:
             os.kill(pid, signal.SIGKILL)
         return True
 
-    def count_tasks(self) -> int:
-        """All of the user's, which a limit without a namespace of its own counts as well."""
-        own, count = os.geteuid() if self.uid is None else self.uid, 0
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and entry.stat().st_uid == own:
-                    count += len(os.listdir(entry / "task"))
-        return count
-
-    def end_strangers(self) -> None:
-        """Whatever else runs under the scene's own user id."""
-        for entry in Path("/proc").iterdir() if self.uid is not None else ():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and entry.stat().st_uid == self.uid:
-                    os.kill(int(entry.name), signal.SIGKILL)
-
 
 class Refused(Exception):
     """The launcher did not start the attacker."""
@@ -299,25 +233,17 @@ def look_at(path: Path) -> object:
 
 def kill_everything(column: Column, without: frozenset[str] = frozenset()) -> Result:
     """kill(-1, SIGKILL) from behind the walls, in a PID namespace with one victim in front of them."""
-    with Scene() as scene, contextlib.ExitStack() as closing:
+    with Ground() as ground, contextlib.ExitStack() as closing:
         # A folder opened here cannot be bound in another mount namespace.
         without |= frozenset({"scope_by_fd"}) & column.layers
-        command = column.command(scene.launch(), ["/bin/sh", "-c", "kill -9 -1"], without)
+        command = column.command(ground.launch(), ["/bin/sh", "-c", "kill -9 -1"], without)
         for fd in command.fds:
             closing.callback(os.close, fd)
-        outer = [
-            BWRAP,
-            "--unshare-user",
-            "--unshare-pid",
-            "--as-pid-1",
-            "--die-with-parent",
-            "--dev-bind",
-            "/",
-            "/",
-        ]
-        outer += ["--proc", "/proc", "--", PYTHON, "-I", "-S", str(scene.code / "arena.py"), *command.argv]
-        process = scene.popen(outer, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=command.fds)
-        with process:
+        outer = [BWRAP, "--unshare-user", "--unshare-pid", "--as-pid-1", "--die-with-parent"]
+        outer += ["--dev-bind", "/", "/", "--proc", "/proc", "--", PYTHON, "-I", "-S"]
+        argv = [*outer, str(ground.code / "arena.py"), *command.argv]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with ground.popen(argv, pass_fds=command.fds, **pipes) as process:
             output, errors = process.communicate(timeout=SECOND_LIMIT_S)
     said = output.decode().strip()
     if said not in ("alive", "killed"):
@@ -329,14 +255,16 @@ def kill_everything(column: Column, without: frozenset[str] = frozenset()) -> Re
 
 def swap_the_scope(column: Column, without: frozenset[str] = frozenset()) -> Result:
     """The scope becomes a symlink to a folder outside, after the launcher has looked at it."""
-    with Scene() as scene, contextlib.ExitStack() as closing:
-        launch = scene.launch()._replace(read_only_parts=())  # else bwrap would miss them, and refuse
-        command = column.command(launch, ["/bin/cat", str(scene.scope / "secret")], without)
+    with Ground() as ground, contextlib.ExitStack() as closing:
+        (ground.base / "outside").mkdir()
+        (ground.base / "outside/secret").write_text("canary-swapped")
+        ground.give(ground.base)
+        command = column.command(ground.launch(), ["/bin/cat", str(ground.scope / "secret")], without)
         for fd in command.fds:
             closing.callback(os.close, fd)
-        scene.scope.rename(scene.base / "moved")
-        scene.scope.symlink_to(scene.outside)
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with scene.popen(command.argv, pass_fds=command.fds, **options) as process:
+        ground.scope.rename(ground.base / "moved")
+        ground.scope.symlink_to(ground.base / "outside")
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with ground.popen(command.argv, pass_fds=command.fds, **pipes) as process:
             output, errors = process.communicate(timeout=SECOND_LIMIT_S)
     return Result("yes" if b"canary-" in output else "no", errors.decode()[-120:].strip())
