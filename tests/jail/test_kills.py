@@ -112,7 +112,7 @@ def walk(top: int) -> list[int]:
 
 
 def alive(marker: str) -> list[int]:
-    """Every process that has the marker in its command line, and is no zombie."""
+    """Every process that has the marker in its command line; a zombie has none any more."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -204,3 +204,6 @@ async def test_an_agent_outlives_the_thread_that_kills_by_its_end(
         assert alive(marker)
         assert processes.start_time(world.holders["kept"][0]) == world.holders["kept"][1]
         await link.stop(grace_s=0.0)
+        with trio.fail_after(LIMIT_S):
+            while alive(marker):
+                await trio.sleep(0.01)

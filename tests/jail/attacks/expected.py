@@ -50,6 +50,7 @@ EXPECTED = {
     "mknod_block": (19, ""),
     "raw_disk": (19, ""),
     "leaked_fd": (20, "NW"),
+    "leaked_folder": (20, "NW"),
     "ld_so_exec": (21, "NLCWB"),
     "memfd_exec": (22, "NLCWB"),
     "environ_sibling": (23, "N"),
@@ -129,6 +130,9 @@ EXPECTED = {
     "cgroup_path": (70, "NLC"),
     "write_root": (71, ""),
     "kernel_log": (72, ""),
+    "write_readable": (73, "N"),
+    "plant_symlink": (74, "NLCWB"),
+    "plant_fifo": (75, "NLCWB"),
 }
 
 # Where the control fails too (this kernel lacks it, or its settings forbid it to everybody), an attack says
@@ -178,6 +182,8 @@ OPEN_BY_NATURE = {
     "memory_shared": "cgroup where there is one, else the watchdog",
     "memory_many": "cgroup where there is one, else the watchdog",
     "many_files": "the watchdog looks at the size of the scope",
+    "plant_symlink": "whoever reads the tree from outside does so beneath it, and follows no links",
+    "plant_fifo": "whoever reads the tree from outside opens regular files alone",
 }
 
 SYSCALLS = frozenset({"io_uring", "userfaultfd", "netlink", "vsock", "int_80"})
@@ -191,6 +197,7 @@ DROPS: list[tuple[str, frozenset[str], frozenset[str]]] = [
         ("both", "close_range", "leaked_fd"),
         ("both", "rlimits", "fork_bomb memory_private big_file many_fds"),
         ("both", "seccomp", SYSCALLS),
+        ("both", "close_range landlock_files", "leaked_folder"),
         ("both", "landlock", "tcp_bind"),
         ("both", "landlock_net", "tcp_bind"),
         ("both", "landlock_files view", OUTSIDE),
@@ -219,7 +226,7 @@ DROPS: list[tuple[str, frozenset[str], frozenset[str]]] = [
         ("stage", "close_range", "leaked_fd"),
         ("stage", "rlimits", "fork_bomb memory_private big_file many_fds"),
         ("stage", "landlock", OUTSIDE),
-        ("stage", "landlock_files", OUTSIDE),
+        ("stage", "landlock_files", OUTSIDE | {"write_readable"}),
         ("stage", "landlock_net", "tcp_v4 tcp_v6 tcp_bind"),
         ("stage", "landlock_scope", "signal_sibling signal_pidfd signal_by_owner kill_everything"),
         ("stage", "landlock_scope seccomp", "unix_abstract unix_log_abstract"),

@@ -70,8 +70,11 @@ class Ground:
         """The process of a launch, with pipes; it does not outlive the block."""
         command = column.command(launch, argv, without)
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = {"PATH": os.defpath, "HOME": str(self.home)}
         try:
-            process = self.popen(command.argv, pass_fds=command.fds, env={"PATH": os.defpath}, **pipes)
+            process = self.popen(
+                command.argv, pass_fds=command.fds, cwd=launch.scope, env=environment, **pipes
+            )
         finally:
             for fd in command.fds:
                 os.close(fd)

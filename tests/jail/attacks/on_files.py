@@ -271,6 +271,16 @@ def leaked_fd(t):
     return first(write, range(3, 64))
 
 
+@attack(20)
+def leaked_folder(t):
+    """The same with a folder, from which names lead on: to what is in it, and out of a mount namespace."""
+
+    def look(fd):
+        return loot(os.read(os.open("outside/secret", os.O_RDONLY, dir_fd=fd), 100))
+
+    return first(look, range(3, 64))
+
+
 @attack(57)
 def cgroup_procs(t):
     paths = ["/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/unified/cgroup.procs"]
@@ -281,6 +291,28 @@ def cgroup_procs(t):
 def core_pattern(t):
     os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)
     return "open"
+
+
+@attack(73)
+def write_readable(t):
+    """What the agent is given to read, its own program included."""
+    with open(f"{t.code}/write_readable", "w") as file:
+        file.write("hit")
+    return "written"
+
+
+@attack(74)
+def plant_symlink(t):
+    """For whoever reads the tree afterwards, from outside."""
+    os.symlink(t.secret, f"{t.scope}/plant_symlink")
+    return "planted"
+
+
+@attack(75)
+def plant_fifo(t):
+    """The same: who opens it waits for ever."""
+    os.mkfifo(f"{t.scope}/plant_fifo")
+    return "planted"
 
 
 @attack(71)

@@ -100,6 +100,7 @@ class Scene(Ground):
         return {
             **text,
             **self.addresses,
+            "code": str(self.code),
             "secret": str(self.outside / "secret"),
             "sibling_scope": str(self.base / "sibling"),
             "sibling": self.sibling.pid,
@@ -118,17 +119,19 @@ class Scene(Ground):
     ) -> dict[str, Result]:
         """Runs the attacker behind that column's walls; what each attack has come to."""
         with contextlib.ExitStack() as closing:
-            leaked = os.open(self.outside / "leaked_fd", os.O_RDWR)
-            closing.callback(os.close, leaked)
+            leaked = os.open(self.outside / "leaked_fd", os.O_RDWR), os.open(self.base, os.O_PATH)
+            for fd in leaked:
+                closing.callback(os.close, fd)
             path = self.code / "targets.json"
-            path.write_text(json.dumps(self.targets(limits, leaked)))
+            path.write_text(json.dumps(self.targets(limits, leaked[0])))
+            self.give(path)
             argv = [PYTHON, "-I", "-S", str(self.code / "attacker.py"), str(path), *choice]
             command = column.command(self.launch(limits), argv, without)
             said = self.run(command, closing, leaked)
             return self.judge(said)
 
-    def run(self, command: Command, closing: contextlib.ExitStack, leaked: int) -> list[dict]:
-        """As a careless daemon would: a terminal as stdin, a secret environment, an fd left open."""
+    def run(self, command: Command, closing: contextlib.ExitStack, leaked: tuple[int, ...]) -> list[dict]:
+        """As a careless daemon would: a terminal as stdin, a secret environment, fds left open."""
         for fd in command.fds:
             closing.callback(os.close, fd)
         master, slave = pty.openpty()
@@ -136,8 +139,10 @@ class Scene(Ground):
         closing.callback(os.close, slave)
         environment = {"PATH": os.defpath, "HOME": str(self.home), "ANTHROPIC_API_KEY": f"{self.token}-env"}
         environment["SSH_AUTH_SOCK"] = self.addresses["sockets"]["unix_ssh_agent"]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pass_fds": (*command.fds, leaked)}
-        process = self.popen(["setsid", "--ctty", *command.argv], stdin=slave, env=environment, **options)
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pass_fds": (*command.fds, *leaked)}
+        process = self.popen(
+            ["setsid", "--ctty", *command.argv], stdin=slave, cwd=self.scope, env=environment, **options
+        )
         with process:
             try:
                 output, errors = process.communicate(timeout=SECOND_LIMIT_S)
@@ -195,7 +200,9 @@ class Scene(Ground):
         paths |= {
             "git_hook": self.scope / ".git/hooks/post-checkout",
             "nested_git": self.scope / "vendor/.git/config",
+            "write_readable": self.code / "write_readable",
         }
+        paths |= {name: self.scope / name for name in ("plant_symlink", "plant_fifo")}
         return {name: look_at(path) for name, path in paths.items()}
 
     def orphan_lives(self) -> bool:
