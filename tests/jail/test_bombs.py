@@ -15,6 +15,7 @@ import pytest
 
 from tests.jail.attacks import walls
 from tests.jail.attacks.columns import COLUMNS, LIMITS, PYTHON, Column
+from tests.jail.attacks.dash_columns import DASH_COLUMNS
 from tests.jail.attacks.ground import Ground
 
 pytestmark = pytest.mark.slow
@@ -81,7 +82,10 @@ def how_far(process: subprocess.Popen) -> float:
     return float(said)
 
 
-@pytest.fixture(scope="module", params=[SmallSwarm(COLUMNS["both"])], ids=lambda swarm: swarm.name)
+SWARMS = [SmallSwarm(COLUMNS["both"]), SmallSwarm(DASH_COLUMNS["dash-both"])]
+
+
+@pytest.fixture(scope="module", params=SWARMS, ids=lambda swarm: swarm.name)
 def swarm(request) -> Swarm:
     if reason := walls.missing(request.param.name):
         pytest.skip(reason)

@@ -9,10 +9,12 @@ import pytest
 
 from tests.jail.attacks import walls
 from tests.jail.attacks.columns import COLUMNS, MIB, Limits
+from tests.jail.attacks.dash_columns import DASH_COLUMNS
 from tests.jail.attacks.ground import Ground
 
 pytestmark = pytest.mark.slow
 ROOMY = Limits(256, 4096, 4096 * MIB, 1024 * MIB, 1024 * MIB, 256 * MIB)
+LAUNCHERS = {**{name: COLUMNS[name] for name in ("stage", "bwrap", "both")}, **DASH_COLUMNS}
 THREADS = """
 import subprocess, tempfile, threading
 made = []
@@ -48,7 +50,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.parametrize("column", ["stage", "bwrap", "both"])
+@pytest.mark.parametrize("column", LAUNCHERS)
 def test_it_works_inside(column: str, name: str) -> None:
     program, script, answer = PROGRAMS[name]
     if reason := walls.missing(column):
@@ -57,6 +59,6 @@ def test_it_works_inside(column: str, name: str) -> None:
         pytest.skip(f"{program} is not installed in /usr/bin")
     with Ground() as ground:
         status, output, errors = ground.run(
-            COLUMNS[column], ground.launch(ROOMY), ["/bin/bash", "-c", script]
+            LAUNCHERS[column], ground.launch(ROOMY), ["/bin/bash", "-c", script]
         )
         assert (status, output.strip()) == (0, answer), errors

@@ -183,6 +183,20 @@ def env_key(t):
 
 
 @attack(67)
+def env_of_others(t):
+    """The same key, where another process was started with it: process 1, the attacker's parent."""
+
+    def attempt(pid):
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            data = file.read()
+        if b"-env\0" not in data:
+            raise Failed("not in this one")
+        return loot(data)
+
+    return first(attempt, [int(name) for name in os.listdir("/proc") if name.isdigit()])
+
+
+@attack(67)
 def env_agent(t):
     if "SSH_AUTH_SOCK" not in os.environ:
         raise Failed("not set")

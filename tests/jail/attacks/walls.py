@@ -14,6 +14,7 @@ LANDLOCK_ABI = 6  # from here on it looks after signals and abstract sockets, as
 @functools.cache
 def missing(column: str) -> str:
     """Why this column cannot stand here; nothing if it can."""
+    column = column.removeprefix("dash-")
     if column in ("bwrap", "both") and not namespaces():
         return "bwrap cannot make namespaces here"
     if column in ("stage", "both") and platform.machine() != "x86_64":
