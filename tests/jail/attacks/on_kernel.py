@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 
 from raw import X32_BIT, X86_64, Failed, attack, call, checked, child, libc
 
@@ -144,13 +145,18 @@ def setuid_root(t):
 
 
 def effective_root(program):
-    """Started and not yet spoken to, it waits for input; killing it is allowed, the real uid is ours."""
-    with subprocess.Popen(
-        [program], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as running:
+    """Started and not yet spoken to, it waits for input; killing it is allowed, the real uid is ours.
+
+    exec closes descriptors before it changes the uid, so one look after the start may be too early.
+    """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    deadline, uid, state = time.monotonic() + 1, "", "R"
+    with subprocess.Popen([program], **pipes) as running:
         try:
-            with open(f"/proc/{running.pid}/status") as status:
-                uid = next(line.split()[2] for line in status if line.startswith("Uid:"))
+            while uid != "0" and state not in "SZ" and time.monotonic() < deadline:
+                with open(f"/proc/{running.pid}/status") as file:
+                    status = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+                uid, state = status["Uid"].split()[1], status["State"][0]
         finally:
             running.kill()
     if uid != "0":
