@@ -31,7 +31,8 @@ DENIED = (
     *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon"),
     *("swapoff", "acct", "quotactl", "quotactl_fd", "settimeofday", "clock_settime", "adjtimex"),
     *("clock_adjtime", "iopl", "ioperm", "personality", "vhangup", "syslog", "sethostname", "setdomainname"),
-    *("memfd_secret", "lookup_dcookie", "modify_ldt", "shmget", "msgget", "semget", "mq_open"),
+    *("memfd_secret", "lookup_dcookie", "modify_ldt", "mq_open", "shmget", "shmat"),
+    *("shmctl", "shmdt", "msgget", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semctl", "semtimedop"),
 )
 """Refused with EPERM whatever their arguments are."""
 _OF_ONESELF = {

@@ -30,7 +30,8 @@ _SHARED = """
 _X86_64 = _table(
     _SHARED
     + """
-    ioctl=16 shmget=29 socket=41 sendto=44 sendmsg=46 socketpair=53 clone=56 semget=64 msgget=68
+    ioctl=16 shmget=29 shmat=30 shmctl=31 socket=41 sendto=44 sendmsg=46 socketpair=53 clone=56
+    semget=64 semop=65 semctl=66 shmdt=67 msgget=68 msgsnd=69 msgrcv=70 msgctl=71 semtimedop=220
     ptrace=101 syslog=103 personality=135 setpriority=141 sched_setparam=142 sched_setscheduler=144
     vhangup=153 modify_ldt=154 pivot_root=155 adjtimex=159 chroot=161 acct=163 settimeofday=164
     mount=165 umount2=166 swapon=167 swapoff=168 reboot=169 sethostname=170 setdomainname=171 iopl=172
@@ -49,8 +50,9 @@ _AARCH64 = _table(
     quotactl=60 acct=89 personality=92 unshare=97 kexec_load=104 init_module=105 delete_module=106
     clock_settime=112 syslog=116 ptrace=117 sched_setparam=118 sched_setscheduler=119
     sched_setaffinity=122 setpriority=140 reboot=142 sethostname=161 setdomainname=162 settimeofday=170
-    adjtimex=171 mq_open=180 msgget=186 semget=190 shmget=194 socket=198 socketpair=199 sendto=206
-    sendmsg=211 add_key=217 request_key=218 keyctl=219 clone=220 swapon=224 swapoff=225
+    adjtimex=171 mq_open=180 msgget=186 msgctl=187 msgrcv=188 msgsnd=189 semget=190 semctl=191
+    semtimedop=192 semop=193 shmget=194 shmctl=195 shmat=196 shmdt=197 socket=198 socketpair=199
+    sendto=206 sendmsg=211 add_key=217 request_key=218 keyctl=219 clone=220 swapon=224 swapoff=225
     migrate_pages=238 move_pages=239 perf_event_open=241 prlimit64=261 fanotify_init=262
     name_to_handle_at=264 open_by_handle_at=265 clock_adjtime=266 setns=268 sendmmsg=269
     process_vm_readv=270 process_vm_writev=271 kcmp=272 finit_module=273 sched_setattr=274 bpf=280

@@ -125,9 +125,7 @@ async def test_twenty_agents_and_a_kill_in_three_calls(tmp_path, era):
     assert (told["final"], told["outcome"]) == (True, "partial")
     assert (told["tasks"]["completed"], told["tasks"]["dead"]) == (19, 1)
     assert [failure["item"] for failure in told["failures"]] == ["7"]
-    assert {result["result"] for result in told["results"]} == {
-        f"did {n}" for n in range(20) if n != 7
-    }
+    assert {result["result"] for result in told["results"]} == {f"did {n}" for n in range(20) if n != 7}
     assert (twice["id"], twice["deduplicated"]) == (made["id"], True)
 
 
