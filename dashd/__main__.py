@@ -71,7 +71,7 @@ def _load(arguments: argparse.Namespace) -> "Config":
 def _run(arguments: argparse.Namespace) -> int:
     import trio
 
-    from dashd import app
+    from dashd import app, unprivileged
     from dashd import log as logs
     from dashd.crash_points import CrashPoints
     from dashd.proxy import secrets
@@ -79,6 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
     starter = _Starter(arguments.ready_fd)
     try:
         config = _load(arguments)
+        unprivileged.leave_root(config, os.environ)
         logs.set_up(config.daemon.log_level)
         points = CrashPoints(arguments.crash_at)
         os.umask(0o077)

@@ -27,6 +27,7 @@ ALIASES = {
     "DASH_DB_PATH": "daemon.database",
     "DASH_LOG_LEVEL": "daemon.log_level",
     "DASH_MAX_AGENTS": "daemon.agents_max",
+    "DASH_RUN_AS": "daemon.run_as",
 }
 """Older and shorter names of settings in the environment."""
 NOT_USED = {
@@ -66,6 +67,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Agents that may work at once, over all swarms."""
     shutdown_grace_s: Annotated[float, Meta(ge=0, le=300)] = 5.0
     """What calls in flight get when dashd ends."""
+    run_as: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    """The uid that dashd goes on as where root starts it; it never runs as root."""
     output_kept_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0
     """How long what agents printed is kept after their swarm has ended; results are kept for good."""
 

@@ -48,6 +48,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "model_doors": EVERYTHING,
     "model_ports": EVERYTHING,
     "agent_ports": EVERYTHING,
+    "unprivileged": ("dashd.config", "dashd.wire.errors"),
     "app": EVERYTHING,
     "__main__": EVERYTHING,
 }
@@ -57,7 +58,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {"domain", "config", "crash_points", "client", "client_blocking", "http", "dashctl", "mcp_server"}
     ),
-    frozenset({"store", "jail"}),
+    frozenset({"store", "jail", "unprivileged"}),
     frozenset({"service", "proxy", "drivers", "workspace", "doctor"}),
     frozenset({"rpc", "runtime"}),
     frozenset({"model_doors", "model_ports", "agent_ports", "app", "__main__"}),
