@@ -1,0 +1,174 @@
+"""A shared clone of the user's repository for one agent, and what is left of one when dashd was killed.
+
+`create` in order: the record, the pin (`refs/dash/base/<agent>`: no gc takes the base), the clone
+under another name, the rename. What a crash leaves half-made, `recover` takes back. The clone has
+a git directory of its own and borrows the user's objects; nothing in it can write to the user's repository.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import trio
+
+from dashd.workspace import erase, git, place, refs, skeleton
+from dashd.workspace.errors import GitFailed, WorkspaceError, WorkspaceExists
+from dashd.workspace.place import Shared, Workspace
+from dashd.workspace.source import Source
+
+SHARED_FOLDERS = ("node_modules", ".venv")
+_GLOB, _ESCAPED = re.compile(r"([\\*?\[\]!# ])"), r"\\\1"
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What `recover` found: a creation taken back, a removal finished, or a tree that somebody took away."""
+
+    workspace: Workspace
+    found: Literal["half-made", "half-removed", "gone"]
+    problem: str = ""
+    """Why a ref in the user's repository could not be cleaned up; empty if it was."""
+
+
+async def create(
+    root: Path,
+    source: Source,
+    *,
+    swarm: str,
+    agent: str,
+    base: str,
+    shared: tuple[str, ...] = SHARED_FOLDERS,
+    isolated: tuple[str, ...] = (),
+) -> Workspace:
+    """Makes the agent's workspace below `root`, on its branch at the commit `base`.
+
+    `shared` names folders of the user's tree that the agent gets read-only, except those in `isolated`.
+    Raises WorkspaceExists and GitFailed; after any failure nothing is left.
+    """
+    workspace = Workspace(
+        root, place.name_for(source, agent), place.check_id(swarm), place.check_id(agent), source, base
+    )
+    if any(known.agent == agent for known in place.read_records(root)) or workspace.path.exists():
+        raise WorkspaceExists(f"{agent} has a workspace already: {workspace.path}.")
+    place.write_record(workspace)
+    try:
+        await git.run(source.writing, "update-ref", "--no-deref", workspace.base_ref, base)
+        _lay_out(workspace)
+        workspace = await _describe(workspace, tuple(name for name in shared if name not in isolated))
+        place.write_record(workspace)
+        await _fill(workspace)
+        workspace.making.rename(workspace.path)
+        place.sync_folder(root)
+    except BaseException:
+        with trio.CancelScope(deadline=trio.current_time() + git.DEADLINE_S, shield=True):
+            await take_back(workspace)
+        raise
+    return workspace
+
+
+async def recover(root: Path) -> list[Recovered]:
+    """Takes back every half-made workspace and finishes every removal; to be run before agents are."""
+    found = []
+    for workspace in place.read_records(root):
+        if not workspace.path.is_dir():
+            state: Literal["half-made", "half-removed", "gone"] = "gone"
+            if workspace.removing.is_dir():
+                state = "half-removed"
+            elif workspace.making.is_dir():
+                state = "half-made"
+            found.append(Recovered(workspace, state, await take_back(workspace)))
+    return found
+
+
+async def take_back(workspace: Workspace) -> str:
+    """Removes all that stands for a workspace without a tree, the record last.
+
+    Returns what kept the pin in the user's repository from going; a repository that is gone has none.
+    """
+    assert not workspace.path.exists()
+    for folder, name in (
+        (workspace.root, workspace.making.name),
+        (workspace.root, workspace.removing.name),
+        (workspace.spool.parent, workspace.agent),
+    ):
+        await trio.to_thread.run_sync(erase.remove_tree, folder, name)
+    problem = ""
+    if workspace.source.common_dir.is_dir():
+        try:
+            await refs.delete(workspace.source, workspace.base_ref)
+        except GitFailed as error:
+            problem = error.message
+    place.remove_record(workspace)
+    return problem
+
+
+async def _describe(workspace: Workspace, shared: tuple[str, ...]) -> Workspace:
+    """The workspace with what its base says about it: submodules, filters, shared folders."""
+    reading = workspace.source.reading
+    entries = await git.lines(reading, "ls-tree", "-r", "-z", "--full-tree", workspace.base)
+    modes = {path: entry[:6] for entry, _, path in (line.partition(b"\t") for line in entries)}
+    submodules = tuple(os.fsdecode(path) for path, mode in modes.items() if mode == b"160000")
+    return dataclasses.replace(
+        workspace,
+        submodules=tuple(ascii(path)[1:-1] for path in submodules),
+        filtered=await _filtered(workspace, list(modes)) if any(map(_is_attributes, modes)) else (),
+        shared=tuple(_shared(workspace, shared, modes)),
+    )
+
+
+def _is_attributes(path: bytes) -> bool:
+    return path.rpartition(b"/")[2] == b".gitattributes"
+
+
+def _shared(workspace: Workspace, names: tuple[str, ...], tracked: Iterable[bytes]) -> Iterator[Shared]:
+    """The user's real folders among `names` of which the base has nothing."""
+    tops = {path.partition(b"/")[0] for path in tracked}
+    for name in names:
+        if "/" in name or name in ("", ".", "..", ".git"):
+            raise WorkspaceError(f"{name!r} cannot be shared: it is not the name of a top folder.")
+        folder = workspace.source.tree / name if workspace.source.tree else None
+        if folder and folder.is_dir() and not folder.is_symlink() and os.fsencode(name) not in tops:
+            yield Shared(folder, workspace.path / name)
+
+
+async def _filtered(workspace: Workspace, paths: list[bytes]) -> tuple[str, ...]:
+    """The paths that the attributes in the base give a filter, as LFS does; git here has none to run."""
+    place_ = _place(workspace, workspace.making)
+    await git.run(place_, "read-tree", workspace.base)
+    asked = b"".join(path + b"\0" for path in paths)
+    found = await git.lines(place_, "check-attr", "--cached", "-z", "--stdin", "filter", stdin=asked)
+    named = zip(found[::3], found[2::3], strict=True)
+    return tuple(
+        ascii(os.fsdecode(path))[1:-1] for path, value in named if value not in (b"unspecified", b"unset")
+    )
+
+
+def _place(workspace: Workspace, folder: Path) -> git.Place:
+    return git.Place(folder / ".git", read=workspace.source.objects, write=(folder,), work_tree=folder)
+
+
+def _lay_out(workspace: Workspace) -> None:
+    """The folder of a clone on its way, with a git directory that is ours in every byte."""
+    workspace.making.mkdir(mode=0o700)
+    skeleton.write(
+        workspace.making / ".git",
+        workspace.source,
+        branch=workspace.branch,
+        commit=workspace.base,
+        name=f"Dash agent {workspace.agent}",
+    )
+
+
+async def _fill(workspace: Workspace) -> None:
+    """Writes the base's files, and a place to mount each shared folder at."""
+    await git.run(_place(workspace, workspace.making), "reset", "--quiet", "--hard", workspace.base, "--")
+    exclude = workspace.making / ".git/info/exclude"
+    exclude.write_text(
+        "".join(f"/{_GLOB.sub(_ESCAPED, shared.target.name)}\n" for shared in workspace.shared)
+    )
+    for shared in workspace.shared:
+        (workspace.making / shared.target.name).mkdir()
