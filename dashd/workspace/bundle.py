@@ -1,0 +1,140 @@
+"""Results come back as a bundle: one jail that sees the agent's tree writes it, another one imports it.
+
+The second jail sees the user's git directory and the bundle, and nothing that the agent could still change.
+What the first jail says is not believed: the commit is what the second one finds in the bundle, checked by
+git's own fsck. Imported means that the ref was read back from the user's repository.
+"""
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from dashd.workspace import erase, git, refs
+from dashd.workspace.errors import GitFailed
+from dashd.workspace.place import Workspace
+from dashd.workspace.source import Source, read_ref
+
+BUNDLE_BYTES_MAX = 8 << 30
+_DEADLINE_S = 600.0
+_HEADER_BYTES_MAX = 1 << 16
+
+# gitformat-bundle(5): signature, capabilities, prerequisites, refs.
+_HEAD = re.compile(rb"^([0-9a-f]{40}|[0-9a-f]{64}) ([!-~]+)\n", re.MULTILINE)
+_HEADER = re.compile(
+    rb"# v[23] git bundle\n(@object-format=[a-z0-9]+\n)?"
+    rb"(-[0-9a-f]{40,64}( [^\n]*)?\n)*([0-9a-f]{40,64} [!-~]+\n)+"
+)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An agent's commits, in the user's repository; `moved` is False where there was nothing new."""
+
+    ref: str
+    commit: str
+    moved: bool
+
+
+async def bring_back(workspace: Workspace) -> Imported:
+    """Imports what the agent has committed, up to its HEAD, as its branch in the user's repository.
+
+    Without commits of its own the branch is made at the base. After a crash at any point a second call does
+    the rest. Raises GitFailed and RefMoved.
+    """
+    source, ref = workspace.source, workspace.branch
+    old = await read_ref(source, ref)
+    file = await write(workspace)
+    commit = await fetch(source, file, "HEAD") if file else workspace.base
+    await refs.update(source, ref, commit, old)
+    return Imported(ref, commit, commit != old)
+
+
+async def write(workspace: Workspace) -> Path | None:
+    """Writes the agent's commits since the base into a bundle in its spool; None if there are none."""
+    reading = inside(workspace)
+    head = await git.text(reading, "rev-parse", "--verify", "HEAD^{commit}")
+    if await git.text(reading, "rev-list", "--max-count=1", head, f"^{workspace.base}", "--") == "":
+        return None
+    spool = await fresh_spool(workspace)
+    file = spool / "result.bundle"
+    writing = git.Place(reading.git_dir, read=reading.read, write=(spool,), work_tree=reading.work_tree)
+    await git.run(
+        writing,
+        "bundle",
+        "create",
+        "--quiet",
+        str(file),
+        "HEAD",
+        f"^{workspace.base}",
+        "--",
+        deadline_s=_DEADLINE_S,
+    )
+    return file
+
+
+async def fetch(source: Source, file: Path, name: str, *, fsck: bool = True) -> str:
+    """Brings the objects of a bundle into the user's repository and returns the commit that it calls `name`.
+
+    No ref is moved yet. Raises GitFailed where the bundle is not a plain, whole one, or where `fsck` finds
+    something that a repository had better not have (git's own import of bundles does not look).
+    """
+    heads, at = _header(file)
+    if name not in heads:
+        raise GitFailed(f"The bundle {file.name} has no {name}.")
+    commit = heads[name]
+    place = git.Place(source.git_dir, read=(file.parent, *source.alternates), write=(source.common_dir,))
+    strict = ("--strict",) if fsck else ()
+    await git.run(
+        place, "index-pack", *strict, "--fix-thin", "--stdin", feed=(file, at), deadline_s=_DEADLINE_S
+    )
+    await git.run(
+        place, "rev-list", "--objects", "--quiet", commit, "--not", "--all", "--", deadline_s=_DEADLINE_S
+    )
+    await git.run(place, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    return commit
+
+
+def _header(file: Path) -> tuple[dict[str, str], int]:
+    """The bundle's refs, name -> id, and where its pack begins.
+
+    A jail wrote it under the agent's configuration: it may be a link to somewhere, huge, or no bundle.
+    """
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise GitFailed(f"The bundle {file.name} cannot be read: {error.strerror}.") from error
+    with open(fd, "rb") as opened:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
+            raise GitFailed(f"The bundle {file.name} is not a plain file.")
+        if info.st_size > BUNDLE_BYTES_MAX:
+            raise GitFailed(f"The bundle {file.name} is larger than {BUNDLE_BYTES_MAX >> 30} GiB.")
+        head, end, _ = opened.read(_HEADER_BYTES_MAX).partition(b"\n\n")
+    if not _HEADER.fullmatch(head + b"\n") or not end:
+        raise GitFailed(f"The bundle {file.name} does not begin like one.")
+    return {name.decode(): id_.decode() for id_, name in _HEAD.findall(head + b"\n")}, len(head) + len(end)
+
+
+def inside(workspace: Workspace) -> git.Place:
+    """git in the agent's own git directory, changing nothing. What it says is the agent's word."""
+    return git.Place(
+        workspace.git_dir, read=(workspace.path, *workspace.source.objects), work_tree=workspace.path
+    )
+
+
+async def fresh_spool(workspace: Workspace) -> Path:
+    """The agent's spool, empty."""
+    folder = workspace.spool
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    await trio.to_thread.run_sync(erase.remove_tree, folder.parent, folder.name)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+async def drop_spool(workspace: Workspace) -> None:
+    """Removes what an operation has left in the spool."""
+    await trio.to_thread.run_sync(erase.remove_tree, workspace.spool.parent, workspace.spool.name)
