@@ -1,0 +1,183 @@
+"""Merges: rebased, tried out, moved, or nothing at all."""
+
+import os
+from typing import Any
+
+import pytest
+
+from dashd.workspace import bundle, merge, refs
+from dashd.workspace.errors import CheckedOut, GateFailed, GitFailed, MergeConflict, RefMoved, UnknownBase
+from dashd.workspace.merge import Gate, Merged
+from tests.workspace.world import AT_MS, World
+
+TARGET = "refs/heads/dash/s1/result"
+
+
+async def work(world: World, agent: str, files: dict[str, bytes]) -> str:
+    """The commit of an agent who wrote `files`, imported."""
+    made = await world.workspace(agent)
+    for path, content in files.items():
+        world.put(path, content, within=made.path)
+    world.commit(f"work of {agent}", cwd=made.path)
+    return (await bundle.bring_back(made)).commit
+
+
+async def put(world: World, commit: str, **more: Any) -> Merged:
+    source = await world.source()
+    options = {"key": "m1", "target": TARGET, "start": world.ref("main"), "at_ms": AT_MS, **more}
+    return await merge.merge(world.root, source, commit=commit, **options)
+
+
+def nothing_left(world: World) -> None:
+    assert not [name for name in os.listdir(world.root) if name.startswith(".merging")]
+    assert world.git("status", "--porcelain") == ""
+
+
+async def test_the_first_is_taken_as_it_is(world: World):
+    commit = await work(world, "a1", {"one": b"1"})
+    assert await put(world, commit) == Merged(TARGET, commit, None)
+    assert world.ref(TARGET) == commit
+    nothing_left(world)
+
+
+async def test_the_next_is_rebased_and_nothing_of_the_others_is_dropped(world: World):
+    commits = [await work(world, f"a{n}", {f"f{n}": b"x", "src/app.py": b"print(1)\n"}) for n in range(3)]
+    before = None
+    for commit in commits:
+        merged = await put(world, commit)
+        assert merged.before == before
+        before = merged.commit
+    assert world.git("ls-tree", "--name-only", TARGET).split() == ["README", "f0", "f1", "f2", "src"]
+    assert world.git("log", "--format=%s", TARGET).splitlines() == [
+        "work of a2", "work of a1", "work of a0", "first",
+    ]  # fmt: skip
+    assert world.git("log", "-1", "--format=%an %cn", TARGET) == "user Dash"
+    nothing_left(world)
+    world.git("fsck")
+
+
+async def test_what_is_there_already_changes_nothing(world: World):
+    commit = await work(world, "a1", {"one": b"1"})
+    await put(world, commit)
+    assert await put(world, commit) == Merged(TARGET, commit, commit)
+    assert await put(world, world.ref("main")) == Merged(TARGET, commit, commit)
+
+
+async def test_a_conflict_names_the_files_and_moves_nothing(world: World):
+    first = await work(world, "a1", {"README": b"one\n", "a\nb": b"1"})
+    second = await work(world, "a2", {"README": b"two\n", "a\nb": b"2", "fine": b"x"})
+    await put(world, first)
+    with pytest.raises(MergeConflict) as caught:
+        await put(world, second)
+    assert sorted(caught.value.paths) == ["README", "a\nb"]
+    assert world.ref(TARGET) == first
+    nothing_left(world)
+
+
+async def test_gates_see_the_merged_tree_and_decide(world: World):
+    await put(world, await work(world, "a1", {"one": b"1"}))
+    second = await work(world, "a2", {"two": b"2"})
+    good = Gate(("sh", "-c", "test -f one && test -f two && echo x > README && test ! -e /etc/passwd"))
+    bad = Gate(("sh", "-c", "echo looking; echo broken >&2; exit 3"))
+    before = world.ref(TARGET)
+    with pytest.raises(GateFailed) as caught:
+        await put(world, second, gates=(good, bad))
+    assert (caught.value.code, caught.value.output) == (3, "looking\nbroken\n")
+    assert world.ref(TARGET) == before
+    nothing_left(world)
+    merged = await put(world, second, gates=(good,))
+    assert world.git("show", f"{merged.commit}:README") == "hello", "what a gate writes is not merged"
+
+
+async def test_a_gate_cannot_change_what_is_merged_or_write_elsewhere(world: World):
+    await put(world, await work(world, "a1", {"one": b"1"}))
+    second = await work(world, "a2", {"two": b"2"})
+    script = (
+        "git config user.name x; git config user.email x; echo evil > evil; git add -A; git commit -qm evil;"
+        f"echo x > {world.canary}; touch {world.repo}/.git/objects/x; true"
+    )
+    await put(world, second, gates=(Gate(("sh", "-c", script)),))
+    assert "evil" not in world.git("ls-tree", "--name-only", TARGET)
+    assert not (world.repo / ".git/objects/x").exists()
+
+
+@pytest.mark.parametrize(("argv", "code"), [(("sleep", "60"), None), (("no-such-program",), 127)])
+async def test_a_gate_that_does_not_end_or_start_refuses(
+    world: World, argv: tuple[str, ...], code: int | None
+):
+    commit = await work(world, "a1", {"one": b"1"})
+    with pytest.raises(GateFailed) as caught:
+        await put(world, commit, gates=(Gate(argv, deadline_s=0.5),))
+    assert caught.value.code == code
+    assert world.ref(TARGET) == ""
+    nothing_left(world)
+
+
+async def test_a_target_that_moved_meanwhile_is_left(world: World, monkeypatch: pytest.MonkeyPatch):
+    first, second = await work(world, "a1", {"one": b"1"}), await work(world, "a2", {"two": b"2"})
+    await put(world, first)
+    run = merge._Scratch.run
+
+    async def meddle(scratch: Any, gate: Gate) -> None:
+        world.git("update-ref", TARGET, world.ref("main"))
+        await run(scratch, gate)
+
+    monkeypatch.setattr(merge._Scratch, "run", meddle)
+    with pytest.raises(RefMoved):
+        await put(world, second, gates=(Gate(("true",)),))
+    assert world.ref(TARGET) == world.ref("main")
+    nothing_left(world)
+
+
+async def test_success_is_only_said_after_the_ref_was_seen(world: World, monkeypatch: pytest.MonkeyPatch):
+    commit = await work(world, "a1", {"one": b"1"})
+
+    async def lies(*_: object) -> None: ...
+
+    monkeypatch.setattr(refs, "_change", lies)
+    with pytest.raises(RefMoved):
+        await put(world, commit)
+    nothing_left(world)
+
+
+@pytest.mark.parametrize("where", ["main", "worktree"])
+async def test_a_checked_out_branch_is_never_moved(world: World, where: str):
+    commit, before = await work(world, "a1", {"one": b"1"}), world.ref("main")
+    target = "refs/heads/main"
+    if where == "worktree":
+        world.git("worktree", "add", "--quiet", "-b", "side", str(world.folder / "linked"))
+        target = "refs/heads/side"
+    with pytest.raises(CheckedOut, match="is checked out in /"):
+        await put(world, commit, target=target)
+    assert world.ref(target) == before
+
+
+async def test_a_target_is_a_branch(world: World):
+    with pytest.raises(UnknownBase):
+        await put(world, world.ref("main"), target="main")
+
+
+async def test_a_commit_that_is_not_there(world: World):
+    with pytest.raises(GitFailed):
+        await put(world, "1" * 40)
+    nothing_left(world)
+
+
+async def test_what_an_interrupted_merge_left_goes(world: World):
+    commit = await work(world, "a1", {"one": b"1"})
+    for name in (".merging-m1", ".merging-m2"):
+        (world.root / name).mkdir()
+        (world.root / name / "x").write_text("x")
+    await put(world, commit)
+    await merge.recover(world.root)
+    nothing_left(world)
+    await merge.recover(world.folder / "none")
+
+
+async def test_sha256(bare_world: World):
+    bare_world.make_repo("--object-format=sha256")
+    first = await work(bare_world, "a1", {"one": b"1"})
+    second = await work(bare_world, "a2", {"two": b"2"})
+    await put(bare_world, first)
+    await put(bare_world, second)
+    assert bare_world.git("ls-tree", "--name-only", TARGET).split() == ["README", "one", "src", "two"]
