@@ -22,7 +22,7 @@ import dashd
 from dashd import drivers
 from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.clock import Clock
-from dashd.config import Config, show
+from dashd.config import Config, ProxyConfig, show
 from dashd.crash_points import CrashPoints
 from dashd.jail import launcher
 from dashd.jail.holder_link import EpochRefused
@@ -34,6 +34,7 @@ from dashd.proxy.exchange import Exchange
 from dashd.proxy.ledger import Ledger
 from dashd.proxy.offline import Billed, OfflineModel
 from dashd.proxy.prices import PriceList
+from dashd.proxy.rates import Limits
 from dashd.proxy.registry import OFFLINE, Registry, offline_providers
 from dashd.proxy.stage import THINK_S, Stage
 from dashd.proxy.tunnel import Tunnels
@@ -138,7 +139,7 @@ async def _serve(
         _show_stage(stage, registry)
         proxy.start_soon(providers.run_commands)
         proxy.start_soon(_tell_ledger, store, ledger)
-        doors = ModelDoors(store, clock, exchange, Tunnels(clock), proxy)
+        doors = ModelDoors(store, clock, exchange, Tunnels(clock), proxy, _limits(config.proxy))
         world = World(
             store=store,
             clock=clock,
@@ -226,6 +227,15 @@ def _show_stage(stage: Stage | None, registry: Registry) -> None:
     if stage is not None:
         stage.refuse_real([each.name for each in registry.providers.values() if each.format != OFFLINE])
         registry.staged = True
+
+
+def _limits(proxy: ProxyConfig) -> Limits:
+    return Limits(
+        requests_per_minute=proxy.requests_per_minute or None,
+        requests_per_day=proxy.requests_per_day or None,
+        tokens_per_minute=proxy.tokens_per_minute or None,
+        tokens_per_day=proxy.tokens_per_day or None,
+    )
 
 
 async def _accept(

@@ -47,6 +47,9 @@ NOT_USED = {
 """Answered with a warning until they mean something."""
 
 
+Rate = Annotated[int, Meta(ge=0, le=10**12)]
+
+
 class BadConfig(errors.DashError):
     """The configuration is not valid."""
 
@@ -78,6 +81,11 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     useful_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
     """A model call with room for fewer output tokens than this is refused."""
+    requests_per_minute: Rate = 0
+    """Of each agent; a faster one is slowed down. 0 is no limit, here and below."""
+    tokens_per_minute: Rate = 0
+    requests_per_day: Rate = 0
+    tokens_per_day: Rate = 0
 
 
 class JailConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,9 +18,11 @@ from dashd.domain.scope import from_json, reached_hosts
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
 from dashd.proxy import door as doors
+from dashd.proxy import pace
 from dashd.proxy.caller import Caller
 from dashd.proxy.exchange import Exchange
 from dashd.proxy.ledger import Payer
+from dashd.proxy.rates import Limits
 from dashd.proxy.tunnel import Tunnels, environment
 from dashd.runtime.doors import OpenDoor
 from dashd.store import agents, budgets, insist, proxy_keys, swarms
@@ -38,13 +40,21 @@ class ModelDoors:
     """`runtime.doors.Doors` over the proxy; every door is served in `ring`, which outlives the runtime."""
 
     def __init__(
-        self, store: Store, clock: Clock, exchange: Exchange, tunnels: Tunnels, ring: trio.Nursery
+        self,
+        store: Store,
+        clock: Clock,
+        exchange: Exchange,
+        tunnels: Tunnels,
+        ring: trio.Nursery,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
     ) -> None:
+        """`limits` are each agent's own."""
         self._store = store
         self._clock = clock
         self._exchange = exchange
         self._tunnels = tunnels
         self._ring = ring
+        self._limits = limits
         self._open: dict[str, trio.CancelScope] = {}
         """By attempt, like the doors: a seat's next attempt may begin before the last one's door is shut."""
         self._doors: dict[str, doors.Door] = {}
@@ -72,7 +82,8 @@ class ModelDoors:
         try:
             listener.setblocking(False)
             port = listener.getsockname()[1]
-            door = doors.Door(payer, "embedded", [key], hosts=hosts)
+            door = doors.Door(None, "embedded")
+            door.admit(doors.digest(key), await self._caller(payer, hosts))
             await self._serve(claim, listener.dup(), door, [doors.digest(key)])
         except BaseException:
             listener.close()
@@ -87,14 +98,15 @@ class ModelDoors:
             digests = proxy_keys.of_attempt(db, claim.agent_id, claim.attempt_id)
             return _payer(db, claim), _hosts(db, claim), digests
 
+        door = doors.Door(None, "embedded")
         try:
             payer, hosts, digests = await self._store.own.read(query)
+            caller = await self._caller(payer, hosts)
         except BaseException:
             listener.close()
             raise
-        door = doors.Door(payer, "embedded")
         for digest in digests:
-            door.admit(digest, Caller(payer, "embedded", hosts=hosts))
+            door.admit(digest, caller)
         listener.setblocking(False)
         await self._serve(claim, listener, door, digests)
 
@@ -135,6 +147,10 @@ class ModelDoors:
             listener.close()
             raise
         self._open[claim.attempt_id] = scope
+
+    async def _caller(self, payer: Payer, hosts: tuple[str, ...]) -> Caller:
+        rates = await pace.rates_of(self._store, self._clock, payer, self._limits)
+        return Caller(payer, "embedded", rates=rates, hosts=hosts)
 
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""

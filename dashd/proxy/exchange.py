@@ -10,6 +10,7 @@ disables a provider at 402, 403 and 429 but only repeats a 5xx, Pi repeats it if
 budget's refusal is a 402, which each style puts so that its reader stops.
 """
 
+import math
 from collections.abc import Mapping
 
 import trio
@@ -23,7 +24,7 @@ from dashd.wire import errors
 from .caller import Caller, Gone, Patience, Reply
 from .formats.format import CallRefused, Format, ParsedCall
 from .ledger import Ask, BudgetSpent, Happened, Held, Ledger
-from .rates import retry_after
+from .rates import Slow, retry_after
 from .registry import OFFLINE, Candidate, Registry
 from .relay import Outcome, Try, Whole
 from .reports import Reports
@@ -36,6 +37,19 @@ INLINE_BYTES_MAX = 512 * 1024
 
 class NobodyAnswers(errors.Unavailable):
     """No provider of the chain answers."""
+
+
+class TooFast(errors.RateLimited):
+    """More calls, or more tokens, than the limit lets through."""
+
+    def __init__(self, slow: Slow, remedy: str) -> None:
+        hint = remedy.format(limit=slow.name)
+        super().__init__(
+            f"more than {slow.text}; the next call is possible in {math.ceil(slow.wait_s)} s"
+            + (f"; {hint}" if hint else ""),
+            hint=hint,
+            data={"retry_after_s": slow.wait_s, "limit": slow.name},
+        )
 
 
 class Exchange:
@@ -164,12 +178,10 @@ class _Call:
         rates = self._caller.rates
         if rates is None:
             return
-        while wait_s := rates.wait_s(trio.current_time()):
-            if self._payer.agent_id is None or trio.current_time() + wait_s > self._held_until:
-                raise errors.RateLimited(
-                    f"too fast; the next call is possible in {wait_s:.0f} s", data={"retry_after_s": wait_s}
-                )
-            await trio.sleep(wait_s)
+        while slow := rates.slowest(trio.current_time()):
+            if self._payer.agent_id is None or trio.current_time() + slow.wait_s > self._held_until:
+                raise TooFast(slow, rates.remedy)
+            await trio.sleep(slow.wait_s)
         rates.begin(trio.current_time())
 
     def _caller_left(self) -> None:

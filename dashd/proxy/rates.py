@@ -3,11 +3,13 @@
 Pure arithmetic: the time is an argument, in seconds of any steady clock. A bucket starts full and fills
 evenly, so after a pause a burst of one whole period passes. What a call used is known only afterwards:
 model tokens are taken when it has settled, and a bucket in debt lets nothing through until it is above zero
-again.
+again. Nothing of it is stored: whoever makes the buckets, after a restart too, replays the calls of the last
+day, which the ledger has.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
 MINUTE_S = 60.0
 DAY_S = 86_400.0
@@ -22,6 +24,36 @@ class Limits:
     tokens_per_minute: int | None = None
     tokens_per_day: int | None = None
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is limited."""
+        return any(size is not None for size in asdict(self).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """The limit that lets the next call wait longest."""
+
+    wait_s: float
+    name: str
+    """As the setting is called: `requests_per_minute`."""
+    size: int
+
+    @property
+    def text(self) -> str:
+        """`60 requests a minute`."""
+        what, _, period = self.name.split("_")
+        return f"{self.size:,} {what} a {period}"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Calls that were made some time ago."""
+
+    age_s: float
+    calls: int
+    tokens: int
+
 
 class Bucket:
     """One limit: `size` in each `period_s`."""
@@ -29,7 +61,7 @@ class Bucket:
     def __init__(self, size: int, period_s: float) -> None:
         assert size > 0
         assert period_s > 0
-        self._size = size
+        self.size = size
         self._per_s = size / period_s
         self._level = float(size)
         self._at: float | None = None
@@ -42,7 +74,7 @@ class Bucket:
     def wait_s(self, now: float, need: float) -> float:
         """Seconds until `need` is there; 0.0 where it is."""
         self._fill(now)
-        return max(0.0, (min(need, self._size) - self._level) / self._per_s)
+        return max(0.0, (min(need, self.size) - self._level) / self._per_s)
 
     def take(self, now: float, amount: float) -> None:
         """Takes it out, into debt where it must."""
@@ -51,38 +83,49 @@ class Bucket:
 
     def _fill(self, now: float) -> None:
         if self._at is not None and now > self._at:
-            self._level = min(self._size, self._level + (now - self._at) * self._per_s)
+            self._level = min(self.size, self._level + (now - self._at) * self._per_s)
         self._at = now if self._at is None else max(self._at, now)
 
 
 class Rates:
     """The buckets of one agent or key."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, remedy: str = "") -> None:
+        """`remedy` is what to do about a limit; `{limit}` in it is the limit's name."""
         self.limits = limits
-        self._requests = _buckets((limits.requests_per_minute, MINUTE_S), (limits.requests_per_day, DAY_S))
-        self._tokens = _buckets((limits.tokens_per_minute, MINUTE_S), (limits.tokens_per_day, DAY_S))
+        self.remedy = remedy
+        self._buckets = {
+            name: Bucket(size, MINUTE_S if name.endswith("minute") else DAY_S)
+            for name, size in asdict(limits).items()
+            if size is not None
+        }
 
-    def wait_s(self, now: float) -> float:
-        """Seconds until another call may begin; 0.0 where it may now."""
-        waits = [bucket.wait_s(now, 1.0) for bucket in (*self._requests, *self._tokens)]
-        return max(waits, default=0.0)
+    def slowest(self, now: float) -> Slow | None:
+        """What the next call must wait for; None where it may begin now."""
+        waits = [Slow(bucket.wait_s(now, 1.0), name, bucket.size) for name, bucket in self._buckets.items()]
+        longest = max(waits, key=lambda each: each.wait_s, default=None)
+        return longest if longest is not None and longest.wait_s > 0 else None
 
     def begin(self, now: float) -> None:
         """A call begins."""
-        for bucket in self._requests:
-            bucket.take(now, 1.0)
+        self._take("requests", now, 1)
 
     def used(self, now: float, tokens: int) -> None:
         """A call has settled at so many model tokens."""
-        for bucket in self._tokens:
-            bucket.take(now, tokens)
+        self._take("tokens", now, tokens)
+
+    def replay(self, now: float, past: Iterable[Past]) -> None:
+        """Takes what was used before there were these buckets, oldest first."""
+        for each in past:
+            self._take("requests", now - each.age_s, each.calls)
+            self._take("tokens", now - each.age_s, each.tokens)
+
+    def _take(self, what: str, now: float, amount: int) -> None:
+        for name, bucket in self._buckets.items():
+            if name.startswith(what):
+                bucket.take(now, amount)
 
 
 def retry_after(wait_s: float) -> str:
     """`wait_s` as the header says it: whole seconds, never too early."""
     return str(max(1, math.ceil(wait_s)))
-
-
-def _buckets(*limits: tuple[int | None, float]) -> list[Bucket]:
-    return [Bucket(size, period_s) for size, period_s in limits if size is not None]

@@ -60,6 +60,11 @@ _q_page = (
     " AND id < coalesce((SELECT min(id) FROM hold WHERE state = 'open'), 9223372036854775807)"
     " AND (?2 IS NULL OR swarm_id = ?2) ORDER BY id LIMIT ?3"
 )
+_q_lately = (
+    "SELECT started_at_ms / 1000 * 1000, count(*), coalesce(sum(tokens), 0) FROM hold"
+    " WHERE swarm_id IS ?1 AND started_at_ms >= ?4 AND agent_id IS ?2 AND budget_id = coalesce(?3, budget_id)"
+    " AND basis IS NOT 'unsent' GROUP BY 1 ORDER BY 1"
+)
 
 
 def insert(tx: Tx, row: HoldRow) -> int:
@@ -106,3 +111,15 @@ def page(db: Snapshot, swarm_id: str | None, after: int, limit: int) -> list[Hol
     It ends before the oldest try under way, so that whoever goes on from the last row misses none.
     """
     return rows.every(HoldRow, db, _q_page, (after, swarm_id, limit))
+
+
+def lately(
+    db: Snapshot,
+    since_ms: int,
+    *,
+    swarm_id: str | None,
+    agent_id: str | None = None,
+    budget_id: str | None = None,
+) -> list[tuple[int, int, int]]:
+    """(instant, tries, tokens) of one agent or one budget, by the second they began in, oldest first."""
+    return rows.table(db, _q_lately, (swarm_id, agent_id, budget_id, since_ms))

@@ -5,6 +5,7 @@ The invariants of the money (I1 to I9) are in test_ledger.py and test_invariants
 """
 
 import inspect
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import trio
 from dashd.domain import prices
 from dashd.domain.budget import NUSD
 from dashd.proxy import exchange
-from dashd.proxy.rates import Limits, Rates
+from dashd.proxy.rates import Limits, Past, Rates
 from dashd.store import budgets
 from tests.fakes.provider import MODEL, PRICE, Act, Provider, open_provider
 from tests.proxy.world import HASTY, SWARM, Said, World, ask, chat, open_world, pause, request, until
@@ -329,13 +330,38 @@ async def test_an_agent_s_model_is_swapped_without_its_knowing(tmp_path: Path):
         assert provider.calls == 0
 
 
-async def test_an_agent_is_slowed_down_and_a_program_outside_is_told(tmp_path: Path):
+BODIES = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
+    "/v1/responses": {"input": "hi"},
+    "/v1/messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100},
+}
+
+
+async def test_a_program_outside_that_is_too_fast_is_told_which_limit_and_where_it_is(tmp_path: Path):
     async with open_world(tmp_path, as_agents=False) as world:
-        world.door.callers()[0].rates = Rates(Limits(requests_per_minute=1))
+        world.door.callers()[0].rates = Rates(Limits(requests_per_minute=1), remedy="see proxy.{limit}")
         assert (await call(world, model="offline")).status == 200
-        said = await call(world, model="offline")
-        assert said.status == 429
-        assert 58 <= int(said.headers["retry-after"]) <= 60
+        for path, fields in BODIES.items():
+            body = json.dumps({"model": "offline", **fields}).encode()
+            said = await ask(world.port, request(body, path=path))
+            assert said.status == 429
+            assert 50 <= int(said.headers["retry-after"]) <= 60
+            error = said.json["error"]
+            assert error["type"] == "rate_limit_error"
+            assert "more than 1 requests a minute" in error["message"]
+            assert error["message"].endswith("see proxy.requests_per_minute")
+            assert error["data"] == {"kind": "rate_limited", "retryable": True}
+
+
+async def test_an_agent_that_is_too_fast_is_slowed_down(tmp_path: Path):
+    async with open_world(tmp_path) as world:
+        rates = world.door.callers()[0].rates = Rates(Limits(requests_per_minute=600))
+        rates.replay(trio.current_time(), [Past(0, 600, 0)])
+        began = trio.current_time()
+        slow = rates.slowest(began)
+        assert slow is not None
+        assert (await call(world, model="offline")).status == 200
+        assert trio.current_time() - began >= slow.wait_s > 0
 
 
 async def test_calls_are_told_at_most_once_a_second(tmp_path: Path):

@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashd.proxy.rates import DAY_S, MINUTE_S, Bucket, Limits, Rates, retry_after
+from dashd.proxy.rates import DAY_S, MINUTE_S, Bucket, Limits, Past, Rates, retry_after
+
+
+def wait_s(rates: Rates, now: float) -> float:
+    slow = rates.slowest(now)
+    return slow.wait_s if slow else 0
 
 
 def test_without_limits_nothing_waits():
@@ -12,32 +17,57 @@ def test_without_limits_nothing_waits():
     for _ in range(1_000):
         rates.begin(0)
     rates.used(0, 10**9)
-    assert rates.wait_s(0) == 0
+    assert wait_s(rates, 0) == 0
 
 
 def test_requests_pass_up_to_the_limit_and_then_evenly():
     rates = Rates(Limits(requests_per_minute=6))
     for _ in range(6):
-        assert rates.wait_s(100) == 0
+        assert wait_s(rates, 100) == 0
         rates.begin(100)
-    assert rates.wait_s(100) == pytest.approx(10)
-    assert rates.wait_s(104) == pytest.approx(6)
-    assert rates.wait_s(110) == pytest.approx(0)
+    assert wait_s(rates, 100) == pytest.approx(10)
+    assert wait_s(rates, 104) == pytest.approx(6)
+    assert wait_s(rates, 110) == pytest.approx(0)
 
 
 def test_tokens_are_taken_afterwards_and_a_debt_is_waited_for():
     rates = Rates(Limits(tokens_per_minute=600))
     rates.begin(0)
     rates.used(0, 1_200)
-    assert rates.wait_s(0) == pytest.approx(60.1)
-    assert rates.wait_s(60.2) == 0
+    assert wait_s(rates, 0) == pytest.approx(60.1)
+    assert wait_s(rates, 60.2) == 0
 
 
 def test_the_slowest_limit_counts():
     rates = Rates(Limits(requests_per_minute=60, requests_per_day=2))
     rates.begin(0)
     rates.begin(0)
-    assert rates.wait_s(0) == pytest.approx(DAY_S / 2)
+    assert wait_s(rates, 0) == pytest.approx(DAY_S / 2)
+
+
+def test_it_says_which_limit_is_in_the_way():
+    rates = Rates(Limits(requests_per_minute=1, tokens_per_day=2_000))
+    assert rates.slowest(0) is None
+    rates.begin(0)
+    slow = rates.slowest(0)
+    assert (slow.name, slow.size, slow.text) == ("requests_per_minute", 1, "1 requests a minute")
+    rates.used(0, 4_000)
+    assert rates.slowest(0).text == "2,000 tokens a day"
+    assert (Limits().any, rates.limits.any) == (False, True)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 90_000), st.integers(0, 500)), max_size=30),
+    st.builds(Limits, *(st.none() | st.integers(1, 2_000) for _ in range(4))),
+)
+def test_buckets_that_are_made_later_are_what_they_would_have_been(calls, limits):
+    now, past = 200_000.0, sorted(calls, reverse=True)
+    lived, later = Rates(limits), Rates(limits)
+    for age_s, tokens in past:
+        lived.begin(now - age_s)
+        lived.used(now - age_s, tokens)
+    later.replay(now, [Past(age_s, 1, tokens) for age_s, tokens in past])
+    assert wait_s(later, now) == pytest.approx(wait_s(lived, now))
 
 
 def test_a_clock_that_stands_still_or_steps_back_gives_nothing():
@@ -52,7 +82,7 @@ def test_no_window_of_a_minute_passes_twice_the_limit(gaps: list[float]):
     rates, now, passed = Rates(Limits(requests_per_minute=5)), 0.0, []
     for gap in gaps:
         now += gap
-        if rates.wait_s(now) == 0:
+        if wait_s(rates, now) == 0:
             rates.begin(now)
             passed.append(now)
     for start in passed:

@@ -1,0 +1,36 @@
+"""How fast one payer may call, by configuration: its buckets, made when its door opens.
+
+They are in memory, and so is nobody's but the door's. What was called before, by the seat's last attempt or
+before a restart, is read from the ledger, which has every try of the last day: so neither gives a fresh start.
+"""
+
+import trio
+
+from dashd.clock import Clock
+from dashd.store import holds
+from dashd.store.opening import Store
+
+from .ledger import Payer
+from .rates import DAY_S, Limits, Past, Rates
+
+AGENTS_REMEDY = "proxy.{limit} in dashd's configuration says so (dashd config)"
+
+
+async def rates_of(
+    store: Store, clock: Clock, payer: Payer, limits: Limits, *, remedy: str = AGENTS_REMEDY
+) -> Rates | None:
+    """The payer's buckets as its calls of the last day have left them; None where nothing is limited."""
+    if not limits.any:
+        return None
+    now_ms = clock.now_ms()
+    since_ms = now_ms - round(DAY_S * 1_000)
+    budget_id = None if payer.agent_id else payer.budget_id
+    found = await store.own.read(
+        lambda db: holds.lately(
+            db, since_ms, swarm_id=payer.swarm_id, agent_id=payer.agent_id, budget_id=budget_id
+        )
+    )
+    rates = Rates(limits, remedy=remedy)
+    past = [Past(max(0, now_ms - at_ms) / 1_000, tries, tokens) for at_ms, tries, tokens in found]
+    rates.replay(trio.current_time(), past)
+    return rates
