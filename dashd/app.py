@@ -22,23 +22,13 @@ import dashd
 from dashd import drivers
 from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.clock import Clock
-from dashd.config import Config, ProxyConfig, show
+from dashd.config import Config, show
 from dashd.crash_points import CrashPoints
 from dashd.jail import launcher
 from dashd.jail.holder_link import EpochRefused
 from dashd.jail.launch import Outside
-from dashd.model_doors import ModelDoors
-from dashd.model_ports import ModelPort, ProviderPort
-from dashd.proxy import secrets
-from dashd.proxy.exchange import Exchange
-from dashd.proxy.ledger import Ledger
-from dashd.proxy.offline import Billed, OfflineModel
-from dashd.proxy.prices import PriceList
-from dashd.proxy.rates import Limits
-from dashd.proxy.registry import OFFLINE, Registry, offline_providers
-from dashd.proxy.stage import THINK_S, Stage
-from dashd.proxy.tunnel import Tunnels
-from dashd.proxy.upstream import HttpUpstream
+from dashd.model_side import ModelSide
+from dashd.proxy.stage import Stage
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
 from dashd.runtime import approvals, recovery, scheduler, sweeper
@@ -125,21 +115,14 @@ async def _serve(
     """The rings inside the store."""
     launches = config.daemon.state_dir / "launches"
     epoch = await recovery.begin_epoch(store, launches, points.at)
-    ledger = await _ledger(config, store, epoch)
-    registry = Registry({each.name: each for each in offline_providers()}, {}, PriceList())
-    http = HttpUpstream()
-    exchange = _exchange(config, ledger, registry, http, clock, _stand_in(points, stage))
-    files = secrets.SecretFiles(config.daemon.state_dir / "secrets")
-    providers = ProviderPort(store, registry, files, http)
+    side = ModelSide(config, store, clock, points, stage)
+    await side.recover()
+    await store.writer.apply(partial(_begin, config, epoch))
     async with (
         launcher.open_launcher(launches, crash_at=points.of_boot()) as started,
         trio.open_nursery() as proxy,
     ):
-        await providers.open()  # not before the fork server runs: what it forks has never seen a secret
-        _show_stage(stage, registry)
-        proxy.start_soon(providers.run_commands)
-        proxy.start_soon(_tell_ledger, store, ledger)
-        doors = ModelDoors(store, clock, exchange, Tunnels(clock), proxy, _limits(config.proxy))
+        await side.open(proxy)
         world = World(
             store=store,
             clock=clock,
@@ -150,19 +133,20 @@ async def _serve(
             environ=dict(os.environ),
             agents_max=config.daemon.agents_max,
             points=points,
-            doors=doors,
+            doors=side.doors,
             jails=_jails(config),
         )
         core = Core(
             store=store,
             clock=clock,
-            daemon=_about(config, epoch, clock, stage),
+            daemon=_about(config, epoch, clock, side),
             drivers=DriverPort(),
             spools=SpoolPort(world),
             agents_max=config.daemon.agents_max,
             stop=stop,
-            models=ModelPort(registry, doors.swap),
-            providers=providers,
+            models=side.models,
+            providers=side.providers,
+            outside=side.outside,
             walls=_walls_port(config, world.jails),
             useful_tokens=config.proxy.useful_output_tokens,
         )
@@ -183,59 +167,13 @@ async def _serve(
         proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
 
 
-async def _ledger(config: Config, store: Store, epoch: int) -> Ledger:
-    """The ledger after what a death has left: open holds are charged, and what a start owes is done."""
-    ledger = Ledger(store)
-    await ledger.recover()
-    await store.writer.apply(partial(_begin, config, epoch))
-    return ledger
-
-
-def _exchange(
-    config: Config,
-    ledger: Ledger,
-    registry: Registry,
-    http: HttpUpstream,
-    clock: Clock,
-    offline: OfflineModel,
-) -> Exchange:
-    useful = config.proxy.useful_output_tokens
-    return Exchange(ledger, registry, http=http, offline=offline, clock=clock, useful_tokens=useful)
-
-
-def _about(config: Config, epoch: int, clock: Clock, stage: Stage | None) -> Daemon:
+def _about(config: Config, epoch: int, clock: Clock, side: ModelSide) -> Daemon:
     """What the daemon says of itself."""
     daemon = Daemon(dashd.__version__, os.getpid(), epoch, clock.now_ms(), str(config.daemon.socket))
-    daemon.warnings += [*config.warnings, *([stage.warning] if stage else [])]
+    daemon.warnings += [*config.warnings, *side.warnings]
     if not config.jail.required:
         daemon.warnings.append("agents run without walls: jail.required is off")
     return daemon
-
-
-def _stand_in(points: CrashPoints, stage: Stage | None) -> OfflineModel:
-    if stage is None:
-        return OfflineModel(billed=lambda _: points.at("proxy.billed"))
-
-    def billed(line: Billed) -> None:
-        stage.bill(line)
-        points.at("proxy.billed")
-
-    return OfflineModel(think_s=THINK_S, billed=billed, is_down=stage.is_down)
-
-
-def _show_stage(stage: Stage | None, registry: Registry) -> None:
-    if stage is not None:
-        stage.refuse_real([each.name for each in registry.providers.values() if each.format != OFFLINE])
-        registry.staged = True
-
-
-def _limits(proxy: ProxyConfig) -> Limits:
-    return Limits(
-        requests_per_minute=proxy.requests_per_minute or None,
-        requests_per_day=proxy.requests_per_day or None,
-        tokens_per_minute=proxy.tokens_per_minute or None,
-        tokens_per_day=proxy.tokens_per_day or None,
-    )
 
 
 async def _accept(
@@ -313,14 +251,6 @@ async def _die_with_the_store(store: Store) -> None:
     """After a failed fsync nobody knows what is on disk: end, and let the next start read what is."""
     await store.writer.broken.wait()
     raise errors.StoreBroken()
-
-
-async def _tell_ledger(store: Store, ledger: Ledger) -> None:
-    """Calls that wait for a resume, or for money, are looked at when what somebody wants has changed."""
-    while True:
-        ticket = store.bells.agents.ticket()
-        ledger.changed()
-        await ticket.wait()
 
 
 async def _show_trouble(world: World, daemon: Daemon) -> None:

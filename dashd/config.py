@@ -86,6 +86,13 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_minute: Rate = 0
     requests_per_day: Rate = 0
     tokens_per_day: Rate = 0
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 7_374
+    """Of the door for programs outside, on 127.0.0.1; it opens with the first key. 0 is any free one."""
+    key_requests_per_minute: Rate = 0
+    """Of each key that has no limits of its own; one that is faster is refused."""
+    key_tokens_per_minute: Rate = 0
+    key_requests_per_day: Rate = 0
+    key_tokens_per_day: Rate = 0
 
 
 class JailConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,7 +122,7 @@ def test_paths_do_not_depend_on_where_the_daemon_was_started(
             "did you mean daemon.agents_max?",
         ),
         ("[daemon]\nxyzzy = 5\n", "unknown setting 'daemon.xyzzy'", "known keys: daemon.state_dir"),
-        ("[proxi]\nport = 5\n", "unknown setting 'proxi.port'", "known keys"),
+        ("[proxi]\nport = 5\n", "unknown setting 'proxi.port'", "did you mean proxy.port?"),
         ("[proxy]\nuseful_tokens = 5\n", "'proxy.useful_tokens'", "did you mean proxy.useful_output_tokens?"),
         ("[proxy]\nlog_level = 'info'\n", "'proxy.log_level'", "did you mean daemon.log_level?"),
         ("[xyz]\nagents_max = 5\n", "'xyz.agents_max'", "did you mean daemon.agents_max?"),

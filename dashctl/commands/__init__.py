@@ -22,6 +22,7 @@ NOUNS = {
     "task": "the units of work in a swarm's queue",
     "budget": "who may spend how much",
     "provider": "who serves models, and the keys",
+    "key": "what programs outside show to call models through Dash",
     "model": "which models can be called, and their prices",
     "gate": "what needs a yes, or is refused",
     "approval": "what waits for a yes",

@@ -46,6 +46,10 @@ class Door:
             caller.traffic.close()
         return caller is not None
 
+    def clear(self) -> None:
+        """Lets nobody in any more."""
+        self._callers.clear()
+
     def callers(self) -> list[Caller]:
         """Everybody who is let in."""
         return list({id(caller): caller for caller in self._callers.values()}.values())

@@ -1,7 +1,7 @@
 """How fast one payer may call, by configuration: its buckets, made when its door opens.
 
 They are in memory, and so is nobody's but the door's. What was called before, by the seat's last attempt or
-before a restart, is read from the ledger, which has every try of the last day: so neither gives a fresh start.
+before a restart, is read from the ledger, which has every try of the last day: so neither starts afresh.
 """
 
 import trio

@@ -193,7 +193,7 @@ class _Connection:
         key = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         caller = self._door.find(key)
         if caller is None:
-            raise Refused(401, "not_admitted", "this key opens nothing here")
+            raise Refused(401, "not_admitted", "this key opens nothing here; it may have ended")
         return caller
 
     async def _pass_on(self, head: h11.Request, headers: Mapping[str, str]) -> None:

@@ -206,6 +206,8 @@ def _options(db: Snapshot, row: BudgetRow) -> list[str]:
     elif row.limit_nusd is not None:
         more = max(1, row.limit_nusd // 4)
         found.append(f"budget.extend {row.id} {dollars.text(more).lstrip('$').replace(',', '')}: go on")
+    if row.kind == "key":
+        return [*found, f"key.revoke {row.id}: nothing is called with it any more"]
     if row.swarm_id:
         found.append(f"swarm.report {row.swarm_id}: review what there is")
         if row.kind == "swarm":

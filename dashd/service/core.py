@@ -14,8 +14,10 @@ from .ports import (
     Models,
     NoKeys,
     NoModels,
+    NoOutside,
     NoProviders,
     NoWalls,
+    Outside,
     Providers,
     Spools,
     Walls,
@@ -83,6 +85,7 @@ class Core:
     models: Models = field(default_factory=NoModels)
     providers: Providers = field(default_factory=NoProviders)
     walls: Walls = field(default_factory=NoWalls)
+    outside: Outside = field(default_factory=NoOutside)
     useful_tokens: int = USEFUL_OUTPUT_TOKENS
     """The output tokens that a model call must have room for, to be worth making."""
     keys: Keys = field(default_factory=NoKeys)

@@ -257,6 +257,28 @@ class NoProviders:
         return Tested(False, "this daemon has no model proxy")
 
 
+class Outside(Protocol):
+    """The proxy's door for programs outside."""
+
+    url: str
+    """Its base address; empty while it is shut."""
+    problem: str
+    """Why it cannot be opened, and what to do; empty where it can."""
+
+    async def follow(self) -> None:
+        """Lets in whom the rows name, and nobody else; opens with the first key, shuts with the last."""
+
+
+class NoOutside:
+    """A daemon without a proxy."""
+
+    url = ""
+    problem = "this daemon has no model proxy"
+
+    async def follow(self) -> None:
+        """There is no door."""
+
+
 class NoModels:
     """A daemon without a proxy."""
 

@@ -51,7 +51,7 @@ async def test_strangers_are_refused_with_neutral_words(tmp_path: Path, key: str
     async with open_world(tmp_path) as world:
         said = await ask(world.port, request(CALL, key=key))
         assert said.status == 401
-        assert said.json["error"]["message"] == "dash: this key opens nothing here"
+        assert said.json["error"]["message"] == "dash: this key opens nothing here; it may have ended"
 
 
 async def test_a_stranger_at_openclaw_s_door_is_told_in_its_style(tmp_path: Path):

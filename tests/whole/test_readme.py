@@ -7,6 +7,7 @@ README says; `./run test` runs a single file there, for it would otherwise run i
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -51,7 +52,7 @@ def place(tmp_path_factory):
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("DASH_", "GIT_", "XDG_"))
     }
-    own = {"HOME": str(folder), "TMPDIR": str(folder), "PYTHON": sys.executable}
+    own = {"HOME": str(folder), "TMPDIR": str(folder), "PYTHON": sys.executable, "DASH_PROXY_PORT": "0"}
     environ = daemon_process.environ_of(kept | own | {"PATH": f"{bin_}:{os.environ['PATH']}"})
     yield work, environ
     run("dashctl down --yes", work, environ)
@@ -81,11 +82,15 @@ def run(block, work, environ):
 def test_every_command_runs(place, block):
     if "nc -N -U" in block and not has_openbsd_nc():
         pytest.skip("needs OpenBSD's nc: apt-get install netcat-openbsd")
+    if "curl " in block and not shutil.which("curl"):
+        pytest.skip("needs curl: apt-get install curl")
     started = run("dashctl up", *place)
     assert started.returncode == 0, started
     done = run(block, *place)
     assert done.returncode == 0, (done.stdout, done.stderr)
-    assert '"error"' not in done.stdout
+    assert '"error":' not in done.stdout.replace('"error":null', "")
+    if "curl " in block:
+        assert done.stdout.count("stand-in") >= 6
     if "./run demo" in block:
         shown = next(text for language, text in BLOCKS if text.startswith("Dash demo"))
         assert outline(done.stdout)[: len(outline(shown))] == outline(shown)

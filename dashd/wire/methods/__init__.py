@@ -10,10 +10,10 @@ import re
 
 import msgspec
 
-from . import agent, approval, audit, budget, daemon, event, gate, model, provider, rpc, swarm, task
+from . import agent, approval, audit, budget, daemon, event, gate, key, model, provider, rpc, swarm, task
 from .table import Method
 
-_NOUNS = (daemon, swarm, agent, task, event, budget, provider, model, gate, approval, audit, rpc)
+_NOUNS = (daemon, swarm, agent, task, event, budget, provider, model, key, gate, approval, audit, rpc)
 METHODS: dict[str, Method] = {method.name: method for noun in _NOUNS for method in noun.METHODS}
 """Every method by its wire name."""
 

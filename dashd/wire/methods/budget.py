@@ -10,7 +10,7 @@ from .table import Id, Key, Method, Params, Result
 Usd = Annotated[float, Meta(ge=0, le=10_000, description="US dollars")]
 Tokens = Annotated[int, Meta(ge=0, le=10**12)]
 Action = Literal["notify", "pause", "kill", "none"]
-Kind = Literal["project", "swarm", "agent", "task"]
+Kind = Literal["project", "swarm", "agent", "task", "key"]
 
 
 class Actions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
@@ -22,7 +22,7 @@ class Actions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
 
 
 class GetBudget(Params):
-    """Asks how a budget stands: `project`, or the id of a swarm, an agent or a task."""
+    """Asks how a budget stands: `project`, or the id of a swarm, an agent, a task or a key."""
 
     budget: Id = "project"
     children: bool = False

@@ -1,0 +1,125 @@
+"""Composition of everything around models: ledger, registry, exchange, and the doors that lead to them.
+
+rows ▸ ledger recovered ▸ (fork server) ▸ secrets read ▸ agents' doors ▸ the door for programs outside
+"""
+
+import trio
+
+from dashd.clock import Clock
+from dashd.config import Config, ProxyConfig
+from dashd.crash_points import CrashPoints
+from dashd.model_doors import ModelDoors
+from dashd.model_ports import ModelPort, ProviderPort
+from dashd.outside_door import OutsideDoor
+from dashd.proxy import secrets
+from dashd.proxy.exchange import Exchange
+from dashd.proxy.ledger import Ledger
+from dashd.proxy.offline import Billed, OfflineModel
+from dashd.proxy.prices import PriceList
+from dashd.proxy.rates import Limits
+from dashd.proxy.registry import OFFLINE, Registry, offline_providers
+from dashd.proxy.stage import THINK_S, Stage
+from dashd.proxy.tunnel import Tunnels
+from dashd.proxy.upstream import HttpUpstream
+from dashd.store.opening import Store
+
+
+class ModelSide:
+    """Everything around models; made before the fork server runs, opened after it."""
+
+    doors: ModelDoors
+    models: ModelPort
+    outside: OutsideDoor
+
+    def __init__(
+        self, config: Config, store: Store, clock: Clock, points: CrashPoints, stage: Stage | None = None
+    ) -> None:
+        """`stage` is that of a demonstration."""
+        self.ledger = Ledger(store)
+        self._store = store
+        self._clock = clock
+        self._settings = config.proxy
+        self._registry = Registry({each.name: each for each in offline_providers()}, {}, PriceList())
+        self._stage = stage
+        http = HttpUpstream()
+        offline = _stand_in(points, stage)
+        self._exchange = Exchange(
+            self.ledger,
+            self._registry,
+            http=http,
+            offline=offline,
+            clock=clock,
+            useful_tokens=config.proxy.useful_output_tokens,
+        )
+        files = secrets.SecretFiles(config.daemon.state_dir / "secrets")
+        self.providers = ProviderPort(store, self._registry, files, http)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What an operator should know and that lasts; known once it is open."""
+        staged = self._stage.warning if self._stage is not None else ""
+        return list(filter(None, [staged, self.outside.problem]))
+
+    async def recover(self) -> None:
+        """What a crash left open is charged."""
+        await self.ledger.recover()
+
+    async def open(self, ring: trio.Nursery) -> None:
+        """Not before the fork server runs: what it forks has never seen a secret. All is served in `ring`."""
+        await self.providers.open()
+        self._show_stage()
+        ring.start_soon(self.providers.run_commands)
+        ring.start_soon(self._tell_ledger)
+        store, clock, exchange = self._store, self._clock, self._exchange
+        settings = self._settings
+        self.doors = ModelDoors(store, clock, exchange, Tunnels(clock), ring, agents_limits(settings))
+        self.models = ModelPort(self._registry, self.doors.swap)
+        self.outside = OutsideDoor(
+            store, clock, exchange, ring, port=settings.port, limits=keys_limits(settings)
+        )
+        await self.outside.follow()
+        ring.start_soon(self.outside.write_uses)
+
+    def _show_stage(self) -> None:
+        if self._stage is not None:
+            real = [each.name for each in self._registry.providers.values() if each.format != OFFLINE]
+            self._stage.refuse_real(real)
+            self._registry.staged = True
+
+    async def _tell_ledger(self) -> None:
+        """Calls that wait for a resume, or for money, are looked at when what somebody wants has changed."""
+        while True:
+            ticket = self._store.bells.agents.ticket()
+            self.ledger.changed()
+            await ticket.wait()
+
+
+def _stand_in(points: CrashPoints, stage: Stage | None) -> OfflineModel:
+    if stage is None:
+        return OfflineModel(billed=lambda _: points.at("proxy.billed"))
+
+    def billed(line: Billed) -> None:
+        stage.bill(line)
+        points.at("proxy.billed")
+
+    return OfflineModel(think_s=THINK_S, billed=billed, is_down=stage.is_down)
+
+
+def agents_limits(proxy: ProxyConfig) -> Limits:
+    """What each agent may call; in the configuration 0 is no limit."""
+    return Limits(
+        requests_per_minute=proxy.requests_per_minute or None,
+        requests_per_day=proxy.requests_per_day or None,
+        tokens_per_minute=proxy.tokens_per_minute or None,
+        tokens_per_day=proxy.tokens_per_day or None,
+    )
+
+
+def keys_limits(proxy: ProxyConfig) -> Limits:
+    """What each key may call that says nothing of it."""
+    return Limits(
+        requests_per_minute=proxy.key_requests_per_minute or None,
+        requests_per_day=proxy.key_requests_per_day or None,
+        tokens_per_minute=proxy.key_tokens_per_minute or None,
+        tokens_per_day=proxy.key_tokens_per_day or None,
+    )

@@ -1,0 +1,80 @@
+"""`dashctl key …` against a scripted dashd."""
+
+import json
+
+from dashctl import commands
+from dashd.wire.methods import key
+
+URL = "http://127.0.0.1:7374/v1"
+
+
+def a_key(**changes):
+    fields = {
+        "id": "key-7k2m9q",
+        "name": "editor",
+        "kind": "proxy",
+        "state": "good",
+        "budget": "project",
+        "limit_usd": 5.0,
+        "spent_usd": 0.25,
+        "model": None,
+        "created_at": "2026-11-20T10:00:00.000Z",
+        **dict.fromkeys(("requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day")),
+        "expires_at": None,
+        "last_used_at": None,
+    }
+    return key.KeyInfo(**(fields | changes))
+
+
+def a_secret(**changes):
+    told = {"key": a_key(), "secret": "dk_live_x", "url": URL, "url_anthropic": URL.removesuffix("/v1")}
+    return key.KeySecret(**(told | changes))
+
+
+def test_create_shows_the_secret_and_where_it_is_used(dashd, ctl):
+    dashd.on("key.create", a_secret())
+    ran = ctl("key", "create", "editor", "--limit", "5", "--expires", "30d", "--requests-per-minute", "0")
+    assert "  dk_live_x\n" in ran.out
+    assert f"OPENAI_BASE_URL={URL}\n" in ran.out
+    assert "ANTHROPIC_BASE_URL=http://127.0.0.1:7374\n" in ran.out
+    assert dashd.asked("key.create") == [
+        {"name": "editor", "limit_usd": 5.0, "expires_in_s": 2_592_000, "requests_per_minute": 0}
+    ]
+    assert json.loads(ctl("key", "create", "editor", "--json").out)["secret"] == "dk_live_x"
+
+
+def test_a_shut_door_is_said(dashd, ctl):
+    dashd.on("key.create", a_secret(url="", problem="127.0.0.1:7374 cannot be had"))
+    ran = ctl("key", "create", "editor")
+    assert "The door is shut: 127.0.0.1:7374 cannot be had" in ran.out
+    assert "OPENAI_BASE_URL" not in ran.out
+
+
+def test_list(dashd, ctl):
+    dashd.on("key.list", key.KeyList())
+    assert "no port is open" in ctl("key", "list").out
+    dashd.on("key.list", key.KeyList(keys=[a_key(name="\x1b[31mred"), a_key(state="revoked")], url=URL))
+    ran = ctl("key", "list", "--all")
+    assert "key-7k2m9q" in ran.out
+    assert "revoked" in ran.out
+    assert "\x1b" not in ran.out
+    assert URL in ran.out
+    assert dashd.asked("key.list") == [{}, {"all": True}]
+    assert json.loads(ctl("key", "list", "--json").out)["url"] == URL
+
+
+def test_rotate(dashd, ctl):
+    dashd.on("key.rotate", a_secret(secret="dk_live_y"))
+    assert "dk_live_y" in ctl("key", "rotate", "editor", "--grace", "1h").out
+    assert dashd.asked("key.rotate") == [{"key": "editor", "grace_s": 3_600}]
+
+
+def test_revoke(dashd, ctl):
+    dashd.on("key.revoke", key.KeyChanged(id="key-7k2m9q", changed=True))
+    assert ctl("key", "revoke", "editor").out == "Key key-7k2m9q opens nothing any more\n"
+    dashd.on("key.revoke", key.KeyChanged(id="key-7k2m9q", changed=False))
+    assert ctl("key", "revoke", "editor").out == "Key key-7k2m9q was revoked before\n"
+
+
+def test_every_command_of_the_module_is_tried_here():
+    assert set(commands.of_module("key")) == {"create", "list", "rotate", "revoke"}
