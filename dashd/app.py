@@ -148,6 +148,7 @@ async def _serve(
             providers=side.providers,
             outside=side.outside,
             walls=_walls_port(config, world.jails),
+            bodies=config.proxy.bodies,
             useful_tokens=config.proxy.useful_output_tokens,
         )
         async with trio.open_nursery() as runtime:

@@ -93,6 +93,13 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     key_tokens_per_minute: Rate = 0
     key_requests_per_day: Rate = 0
     key_tokens_per_day: Rate = 0
+    bodies: Literal["off", "meta", "full"] = "off"
+    """What is kept of each model call: nothing, sizes and names, or the redacted texts as well."""
+    bodies_kept_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0
+    bodies_bytes_max: Annotated[int, Meta(ge=256, le=4_194_304)] = 65_536
+    """Of one text; the rest is cut off."""
+    bodies_total_mib: Annotated[int, Meta(ge=1, le=1_048_576)] = 256
+    """Of all that are kept; the oldest go first."""
 
 
 class JailConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,11 @@ from dashd.proxy.registry import OFFLINE, Registry, offline_providers
 from dashd.proxy.stage import THINK_S, Stage
 from dashd.proxy.tunnel import Tunnels
 from dashd.proxy.upstream import HttpUpstream
+from dashd.store import call_bodies
 from dashd.store.opening import Store
+
+MIB = 1_048_576
+DAY_MS = 86_400_000
 
 
 class ModelSide:
@@ -63,6 +67,7 @@ class ModelSide:
     async def recover(self) -> None:
         """What a crash left open is charged."""
         await self.ledger.recover()
+        await self._forget_bodies()
 
     async def open(self, ring: trio.Nursery) -> None:
         """Not before the fork server runs: what it forks has never seen a secret. All is served in `ring`."""
@@ -77,6 +82,7 @@ class ModelSide:
         self.outside = OutsideDoor(
             store, clock, exchange, ring, port=settings.port, limits=keys_limits(settings)
         )
+        self._keep_bodies(ring)
         await self.outside.follow()
         ring.start_soon(self.outside.write_uses)
 
@@ -85,6 +91,30 @@ class ModelSide:
             real = [each.name for each in self._registry.providers.values() if each.format != OFFLINE]
             self._stage.refuse_real(real)
             self._registry.staged = True
+
+    async def _forget_bodies(self) -> None:
+        """What was kept too long goes at a start, also where nothing is kept any more."""
+        before_ms = self._clock.now_ms() - round(self._settings.bodies_kept_days * DAY_MS)
+        total_max = self._settings.bodies_total_mib * MIB
+        if await self._store.own.read(call_bodies.count):
+            await self._store.writer.apply(lambda tx: call_bodies.prune(tx, before_ms, total_max))
+
+    def _keep_bodies(self, ring: trio.Nursery) -> None:
+        settings = self._settings
+        if settings.bodies == "off":
+            return
+        from dashd.proxy import bodies
+
+        kept = bodies.Bodies(
+            self._store,
+            self._clock,
+            self._registry.secrets,
+            keep=settings.bodies,
+            bytes_max=settings.bodies_bytes_max,
+        )
+        self._exchange.bodies = kept
+        kept_ms = round(settings.bodies_kept_days * DAY_MS)
+        ring.start_soon(kept.run, kept_ms, settings.bodies_total_mib * MIB)
 
     async def _tell_ledger(self) -> None:
         """Calls that wait for a resume, or for money, are looked at when what somebody wants has changed."""

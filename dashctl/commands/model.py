@@ -26,6 +26,16 @@ COLUMNS = (
     render.Column("FIRST BYTE", lambda row: _ms(row["latency_ms"]), right=True, drop=3),
     render.Column("ALIASES", lambda row: ", ".join(row["aliases"]), least=8, drop=4),
 )
+CALLS = (
+    render.Column("CALL", "id", right=True),
+    render.Column("AT", "at"),
+    render.Column("BY", lambda row: row["agent"] or row["budget"]),
+    render.Column("MODEL", lambda row: f"{row['provider']}/{row['model']}", drop=2),
+    render.Column("USD", lambda row: f"{row['usd']:.6f}", right=True),
+    render.Column("BASIS", "basis", drop=3),
+    render.Column("ASKED", lambda row: _count(row["meta"].get("request_bytes")), right=True, drop=1),
+    render.Column("ANSWERED", lambda row: _count(row["meta"].get("answer_bytes")), right=True, drop=1),
+)
 _SETTABLE = ("provider", "context_tokens", "output_tokens_max", "input_usd_per_mtok", "output_usd_per_mtok")
 
 
@@ -56,6 +66,35 @@ def set_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         raise UsageError("nothing to set", hint="dashctl model set --help")
     _show(out, dash.call("model.set", model=args.model, **given))
     return 0
+
+
+def calls(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Shows what was said in model calls, where that is kept."""
+    found = dash.call(
+        "model.calls", of=args.of, limit=args.limit, before=args.before, texts=args.full or None
+    )
+    if out.as_json:
+        out.data(found)
+        return 0
+    if not found["calls"]:
+        why = " (proxy.bodies is off: nothing is)" if found["kept"] == "off" else ""
+        out.line(f"No call is kept{why}")
+    for row in found["calls"] if args.full else ():
+        _said(out, row)
+    if found["calls"] and not args.full:
+        render.table(out, CALLS, found["calls"])
+    if found["next"]:
+        out.line(f"Older ones: --before {found['next']}")
+    return 0
+
+
+def _said(out: Output, row: dict[str, Any]) -> None:
+    """Texts line by line: what an agent or a model wrote must not move the cursor."""
+    out.line((f"{row['id']} {row['at']} {row['agent'] or row['budget']} {safe.line(row['model'])}", "bold"))
+    for name in ("request", "answer"):
+        for number, text in enumerate((row[name] or "(not kept)").splitlines() or [""]):
+            out.line((f"  {name if not number else '':<8} ", "dim"), safe.line(text))
+    out.line()
 
 
 def _show(out: Output, row: dict[str, Any]) -> None:
@@ -99,6 +138,13 @@ def _listing(parser: ArgumentParser) -> None:
     parser.add_argument("--provider", metavar="NAME", help="of this provider alone")
 
 
+def _looking(parser: ArgumentParser) -> None:
+    parser.add_argument("of", metavar="ID", nargs="?", help="of a swarm, an agent or a key alone")
+    parser.add_argument("--full", action="store_true", help="with what was said")
+    parser.add_argument("--limit", type=grammar.whole, metavar="N", help="how many (20)")
+    parser.add_argument("--before", type=grammar.whole, metavar="CALL", help="older than this one")
+
+
 def _one(parser: ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a name or an alias")
 
@@ -137,4 +183,5 @@ COMMANDS = {
     "list": Command(list_, "list the models that can be used, and the default", _listing),
     "get": Command(get, "what is known of a model", _one),
     "set": Command(set_, "set a model's price, aliases or abilities", _setting),
+    "calls": Command(calls, "what was said in model calls, where that is kept", _looking),
 }

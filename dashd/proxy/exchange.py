@@ -12,6 +12,7 @@ budget's refusal is a 402, which each style puts so that its reader stops.
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -30,6 +31,9 @@ from .relay import Outcome, Try, Whole
 from .reports import Reports
 from .route import Failure, Pause, Route
 from .upstream import Request, Upstream
+
+if TYPE_CHECKING:
+    from .bodies import Bodies, Heard
 
 INLINE_BYTES_MAX = 512 * 1024
 """A larger body is parsed in a thread, so that the others' streams go on."""
@@ -71,6 +75,8 @@ class Exchange:
         self.patience = patience or Patience()
         self.reports = Reports()
         self.useful_tokens = useful_tokens
+        self.bodies: Bodies | None = None
+        """Keeps what was said, where the operator wants that."""
         self._http = http
         self._offline = offline
         self._clock = clock
@@ -122,6 +128,8 @@ class _Call:
         self._scope = trio.CancelScope()
         self._try: Try | None = None
         self._left = False
+        self._asked = b""
+        self._heard: Heard | None = None
         self._held_until = trio.current_time() + (
             (caller.held_s or self._patience.held_s)
             if self._payer.agent_id is not None
@@ -130,6 +138,7 @@ class _Call:
 
     async def run(self, body: bytes) -> None:
         self._reply.watch(self._caller_left)
+        self._asked = body
         with self._scope:
             call = await self._parsed(body)
             await self._x.registry.prepare()
@@ -259,12 +268,15 @@ class _Call:
             if not entered or self._left:
                 return None
             self._try = self._prepared(call, candidate, held)
+            self._heard = self._x.bodies.listener(stream=call.stream) if self._x.bodies else None
             outcome = await self._try.run(
                 self._x.upstream(candidate),
                 self._begin,
                 self._forward,
                 lambda: self._answered(route, candidate, began, happened),
             )
+            if outcome.whole is not None and self._heard is not None:
+                self._heard.feed(outcome.whole.body)
             if outcome.failure is not None:
                 self._failed(route, candidate, outcome.failure, happened)
                 entered = False
@@ -279,6 +291,7 @@ class _Call:
                 happened += self._x.reports.call(
                     trio.current_time(), self._payer, candidate, settlement, took_s
                 )
+                self._keep(held, trying, took_s)
             await self._settle(held, settlement, happened)  # noqa: ASYNC102  # it shields itself, for one commit
 
     async def _settle(self, held: Held, settlement: Settlement, happened: list[Happened]) -> None:
@@ -354,7 +367,20 @@ class _Call:
             except Gone:
                 self._caller_left()
 
+    def _keep(self, held: Held, trying: Try, took_s: float) -> None:
+        """What this try said, where that is kept."""
+        heard, self._heard = self._heard, None
+        if self._x.bodies is not None and heard is not None:
+            meta = {
+                "format": self._form.name,
+                "stream": trying.request.stream,
+                "took_ms": round(took_s * 1_000),
+            }
+            self._x.bodies.keep(held.id, self._asked, heard, meta)
+
     async def _forward(self, data: bytes) -> None:
+        if self._heard is not None:
+            self._heard.feed(data)
         if not self._left:
             try:
                 await self._reply.send(data)

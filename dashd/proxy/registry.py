@@ -178,6 +178,10 @@ class Registry:
         """Removes a provider; False where there is none. Calls under way end as they would have."""
         return self.providers.pop(name, None) is not None
 
+    def secrets(self) -> list[str]:
+        """Those of the providers, to be taken out of what is kept."""
+        return [each.secret for each in self.providers.values() if each.secret]
+
     def thaw(self, name: str) -> bool:
         """Sends to a frozen provider again; False where it was not frozen."""
         provider = self.providers.get(name)

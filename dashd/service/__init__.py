@@ -58,6 +58,7 @@ _HANDLERS: dict[str, Handler] = {
     "model.list": models.list_,
     "model.get": models.get,
     "model.set": models.set_,
+    "model.calls": models.calls,
     "key.create": keys.create,
     "key.list": keys.list_,
     "key.rotate": keys.rotate,

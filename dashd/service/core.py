@@ -86,6 +86,8 @@ class Core:
     providers: Providers = field(default_factory=NoProviders)
     walls: Walls = field(default_factory=NoWalls)
     outside: Outside = field(default_factory=NoOutside)
+    bodies: Literal["off", "meta", "full"] = "off"
+    """What is kept of what is said in model calls."""
     useful_tokens: int = USEFUL_OUTPUT_TOKENS
     """The output tokens that a model call must have room for, to be worth making."""
     keys: Keys = field(default_factory=NoKeys)

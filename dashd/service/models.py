@@ -3,10 +3,12 @@
 import msgspec
 
 from dashd.domain import dollars
-from dashd.store import models, providers
+from dashd.store import call_bodies, models, providers
+from dashd.store.call_bodies import CallRow
 from dashd.store.models import ModelRow
 from dashd.store.transaction import Tx
 from dashd.wire import errors
+from dashd.wire.events import iso
 from dashd.wire.methods import model as wire
 
 from .core import Caller, Core
@@ -45,6 +47,35 @@ async def set_(core: Core, _caller: Caller, params: wire.SetModel) -> wire.Model
     if not seen:
         raise errors.NotFound(f"model {params.model!r} is kept, but nobody serves it", hint="provider.add")
     return _shown(seen[0])
+
+
+async def calls(core: Core, _caller: Caller, params: wire.ListCalls) -> wire.CallList:
+    """Newest first; the texts only where they are asked for."""
+    of = params.of or None
+    found = await core.store.reader.read(lambda db: call_bodies.page(db, of, params.before, params.limit))
+    return wire.CallList(
+        calls=[_call(row, texts=params.texts) for row in found],
+        next=found[-1].id if len(found) == params.limit else 0,
+        kept=core.bodies,
+    )
+
+
+def _call(row: CallRow, *, texts: bool) -> wire.KeptCall:
+    return wire.KeptCall(
+        id=row.id,
+        at=iso(row.at_ms),
+        budget=row.budget_id,
+        swarm=row.swarm_id,
+        agent=row.agent_id,
+        task=row.task_id,
+        model=row.model,
+        provider=row.provider,
+        usd=dollars.usd(row.cost_nusd or 0),
+        basis=row.basis or "",
+        meta=msgspec.json.decode(row.meta),
+        request=row.request if texts else None,
+        answer=row.answer if texts else None,
+    )
 
 
 def _set(tx: Tx, params: wire.SetModel) -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from dashd.store import models
+from dashd.store import call_bodies, holds, models
+from dashd.store.call_bodies import BodyRow
+from dashd.store.holds import HoldRow
 from dashd.wire import errors
 
 PRICE = {"input_usd_per_mtok": 0.15, "output_usd_per_mtok": 0.0001}
@@ -54,3 +56,27 @@ async def test_without_a_proxy_there_are_none(call):
     assert (found.models, found.default, found.why_default) == ([], "", "there is no model")
     with pytest.raises(errors.NotFound):
         await call("model.get", model="m")
+
+
+async def test_calls_that_were_kept_are_shown_with_their_texts_only_where_asked(call, scene):
+    row = dict.fromkeys(HoldRow.__struct_fields__) | {
+        **dict.fromkeys(("held_nusd", "held_tokens", "started_at_ms"), 0),
+        **dict.fromkeys(("model", "provider", "price_date"), "m"),
+        "budget_id": "project",
+        "state": "open",
+    }
+
+    def keep(tx):
+        for answer in ("one", "two"):
+            hold_id = holds.insert(tx, HoldRow(**row))
+            body = BodyRow(hold_id, 1, 1, '{"stream":true}', "asked", answer)
+            call_bodies.insert(tx, body)
+
+    scene.do(keep)
+    found = await call("model.calls", limit=1)
+    assert (found.calls[0].request, found.calls[0].answer, found.kept) == (None, None, "off")
+    assert found.calls[0].meta == {"stream": True}
+    rest = await call("model.calls", before=found.next, texts=True, of="project", limit=20)
+    assert [(each.request, each.answer) for each in rest.calls] == [("asked", "one")]
+    assert rest.next == 0
+    assert (await call("model.calls", of="nobody")).calls == []

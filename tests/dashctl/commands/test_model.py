@@ -47,3 +47,24 @@ def test_set(dashd, ctl):
     assert dashd.asked("model.set")[1] == {"model": "m-1", "aliases": []}
     assert ctl("model", "set", "m-1").code == 2
     assert ctl("model", "set", "m-1", "--input", "free").code == 2
+
+
+def test_calls(dashd, ctl):
+    dashd.on("model.calls", model.CallList(calls=[], next=0, kept="off"))
+    assert ctl("model", "calls").out == "No call is kept (proxy.bodies is off: nothing is)\n"
+    said = model.KeptCall(
+        id=7, at="2026-11-20T10:00:00.000Z", budget="a", swarm="s", agent="s-001", task=None, model="m-1",
+        provider="one", usd=0.0012, basis="usage", meta={"request_bytes": 1_234, "answer_bytes": 5},
+        request="hello\nthere \x1b[31m", answer=None,
+    )  # fmt: skip
+    dashd.on("model.calls", model.CallList(calls=[said], next=7, kept="full"))
+    table = ctl("model", "calls", "s-001", "--limit", "1", "--before", "9").out
+    assert "0.001200" in table
+    assert "1,234" in table
+    assert table.endswith("Older ones: --before 7\n")
+    assert dashd.asked("model.calls")[1] == {"of": "s-001", "limit": 1, "before": 9}
+    full = ctl("model", "calls", "--full").out
+    assert "request  hello\n" in full
+    assert "(not kept)" in full
+    assert "\x1b" not in full
+    assert json.loads(ctl("model", "calls", "--json").out)["next"] == 7
