@@ -95,6 +95,7 @@ def _head(out: Output, report: dict[str, Any]) -> None:
             ("agents", render.counts(report["agents"])),
             ("attempts", _attempts(report["attempts"])),
             ("time", time_used),
+            ("money", safe.line(report.get("money", ""))),
         ],
     )
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from dashd.domain import dollars, forecast, outlook, prices
-from dashd.store import agents, allotments, budgets, costs, decisions, holds, limits, swarms, thresholds
+from dashd.domain import dollars, outlook, prices
+from dashd.store import allotments, budgets, decisions, holds, limits, situations, swarms, thresholds
 from dashd.store.budgets import BudgetRow
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
@@ -15,11 +15,6 @@ from dashd.wire.methods import budget as wire
 
 from .core import Caller, Core
 from .idempotency import once
-
-BURN_WINDOW_MS = 300_000
-"""What was spent in the last five minutes is the rate."""
-BURN_LEAST_MS = 10_000
-"""A rate over less time than this would be a rumour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +34,8 @@ async def status(core: Core, _caller: Caller, params: wire.GetBudget) -> wire.Bu
         return _Seen(
             node=shown(db, row),
             children=[shown(db, each) for each in budgets.children(db, row.id)] if params.children else [],
-            options=_options(db, row),
-            situation=_situation(db, row.id, now_ms) if row.kind == "swarm" else None,
+            options=situations.options(row),
+            situation=situations.of_swarm(db, row.id, now_ms) if row.kind == "swarm" else None,
         )
 
     seen = await core.store.reader.read(query)
@@ -194,64 +189,6 @@ def _gated(tx: Tx, caller: Caller, row: BudgetRow, nusd: int, why: str) -> str:
     if asked.verdict == "deny":
         raise decisions.refusal(asked, what)
     return asked.approval.id if asked.approval else ""
-
-
-def _options(db: Snapshot, row: BudgetRow) -> list[str]:
-    """What can be done where the budget has come to its end."""
-    if row.reached < 100 and row.frozen is None:
-        return []
-    found = []
-    if row.frozen:
-        found.append(f"budget.history {row.id}: see why it is frozen ({row.frozen})")
-    elif row.limit_nusd is not None:
-        more = max(1, row.limit_nusd // 4)
-        found.append(f"budget.extend {row.id} {dollars.text(more).lstrip('$').replace(',', '')}: go on")
-    if row.kind == "key":
-        return [*found, f"key.revoke {row.id}: nothing is called with it any more"]
-    if row.swarm_id:
-        found.append(f"swarm.report {row.swarm_id}: review what there is")
-        if row.kind == "swarm":
-            found.append(f"swarm.destroy {row.swarm_id}: finish partial, with what there is")
-        else:
-            found.append(f"agent.kill {row.id}: finish without this agent")
-    return found
-
-
-def _situation(db: Snapshot, swarm_id: str, now_ms: int) -> outlook.Situation:
-    row = budgets.get(db, swarm_id)
-    swarm = swarms.get(db, swarm_id)
-    tasks = costs.of_tasks(db, swarm_id)
-    over = ("completed", "dead", "cancelled")
-    known = sum(nusd for _, _, nusd in tasks)
-    seen = forecast.Tasks(
-        ended=[nusd for state, ran, nusd in tasks if state in over and (ran or nusd)],
-        running=[nusd for state, ran, nusd in tasks if state not in over and (ran or nusd)],
-        left=sum(state not in over and not ran and not nusd for state, ran, nusd in tasks),
-        other=max(0, row.spent_nusd - known),
-    )
-    tight = allotments.tightest(db, swarm_id)
-    by_model = costs.by(db, swarm_id, "model")
-    return outlook.Situation(
-        swarm=swarm_id,
-        budget=tight[0].id if tight else swarm_id,
-        spent=row.spent_nusd,
-        left=tight[1] if tight else None,
-        burn_per_min=_burn(db, swarm_id, swarm.ended_at_ms or now_ms),
-        projection=forecast.project(seen),
-        agents=agents.open_count(db, swarm_id),
-        not_begun=seen.left,
-        model=by_model[0].key if by_model else "",
-        usage=costs.usage(db, swarm_id),
-    )
-
-
-def _burn(db: Snapshot, swarm_id: str, now_ms: int) -> int:
-    """Nano-dollars a minute, lately."""
-    nusd, first_ms = costs.since(db, swarm_id, now_ms - BURN_WINDOW_MS)
-    if first_ms is None:
-        return 0
-    over_ms = min(BURN_WINDOW_MS, max(BURN_LEAST_MS, now_ms - first_ms))
-    return nusd * 60_000 // over_ms
 
 
 def _forecast(now: outlook.Situation | None, models: list[tuple[str, prices.Price]]) -> wire.Forecast | None:

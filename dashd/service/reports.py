@@ -1,7 +1,8 @@
 """`swarm.report`: the account of a swarm. Tasks and agents are counted apart, partial is called partial."""
 
+from dashd.domain import dollars, outlook
 from dashd.domain import swarm as rules
-from dashd.store import agents, attempts, swarms, tasks
+from dashd.store import agents, attempts, budgets, situations, swarms, tasks
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
@@ -65,6 +66,7 @@ def _account(
         left_out=ended - shown,
         follow_ups=_follow_ups(row, failed, ended - by_state.get("completed", 0)),
     )
+    _money(db, row, account, now_ms)
     launches: dict[str, str] = {}
     for task in failed:
         if runs := attempts.of_task(db, task.id, 1):
@@ -74,6 +76,22 @@ def _account(
             failure.last_lines = _REMOVED if failure.task in launches else ""
         launches.clear()
     return account, launches
+
+
+def _money(db: Snapshot, row: SwarmRow, account: wire.Report, now_ms: int) -> None:
+    """What it has cost; while it runs also where that is going, and what can be done about it."""
+    node = budgets.find(db, row.id)
+    if node is None or not node.spent_nusd + node.held_nusd:
+        return
+    of = "" if node.limit_nusd is None else f" of {dollars.text(node.limit_nusd)}"
+    account.money = f"{dollars.text(node.spent_nusd)}{of} spent"
+    if row.state in rules.ENDED:
+        return
+    found = outlook.look(situations.of_swarm(db, row.id, now_ms))
+    account.money += f"; {found.text}"
+    again = f"swarm.report {row.id}"
+    account.follow_ups += [each for each in situations.options(node) if not each.startswith(again)]
+    account.follow_ups += found.suggestions
 
 
 def _summary(row: SwarmRow, by_state: dict[str, int], duration_s: float) -> str:

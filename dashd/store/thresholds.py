@@ -3,10 +3,13 @@
 75 warns · 90 is critical · 100 stops; each node says what stopping means: notify, pause, kill or none
 """
 
+from typing import Any
+
 from dashd.domain import budget as rules
+from dashd.domain import outlook
 from dashd.domain import swarm as swarm_rules
 
-from . import agents, budgets, lifecycle, stops, swarms, tasks
+from . import agents, budgets, lifecycle, situations, stops, swarms, tasks
 from .budgets import BudgetRow
 from .rows import Snapshot
 from .transaction import Tx
@@ -65,18 +68,28 @@ def _tell(tx: Tx, row: BudgetRow, mark: int) -> None:
         "budget.threshold",
         swarm=row.swarm_id,
         agent=row.id if row.kind == "agent" else None,
-        data={
-            "budget": row.id,
-            "threshold": mark,
-            "spent": row.spent_nusd / rules.NUSD,
-            "allocated": None if row.limit_nusd is None else row.limit_nusd / rules.NUSD,
-            "action": action,
-        },
+        data=_told(tx, budgets.get(tx.db, row.id), mark) | {"action": action},
     )
     if action == "pause":
         _pause(tx, row)
     elif action == "kill":
         _kill(tx, row)
+
+
+def _told(tx: Tx, row: BudgetRow, mark: int) -> dict[str, Any]:
+    """What a reader of the event needs to decide: figures, where it is going, and what can be done."""
+    projected = situations.projected(tx.db, row, tx.now_ms)
+    told: dict[str, Any] = {
+        "budget": row.id,
+        "threshold": mark,
+        "spent": row.spent_nusd / rules.NUSD,
+        "allocated": None if row.limit_nusd is None else row.limit_nusd / rules.NUSD,
+        "projected": None if projected is None else projected / rules.NUSD,
+    }
+    if row.kind == "swarm":
+        found = outlook.look(situations.of_swarm(tx.db, row.id, tx.now_ms))
+        told |= {"text": found.text, "suggestions": found.suggestions}
+    return told | ({"options": situations.options(row)} if mark == 100 else {})
 
 
 def _swarms_of(tx: Tx, row: BudgetRow) -> list[str]:

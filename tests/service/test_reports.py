@@ -2,6 +2,7 @@
 
 import pytest
 
+from dashd.store import budgets, thresholds
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -108,3 +109,23 @@ async def test_a_damaged_output_file_does_not_withhold_the_report(call, core, sc
     monkeypatch.setattr(core.spools, "read", damaged)
     (failure,) = (await call("swarm.report", swarm=SWARM)).failures
     assert failure.last_lines == "(its file is damaged)"
+
+
+async def test_an_open_report_says_where_the_money_is_going(call, scene) -> None:
+    scene.swarm("a", "b")
+    assert (await call("swarm.report", swarm=SWARM)).money == ""
+
+    def operation(tx) -> None:
+        budgets.set_limits(tx, SWARM, 1_000_000_000, None)
+        budgets.settle(
+            tx, SWARM, held_nusd=0, held_tokens=0, cost_nusd=1_000_000_000, tokens=1, confirmed=True
+        )
+        thresholds.look(tx, SWARM)
+
+    scene.do(operation)
+    got = await call("swarm.report", swarm=SWARM)
+    assert got.money == "$1.00 of $1.00 spent; the limit is reached"
+    assert any(each.startswith(f"budget.extend {SWARM}") for each in got.follow_ups)
+    assert any("finish partial" in each for each in got.follow_ups)
+    await call("swarm.destroy", swarm=SWARM)
+    assert (await call("swarm.report", swarm=SWARM)).money == "$1.00 of $1.00 spent"

@@ -127,3 +127,35 @@ def test_a_lowered_limit_tells_nothing_and_stops_nothing(scene) -> None:
     assert lift(scene) == 0
     spend(scene, 9)
     assert told(scene) == [(SWARM, 100)]
+
+
+def test_an_event_says_where_it_is_going_and_at_the_end_what_can_be_done(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 1_000_000_000)
+    spend(scene, 750_000_000)
+    spend(scene, 250_000_000)
+    warned, stopped = (each["data"] for each in scene.events() if each["kind"] == "budget.threshold")
+    assert set(warned) == {
+        "budget",
+        "threshold",
+        "spent",
+        "allocated",
+        "projected",
+        "action",
+        "text",
+        "suggestions",
+    }
+    assert (warned["spent"], warned["allocated"], warned["projected"]) == (0.75, 1.0, None)
+    assert stopped["text"].startswith("the limit is reached")
+    assert [each.partition(":")[0].split()[0] for each in stopped["options"]] == [
+        "budget.extend",
+        "swarm.report",
+        "swarm.destroy",
+    ]
+
+
+def test_a_key_s_end_is_told_with_what_can_be_done(scene) -> None:
+    scene.do(lambda tx: budgets.insert(tx, budgets.new("key-1", "key", "project", None, at_ms=0, limit=100)))
+    scene.do(lambda tx: thresholds.stop(tx, "key-1"))
+    (event,) = (each for each in scene.events() if each["kind"] == "budget.threshold")
+    assert [each.split()[0] for each in event["data"]["options"]] == ["budget.extend", "key.revoke"]

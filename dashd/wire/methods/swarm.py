@@ -305,6 +305,8 @@ class Report(Result):
     """Failures and results that did not fit."""
     follow_ups: list[str]
     """What to do next, as calls."""
+    money: str = ""
+    """What was spent, of how much, and while it runs where that is going; empty where no model was called."""
 
 
 class GetCosts(Params):

@@ -1,0 +1,96 @@
+"""Where a budget is going: what the rows say, put as `domain.outlook` and `domain.forecast` take it.
+
+It is looked at when somebody asks, and in the operation that tells a threshold, so that the event says what
+the status would have said in that instant.
+"""
+
+from dashd.domain import dollars, forecast, outlook
+from dashd.domain import swarm as swarm_rules
+
+from . import agents, allotments, budgets, costs, swarms
+from .budgets import BudgetRow
+from .rows import Snapshot
+
+BURN_WINDOW_MS = 300_000
+"""What was spent in the last five minutes is the rate."""
+BURN_LEAST_MS = 10_000
+"""A rate over less time than this would be a rumour."""
+
+
+def of_swarm(db: Snapshot, swarm_id: str, now_ms: int) -> outlook.Situation:
+    """How the swarm stands against its tightest limit."""
+    row = budgets.get(db, swarm_id)
+    swarm = swarms.get(db, swarm_id)
+    tasks = costs.of_tasks(db, swarm_id)
+    over = ("completed", "dead", "cancelled")
+    known = sum(nusd for _, _, nusd in tasks)
+    seen = forecast.Tasks(
+        ended=[nusd for state, ran, nusd in tasks if state in over and (ran or nusd)],
+        running=[nusd for state, ran, nusd in tasks if state not in over and (ran or nusd)],
+        left=sum(state not in over and not ran and not nusd for state, ran, nusd in tasks),
+        other=max(0, row.spent_nusd - known),
+    )
+    tight = allotments.tightest(db, swarm_id)
+    by_model = costs.by(db, swarm_id, "model")
+    return outlook.Situation(
+        swarm=swarm_id,
+        budget=tight[0].id if tight else swarm_id,
+        spent=row.spent_nusd,
+        left=tight[1] if tight else None,
+        burn_per_min=_burn(db, swarm_id, swarm.ended_at_ms or now_ms),
+        projection=forecast.project(seen),
+        agents=agents.open_count(db, swarm_id),
+        not_begun=seen.left,
+        model=by_model[0].key if by_model else "",
+        usage=costs.usage(db, swarm_id),
+    )
+
+
+def _burn(db: Snapshot, swarm_id: str, now_ms: int) -> int:
+    """Nano-dollars a minute, lately."""
+    nusd, first_ms = costs.since(db, swarm_id, now_ms - BURN_WINDOW_MS)
+    if first_ms is None:
+        return 0
+    over_ms = min(BURN_WINDOW_MS, max(BURN_LEAST_MS, now_ms - first_ms))
+    return nusd * 60_000 // over_ms
+
+
+def projected(db: Snapshot, row: BudgetRow, now_ms: int) -> int | None:
+    """What the budget will have spent in the end, in nano-dollars; None where too little has ended to tell.
+
+    Of a swarm by its tasks, of the project by its open swarms; other budgets have no tasks of their own.
+    """
+    if row.kind == "swarm":
+        found = of_swarm(db, row.id, now_ms).projection
+        return None if found is None else found.total
+    if row.kind != "project":
+        return None
+    rest = 0
+    for child in budgets.children(db, row.id):
+        if child.kind == "swarm" and swarms.get(db, child.id).state in swarm_rules.OPEN:
+            total = projected(db, child, now_ms)
+            if total is None:
+                return None
+            rest += max(0, total - child.spent_nusd)
+    return row.spent_nusd + rest
+
+
+def options(row: BudgetRow) -> list[str]:
+    """What can be done where the budget has come to its end."""
+    if row.reached < 100 and row.frozen is None:
+        return []
+    found = []
+    if row.frozen:
+        found.append(f"budget.history {row.id}: see why it is frozen ({row.frozen})")
+    elif row.limit_nusd is not None:
+        more = max(1, row.limit_nusd // 4)
+        found.append(f"budget.extend {row.id} {dollars.text(more).lstrip('$').replace(',', '')}: go on")
+    if row.kind == "key":
+        return [*found, f"key.revoke {row.id}: nothing is called with it any more"]
+    if row.swarm_id:
+        found.append(f"swarm.report {row.swarm_id}: review what there is")
+        if row.kind == "swarm":
+            found.append(f"swarm.destroy {row.swarm_id}: finish partial, with what there is")
+        else:
+            found.append(f"agent.kill {row.id}: finish without this agent")
+    return found

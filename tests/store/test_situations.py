@@ -1,0 +1,73 @@
+"""Where a budget is going, from rows: the projection of a swarm and of the project, and what can be done."""
+
+import pytest
+
+from dashd.store import budgets, situations
+from dashd.store.budgets import PROJECT
+from tests.fakes.scene import SWARM
+
+OTHER = "bbbbbb"
+
+
+def spend(scene, budget_id: str, nusd: int) -> None:
+    scene.do(
+        lambda tx: budgets.settle(
+            tx, budget_id, held_nusd=0, held_tokens=0, cost_nusd=nusd, tokens=0, confirmed=True
+        )
+    )
+
+
+def projected(scene, budget_id: str) -> int | None:
+    return situations.projected(scene.db, budgets.get(scene.db, budget_id), scene.clock.now_ms())
+
+
+def half_done(scene, swarm_id: str) -> None:
+    """Three of six tasks have cost 100 each."""
+    scene.swarm(*"abcdef", swarm_id=swarm_id)
+    scene.do(lambda tx: tx.execute(
+        "UPDATE task SET state = 'completed', started_at_ms = 1, ended_at_ms = 2"
+        " WHERE swarm_id = ? AND number <= 3",
+        (swarm_id,),
+    ))  # fmt: skip
+    for number in (1, 2, 3):
+        scene.do(lambda tx, number=number: tx.execute(
+            "INSERT INTO hold (budget_id, swarm_id, task_id, model, provider, state, held_nusd, held_tokens,"
+            " cost_nusd, tokens, basis, confirmed, price_date, started_at_ms, settled_at_ms)"
+            " VALUES (?, ?, ?, 'm', 'p', 'settled', 0, 0, 100, 1, 'usage', 1, '', 1, 2)",
+            (swarm_id, swarm_id, f"{swarm_id}-t{number}"),
+        ))  # fmt: skip
+    spend(scene, swarm_id, 300)
+
+
+def test_a_swarm_is_projected_by_its_tasks_and_its_agents_are_not(scene) -> None:
+    half_done(scene, SWARM)
+    total = projected(scene, SWARM)
+    assert total is not None
+    assert 450 <= total <= 900
+    assert projected(scene, f"{SWARM}-001") is None
+
+
+def test_the_project_adds_what_its_open_swarms_will_need(scene) -> None:
+    half_done(scene, SWARM)
+    half_done(scene, OTHER)
+    spend(scene, PROJECT, 50)
+    both, one = projected(scene, PROJECT), projected(scene, SWARM)
+    assert both == 650 + 2 * (one - 300)
+    scene.do(lambda tx: tx.execute("UPDATE swarm SET state = 'destroyed' WHERE id = ?", (OTHER,)))
+    assert projected(scene, PROJECT) == 650 + one - 300
+    scene.swarm("x", swarm_id="cccccc")
+    assert projected(scene, PROJECT) is None
+
+
+@pytest.mark.parametrize("node", [SWARM, f"{SWARM}-001"])
+def test_at_the_end_one_can_extend_review_or_finish_partial(scene, node) -> None:
+    scene.swarm("a")
+    scene.do(lambda tx: budgets.set_limits(tx, node, 4_000_000_000, None))
+    assert situations.options(budgets.get(scene.db, node)) == []
+    scene.do(lambda tx: budgets.set_reached(tx, node, 100))
+    extend, review, finish = situations.options(budgets.get(scene.db, node))
+    assert extend == f"budget.extend {node} 1.00: go on"
+    assert review == f"swarm.report {SWARM}: review what there is"
+    assert finish.startswith(
+        f"swarm.destroy {SWARM}: finish partial" if node == SWARM else f"agent.kill {node}"
+    )
