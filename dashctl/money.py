@@ -32,9 +32,27 @@ _WAITS = (
 )
 
 
+MODEL_HELP = (
+    'what is called: a name, an alias, \'a -> b\', or \'{"capabilities": ["code"], "prefer": "cost"}\''
+)
+
+
+def model(text: str) -> str | dict[str, Any]:
+    """A model's name, or what it must be, as JSON. Raises argparse.ArgumentTypeError."""
+    if not text.lstrip().startswith("{"):
+        return text
+    import argparse
+    import json
+
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not JSON: {error}") from None
+
+
 def arguments(parser: ArgumentParser) -> None:
     """Adds what a swarm may spend."""
-    parser.add_argument("--model", metavar="NAME", help="what the agents call: a name, an alias, or 'a -> b'")
+    parser.add_argument("--model", type=model, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--budget", type=dollars.amount, metavar="USD", help="dollars, never passed")
     parser.add_argument(
         "--agent-budget",

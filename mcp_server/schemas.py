@@ -45,7 +45,8 @@ def _flatten(struct: type[msgspec.Struct], patches: Patches, path: tuple[str, ..
     shown = msgspec.json.schema(struct)["$defs"][struct.__name__]["properties"]
     for field in msgspec.structs.fields(struct):
         where = (*path, field.encode_name)
-        nested = next((part for part in _parts(field.type) if _is_struct(part)), None)
+        told = [part for part in _parts(field.type) if part not in (msgspec.UnsetType, type(None))]
+        nested = told[0] if len(told) == 1 and _is_struct(told[0]) else None
         if nested is not None:
             yield from _flatten(nested, patches, where)
             continue
@@ -72,6 +73,8 @@ def slim(schema: Mapping[str, Any], kind: object) -> dict[str, Any]:
     if choices := _choices(kind):
         kept["enum"] = choices
         kept["type"] = "string"
+    if "type" not in kept and any("$ref" in each for each in schema.get("anyOf", ())):
+        kept["type"] = ["string", "object"]
     if "items" in kept:
         kept["items"] = {"type": kept["items"].get("type", "string")}
     for key in ("default", "minimum", "maximum"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dashctl import calling, grammar, listing, many, render, terminal, waiting
+from dashctl import calling, grammar, listing, many, money, render, terminal, waiting
 from dashctl.commands import Command, swarm
 
 TYPE_CHECKING = False
@@ -368,7 +368,7 @@ def _messaging(parser: ArgumentParser) -> None:
 
 def _swapping(parser: ArgumentParser) -> None:
     _one(parser)
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="a name, an alias or a chain 'a -> b'")
+    parser.add_argument("model", metavar="MODEL", nargs="?", type=money.model, help=money.MODEL_HELP)
     parser.add_argument("--swarms", action="store_true", help="what its swarm calls")
 
 

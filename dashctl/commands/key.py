@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashctl import dollars, grammar, render
+from dashctl import dollars, grammar, money, render
 from dashctl.commands import Command
 from dashd.wire import safe
 
@@ -103,7 +103,9 @@ def _creating(parser: ArgumentParser) -> None:
     parser.add_argument("--limit", type=dollars.amount, metavar="USD", help="dollars it may spend in all")
     parser.add_argument("--tokens", type=grammar.whole, metavar="N", help="tokens it may use in all")
     parser.add_argument("--budget", metavar="BUDGET", help="the budget above its own (project)")
-    parser.add_argument("--model", metavar="MODEL", help="what its calls go to, whatever they name")
+    parser.add_argument(
+        "--model", type=money.model, metavar="MODEL", help="what its calls go to, whatever they name"
+    )
     parser.add_argument("--expires", type=grammar.duration_s, metavar="TIME", help="how long it is good: 30d")
     for name in RATES:
         what, _, period = name.split("_")

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import trio
 
+from dashd.domain.wish import Wish
+
 from .formats.format import Style
 from .ledger import Payer
 from .rates import Rates
-from .registry import Wish
 
 LOOKUPS_MAX = 2
 

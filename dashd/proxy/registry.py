@@ -14,6 +14,7 @@ import trio
 
 from dashd.domain.circuit import Circuit
 from dashd.domain.prices import Price
+from dashd.domain.wish import Wish, is_wish, parse
 from dashd.store.bells import Bell
 from dashd.wire import errors
 
@@ -65,17 +66,6 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A model by what it must be, not by name."""
-
-    capabilities: tuple[str, ...] = ()
-    prefer: Literal["cost", "latency", "quality"] = "quality"
-    cost_limit_nusd: int | None = None
-    """The most an output token may cost."""
-    fallback_allowed: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Candidate:
     """One model of one provider, with what it costs."""
 
@@ -113,11 +103,13 @@ class Registry:
         self._latencies: dict[str, deque[float]] = {}
 
     def chain(self, asked: str | Wish) -> list[Candidate]:
-        """The candidates for a name, an alias, a chain `a -> b -> c` or a wish, in order.
+        """The candidates for a name, an alias, a chain `a -> b -> c` or a wish (also as text), in order.
 
         It may load the price list (0.4 s); `prepare` first where others wait. Raises InvalidParams naming
         what could be used where none of them can.
         """
+        if isinstance(asked, str) and is_wish(asked):
+            asked = parse(asked)
         found = self._wished(asked) if isinstance(asked, Wish) else self._named(asked)
         if not found:
             what = "a model with these capabilities" if isinstance(asked, Wish) else repr(asked[:200])
@@ -206,13 +198,17 @@ class Registry:
         return list(found.values())
 
     def _wished(self, wish: Wish) -> list[Candidate]:
-        names = dict.fromkeys([*self.known_models, *self.known()])
+        served = [name for provider in self.providers.values() for name in self.served(provider)]
+        names = dict.fromkeys([*self.known_models, *self.known(), *served])
+        # A stand-in is nobody's wish as long as there is somebody to ask.
+        real = any(provider.format != OFFLINE for provider in self.providers.values())
         able = [
             each
             for name in names
             if set(wish.capabilities) <= set(self.known_models.get(name, Known()).capabilities)
             for each in self._candidates(name)
             if wish.cost_limit_nusd is None or each.price.output <= wish.cost_limit_nusd
+            if not (real and each.provider.format == OFFLINE)
         ]
         ranked = sorted({each.name: each for each in able}.values(), key=lambda each: self._rank(wish, each))
         return ranked if wish.fallback_allowed else ranked[:1]

@@ -13,7 +13,7 @@ from dashd.wire.methods import agent as wire
 from dashd.wire.methods import swarm as swarm_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
 
-from . import budgets, pages, retries, views
+from . import budgets, models, pages, retries, views
 from . import swarms as swarm_service
 from .core import Caller, Core
 from .idempotency import once
@@ -139,6 +139,7 @@ async def retry(core: Core, _caller: Caller, params: wire.RetryAgent) -> wire.Ag
 
 async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> wire.AgentModel:
     """Keeps the model in the agent's row, then has its door look; calls under way end as they began."""
+    model = models.told(params.model)
 
     def operation(tx: Tx) -> tuple[bool, str | None]:
         seat = agents.get(tx.db, params.agent)
@@ -149,17 +150,17 @@ async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> 
             )
         if seat.state in rules.MACHINE.ended:
             raise errors.IllegalTransition(f"agent {seat.id} has ended: {seat.state}")
-        agents.set_model(tx, seat.id, params.model)
-        return seat.model != params.model, params.model or swarm.model
+        agents.set_model(tx, seat.id, model)
+        return seat.model != model, model or swarm.model
 
-    offer = await core.models.choose(params.model)  # refuses what nobody serves or has priced
+    offer = await core.models.choose(model)  # refuses what nobody serves or has priced
     changed, asked = await core.store.writer.apply(operation)
     await core.models.swap(params.agent)
-    if params.model is None:
+    if model is None:
         offer = await core.models.choose(asked)
     return wire.AgentModel(
         agent=params.agent,
-        model=params.model,
+        model=model,
         first=offer.name if offer else "",
         provider=offer.provider if offer else "",
         changed=changed,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 from dashd.domain import dollars, outlook, prices
-from dashd.store import allotments, budgets, decisions, holds, limits, situations, swarms, thresholds
+from dashd.store import budgets, decisions, holds, limits, situations, swarms, thresholds
 from dashd.store.budgets import BudgetRow
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx

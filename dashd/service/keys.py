@@ -14,6 +14,7 @@ from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import key as wire
 
+from . import models
 from .core import Caller, Core
 
 SECRET_BYTES = 32
@@ -30,7 +31,7 @@ async def create(core: Core, _caller: Caller, params: wire.CreateKey) -> wire.Ke
             f"a key of kind {params.kind!r} would open nothing yet: the socket tells callers by their uid",
             hint="kind: proxy, for model calls of programs outside",
         )
-    model = params.model or None
+    model = models.told(params.model)
     if model is not None:
         await core.models.choose(model)
     key_id, secret = f"key-{ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))}", _secret(core)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from dashd.domain import dollars
+from dashd.domain import dollars, wish
 from dashd.store import call_bodies, models, providers
 from dashd.store.call_bodies import CallRow
 from dashd.store.models import ModelRow
@@ -10,6 +10,7 @@ from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import model as wire
+from dashd.wire.methods.table import ModelWish
 
 from .core import Caller, Core
 from .ports import ModelSeen
@@ -58,6 +59,14 @@ async def calls(core: Core, _caller: Caller, params: wire.ListCalls) -> wire.Cal
         next=found[-1].id if len(found) == params.limit else 0,
         kept=core.bodies,
     )
+
+
+def told(model: str | ModelWish | msgspec.UnsetType | None) -> str | None:
+    """A model as rows and the registry take it: a wish is its text. None where nobody named one."""
+    if isinstance(model, ModelWish):
+        limit = model.cost_limit
+        return wish.text(wish.Wish(tuple(model.capabilities), model.prefer, limit, model.fallback_allowed))
+    return model or None
 
 
 def _call(row: CallRow, *, texts: bool) -> wire.KeptCall:

@@ -15,7 +15,7 @@ from dashd.store.rows import Snapshot
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 
-from . import walls
+from . import models, walls
 from .core import Caller, Core
 
 BRIEF_CHARACTERS_MAX = 4_000
@@ -51,8 +51,9 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str, brief: str, *
     agents = min(params.agents, tasks)
     terms = terms_of(params, agents)
     offer = None
-    if params.model or core.drivers.abilities(driver).needs_model:
-        offer = await core.models.choose(params.model or None)
+    model = models.told(params.model)
+    if model or core.drivers.abilities(driver).needs_model:
+        offer = await core.models.choose(model)
     fan_out = None
     if offer is not None and core.drivers.abilities(driver).needs_model:
         size = len(brief.encode("utf-8", "replace"))

@@ -14,7 +14,7 @@ from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 from dashd.wire.methods.table import PRIORITIES
 
-from . import budgets, pages, plans, views, walls
+from . import budgets, models, pages, plans, views, walls
 from .core import Caller, Core
 from .idempotency import once, replay
 
@@ -167,7 +167,7 @@ def _row(
         next_task=1,
         created_at_ms=tx.now_ms,
         ended_at_ms=None,
-        model=params.model or None,
+        model=models.told(params.model),
         walls=walled.walls,
         scope=walled.scope,
         bounds=walled.bounds,

@@ -1,6 +1,9 @@
 """What a swarm would cost and has cost, as text; the commands around it are in test_swarm.py."""
 
+import argparse
+
 import msgspec
+import pytest
 
 from dashctl import money
 from tests.dashctl import answers
@@ -31,3 +34,10 @@ def test_a_swarm_that_spent_nothing_has_no_tables(output):
     money.show_costs(out, msgspec.to_builtins(nothing))
     assert "spent" in out._stdout.getvalue()
     assert "AGENT" not in out._stdout.getvalue()
+
+
+def test_a_model_is_a_name_or_what_it_must_be():
+    assert money.model("a -> b") == "a -> b"
+    assert money.model('{"prefer": "cost"}') == {"prefer": "cost"}
+    with pytest.raises(argparse.ArgumentTypeError, match="is not JSON"):
+        money.model("{prefer: cost}")

@@ -118,3 +118,14 @@ def test_an_output_schema_names_kinds_and_promises_nothing():
 def test_without_source_there_are_no_descriptions():
     made = msgspec.defstruct("Made", [("field", int)])
     assert schemas.field_docs(made) == {}
+
+
+def test_a_struct_that_may_also_be_a_word_is_one_argument():
+    class Holder(msgspec.Struct):
+        either: str | Inner | msgspec.UnsetType = msgspec.UNSET
+
+    (found,) = schemas.arguments(Holder, {}, frozenset())
+    assert (found.name, found.schema["type"]) == ("either", ["string", "object"])
+    assert schemas.read([found], {"either": "a"}) == {"either": "a"}
+    with pytest.raises(errors.InvalidParams, match="either must be"):
+        schemas.read([found], {"either": 5})

@@ -3,8 +3,9 @@
 import pytest
 
 from dashd.domain.prices import Price
+from dashd.domain.wish import Wish
 from dashd.proxy.prices import PriceList
-from dashd.proxy.registry import Known, Provider, Registry, Wish, offline_providers
+from dashd.proxy.registry import Known, Provider, Registry, offline_providers
 from dashd.wire import errors
 
 
@@ -72,7 +73,7 @@ def test_a_wish():
     assert names(registry, Wish(("code",))) == ["one/big", "two/big", "one/small"]
     assert names(registry, Wish(("code",), prefer="cost")) == ["one/small", "one/big", "two/big"]
     assert names(registry, Wish(("vision",), fallback_allowed=False)) == ["one/big"]
-    assert names(registry, Wish(("code",), cost_limit_nusd=10)) == ["one/small"]
+    assert names(registry, Wish(("code",), cost_limit=0.01)) == ["one/small"]
     with pytest.raises(errors.InvalidParams):
         registry.chain(Wish(("flight",)))
     assert registry.chain("small")[0].output_tokens_max == 100
@@ -122,3 +123,29 @@ async def test_models_with_a_price_of_the_operators_need_no_list(monkeypatch: py
     registry.add(Provider("other", "openai-chat", "http://127.0.0.1:2/v1", models=("mine", "theirs")))
     await registry.prepare()
     assert loads == ["loaded"]
+
+
+def test_a_wish_may_stand_as_text_where_a_name_does():
+    registry = _offline_only()
+    assert names(registry, '{"prefer": "cost"}') == [
+        "offline/offline",
+        "offline-b/offline",
+        "offline-b/offline-b",
+    ]
+    assert names(registry, '{"fallback_allowed": false}') == ["offline/offline"]
+    with pytest.raises(errors.InvalidParams, match="is not a wish"):
+        registry.chain('{"prefer": "luck"}')
+
+
+def test_a_stand_in_is_nobody_s_wish_where_there_is_a_real_provider():
+    registry = _offline_only()
+    registry.add(Provider("real", "openai-chat", "https://x/v1", models=("dear",)))
+    registry.prices.set("dear", Price(10**6, 10**6, 10**6, 10**6, 0, "2026-11-01", "config"))
+    assert names(registry, Wish(prefer="cost")) == ["real/dear"]
+    with pytest.raises(errors.InvalidParams):
+        registry.chain(Wish(cost_limit=1))
+    assert names(registry, "offline")[0] == "offline/offline"
+
+
+def _offline_only() -> Registry:
+    return Registry({each.name: each for each in offline_providers()}, {}, PriceList())

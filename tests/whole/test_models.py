@@ -1,8 +1,8 @@
-"""An agent's model is what was set last, also where that was before its attempt began."""
+"""An agent's model is what was set last: before its attempt began, while it runs, and by what it must be."""
 
 import pytest
 
-from tests.whole.door import open_door
+from tests.whole.door import Refused, open_door
 
 pytestmark = pytest.mark.slow
 
@@ -25,3 +25,44 @@ async def test_an_agents_model_is_swapped_and_paid_for(start_daemon, gate, tmp_p
         assert (await dash.ended(made["id"]))["outcome"] == "complete"
         costs = await dash.call("swarm.costs", swarm=made["id"])
         assert [line["key"] for line in costs["models"]] == ["offline-b"]
+
+
+async def test_a_running_agent_s_next_call_goes_to_the_new_model(start_daemon, gate, tmp_path):
+    daemon = start_daemon()
+    async with open_door(daemon.socket) as dash:
+        made = await dash.call(
+            "swarm.create",
+            task=f"`read -r _ < {gate.path}`, then `true`",
+            driver="embedded",
+            budget=1.0,
+            cwd=str(tmp_path),
+            model={"prefer": "cost", "fallback_allowed": False},
+        )
+        dash.swarms.append(made["id"])
+        agent = f"{made['id']}-001"
+        await dash.events(made["id"], "model.call")
+        before = await dash.call("agent.get", agent=agent)
+        await dash.call("agent.set_model", agent=agent, model="offline-b")
+        gate.let()
+        report = await dash.ended(made["id"])
+        assert (report["outcome"], report["attempts"]["total"], before["state"]) == ("complete", 1, "running")
+        calls = (await dash.call("budget.export", swarm=made["id"]))["rows"]
+        assert [call["model"] for call in calls] == ["offline", "offline-b", "offline-b"]
+
+
+async def test_a_model_may_be_what_it_must_be(dash, tmp_path):
+    given = {"task": "Write a note", "driver": "embedded", "budget": 1.0, "cwd": str(tmp_path)}
+    with pytest.raises(Refused, match="with these capabilities"):
+        await dash.call("swarm.create", **given, model={"capabilities": ["flight"]})
+    with pytest.raises(Refused) as refused:
+        await dash.call("swarm.create", **given, model={"prefer": "luck"})
+    assert refused.value.category in ("validation_error", "invalid_request")
+    await dash.call("model.set", model="offline-b", capabilities=["notes"])
+    made = await dash.call("swarm.create", **given, model={"capabilities": ["notes"], "cost_limit": 100})
+    dash.swarms.append(made["id"])
+    assert (await dash.ended(made["id"]))["outcome"] == "complete"
+    costs = await dash.call("swarm.costs", swarm=made["id"])
+    assert [line["key"] for line in costs["models"]] == ["offline-b"]
+    shown = (await dash.call("swarm.get", swarm=made["id"]))["model"]
+    assert shown == '{"capabilities":["notes"],"cost_limit":100.0}'
+    assert (await dash.call("swarm.plan", **given, model=shown))["model"] == "offline-b"

@@ -15,6 +15,7 @@ from .table import (
     Limits,
     Liveness,
     Method,
+    Model,
     Name,
     Page,
     Params,
@@ -195,8 +196,8 @@ class SetAgentModel(Params):
     """Swaps the model of an agent, from its next call on and without a restart."""
 
     agent: Id
-    model: Name | None
-    """A name, an alias or a chain `a -> b`; null gives it back to its swarm."""
+    model: Model | None
+    """A name, an alias, a chain `a -> b`, or what it must be; null gives it back to its swarm."""
 
 
 class AgentModel(Result):

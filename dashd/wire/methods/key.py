@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, field
 
 from .budget import Tokens, Usd
-from .table import Id, Method, Name, Params, Result
+from .table import Id, Method, Model, Name, Params, Result
 
 Kind = Literal["proxy", "operator", "orchestrator"]
 """proxy: model calls, paid by a budget. operator, orchestrator: who `rpc.hello {key}` makes of a caller."""
@@ -24,7 +24,7 @@ class CreateKey(Params):
     limit_usd: Usd | None = None
     """What it may spend in all; null: what the budget above it leaves."""
     limit_tokens: Tokens | None = None
-    model: Annotated[str, Meta(min_length=1, max_length=500)] | msgspec.UnsetType = msgspec.UNSET
+    model: Model | msgspec.UnsetType = msgspec.UNSET
     """What its calls go to, whatever model they name."""
     expires_in_s: Annotated[int, Meta(ge=1, le=315_360_000)] | msgspec.UnsetType = msgspec.UNSET
     """It never does by default."""

@@ -13,6 +13,7 @@ from .table import (
     Key,
     Limits,
     Method,
+    Model,
     Name,
     Outcome,
     Page,
@@ -26,8 +27,6 @@ from .table import (
 
 Item = Annotated[str, Meta(max_length=10_000)]
 Folders = Annotated[list[FolderPath], Meta(max_length=256)]
-Model = Annotated[str, Meta(min_length=1, max_length=500)]
-"""A name, an alias, or a chain `a -> b`."""
 
 
 class PlanSwarm(Params):
@@ -52,7 +51,7 @@ class PlanSwarm(Params):
     lease_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
     """How long agents live on while dashd is away; 0 ends them with it."""
     model: Model | msgspec.UnsetType = msgspec.UNSET
-    """What the agents call: a name, an alias, or a chain `a -> b`."""
+    """What the agents call: a name, an alias, a chain `a -> b`, or what it must be."""
     budget: Usd | msgspec.UnsetType = msgspec.UNSET
     """Dollars the swarm may spend in all; never passed."""
     agent_budget: Usd | Literal["even"] | msgspec.UnsetType = msgspec.UNSET

@@ -51,6 +51,21 @@ Liveness = Literal["alive", "dead", "unknown"]
 Data = dict[str, Any]
 
 
+class ModelWish(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+    """A model by what it must be."""
+
+    capabilities: Annotated[list[Name], Meta(max_length=20)] = msgspec.field(default_factory=list)
+    prefer: Literal["cost", "latency", "quality"] = "quality"
+    cost_limit: Annotated[float, Meta(ge=0, le=10_000)] | None = None
+    """The most that a million output tokens may cost, in dollars."""
+    fallback_allowed: bool = True
+    """Whether the next best may be called where the best does not answer."""
+
+
+Model = Annotated[str, Meta(min_length=1, max_length=500)] | ModelWish
+"""A name, an alias, a chain `a -> b`, or what it must be. Answers show a wish as its JSON text."""
+
+
 class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
     """What one attempt of a task may use."""
 
