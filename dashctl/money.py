@@ -124,8 +124,8 @@ def show_costs(out: Output, costs: dict[str, Any]) -> None:
             ("prices of", costs["prices_date"]),
         ],
     )
-    for title, name in (("AGENT", "agents"), ("MODEL", "models"), ("DAY", "days")):
-        if costs[name]:
+    for title, name in (("AGENT", "agents"), ("MODEL", "models"), ("DAY", "days"), ("LABEL", "labels")):
+        if costs.get(name):
             out.line()
             render.table(out, (render.Column(title, _key), *_COSTS), costs[name])
     if costs["queue_waits"]:

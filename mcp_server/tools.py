@@ -302,7 +302,7 @@ TOOLS: dict[str, Tool] = {
             "One task for each of `items`, else one for each agent. Not for seeing how it goes.",
             open_world=True,
             patches=_RUN_LIMITS | _MONEY | _REACH,
-            hidden=_RARE | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail"},
+            hidden=_RARE | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail", "label"},
         ),
         Tool(
             swarm_get,

@@ -242,6 +242,7 @@ def _parameters(args: SimpleNamespace, out: Output) -> dict[str, Any]:
         "items": _items(args, out),
         "argv": args.argv,
         "name": args.name,
+        "label": args.label,
         "strategy": args.strategy,
         "driver": args.driver,
         "cwd": os.path.abspath(args.cwd),
@@ -352,6 +353,7 @@ def _describing(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--items-from", metavar="FILE", help="items, one a line; - reads them from stdin")
     parser.add_argument("--name", metavar="NAME")
+    parser.add_argument("--label", metavar="WORD", help="what its costs are counted under: a build, a branch")
     parser.add_argument(
         "--strategy", choices=STRATEGIES, metavar="HOW", help="parallel, pipeline or map-reduce"
     )

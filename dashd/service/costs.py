@@ -17,6 +17,7 @@ async def costs_(core: Core, _caller: Caller, params: wire.GetCosts) -> wire.Swa
         row = swarms.get(db, params.swarm)
         total = costs.total(db, row.id)
         node = budgets.find(db, row.id)
+        labelled = costs.by_label(db, row.id)
         cpu_ms, active_ms = costs.compute_ms(db, row.id)
         return wire.SwarmCosts(
             swarm=row.id,
@@ -29,6 +30,7 @@ async def costs_(core: Core, _caller: Caller, params: wire.GetCosts) -> wire.Swa
             agents=_lines(costs.by(db, row.id, "agent"), total.nusd),
             models=_lines(costs.by(db, row.id, "model"), total.nusd),
             days=_lines(costs.by(db, row.id, "day"), total.nusd),
+            labels=_lines(labelled, sum(each.nusd for each in labelled)),
             compute_s=cpu_ms / 1_000,
             active_s=active_ms / 1_000,
             queue_waits=[_wait(each) for each in costs.waits(db, row.id)],

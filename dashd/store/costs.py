@@ -40,6 +40,10 @@ _q_by = {
     "model": f"SELECT model, {_SUMS} {_OF} GROUP BY 1 ORDER BY 3 DESC, 1",
     "day": f"SELECT date(settled_at_ms / 1000, 'unixepoch'), {_SUMS} {_OF} GROUP BY 1 ORDER BY 1",
 }
+_q_label = (
+    f"SELECT (SELECT label FROM swarm WHERE id = ?1), {_SUMS} FROM hold WHERE state = 'settled'"
+    " AND swarm_id IN (SELECT id FROM swarm WHERE label = (SELECT label FROM swarm WHERE id = ?1)) GROUP BY 1"
+)
 _q_tasks = (
     "SELECT t.state, t.started_at_ms IS NOT NULL, coalesce(c.nusd, 0) FROM task t"
     " LEFT JOIN (SELECT task_id, sum(cost_nusd) AS nusd FROM hold"
@@ -70,6 +74,11 @@ def total(db: Snapshot, swarm_id: str) -> SumRow:
 def by(db: Snapshot, swarm_id: str, key: str) -> list[SumRow]:
     """The same by `agent` or `model`, the dearest first, or by `day` (UTC) in order."""
     return rows.every(SumRow, db, _q_by[key], (swarm_id,))
+
+
+def by_label(db: Snapshot, swarm_id: str) -> list[SumRow]:
+    """All settled calls of all swarms that have this swarm's label; none where it has none."""
+    return rows.every(SumRow, db, _q_label, (swarm_id,))
 
 
 def of_tasks(db: Snapshot, swarm_id: str) -> list[tuple[str, bool, int]]:

@@ -39,6 +39,7 @@ class SwarmRow(msgspec.Struct, frozen=True):
     walls: str = "none"
     scope: str = ""
     bounds: str = "{}"
+    label: str | None = None
 
 
 class AgentRow(msgspec.Struct, frozen=True):

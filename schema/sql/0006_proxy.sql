@@ -75,3 +75,7 @@ CREATE TABLE call_body (
     answer TEXT
 ) STRICT;
 CREATE INDEX call_body_at ON call_body (at_ms, bytes);
+
+-- What a swarm's costs are counted under, over all swarms that say the same: a build, a branch, a client.
+ALTER TABLE swarm ADD COLUMN label TEXT;
+CREATE INDEX swarm_label ON swarm (label) WHERE label IS NOT NULL;

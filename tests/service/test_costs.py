@@ -45,3 +45,15 @@ async def test_waits_by_priority(call, scene, clock) -> None:
 async def test_an_unknown_swarm(call) -> None:
     with pytest.raises(errors.UnknownSwarm):
         await call("swarm.costs", swarm="nope")
+
+
+async def test_a_label_adds_up_over_swarms(call, scene) -> None:
+    scene.swarm("a", label="build-7")
+    scene.swarm("a", swarm_id="bbbbbb", label="build-7")
+    scene.swarm("a", swarm_id="cccccc")
+    settled(scene, 100_000_000)
+    settled(scene, 200_000_000, swarm_id="bbbbbb", agent_id=None)
+    settled(scene, 400_000_000, swarm_id="cccccc", agent_id=None)
+    found = await call("swarm.costs", swarm=SWARM)
+    assert [(line.key, line.usd, line.calls) for line in found.labels] == [("build-7", 0.3, 2)]
+    assert (await call("swarm.costs", swarm="cccccc")).labels == []

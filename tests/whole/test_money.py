@@ -81,6 +81,31 @@ async def test_a_refused_budget_is_final_and_says_so(dash, tmp_path, gate, bell)
     assert "budget" in json.dumps(report["failures"])
 
 
+async def test_at_its_end_a_budget_pauses_says_what_can_be_done_and_goes_on_when_extended(
+    dash, tmp_path, gate, bell
+):
+    swarm = await _embedded(dash, tmp_path, f"`echo > bell; read -r _ < {gate.path}`, then `touch second`")
+    await bell()
+    spent = (await _node(dash, swarm))["spent_usd"]
+    await dash.call("budget.set", budget=swarm, limit_usd=spent + 0.000_001)
+    gate.let()
+    told = await dash.events(swarm, "budget.threshold")
+    # The pause is in the transaction of the event: whoever has heard of the one sees the other.
+    assert (await dash.call("swarm.get", swarm=swarm))["state"] == "paused"
+    data = told[-1]["data"]
+    assert (data["threshold"], data["action"], data["projected"]) == (100, "pause", None)
+    assert [each.split()[0] for each in data["options"]] == ["budget.extend", "swarm.report", "swarm.destroy"]
+    await dash.events(swarm, "agent.paused")
+    assert (await _node(dash, swarm))["spent_usd"] == spent
+    report = await dash.call("swarm.report", swarm=swarm)
+    assert "the limit is reached" in report["money"] or "pass the limit" in report["money"]
+    assert any(each.startswith(f"budget.extend {swarm}") for each in report["follow_ups"])
+    await dash.call("budget.extend", budget=swarm, usd=1)
+    report = await dash.ended(swarm)
+    assert (report["outcome"], report["attempts"]["total"]) == ("complete", 1)
+    assert (tmp_path / "second").exists()
+
+
 async def test_a_paused_agent_calls_no_model_until_it_is_resumed(dash, tmp_path, gate, bell):
     swarm = await _embedded(
         dash, tmp_path, f"`echo > bell; read -r _ < {gate.path}; echo > bell`, then `touch second`"

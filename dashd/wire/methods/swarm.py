@@ -68,6 +68,8 @@ class PlanSwarm(Params):
     """Hosts of the internet in reach: exact names, `name:port`, or a preset such as npm; none by default."""
     unsafe_no_jail: bool = False
     """Starts agents with all rights of their user; it is recorded, and shown."""
+    label: Name | msgspec.UnsetType = msgspec.UNSET
+    """What its costs are counted under, with those of all swarms that say the same: a build, a branch."""
 
 
 class CreateSwarm(PlanSwarm):
@@ -360,6 +362,8 @@ class SwarmCosts(Result):
     """Run time of all attempts, pauses left out."""
     queue_waits: list[QueueWait]
     prices_date: str
+    labels: list[CostLine] = field(default_factory=list)
+    """Its label, with what all swarms of that label have cost; empty without one."""
 
 
 METHODS = (
