@@ -38,6 +38,7 @@ OPERATOR_ALONE: Final = (
     "budget.export",
     "session.export",
     "session.archive",
+    "model.calls",  # what programs outside said, too
 )
 """What an orchestrator may not even look at, and exceptions from the table above."""
 

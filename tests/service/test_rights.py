@@ -57,3 +57,9 @@ def test_a_change_that_nobody_has_named_is_the_operators(monkeypatch):
 
 def test_nobody_else_may_anything():
     assert rights.allowed("agent") == []
+
+
+def test_keys_and_what_others_said_are_the_operators_alone():
+    for method in ("key.list", "key.create", "model.calls"):
+        assert rights.allows("operator", method)
+        assert not rights.allows("orchestrator", method)
