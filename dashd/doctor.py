@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dashd.config import Config
+from dashd.jail import launch, probe
 from dashd.store import database
 from dashd.wire import errors, paths, safe, tenant
 
@@ -116,6 +117,19 @@ def _open_files(_config: Config) -> Finding:
     return Finding("open files", "ok", f"limit {soft}")
 
 
+def _walls(config: Config) -> Finding:
+    """Tried for real, as an agent's start would be."""
+    least = config.jail.grade_min
+    if not config.jail.required:
+        return Finding("walls", "warn", "not required: agents have all your rights", "unset jail.required")
+    found = probe.probe(probe.find_bwrap())
+    enough = launch.WORSE_THAN[found.grade] <= launch.WORSE_THAN[least]
+    text = f"grade {found.grade}" + (f": {found.why}" if found.why else "")
+    if not enough:
+        return Finding("walls", "fail", f"{text}; agents need grade {least}", found.fix)
+    return Finding("walls", "warn" if found.why else "ok", text, found.fix)
+
+
 def _configuration(config: Config) -> Finding:
     if config.warnings:
         return Finding("configuration", "warn", "; ".join(config.warnings), "unset them")
@@ -130,4 +144,5 @@ _CHECKS: tuple[Callable[[Config], Finding], ...] = (
     _socket,
     _database,
     _open_files,
+    _walls,
 )

@@ -12,12 +12,14 @@ import pytest
 
 from dashd import config, doctor
 from dashd.config import Config
+from dashd.jail import launch, probe
 from dashd.wire import tenant
 
 
 @pytest.fixture
-def healthy(tmp_path: Path, empty_database: Path) -> Config:
-    """A state folder with a sound database and a living daemon's lock."""
+def healthy(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A state folder with a sound database and a living daemon's lock, on a machine with good walls."""
+    monkeypatch.setattr(probe, "probe", lambda _: launch.Walls("B", "/usr/bin/bwrap", 7))
     state_dir = tmp_path / "state"
     (state_dir / "run").mkdir(parents=True)
     shutil.copy(empty_database, state_dir / "dash.db")
@@ -43,14 +45,14 @@ def test_a_healthy_machine(healthy: Config, capsys: pytest.CaptureFixture[str]) 
         assert {each.state for each in _look(healthy).values()} == {"ok"}
         assert doctor.run(healthy, as_json=False) == 0
     printed = capsys.readouterr().out
-    assert printed.count("ok    ") == 6
+    assert printed.count("ok    ") == 7
     assert "fix:" not in printed
 
 
 def test_one_json_object(healthy: Config, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.run(healthy, as_json=True) == 0
     findings = json.loads(capsys.readouterr().out)["findings"]
-    assert [set(each) for each in findings] == [{"name", "state", "text", "fix"}] * 6
+    assert [set(each) for each in findings] == [{"name", "state", "text", "fix"}] * 7
 
 
 def test_a_machine_that_has_never_run_dash(tmp_path: Path) -> None:
@@ -170,3 +172,24 @@ def test_a_database_that_cannot_be_opened_says_why(healthy: Config) -> None:
     healthy.daemon.database.mkdir()
     found = _look(healthy)["database"]
     assert (found.state, str(healthy.daemon.database) in found.text) == ("fail", True)
+
+
+@pytest.mark.parametrize(
+    ("grade", "least", "state", "text"),
+    [
+        ("B", "B", "ok", "grade B"),
+        ("C", "C", "warn", "grade C: no bubblewrap"),
+        ("C", "B", "fail", "grade C: no bubblewrap; agents need grade B"),
+        ("0", "C", "fail", "grade 0: no bubblewrap; agents need grade C"),
+    ],
+)
+def test_walls_are_told_with_what_would_make_them_better(grade, least, state, text, healthy, monkeypatch):
+    why = "" if grade == "B" else "no bubblewrap"
+    monkeypatch.setattr(probe, "probe", lambda _: launch.Walls(grade, why=why, fix=why and "install it"))
+    found = _look(_config(healthy.daemon.state_dir, DASH_JAIL_GRADE_MIN=least))["walls"]
+    assert (found.state, found.text) == (state, text)
+    assert found.fix == (why and "install it")
+
+
+def test_walls_that_nobody_asks_for_are_a_warning(healthy):
+    assert _look(_config(healthy.daemon.state_dir, DASH_JAIL_REQUIRED="false"))["walls"].state == "warn"

@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import trio
 
@@ -22,11 +21,14 @@ from dashctl.demo.money import AGENT_USD, CAP_USD, Money, reckon
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
     from dashctl.demo.screen import Screen
 
-JOURNAL = "journal.jsonl"
+REPOSITORY = "repository"
+JOURNAL = f"{REPOSITORY}/journal.jsonl"
+"""In the agents' own folder: nothing outside it can be written by them."""
 ENDS = ["task.completed", "task.dead"]
 TASK = (
     "Check one Python file of this repository. See whether it compiles: `sh check compile {item}`. "
@@ -67,7 +69,7 @@ class Play:
     def __init__(self, folder: Path, environ: Mapping[str, str], show: Screen, lines_per_s: float) -> None:
         self.told = Told()
         self._folder = folder
-        self._repo = folder / "repository"
+        self._repo = folder / REPOSITORY
         self._journal = folder / JOURNAL
         self._stage = folder / "stage"
         self._environ = environ
@@ -76,8 +78,8 @@ class Play:
 
     async def tell(self, agents: int) -> None:
         """From an empty folder to the report; the private dashd has ended when this returns."""
-        program = str(Path(__file__).with_name("check.py"))
-        check = [sys.executable, "-I", "-S", program, str(self._journal), f"{self._lines_per_s:g}"]
+        program = "dashctl/demo/check.py"  # the repository's copy: behind walls there is no other
+        check = [sys.executable, "-I", "-S", program, self._journal.name, f"{self._lines_per_s:g}"]
         files = repository.make(self._repo, self._environ, check)
         stand_in.make(self._stage)
         self.told.items = repository.items(self._repo, agents)

@@ -132,7 +132,7 @@ async def serving(
 def private(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
     """`environ` without anything that configures Dash."""
     kept = {name: value for name, value in environ.items() if not name.startswith("DASH_")}
-    own = {"XDG_CONFIG_HOME": str(folder / "config"), "DASH_JAIL_REQUIRED": "false"}
+    own = {"XDG_CONFIG_HOME": str(folder / "config"), "DASH_JAIL_GRADE_MIN": "C"}
     return daemon_process.environ_of({**kept, **own})
 
 

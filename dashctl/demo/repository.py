@@ -52,7 +52,7 @@ def make(folder: Path, environ: Mapping[str, str], check: Sequence[str]) -> int:
     (folder / BROKEN).write_text(BROKEN_TEXT, encoding="utf-8")
     (folder / GREEDY).write_text(GREEDY_TEXT, encoding="utf-8")
     (folder / CHECK).write_text(f'exec {shlex.join(check)} "$@"\n', encoding="utf-8")
-    (folder / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+    (folder / ".gitignore").write_text("__pycache__/\njournal.jsonl\n", encoding="utf-8")
     for arguments in (
         ("init", "--quiet", "--initial-branch=main"),
         ("add", "--all"),

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from dashctl import calling
-from dashctl.demo import journal, leftovers, money, play, repository, screen
+from dashctl.demo import journal, leftovers, money, play, private_daemon, repository, screen, walls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ STORY_S_MAX = 120.0
 def tell(out: Output, environ: Mapping[str, str], *, agents: int, keep: bool, lines_per_s: float) -> int:
     """Plays the story and gives the exit code. Raises calling.Failure where it broke off."""
     began, show = time.monotonic(), screen.Screen(out)
-    show.title(f"{agents} agents, ${agents * money.AGENT_USD:.2f}, an outage, and dashd is killed half-way.")
     with _folder(keep=keep) as folder:
+        budget = f"${agents * money.AGENT_USD:.2f}"
+        grade = walls.grade(private_daemon.private(environ, folder))
+        show.title(f"{agents} agents, {walls.told(grade)}, {budget}, an outage and a kill -9.")
         telling = play.Play(folder, environ, show, lines_per_s)
         interrupted = _run(telling, agents)
         if interrupted:

@@ -22,7 +22,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "log": ("dashd.clock", "dashd.wire.safe"),
     "config": ("dashd.wire", "dashd.domain"),
     "crash_points": ("dashd.wire.errors",),
-    "doctor": ("dashd.config", "dashd.store", "dashd.wire"),
+    "doctor": ("dashd.config", "dashd.jail", "dashd.store", "dashd.wire"),
     "domain": ("dashd.wire.errors",),
     "client": ("dashd.wire",),
     "client_blocking": (),

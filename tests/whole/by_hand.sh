@@ -3,7 +3,7 @@
 #
 #   by_hand.sh SOCKET FILE...
 #
-# One agent counts the lines of one FILE (names without quotes or backslashes). A request is one line of JSON
+# One agent counts the lines of one FILE, somewhere in this folder (names without quotes or backslashes). A request is one line of JSON
 # and so is its answer; -N tells dashd that no more requests come, and it hangs up once it has answered.
 set -eu
 
@@ -22,7 +22,7 @@ number() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p"; }   # number NAME: the last nu
 
 items=$(printf '"%s",' "$@")
 argv='["wc","-l","{item}"]'
-created=$(ask swarm.create "{\"task\":\"count\",\"agents\":$#,\"items\":[${items%,}],\"cwd\":\"/\",\"argv\":$argv}")
+created=$(ask swarm.create "{\"task\":\"count\",\"agents\":$#,\"items\":[${items%,}],\"cwd\":\"$PWD\",\"argv\":$argv}")
 swarm=$(printf '%s' "$created" | text id)
 cursor=$(printf '%s' "$created" | number cursor)
 echo "swarm $swarm, cursor $cursor"

@@ -137,11 +137,10 @@ def test_the_table_of_methods_is_complete():
 def test_the_table_of_settings_is_complete_and_its_variables_are_read():
     rows = re.findall(r"^\| `(\w+\.\w+)` \| `(DASH_\w+)` \|", TEXT, re.MULTILINE)
     assert [key for key, _ in rows] == config.keys()
+    values = {"daemon.log_level": "error", "proxy.bodies": "meta", "proxy.bodies_bytes_max": "777"}
+    values |= {"jail.grade_min": "C", "jail.required": "false"}
     for key, variable in rows:
-        value = {"daemon.log_level": "error", "proxy.bodies": "meta", "proxy.bodies_bytes_max": "777"}.get(
-            key, "7"
-        )
-        shown = config.show(config.load({"HOME": "/nobody", variable: value}, {}))
+        shown = config.show(config.load({"HOME": "/nobody", variable: values.get(key, "7")}, {}))
         assert {found: origin for found, _, origin in shown}[key] == "environment"
 
 
