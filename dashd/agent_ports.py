@@ -7,10 +7,10 @@ from pathlib import Path
 import trio
 
 from dashd import drivers
-from dashd.jail import launch, spool
+from dashd.jail import launch, links, spool
 from dashd.runtime.jails import Jails
 from dashd.runtime.world import World
-from dashd.service.ports import Chunk, DriverAbilities, WallsState
+from dashd.service.ports import Checked, Chunk, DriverAbilities, WallsState
 from dashd.wire import errors
 
 
@@ -97,15 +97,35 @@ class WallsPort:
         found = await self._jails.walls()
         return WallsState(found.grade, self._jails.grade_min, True, found.why, found.fix)
 
-    async def check(self, write: Sequence[str], cwd: str) -> None:
+    async def check(self, write: Sequence[str], cwd: str) -> Checked:
         """See the port."""
-        await trio.to_thread.run_sync(self._check, [cwd, *write])
+        walls = await self._jails.walls()
+        return await trio.to_thread.run_sync(self._check, write, cwd, walls.grade)
 
     def enforcers(self, grade: str) -> dict[str, str]:
         """See the port."""
         return launch.enforcers(grade) if grade != "0" else {}  # type: ignore[arg-type]
 
-    def _check(self, folders: Sequence[str]) -> None:
+    def _check(self, write: Sequence[str], cwd: str, grade: str) -> Checked:
+        self._refuse([cwd, *write])
+        protect: list[str] = []
+        notes: list[str] = []
+        for folder in write:
+            found = links.leading_out(folder)
+            if found.refused or (found.protect and grade == "C"):
+                linked = found.refused or found.protect[0]
+                raise errors.InvalidParams(
+                    f"{linked} is linked from outside {folder} (a hard link): written here, it is changed there",
+                    hint="give a fresh clone (git clone --no-hardlinks) or a copy, or a narrower scope",
+                    path="scope",
+                )
+            protect += found.protect
+            notes += [f"{each} stays read-only: its files are linked from outside" for each in found.protect]
+            if not found.complete:
+                notes.append(f"{folder} is too large to look through for hard links from outside")
+        return Checked(tuple(protect), tuple(notes))
+
+    def _refuse(self, folders: Sequence[str]) -> None:
         home = os.path.realpath(os.path.expanduser("~"))
         for folder in folders:
             real = os.path.realpath(folder)

@@ -163,3 +163,19 @@ async def test_any_other_folder_may_be_given(tmp_path, monkeypatch):
 def test_what_enforces_is_told_by_grade(tmp_path):
     assert port(tmp_path).enforcers("B")["memory"].startswith("watchdog")
     assert port(tmp_path).enforcers("0") == {}
+
+
+async def test_a_file_that_is_linked_from_outside_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "project"
+    (folder / ".venv").mkdir(parents=True)
+    (tmp_path / "store").write_text("x")
+    os.link(tmp_path / "store", folder / ".venv" / "linked")
+    walls = port(tmp_path, "0")
+    if (await walls.state()).grade in ("A", "B"):
+        checked = await walls.check([str(folder)], str(folder))
+        assert checked.protect == (str(folder / ".venv"),)
+    os.link(tmp_path / "store", folder / "trap")
+    with pytest.raises(errors.InvalidParams, match="trap is linked from outside") as refused:
+        await walls.check([str(folder)], str(folder))
+    assert "clone" in refused.value.hint

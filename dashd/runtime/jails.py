@@ -53,6 +53,8 @@ class Asked:
     cwd: str
     scope: Scope = scopes.DEFAULT
     bounds: Bounds = field(default_factory=Bounds)
+    protect: tuple[str, ...] = ()
+    """Folders in its scope that stay read-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def view_of(asked: Asked, cwd: str, environ: Mapping[str, str]) -> View:
     read = _folders(asked.scope.read, asked.cwd)
     kept_out = {folder.at for folder in (*write, *read)}
     runtimes = tuple(each for each in view.runtimes(environ) if each.at not in kept_out)
-    return View(cwd, write, (*read, *runtimes), asked.bounds)
+    protected = _folders(tuple(folders.relative(path, asked.cwd) for path in asked.protect), asked.cwd)
+    return View(cwd, write, (*read, *runtimes, *protected), asked.bounds)
 
 
 def _folders(names: tuple[str, ...] | None, root: str) -> tuple[Folder, ...]:

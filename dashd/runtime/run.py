@@ -416,4 +416,5 @@ def _asked(swarm: SwarmRow) -> Asked:
         cwd=swarm.cwd,
         scope=scopes.from_json(swarm.scope) if swarm.scope else scopes.DEFAULT,
         bounds=msgspec.json.decode(swarm.bounds, type=StoredBounds).bounds(),
+        protect=msgspec.json.decode(swarm.protect, type=tuple[str, ...]),
     )

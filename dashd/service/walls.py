@@ -23,6 +23,7 @@ class Walled:
     scope: str
     bounds: str
     notes: list[str]
+    protect: str = "[]"
 
 
 async def prepare(core: Core, params: wire.PlanSwarm, cwd: str) -> Walled:
@@ -35,8 +36,10 @@ async def prepare(core: Core, params: wire.PlanSwarm, cwd: str) -> Walled:
         notes = ["no walls: its agents have all your rights"] if params.unsafe_no_jail else []
         return Walled("none", scopes.to_json(asked), bounds, notes)
     _refuse_weak(state)
-    await core.walls.check([folders.absolute(each, cwd) for each in asked.write or ()], cwd)
-    return Walled("required", scopes.to_json(asked), bounds, _notes(state, asked, cwd))
+    checked = await core.walls.check([folders.absolute(each, cwd) for each in asked.write or ()], cwd)
+    notes = [*_notes(state, asked, cwd), *checked.notes]
+    protect = msgspec.json.encode(checked.protect).decode()
+    return Walled("required", scopes.to_json(asked), bounds, notes, protect)
 
 
 def scope_of(params: wire.PlanSwarm, cwd: str) -> Scope:

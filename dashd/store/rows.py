@@ -39,6 +39,7 @@ class SwarmRow(msgspec.Struct, frozen=True):
     walls: str = "none"
     scope: str = ""
     bounds: str = "{}"
+    protect: str = "[]"
     label: str | None = None
 
 

@@ -17,14 +17,16 @@ class FakeWalls:
         )
         self.checked: list[list[str]] = []
         self.refusal: BaseException | None = None
+        self.answer = ports.Checked()
 
     async def state(self) -> ports.WallsState:
         return self.found
 
-    async def check(self, write, cwd) -> None:
+    async def check(self, write, cwd) -> ports.Checked:
         self.checked.append([cwd, *write])
         if self.refusal:
             raise self.refusal
+        return self.answer
 
     def enforcers(self, grade) -> dict[str, str]:
         return {"memory": "watchdog"} if grade != "0" else {}
@@ -107,3 +109,11 @@ async def test_limits_come_back_as_they_were_asked_for(call):
     made = await call("swarm.create", task="t", limits=limits)
     got = (await call("swarm.get", swarm=made.id)).limits
     assert (got.timeout_s, got.memory_mb, got.cpu_s, got.processes) == (5.0, 100, 9, 512)
+
+
+async def test_what_stays_read_only_is_said_and_kept(call, walls, scene, tmp_path):
+    walls.answer = ports.Checked((f"{tmp_path}/.venv",), (".venv stays read-only",))
+    made = await call("swarm.create", task="t", cwd=str(tmp_path))
+    assert made.notes[-1] == ".venv stays read-only"
+    kept = scene.store.db.execute("SELECT protect FROM swarm WHERE id = ?", (made.id,)).get
+    assert kept == f'["{tmp_path}/.venv"]'
