@@ -115,7 +115,7 @@ class WallsPort:
             if found.refused or (found.protect and grade == "C"):
                 linked = found.refused or found.protect[0]
                 raise errors.InvalidParams(
-                    f"{linked} is linked from outside {folder} (a hard link): written here, it is changed there",
+                    f"{linked} is linked from outside {folder} (hard link): a change here is a change there",
                     hint="give a fresh clone (git clone --no-hardlinks) or a copy, or a narrower scope",
                     path="scope",
                 )
