@@ -6,6 +6,7 @@ that runs is bubblewrap, or the stage where there is none. Standard library only
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -36,6 +37,9 @@ class AgentJail:
 
     def prepare(self, argv: Sequence[str], files: Sequence[str], env: Mapping[str, str]) -> None:
         """Opens all that entering will need. Raises OSError; `close` afterwards, in either case."""
+        if self._jail.get("scratch"):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self._jail["scratch"], 0o700)
         for at, root, path, writable in self._jail["binds"]:
             fd = open_folder(root, path, at)
             self.fds.append(fd)

@@ -104,6 +104,7 @@ def plan(
         else [],
         "stage": [python, "-I", "-S", "-c", stage],
         "inherit_env": "clearenv" in without,
+        "scratch": scratch,
         "policy": {
             "listener": LISTENER_PORT if listener and own else None,
             "fds_kept": "close_range" in without,

@@ -74,7 +74,7 @@ def attempt(walls: Walls) -> Tried:
     """Enters a jail of these walls with /bin/true in it."""
     with tempfile.TemporaryDirectory(prefix="dash-probe-") as folder, _canary(folder) as outside:
         scratch = os.path.join(folder, "scratch")
-        os.mkdir(scratch)
+        os.mkdir(scratch)  # it is the agent's folder here as well
         seen = view.View(scratch, (view.Folder(scratch),))
         jail = AgentJail(launch.plan(walls, seen, python=view.python(), outside=outside, scratch=scratch))
         try:

@@ -27,6 +27,14 @@ def test_what_is_outside_is_neither_read_nor_written(grade, tmp_path_factory):
     assert sorted(os.listdir(other)) == ["secret"]
 
 
+def test_without_a_mount_namespace_home_is_a_folder_of_the_launch_s(tmp_path_factory):
+    scope, launch_folder = tmp_path_factory.mktemp("scope"), tmp_path_factory.mktemp("launch")
+    scratch = str(launch_folder / "scratch")
+    environ = {**inside.ENVIRON, "HOME": scratch}
+    ended = inside.enter("C", scope, "echo x > $HOME/file; cat $HOME/file", scratch=scratch, environ=environ)
+    assert ended.output == "x\n"
+
+
 def test_the_listener_is_handed_out_and_answers_inside(tmp_path):
     code = "import socket; s = socket.create_connection(('127.0.0.1', 8787)); print(s.getsockname()[0])"
     ended = inside.enter("B", tmp_path, *inside.python_inside(code), listener=True)

@@ -47,13 +47,7 @@ class Tree:
 
     def left(self, *, but: tuple[int, ...] = ()) -> list[int]:
         """Who of them still runs."""
-        return [
-            pid
-            for pid, started in self.all.items()
-            if pid not in but
-            and processes.start_time(pid) == started
-            and processes.stat_fields(pid)[0] != "Z"
-        ]
+        return [pid for pid, started in self.all.items() if pid not in but and _runs(pid, started)]
 
     def wait_gone(self, *, but: tuple[int, ...] = ()) -> float:
         """How long it took, in seconds, until nobody was left."""
@@ -62,6 +56,15 @@ class Tree:
             select.select([], [], [], 0.005)
         assert not left, left
         return time.monotonic() - began
+
+
+def _runs(pid: int, started: int | None) -> bool:
+    """A zombie has ended; it waits for somebody to hear of it."""
+    try:
+        fields = processes.stat_fields(pid)
+    except OSError:
+        return False
+    return int(fields[19]) == started and fields[0] != "Z"
 
 
 def started(dashd: DaemonProcess, tmp_path, **params) -> tuple[str, Tree]:
