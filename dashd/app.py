@@ -27,6 +27,7 @@ from dashd.crash_points import CrashPoints
 from dashd.jail import launcher
 from dashd.jail.holder_link import EpochRefused
 from dashd.jail.launch import Outside
+from dashd.jail.watchdog import Watchdog
 from dashd.model_side import ModelSide
 from dashd.proxy.stage import Stage
 from dashd.rpc import dispatch as rpc_dispatch
@@ -135,6 +136,7 @@ async def _serve(
             points=points,
             doors=side.doors,
             jails=_jails(config),
+            watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
         )
         core = Core(
             store=store,
@@ -268,6 +270,7 @@ async def _show_trouble(world: World, daemon: Daemon) -> None:
 
 def _start_watches(runtime: trio.Nursery, config: Config, world: World, daemon: Daemon) -> None:
     """What looks after the rows, beside the agents: each sleeps until a bell or a deadline."""
+    runtime.start_soon(world.watchdog.run)
     runtime.start_soon(sweeper.run, world, config.daemon.output_kept_days)
     runtime.start_soon(approvals.run, world)
     runtime.start_soon(_show_trouble, world, daemon)

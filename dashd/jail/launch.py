@@ -172,7 +172,8 @@ def _limits(bounds: Bounds, *, own: bool) -> dict[str, int]:
         "MSGQUEUE": 0,
     }
     if own:  # counted in the user namespace; without one it would count all of the user's own processes
-        limits["NPROC"] = bounds.processes
+        # Above the bound, so that the watchdog can tell who goes over it from who comes near it.
+        limits["NPROC"] = bounds.processes + bounds.processes // 8 + 8
     if bounds.cpu_s is not None:
         limits["CPU"] = bounds.cpu_s
     return limits
@@ -211,7 +212,7 @@ def enforcers(grade: Grade) -> dict[str, str]:
     own = grade in ("A", "B")
     return {
         "memory": "cgroup" if grade == "A" else "watchdog, rlimit per process while dashd is away",
-        "processes": "cgroup" if grade == "A" else "rlimit in a user namespace" if own else "watchdog",
+        "processes": "cgroup" if grade == "A" else "watchdog, rlimit an eighth above" if own else "watchdog",
         "open_files": "rlimit",
         "file_size": "rlimit",
         "tmp": "sized tmpfs" if own else "watchdog",

@@ -128,6 +128,11 @@ def view_of(asked: Asked, cwd: str, environ: Mapping[str, str]) -> View:
     return View(cwd, write, (*read, *runtimes, *protected), asked.bounds)
 
 
+def written_folders(asked: Asked) -> tuple[str, ...]:
+    """Where an agent may write."""
+    return tuple(folder.at for folder in _folders(asked.scope.write, asked.cwd))
+
+
 def _folders(names: tuple[str, ...] | None, root: str) -> tuple[Folder, ...]:
     assert names is not None, "a scope without a limit is nobody's"
     return tuple(

@@ -30,6 +30,7 @@ from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 
 from .active_time import ActiveTime
+from .bounds import Bounds
 from .doors import OpenDoor
 from .jails import Asked, Jailed, StoredBounds
 from .output import Output
@@ -72,6 +73,8 @@ class Plan:
     stop: Stop | None
     hold: bool
     asked: Asked
+    grade: str | None
+    """Of its walls; None where that has not been written down."""
 
 
 class Run:
@@ -84,6 +87,7 @@ class Run:
         self._plan: Plan | None = None
         self._jailed: Jailed | None = None
         """Of a launch of this daemon's own."""
+        self._bounds: Bounds | None = None
 
     @property
     def plan(self) -> Plan:
@@ -96,6 +100,12 @@ class Run:
         """Its agent program."""
         return self._world.drivers[self.plan.driver]
 
+    @property
+    def bounds(self) -> Bounds:
+        """What it may use; set by `prepare`."""
+        assert self._bounds is not None, "prepare() comes first"
+        return self._bounds
+
     async def prepare(self) -> None:
         """Reads the rows."""
         await prepare_all(self._world, [self])
@@ -103,6 +113,9 @@ class Run:
     def take(self, plan: Plan) -> None:
         """Takes over what the rows said."""
         self._plan = plan
+        if self._bounds is None:  # read again, they are the same, and it may be over one already
+            folder = self._world.folder(plan.launch_id)
+            self._bounds = Bounds(self._world.watchdog, plan.asked, folder)
         if not self.wish.told:  # else the supervisor has read the rows as well, and reads on
             self.wish.set(stop=plan.stop, hold=plan.hold)
 
@@ -126,6 +139,7 @@ class Run:
     async def _begin(self) -> HolderLink:
         """Has the program started, behind its walls, with a way to a model where it needs one."""
         walls = await self._walls()
+        await self.bounds.start(walls.grade)
         if not self._needs_door:
             return await self._world.launcher.launch_adopted(self._spec(walls, None), self._world.epoch)
         inside = self.plan.asked.required and walls.grade in ("A", "B")
@@ -238,6 +252,7 @@ class Run:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(output.publish)
                 nursery.start_soon(self._steer, link, active)
+                nursery.start_soon(self.bounds.keep, link, self.plan.grade)
                 record = await self._listen(link, active, output)
                 nursery.cancel_scope.cancel(reason="the attempt has ended, or its holder has")
             if record is None:
@@ -334,8 +349,8 @@ class Run:
             ending, result_cut=len(output) > bytes_max or dropped > 0, output_dropped=dropped
         )
         if self.wish.stop == "timeout" and ending.state == "failed":
-            return dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")
-        return ending
+            ending = dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")
+        return self.bounds.explained(ending)
 
     async def _last_output(self, bytes_max: int) -> bytes:
         folder = self._world.folder(self.plan.launch_id)
@@ -383,6 +398,7 @@ def _plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
     task = tasks.get(db, attempt.task_id)
     swarm = swarms.get(db, task.swarm_id)
     seat = agents.get(db, attempt.agent_id)
+    launch = attempts.launch(db, attempt.launch_id)
     active_ms = attempt.active_ms
     if attempt.active_since_ms is not None:
         active_ms += max(0, steady_ms - attempt.active_since_ms)
@@ -403,10 +419,11 @@ def _plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         lease_s=swarm.lease_s,
         grace_s=swarm.grace_s,
         left_s=max(0.0, swarm.timeout_s - active_ms / 1_000),
-        spool_offset=attempts.launch(db, attempt.launch_id).spool_offset,
+        spool_offset=launch.spool_offset,
         stop=attempt.stop,  # type: ignore[arg-type]  # the table's CHECK is the domain's Literal
         hold=seat.wanted == "pause" or swarm.state == "paused",
         asked=_asked(swarm),
+        grade=launch.grade,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from dashd.clock import Clock
 from dashd.drivers import Driver
 from dashd.jail.launcher import Launcher
+from dashd.jail.watchdog import Watchdog
 from dashd.store import insist
 from dashd.store.opening import Store
 from dashd.store.transaction import Tx
@@ -47,6 +48,7 @@ class World:
     points: Points
     doors: Doors
     jails: Jails
+    watchdog: Watchdog
     growth: Growth = field(default_factory=Growth)
     trouble: Trouble = field(default_factory=Trouble)
 

@@ -10,6 +10,7 @@ import trio
 from dashd.crash_points import CrashPoints
 from dashd.drivers import DRIVERS
 from dashd.jail.launch import Outside
+from dashd.jail.watchdog import Watchdog
 from dashd.runtime import scheduler
 from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
@@ -104,6 +105,7 @@ class Bed:
             points=CrashPoints(),
             doors=self.doors,
             jails=Jails("0", Outside(), {}),
+            watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
         )
         launches.mkdir()
         self.supervisor = Supervisor(self.world, nursery)

@@ -1,0 +1,290 @@
+"""Holds agents to what nobody but a daemon can count: memory of a whole tree, growth of its folders.
+
+    memory    TICK_S: what the machine has available. LOOK_S, or as soon as that fell by half of what the
+              nearest agent has left: RSS of all. Over its bound by that: the exact figures of this agent
+    disk      DISK_S: free space. Only where it fell by an agent's bound: a walk of that agent's folders
+    processes with the look at memory, threads counted as the kernel counts them
+
+One task for all agents, asleep while there are none. It says who is over what; runtime ends the agent. While
+dashd is away rlimits, sized tmpfs and the lease bind; what folders grew by until then is forgotten. Known to
+pass: memory in pipes and sockets, which the kernel bounds by user; a jail's tmpfs, which is sized and counts
+only where it is mapped; as much disk as others free at the same time, or as free space lags behind (btrfs).
+"""
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import trio
+
+from . import usage
+from .usage import Disk, Machine, Process
+from .view import MIB, Bounds
+
+TICK_S = 0.1
+LOOK_S = 1.0
+"""A look takes some 25 us a process of the machine."""
+DISK_S = 0.5
+REST = 3
+"""Times as long as a look took nobody looks, so that a bomb of processes cannot make us one too."""
+FALL_BYTES_MIN = 16 * MIB
+_CTIME_SLACK_S = 0.05
+"""File times come from a clock that ticks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A bound that an agent went over."""
+
+    bound: str
+    text: str
+    """For people: the bound, what was seen, and how to raise it."""
+
+
+@dataclass
+class Quota:
+    """By how much some folders may grow, from a start before their agent's: a file takes no time to make."""
+
+    folders: tuple[str, ...]
+    bytes_max: int
+    bound: str = "disk"
+    since_s: float = 0.0
+    free: dict[int, int] = field(default_factory=dict)
+    """Of each file system, the most that was free since."""
+    walk_above_bytes: int = 0
+    """Free space must have fallen by more than this before a walk can find anything."""
+
+    def start(self, since_s: float, disks: Collection[Disk]) -> None:
+        """What was written up to now does not count, or no longer."""
+        self.since_s = since_s - _CTIME_SLACK_S
+        self.free = dict(disks)
+        self.walk_above_bytes = self.bytes_max
+
+    def fallen(self, disks: Collection[Disk]) -> int:
+        """By how much free space fell; an upper bound of what the folders grew by."""
+        for disk in disks:
+            self.free[disk.device] = max(self.free.get(disk.device, 0), disk.free_bytes)
+        return sum(self.free[disk.device] - disk.free_bytes for disk in disks)
+
+
+@dataclass(eq=False, repr=False)
+class Guard:
+    """One agent under watch; its figures are those of the last look."""
+
+    holder: int
+    holder_started: int
+    """Pid and start time of whose descendants the agent's processes are."""
+    bounds: Bounds
+    quotas: tuple[Quota, ...] = ()
+    breach: Breach | None = None
+    breached: trio.Event = field(default_factory=trio.Event)
+    used_bytes: int = 0
+    unseen_bytes: int = 0
+    """What the last exact look found beyond RSS."""
+    hidden_bytes: int = 0
+    """Of the machine, the least since then."""
+
+    def fail(self, breach: Breach) -> None:
+        """Says so, once."""
+        if self.breach is None:
+            self.breach = breach
+            self.breached.set()
+
+
+class Watchdog:
+    """All agents with bounds, in the care of one task."""
+
+    def __init__(self, now_s: Callable[[], float], proc: str = "/proc") -> None:
+        """`now_s` is the wall clock, which file times are held against."""
+        self._now_s = now_s
+        self._proc = proc
+        self._guards: set[Guard] = set()
+        self._some = trio.Event()
+        self._left_bytes = 0
+        """What the agent nearest to its bound of memory had left."""
+
+    async def start(self, quotas: Sequence[Quota]) -> None:
+        """What is there now does not count."""
+        folders = {folder for quota in quotas for folder in quota.folders}
+        found = await trio.to_thread.run_sync(usage.disks, folders)
+        for quota in quotas:
+            quota.start(self._now_s(), _of(quota, found))
+
+    @contextlib.contextmanager
+    def watching(self, guard: Guard) -> Iterator[Guard]:
+        """Watches an agent for as long as the block runs."""
+        self._guards.add(guard)
+        self._left_bytes = min(self._left_bytes, guard.bounds.memory_bytes)
+        self._some.set()
+        try:
+            yield guard
+        finally:
+            self._forget(guard)
+
+    async def run(self) -> NoReturn:
+        """Looks for as long as there is somebody to look at, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_disks)
+            await self._watch_processes()
+
+    def _forget(self, guard: Guard) -> None:
+        self._guards.discard(guard)
+        if not self._guards and self._some.is_set():
+            self._some = trio.Event()
+
+    def _tell(self, breaches: Sequence[tuple[Guard, Breach]]) -> None:
+        for guard, breach in breaches:
+            if guard in self._guards:
+                self._forget(guard)
+                guard.fail(breach)
+
+    # -- memory and processes ------------------------------------------------------------------------------
+
+    async def _watch_processes(self) -> NoReturn:
+        alone = trio.CapacityLimiter(1)  # whatever else waits for a thread, this does not
+        while True:
+            await self._some.wait()
+            begun, machine = trio.current_time(), usage.machine(self._proc)
+            guards = tuple(self._guards)
+            self._tell(await trio.to_thread.run_sync(self._look, guards, machine, limiter=alone))
+            await self._rest(machine, trio.current_time() - begun)
+
+    async def _rest(self, machine: Machine, took_s: float) -> None:
+        """Until the next look is due, or the machine's memory says that it cannot wait."""
+        ended = trio.current_time()
+        earliest = ended + REST * took_s
+        due = max(ended + LOOK_S, earliest)
+        while self._guards and (now := trio.current_time()) < due:
+            await trio.sleep(min(TICK_S, due - now))
+            fallen = machine.available_bytes - usage.machine(self._proc).available_bytes
+            if fallen > max(FALL_BYTES_MIN, self._left_bytes // 2) and trio.current_time() >= earliest:
+                return
+
+    def _look(self, guards: Sequence[Guard], machine: Machine) -> list[tuple[Guard, Breach]]:
+        """In a thread: one scan for all of them."""
+        trees = self._trees(guards)
+        breaches, left_bytes = [], [1 << 60]
+        for guard in guards:
+            breach = self._memory(guard, trees[guard], machine) or _processes(guard, trees[guard])
+            if breach:
+                breaches.append((guard, breach))
+            else:
+                left_bytes.append(guard.bounds.memory_bytes - guard.used_bytes)
+        self._left_bytes = min(left_bytes)
+        return breaches
+
+    def _trees(self, guards: Sequence[Guard]) -> dict[Guard, list[Process]]:
+        """The processes of each; none of one whose holder's pid is somebody else's by now."""
+        found = usage.all_processes(self._proc)
+        trees = usage.trees(found, {guard.holder for guard in guards})
+        live = [
+            guard
+            for guard in guards
+            if (holder := found.get(guard.holder)) and holder.started == guard.holder_started
+        ]
+        return {guard: [] for guard in guards} | {guard: trees[guard.holder] for guard in live}
+
+    def _memory(self, guard: Guard, tree: list[Process], machine: Machine) -> Breach | None:
+        rss = sum(process.rss_bytes for process in tree)
+        guard.hidden_bytes = min(guard.hidden_bytes, machine.hidden_bytes)
+        guard.used_bytes = rss + guard.unseen_bytes + machine.hidden_bytes - guard.hidden_bytes
+        if guard.used_bytes <= guard.bounds.memory_bytes:
+            return None
+        guard.used_bytes = self._exact(guard, tree)
+        guard.unseen_bytes, guard.hidden_bytes = max(0, guard.used_bytes - rss), machine.hidden_bytes
+        if guard.used_bytes <= guard.bounds.memory_bytes:
+            return None
+        seen = f"{_mib(guard.used_bytes)} MiB in {_count(len(tree), 'process', 'processes')}"
+        bound = f"memory {_mib(guard.bounds.memory_bytes)} MiB exceeded"
+        return Breach("memory", f"{bound} ({seen}); --memory-mb raises it")
+
+    def _exact(self, guard: Guard, tree: list[Process]) -> int:
+        """Over the bound only if it is so twice: pages of processes that end meanwhile move to the others."""
+        used = usage.memory_bytes(tree, self._proc)
+        if used > guard.bounds.memory_bytes:
+            used = min(used, usage.memory_bytes(self._trees([guard])[guard], self._proc))
+        return used
+
+    # -- disk ----------------------------------------------------------------------------------------------
+
+    async def _watch_disks(self) -> NoReturn:
+        alone = trio.CapacityLimiter(1)  # apart from the other: a file system that hangs must not stop both
+        while True:
+            await self._some.wait()
+            guards = tuple(self._guards)
+            self._tell(await trio.to_thread.run_sync(self._look_at_disks, guards, limiter=alone))
+            await trio.sleep(DISK_S)
+
+    def _look_at_disks(self, guards: Sequence[Guard]) -> list[tuple[Guard, Breach]]:
+        """In a thread: what fell, and walks where it matters; whoever wrote most is looked at first."""
+        disks = usage.disks({folder for guard in guards for each in guard.quotas for folder in each.folders})
+        due: dict[tuple[str, ...], list[tuple[Guard, Quota]]] = {}
+        for guard in guards:
+            for quota in guard.quotas:
+                if quota.fallen(_of(quota, disks)) > quota.walk_above_bytes:
+                    due.setdefault(quota.folders, []).append((guard, quota))
+        if not due:
+            return []
+        trees = self._trees([guard for each in due.values() for guard, _ in each])
+        written = {guard: usage.written_bytes(tree, self._proc) for guard, tree in trees.items()}
+        order = sorted(due, key=lambda folders: -sum(written[guard] for guard, _ in due[folders]))
+        found = (self._walk(due[folders], trees, written, disks) for folders in order)
+        return [breach for breach in found if breach]
+
+    def _walk(
+        self,
+        sharing: list[tuple[Guard, Quota]],
+        trees: dict[Guard, list[Process]],
+        written: dict[Guard, int],
+        disks: dict[str, Disk],
+    ) -> tuple[Guard, Breach] | None:
+        """One walk for all who share these folders. Of several, who wrote most is at fault."""
+        folders = sharing[0][1].folders
+        on = _of(sharing[0][1], disks)
+        since_s = min(quota.since_s for _, quota in sharing)
+        enough = max(quota.bytes_max for _, quota in sharing)
+        walked = usage.changed_since(folders, since_s, enough_bytes=enough)
+        over: list[tuple[Guard, Quota, int]] = []
+        for guard, quota in sharing:
+            fallen = quota.fallen(on)
+            grown = walked.changed_bytes
+            grown += usage.deleted_bytes(trees[guard], {disk.device for disk in on}, self._proc)
+            if not walked.finished:
+                grown = max(grown, written[guard])
+            grown = fallen if walked.closed else min(fallen, grown)
+            if grown > quota.bytes_max:
+                over.append((guard, quota, grown))
+            else:  # free space has to fall by what is left before there can be more
+                quota.walk_above_bytes = fallen + quota.bytes_max - grown
+        if not over:
+            return None
+        guard, quota, grown = max(over, key=lambda each: written[each[0]])
+        for _, other, _ in over:  # what is there now stays there, and is nobody else's fault
+            other.start(self._now_s(), on)
+        where = ", ".join(folders)
+        bound = f"{quota.bound} {_mib(quota.bytes_max)} MiB exceeded"
+        how = "--disk-mb raises it" if quota.bound == "disk" else "its temporary files count"
+        return guard, Breach(quota.bound, f"{bound} ({_mib(grown)} MiB written below {where}); {how}")
+
+
+def _of(quota: Quota, disks: dict[str, Disk]) -> set[Disk]:
+    return {disks[folder] for folder in quota.folders if folder in disks}
+
+
+def _processes(guard: Guard, tree: Sequence[Process]) -> Breach | None:
+    threads = sum(process.threads for process in tree)
+    if threads <= guard.bounds.processes:
+        return None
+    bound = f"processes {guard.bounds.processes} exceeded"
+    seen = f"{threads} threads in {_count(len(tree), 'process', 'processes')}"
+    return Breach("processes", f"{bound} ({seen}); --processes raises it")
+
+
+def _mib(count_bytes: int) -> int:
+    """Rounded up, so that what is over a bound never looks equal to it."""
+    return -(-count_bytes // MIB)
+
+
+def _count(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"

@@ -1,0 +1,87 @@
+"""A run's bounds in the care of the watchdog: whom it watches, and how an agent that went over one is ended.
+
+An attempt that ended so is not tried again: the same task would come to the same bound, and until then do to
+the others what it did before. What it was over is known to this daemon alone; one that dies between the kill
+and the row leaves a run that was `ended by signal 9`, which is tried again.
+"""
+
+import contextlib
+import dataclasses
+import signal
+from pathlib import Path
+
+from dashd.domain.attempt import Ending
+from dashd.jail import processes
+from dashd.jail.holder_link import HolderGone, HolderLink
+from dashd.jail.watchdog import Guard, Quota, Watchdog
+
+from .jails import SCRATCH, Asked, written_folders
+
+
+class Bounds:
+    """The bounds of one attempt."""
+
+    def __init__(self, watchdog: Watchdog, asked: Asked, folder: Path) -> None:
+        """`folder` is the launch's."""
+        self._watchdog = watchdog
+        self._asked = asked
+        self._folder = folder
+        self._quotas: tuple[Quota, ...] | None = None
+        self._guard: Guard | None = None
+
+    async def start(self, grade: str | None) -> None:
+        """Before the agent starts, or when it is taken over: what is on disk now does not count.
+
+        `grade` None: an earlier daemon died before it wrote it down, so that the weaker is assumed.
+        """
+        self._quotas = _quotas(self._asked, grade, self._folder)
+        if self._quotas:
+            await self._watchdog.start(self._quotas)
+
+    async def keep(self, link: HolderLink, grade: str | None) -> None:
+        """Ends the agent should it go over one of them; `grade` is for one that was taken over."""
+        if self._quotas is None:
+            await self.start(grade)
+        if self._guard is None or self._guard.breach is None:  # else its end was cut short
+            self._guard = _guard(self._asked, self._quotas or (), link)
+        if self._guard is not None:
+            with self._watchdog.watching(self._guard), contextlib.suppress(HolderGone):
+                await self._guard.breached.wait()
+                await _end_at_once(link)
+
+    def explained(self, ending: Ending) -> Ending:
+        """The ending with the bound as its reason; what succeeded all the same has succeeded."""
+        if self._guard is None or self._guard.breach is None or ending.state != "failed":
+            return ending
+        return dataclasses.replace(ending, reason=self._guard.breach.text, retry=False)
+
+
+def _quotas(asked: Asked, grade: str | None, folder: Path) -> tuple[Quota, ...]:
+    if not asked.required or grade == "0":
+        return ()
+    quotas = [Quota(written_folders(asked), asked.bounds.disk_bytes)]
+    if grade not in ("A", "B"):  # in a mount namespace these are of a size
+        quotas.append(Quota((str(folder / SCRATCH),), asked.bounds.tmp_bytes, bound="temporary files"))
+    return tuple(quotas)
+
+
+def _guard(asked: Asked, quotas: tuple[Quota, ...], link: HolderLink) -> Guard | None:
+    """Whom to watch: nobody where there is no jail, or no process any more."""
+    if not quotas:
+        return None
+    try:
+        holder = int(processes.stat_fields(link.adopted.pid)[1])
+    except OSError:  # it has ended, and its record is on the way
+        return None
+    started = processes.start_time(holder)
+    return None if started is None else Guard(holder, started, asked.bounds, quotas)
+
+
+async def _end_at_once(link: HolderLink) -> None:
+    """The jail goes with all that is in it.
+
+    Not by the holder alone: it would first be polite to every process of what may be a bomb of them. Where
+    there is a PID namespace the kernel ends it with its first process; the holder sees to the rest.
+    """
+    processes.send_signal(link.adopted.pid, link.adopted.start_time, signal.SIGKILL)
+    await link.stop(0)

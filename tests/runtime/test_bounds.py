@@ -1,0 +1,122 @@
+"""Which runs are watched, what a breach does to the agent, and what it makes of the ending."""
+
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+import trio
+import trio.testing
+
+from dashd.domain.attempt import Ending
+from dashd.jail import processes
+from dashd.jail.holder_link import HolderGone
+from dashd.jail.view import Bounds as Allowed
+from dashd.jail.watchdog import Breach, Watchdog
+from dashd.runtime.bounds import Bounds
+from dashd.runtime.jails import Asked
+
+BREACH = Breach("memory", "memory 64 MiB exceeded (65 MiB in 1 process); --memory-mb raises it")
+FAILED = Ending("failed", "ended by signal 9")
+
+
+class Link:
+    """A holder's end: what it was asked. The agent is this process, which nobody may signal."""
+
+    def __init__(self, pid=None) -> None:
+        pid = os.getpid() if pid is None else pid
+        self.adopted = SimpleNamespace(pid=pid, start_time=processes.start_time(pid) or 0)
+        self.stops: list[float] = []
+        self.gone = False
+
+    async def stop(self, grace_s: float) -> None:
+        await trio.lowlevel.checkpoint()
+        self.stops.append(grace_s)
+        if self.gone:
+            raise HolderGone
+
+
+@pytest.fixture
+def signals(monkeypatch) -> list[tuple[int, ...]]:
+    sent: list[tuple[int, ...]] = []
+    monkeypatch.setattr(processes, "send_signal", lambda *what: sent.append(what))
+    return sent
+
+
+class Seen(Watchdog):
+    """Says who is watched, and looks at nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 1.0)
+        self.guards = self._guards
+
+
+@pytest.fixture
+def dog() -> Seen:
+    return Seen()
+
+
+def _bounds(dog, tmp_path, *, required=True) -> Bounds:
+    asked = Asked(required=required, cwd=str(tmp_path), bounds=Allowed(disk_bytes=5, tmp_bytes=6))
+    return Bounds(dog, asked, tmp_path / "launch")
+
+
+@pytest.mark.parametrize(
+    ("required", "grade", "quotas"),
+    [
+        (True, "B", [("disk", 5)]),
+        (True, "C", [("disk", 5), ("temporary files", 6)]),
+        (True, None, [("disk", 5), ("temporary files", 6)]),
+        (True, "0", None),
+        (False, "B", None),
+    ],
+)
+async def test_who_has_a_jail_is_watched(dog, tmp_path, signals, nursery, required, grade, quotas) -> None:
+    bounds = _bounds(dog, tmp_path, required=required)
+    nursery.start_soon(bounds.keep, Link(), grade)
+    await trio.testing.wait_all_tasks_blocked()
+    found = [[(each.bound, each.bytes_max) for each in guard.quotas] for guard in dog.guards]
+    assert found == ([] if quotas is None else [quotas])
+    assert {guard.holder for guard in dog.guards} == (set() if quotas is None else {os.getppid()})
+    nursery.cancel_scope.cancel()
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_nobody_is_watched_whose_process_has_gone(dog, tmp_path) -> None:
+    link = Link(4_194_305)
+    await _bounds(dog, tmp_path).keep(link, "B")
+    assert (dog.guards, link.stops) == (set(), [])
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_breach_ends_the_jail_at_once_and_explains_the_end(
+    dog, tmp_path, signals, nursery, gone
+) -> None:
+    bounds, link = _bounds(dog, tmp_path), Link()
+    link.gone = gone
+    await bounds.start("B")
+    nursery.start_soon(bounds.keep, link, None)
+    await trio.testing.wait_all_tasks_blocked()
+    assert bounds.explained(FAILED) == FAILED
+    (guard,) = dog.guards
+    guard.fail(BREACH)
+    guard.fail(Breach("disk", "a later one"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert signals == [(os.getpid(), link.adopted.start_time, signal.SIGKILL)]
+    assert (link.stops, dog.guards) == ([0], set())
+    explained = bounds.explained(FAILED)
+    assert (explained.state, explained.reason, explained.retry) == ("failed", BREACH.text, False)
+    assert bounds.explained(Ending("succeeded", "exit code 0")).retry is True
+
+
+async def test_an_end_that_was_cut_short_goes_on_with_the_next_link(dog, tmp_path, signals, nursery) -> None:
+    bounds = _bounds(dog, tmp_path)
+    nursery.start_soon(bounds.keep, Link(), "B")
+    await trio.testing.wait_all_tasks_blocked()
+    (guard,) = dog.guards
+    guard.fail(BREACH)
+    nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        link = Link()
+        await bounds.keep(link, "B")
+    assert (link.stops, bounds.explained(FAILED).reason) == ([0], BREACH.text)

@@ -1,0 +1,186 @@
+"""Agents that take all there is, beside honest ones: stopped in time, with the reason, and nobody else is.
+
+Every bomb is bounded by itself too, and small enough for any machine that runs tests.
+"""
+
+import pytest
+import trio
+
+from tests.jail.inside import of_grade
+from tests.whole import daemons, door
+
+pytestmark = pytest.mark.slow
+
+HONEST = 6
+STOPPED_S_MAX = 10.0
+"""Generous: what is reached on a quiet machine is a second; the bench has the figure."""
+LIVES_S = 60
+"""Far over that: a bomb that is not stopped runs into the test's own deadline."""
+PYTHON = "/usr/bin/python3"
+
+MEMORY = f"""
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        taken = bytearray(60 << 20)
+        taken[::4096] = b"x" * (len(taken) // 4096)
+        time.sleep({LIVES_S})
+        os._exit(0)
+time.sleep({LIVES_S})
+"""
+SHARED = f"""
+import mmap, time
+taken = mmap.mmap(-1, 240 << 20)
+for at in range(0, len(taken), 4096):
+    taken[at] = 1
+time.sleep({LIVES_S})
+"""
+MEMORY_FILES = f"""
+import os, time
+kept = [os.memfd_create("bomb") for _ in range(240)]
+for fd in kept:
+    os.write(fd, b"x" * (1 << 20))
+time.sleep({LIVES_S})
+"""
+# They go on for a while, because what somebody else frees on the same disk hides as much of them.
+DISK = f"""
+import time
+for number in range(100):
+    with open(f"f{{number}}", "wb") as file:
+        file.write(b"x" * (8 << 20))
+    time.sleep(0.03)
+time.sleep({LIVES_S})
+"""
+ALLOCATED = f"""
+import os, time
+os.mkdir("closed")
+fd = os.open("closed/f", os.O_CREAT | os.O_WRONLY)
+os.chmod("closed", 0)
+for number in range(100):
+    os.posix_fallocate(fd, number << 23, 8 << 20)
+    time.sleep(0.03)
+time.sleep({LIVES_S})
+"""
+DELETED = f"""
+import os, time
+file = open("f", "wb")
+os.unlink("f")
+for number in range(100):
+    file.write(b"x" * (8 << 20))
+    time.sleep(0.03)
+time.sleep({LIVES_S})
+"""
+FORKS = f"""
+import os, time
+until = time.monotonic() + {LIVES_S}
+while time.monotonic() < until:
+    try:
+        os.fork()
+    except OSError:
+        pass
+"""
+BOMBS = {
+    "memory of four": (MEMORY, {"memory_mb": 128}, "memory 128 MiB exceeded ("),
+    "shared memory": (SHARED, {"memory_mb": 128}, "memory 128 MiB exceeded ("),
+    "memory files": (MEMORY_FILES, {"memory_mb": 128}, "memory 128 MiB exceeded ("),
+    "disk": (DISK, {"disk_mb": 16}, "disk 16 MiB exceeded ("),
+    "allocated": (ALLOCATED, {"disk_mb": 16}, "disk 16 MiB exceeded ("),
+    "deleted": (DELETED, {"disk_mb": 16}, "disk 16 MiB exceeded ("),
+    "forks": (FORKS, {"processes": 60}, "processes 60 exceeded ("),
+}
+
+
+@pytest.fixture(scope="module")
+def walled(tmp_path_factory):
+    """A dashd with walls."""
+    of_grade("B")
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("b"), DASH_JAIL_REQUIRED="true")
+    try:
+        made.start()
+        yield made
+        assert made.stop() == 0
+        assert made.processes() == []
+    finally:
+        made.end()
+
+
+@pytest.fixture
+async def dash(walled):
+    async with door.open_door(walled.socket) as opened:
+        yield opened
+        await opened.destroy_all()
+
+
+async def _bomb(dash, folder, script, **limits):
+    folder.mkdir()
+    return await dash.swarm(
+        "", argv=[PYTHON, "-c", script], cwd=str(folder), limits={"timeout_s": LIVES_S, **limits}
+    )
+
+
+@pytest.mark.parametrize("name", BOMBS)
+async def test_a_bomb_is_stopped_and_says_why_and_honest_agents_finish(dash, tmp_path, gate, name) -> None:
+    script, limits, reason = BOMBS[name]
+    honest = await dash.swarm(
+        'read -r _ < "$1"; echo done',
+        gate.path,
+        cwd=str(tmp_path),
+        agents=HONEST,
+        items=[str(number) for number in range(HONEST)],
+    )
+    await dash.events(honest["id"], "agent.started", HONEST)
+    bomb = await _bomb(dash, tmp_path / "bomb", script, **limits)
+    await dash.events(bomb["id"], "agent.started")
+    with trio.fail_after(STOPPED_S_MAX):
+        (dead,) = await dash.events(bomb["id"], "task.dead")
+    assert dead["data"]["cause"].startswith(reason)
+    assert " raises it" in dead["data"]["cause"]
+    gate.let(HONEST)
+    report = await dash.ended(honest["id"])
+    assert (report["outcome"], len(report["results"])) == ("complete", HONEST)
+    events = await dash.events(bomb["id"], ["task.failed", "task.retrying", "task.dead"], 2)
+    assert [event["kind"] for event in events] == ["task.failed", "task.dead"]
+
+
+async def test_a_full_tmpfs_is_the_agents_own_affair(dash, tmp_path) -> None:
+    script = """
+import os
+taken, fd = 0, os.open("/dev/shm/bomb", os.O_CREAT | os.O_WRONLY)
+try:
+    while taken < 4 << 30:
+        taken += os.write(fd, b"x" * (1 << 20))
+except OSError as error:
+    print(taken >> 20, error.strerror)
+"""
+    made = await _bomb(dash, tmp_path / "shm", script)
+    report = await dash.ended(made["id"])
+    assert report["results"][0]["result"] == "512 No space left on device\n"
+
+
+async def test_a_flood_of_output_is_cut_and_stops_nobody(dash, tmp_path) -> None:
+    script = """
+import os
+for _ in range(5000):
+    os.write(1, b"y" * 65536)
+"""
+    made = await _bomb(dash, tmp_path / "flood", script)
+    with trio.fail_after(LIVES_S):
+        report = await dash.ended(made["id"])
+    assert report["outcome"] == "complete"
+
+
+async def test_who_stays_within_its_bounds_is_left_alone(dash, tmp_path) -> None:
+    script = """
+import os, time
+taken = bytearray(60 << 20)
+taken[::4096] = b"x" * (len(taken) // 4096)
+for _ in range(20):
+    if os.fork() == 0:
+        time.sleep(3)  # the pages are its parent's, twenty times
+        os._exit(0)
+with open("f", "wb") as file:
+    file.write(b"x" * (8 << 20))
+time.sleep(3)
+"""
+    made = await _bomb(dash, tmp_path / "honest", script, memory_mb=512, processes=40, disk_mb=16)
+    assert (await dash.ended(made["id"]))["outcome"] == "complete"
