@@ -40,6 +40,12 @@ COLUMNS = (
     status_view.COLUMNS[-1],
 )
 
+BOUNDS = {
+    "memory_mb": "MiB of memory, all processes of an agent together (4096)",
+    "processes": "processes and threads of an agent (512)",
+    "disk_mb": "MiB by which the folders that it may write can grow (10240)",
+    "cpu_s": "seconds of processor time of each process (no bound)",
+}
 DESTROY_S = 90.0
 """Longer than the longest grace of an agent."""
 
@@ -217,6 +223,7 @@ def destroy(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 def limits(args: SimpleNamespace) -> dict[str, float] | None:
     """The limits that were given; None where none was."""
     given = {"timeout_s": args.timeout, "retries": args.retries, "grace_s": args.grace}
+    given |= {name: getattr(args, name) for name in BOUNDS}
     return {name: value for name, value in given.items() if value is not None} or None
 
 
@@ -232,6 +239,8 @@ def limit_arguments(parser: ArgumentParser) -> None:
         metavar="TIME",
         help="between the polite and the hard end of a process tree (5s)",
     )
+    for name, text in BOUNDS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=grammar.whole, metavar="N", help=text)
 
 
 def _parameters(args: SimpleNamespace, out: Output) -> dict[str, Any]:

@@ -43,6 +43,14 @@ def test_create_sends_what_was_given_and_says_what_came_of_it(dashd, ctl, tmp_pa
         "0",
         "--grace",
         "2s",
+        "--memory-mb",
+        "64",
+        "--processes",
+        "4",
+        "--disk-mb",
+        "1",
+        "--cpu-s",
+        "9",
         "--lease",
         "0",
         "--key",
@@ -53,6 +61,7 @@ def test_create_sends_what_was_given_and_says_what_came_of_it(dashd, ctl, tmp_pa
     )
     assert ran.code == 0
     assert ran.out == "Swarm '7k2m9q' created with 20 agents\n"
+    bounds = {"memory_mb": 64, "processes": 4, "disk_mb": 1, "cpu_s": 9}
     assert dashd.asked("swarm.create") == [
         {
             "task": "lint it",
@@ -65,7 +74,7 @@ def test_create_sends_what_was_given_and_says_what_came_of_it(dashd, ctl, tmp_pa
             "priority": "high",
             "argv": ["lint", "{item}"],
             "lease_s": 0.0,
-            "limits": {"timeout_s": 300.0, "retries": 0, "grace_s": 2.0},
+            "limits": {"timeout_s": 300.0, "retries": 0, "grace_s": 2.0, **bounds},
             "idempotency_key": "k",
         }
     ]
