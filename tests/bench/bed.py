@@ -27,8 +27,9 @@ END_S = 60.0
 class Dashd:
     """A dashd of our own; `start` again after `kill` goes on with the same state."""
 
-    def __init__(self, folder: Path, program: tuple[str, ...] = ("-m", "dashd")) -> None:
-        """`program` is what Python runs as the daemon."""
+    def __init__(self, folder: Path, program: tuple[str, ...] = ("-m", "dashd"), **environ: str) -> None:
+        """`program` is what Python runs as the daemon; `environ` goes on top of the usual."""
+        self._environ = environ
         self.folder = folder
         self._program = program
         self.socket = str(folder / "run" / "d.sock")
@@ -49,6 +50,7 @@ class Dashd:
             "DASH_SOCKET": self.socket,
             "DASH_LOG_LEVEL": "warning",
             "DASH_JAIL_REQUIRED": "false",
+            **self._environ,
         }
 
     def start(self) -> float:
