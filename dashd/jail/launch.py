@@ -38,6 +38,9 @@ LAYERS = frozenset(
     }
 )
 """What `without` may name."""
+BACKSTOP = 8
+"""Times an agent's bound is by how many a user's processes may grow where no namespace counts them apart. Not
+a bound, but without it a bomb would have the machine before the watchdog looks."""
 _NAMESPACES = ("net", "pid", "ipc", "uts", "cgroup")
 _STAGE = f"import sys; sys.path.append({CODE!r}); from dashd.jail import stage; stage.main()"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -109,6 +112,7 @@ def plan(
             "listener": LISTENER_PORT if listener and own else None,
             "fds_kept": "close_range" in without,
             "limits": {} if "rlimits" in without else _limits(view.bounds, own=own),
+            "processes_more": None if own or "rlimits" in without else view.bounds.processes * BACKSTOP,
             "may_gain": "no_new_privs" in without,
             "landlock": None if "landlock" in without else _rules(walls, view, scratch, port),
             "seccomp": None if "seccomp" in without else _filter(view),
@@ -173,7 +177,7 @@ def _limits(bounds: Bounds, *, own: bool) -> dict[str, int]:
     }
     if own:  # counted in the user namespace; without one it would count all of the user's own processes
         # Above the bound, so that the watchdog can tell who goes over it from who comes near it.
-        limits["NPROC"] = bounds.processes + bounds.processes // 8 + 8
+        limits["NPROC"] = bounds.processes + bounds.processes // 16 + 2
     if bounds.cpu_s is not None:
         limits["CPU"] = bounds.cpu_s
     return limits
@@ -212,7 +216,11 @@ def enforcers(grade: Grade) -> dict[str, str]:
     own = grade in ("A", "B")
     return {
         "memory": "cgroup" if grade == "A" else "watchdog, rlimit per process while dashd is away",
-        "processes": "cgroup" if grade == "A" else "watchdog, rlimit an eighth above" if own else "watchdog",
+        "processes": "cgroup"
+        if grade == "A"
+        else "watchdog, rlimit a sixteenth above"
+        if own
+        else "watchdog, rlimit far above",
         "open_files": "rlimit",
         "file_size": "rlimit",
         "tmp": "sized tmpfs" if own else "watchdog",

@@ -102,17 +102,18 @@ def send_signal(pid: int, started: int, *numbers: int) -> bool:
     return True
 
 
-def signal_tree(*numbers: int, spared: tuple[int, ...] = ()) -> int:
+def signal_tree(*numbers: int, spared: tuple[int, ...] = (), root: int | None = None) -> int:
     """Signals all descendants of this process until a walk finds nobody new; returns how many it found.
 
-    Those whose pid is `spared` are walked and not signalled.
+    Those whose pid is `spared` are walked and not signalled. `root` is another process to begin below.
 
     A fork cannot complete in a process with a pending signal, so after SIGSTOP a stable walk is a stopped
     tree.
     """
     seen: dict[int, int] = {}
     for _ in range(SIGNAL_ROUNDS_MAX):
-        new = {pid: started for pid, started in descendants(os.getpid()).items() if seen.get(pid) != started}
+        tree = descendants(os.getpid() if root is None else root)
+        new = {pid: started for pid, started in tree.items() if seen.get(pid) != started}
         if not new:
             break
         for pid, started in new.items():
@@ -120,6 +121,12 @@ def signal_tree(*numbers: int, spared: tuple[int, ...] = ()) -> int:
                 send_signal(pid, started, *numbers)
         seen |= new
     return len(seen)
+
+
+def end_tree(root: int) -> None:
+    """Ends all descendants of `root`; stopped first, so that none of them forks on meanwhile."""
+    signal_tree(signal.SIGSTOP, root=root)
+    signal_tree(signal.SIGKILL, root=root)
 
 
 def is_tree_stopped() -> bool:

@@ -81,6 +81,13 @@ def limit(limits: dict[str, int]) -> None:
             raise Refused(f"RLIMIT_{name}: {error}") from None
 
 
+def limit_processes(more: int) -> None:
+    """For a user whose every process counts: so many more than the whole machine has now."""
+    with open("/proc/loadavg", encoding="ascii") as file:
+        tasks = int(file.read().split()[3].partition("/")[2])
+    limit({"NPROC": tasks + more})
+
+
 def no_new_privs() -> None:
     """Set-user-id programs give nothing from here on; Landlock and seccomp ask for it."""
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
@@ -140,6 +147,8 @@ def close_door(policy: dict[str, Any], control: int) -> None:
     if not policy.get("fds_kept"):
         close_others([control])
     limit(policy["limits"])
+    if policy.get("processes_more"):
+        limit_processes(policy["processes_more"])
     if not policy.get("may_gain"):
         no_new_privs()
     if policy.get("landlock"):

@@ -10,6 +10,8 @@ import dataclasses
 import signal
 from pathlib import Path
 
+import trio
+
 from dashd.domain.attempt import Ending
 from dashd.jail import processes
 from dashd.jail.holder_link import HolderGone, HolderLink
@@ -28,6 +30,7 @@ class Bounds:
         self._folder = folder
         self._quotas: tuple[Quota, ...] | None = None
         self._guard: Guard | None = None
+        self._own_processes = False
 
     async def start(self, grade: str | None) -> None:
         """Before the agent starts, or when it is taken over: what is on disk now does not count.
@@ -35,6 +38,7 @@ class Bounds:
         `grade` None: an earlier daemon died before it wrote it down, so that the weaker is assumed.
         """
         self._quotas = _quotas(self._asked, grade, self._folder)
+        self._own_processes = grade in ("A", "B")
         if self._quotas:
             await self._watchdog.start(self._quotas)
 
@@ -47,7 +51,18 @@ class Bounds:
         if self._guard is not None:
             with self._watchdog.watching(self._guard), contextlib.suppress(HolderGone):
                 await self._guard.breached.wait()
-                await _end_at_once(link)
+                await self._end_at_once(link, self._guard.holder)
+
+    async def _end_at_once(self, link: HolderLink, holder: int) -> None:
+        """The jail goes with all that is in it; the holder sees to the rest.
+
+        Not by the holder alone: it would first be polite to every process of what may be a bomb of them.
+        With a PID namespace the kernel ends all with the first one; without, they are stopped, then ended.
+        """
+        processes.send_signal(link.adopted.pid, link.adopted.start_time, signal.SIGKILL)
+        if not self._own_processes:
+            await trio.to_thread.run_sync(processes.end_tree, holder)
+        await link.stop(0)
 
     def explained(self, ending: Ending) -> Ending:
         """The ending with the bound as its reason; what succeeded all the same has succeeded."""
@@ -75,13 +90,3 @@ def _guard(asked: Asked, quotas: tuple[Quota, ...], link: HolderLink) -> Guard |
         return None
     started = processes.start_time(holder)
     return None if started is None else Guard(holder, started, asked.bounds, quotas)
-
-
-async def _end_at_once(link: HolderLink) -> None:
-    """The jail goes with all that is in it.
-
-    Not by the holder alone: it would first be polite to every process of what may be a bomb of them. Where
-    there is a PID namespace the kernel ends it with its first process; the holder sees to the rest.
-    """
-    processes.send_signal(link.adopted.pid, link.adopted.start_time, signal.SIGKILL)
-    await link.stop(0)

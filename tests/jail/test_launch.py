@@ -52,3 +52,12 @@ def test_a_layer_that_is_none_is_a_mistake_of_ours():
 @pytest.mark.parametrize("grade", ["A", "B", "C", "0"])
 def test_every_bound_has_an_enforcer_that_is_named(grade):
     assert all(launch.enforcers(grade).values())
+
+
+@pytest.mark.parametrize(("grade", "kept"), [("B", 546), ("C", None)])
+def test_the_kernel_keeps_processes_a_little_above_the_bound_or_far_above(grade, kept, tmp_path) -> None:
+    seen = view.View(str(tmp_path), (view.Folder(str(tmp_path)),))
+    walls = launch.Walls(grade, "/usr/bin/bwrap", 7)
+    policy = launch.plan(walls, seen, python="p", outside=launch.Outside(), scratch="/s")["policy"]
+    assert policy["limits"].get("NPROC") == kept
+    assert policy["processes_more"] == (None if kept else 8 * 512)

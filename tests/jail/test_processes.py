@@ -143,3 +143,16 @@ def test_a_process_that_survives_is_an_error(start, monkeypatch):
     monkeypatch.setattr(processes, "_end", lambda process: False)
     with pytest.raises(TimeoutError, match="m1"):
         processes.end_marked("m1")
+
+
+def test_a_tree_is_ended_below_its_root_which_lives_on() -> None:
+    script = "sleep 300 & (sleep 300; :) & echo up; read line"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as root:
+        assert root.stdout.readline() == b"up\n"
+        while len(processes.descendants(root.pid)) < 3:
+            assert root.poll() is None
+        processes.end_tree(root.pid)
+        while processes.descendants(root.pid):
+            assert root.poll() is None
+        assert root.poll() is None
+        root.stdin.close()

@@ -40,6 +40,7 @@ class Link:
 def signals(monkeypatch) -> list[tuple[int, ...]]:
     sent: list[tuple[int, ...]] = []
     monkeypatch.setattr(processes, "send_signal", lambda *what: sent.append(what))
+    monkeypatch.setattr(processes, "end_tree", lambda root: sent.append((root,)))
     return sent
 
 
@@ -88,13 +89,13 @@ async def test_nobody_is_watched_whose_process_has_gone(dog, tmp_path) -> None:
     assert (dog.guards, link.stops) == (set(), [])
 
 
-@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize(("gone", "grade"), [(False, "B"), (True, "B"), (False, "C")])
 async def test_a_breach_ends_the_jail_at_once_and_explains_the_end(
-    dog, tmp_path, signals, nursery, gone
+    dog, tmp_path, signals, nursery, gone, grade
 ) -> None:
     bounds, link = _bounds(dog, tmp_path), Link()
     link.gone = gone
-    await bounds.start("B")
+    await bounds.start(grade)
     nursery.start_soon(bounds.keep, link, None)
     await trio.testing.wait_all_tasks_blocked()
     assert bounds.explained(FAILED) == FAILED
@@ -102,7 +103,8 @@ async def test_a_breach_ends_the_jail_at_once_and_explains_the_end(
     guard.fail(BREACH)
     guard.fail(Breach("disk", "a later one"))
     await trio.testing.wait_all_tasks_blocked()
-    assert signals == [(os.getpid(), link.adopted.start_time, signal.SIGKILL)]
+    by_hand = [(os.getppid(),)] if grade == "C" else []
+    assert signals == [(os.getpid(), link.adopted.start_time, signal.SIGKILL), *by_hand]
     assert (link.stops, dog.guards) == ([0], set())
     explained = bounds.explained(FAILED)
     assert (explained.state, explained.reason, explained.retry) == ("failed", BREACH.text, False)
