@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import agents, bounds, claim, console, fanout, measure, proxy, rpc, still, writers
+from . import agents, bounds, claim, console, fanout, jail, measure, proxy, rpc, still, writers
 from .bed import Bed
 from .measure import Effort, Figure
 
@@ -23,6 +23,7 @@ SUBJECTS: dict[str, Subject] = {
     "idle": still.idle,
     "live": still.live,
     "bounds": bounds.run,
+    "jail": jail.start,
     "console": console.run,
     "restart": still.restart,
     "added": proxy.added,

@@ -100,9 +100,9 @@ class Swarms:
     def __exit__(self, *_: object) -> None:
         self.client.close()
 
-    def create(self, agents: int, *argv: str) -> str:
+    def create(self, agents: int, *argv: str, cwd: str = "/", **others: Any) -> str:
         """Creates a swarm of agents that run `argv`; its id."""
-        params = {"task": "bench", "agents": agents, "argv": list(argv), "cwd": "/"}
+        params = {"task": "bench", "agents": agents, "argv": list(argv), "cwd": cwd, **others}
         return str(self.client.call("swarm.create", params)["id"])
 
     def wait(self, swarm: str, kind: str, count: int = 1) -> None:
