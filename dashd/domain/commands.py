@@ -70,6 +70,27 @@ def verdict(commands: Commands, line: str) -> Verdict:
     return _Rules(allow, {_words(each) for each in commands.deny}).judge(line)
 
 
+def parts(line: str) -> list[str] | None:
+    """The commands of a line, each in single blanks; None where it hides something, or is too long."""
+    if len(line) > LINE_LENGTH_MAX:
+        return None
+    found, clear = _cut(line)
+    plain = clear and all(_unassigned(part) == part and "$" not in part[0] for part in found)
+    return [" ".join(part) for part in found] if plain else None
+
+
+def readings(line: str, nested: int = _NESTED_MAX) -> Iterator[str]:
+    """The line, and every command it may run: behind `;`, assignments or `sudo`, inside `sh -c '...'`."""
+    yield line
+    for part in _cut(line)[0] if len(line) <= LINE_LENGTH_MAX else ():
+        found = list(_readings(_unassigned(part)))
+        for words in found:
+            yield " ".join(words)
+            yield " ".join((_bare(words[0]), *words[1:]))
+        for word in _inner(found) if nested else ():
+            yield from readings(word, nested - 1)
+
+
 def meet(one: Commands, other: Commands) -> Commands:
     """Allows what both allow, denies what either denies."""
     allow = one.allow if other.allow is None else other.allow
@@ -135,14 +156,12 @@ class _Rules:
         return self.allow is None or _covered(part, self.allow)
 
     def _denies(self, part: Words, nested: int) -> bool:
-        for words in _readings(_unassigned(part)):
-            bare = (_bare(words[0]), *words[1:])
-            if _covered(words, self.deny) or _covered(bare, self.deny):
+        found = list(_readings(_unassigned(part)))
+        for words in found:
+            if _covered(words, self.deny) or _covered((_bare(words[0]), *words[1:]), self.deny):
                 return True
-            inner = words[1:] if bare[0] in _SHELLS and nested else ()
-            if any(self.judge(word, nested - 1) == "deny" for word in inner):
-                return True
-        return False
+        inner = _inner(found) if nested else ()
+        return any(self.judge(word, nested - 1) == "deny" for word in inner)
 
 
 def _readings(words: Words) -> Iterator[Words]:
@@ -151,6 +170,12 @@ def _readings(words: Words) -> Iterator[Words]:
         yield words
         if _bare(words[0]) in _RUNNERS:
             yield from (words[at:] for at in range(1, min(len(words), _READINGS_MAX)))
+
+
+def _inner(found: Iterable[Words]) -> Iterable[str]:
+    """The words after a shell, which may be commands; each once, or a line of shells would take seconds."""
+    shells = [words for words in found if _bare(words[0]) in _SHELLS]
+    return dict.fromkeys(max(shells, key=len)[1:]) if shells else ()
 
 
 def _cut(line: str) -> tuple[list[Words], bool]:

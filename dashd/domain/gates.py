@@ -1,7 +1,8 @@
 """Gates: which rule decides about something that is about to be done.
 
 The strictest word wins: a deny over an allow, and an allow over an ask, so that `ask for everything, allow
-ls` is two rules. Command, path and tool patterns are guidance: a program can be written around them. The
+ls` is two rules. Of a command line, one matching command is enough to ask or deny; all must match to allow
+(`commands` cuts it). Command, path and tool patterns are guidance: a program can be written around them. The
 walls are elsewhere.
 """
 
@@ -9,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Literal
+
+from . import commands
 
 Kind = Literal["command", "path", "tool", "money", "landing", "depth"]
 Verdict = Literal["ask", "allow", "deny"]
@@ -48,7 +51,12 @@ def applies(gate: Gate, kind: str, text: str, amount: int) -> bool:
         return False
     if kind in MEASURED:
         return amount > gate.above
-    return not gate.pattern or fnmatchcase(text, gate.pattern)
+    if not gate.pattern or kind != "command":
+        return not gate.pattern or fnmatchcase(text, gate.pattern)
+    if gate.verdict == "allow":  # `ls *` says nothing of what follows in `ls a; rm b`
+        parts = commands.parts(text)
+        return bool(parts) and all(fnmatchcase(part, gate.pattern) for part in parts or ())
+    return any(fnmatchcase(reading, gate.pattern) for reading in commands.readings(text))
 
 
 def _strictness(gate: Gate) -> tuple[int, bool, bool, str]:

@@ -177,3 +177,23 @@ def test_a_longer_line_is_never_trusted_more(rules: Commands, line: str, more: s
     both = f"{line}\n{more}"
     if verdict(rules, line) == "deny" and "'" not in both and "\\" not in both:
         assert verdict(rules, both) == "deny"
+
+
+def test_the_parts_of_a_plain_line_and_none_of_one_that_hides_something():
+    assert commands.parts("ls  -l; git   status && make") == ["ls -l", "git status", "make"]
+    assert commands.parts("") == []
+    for line in ("ls $(x)", "ls 'a", "A=1 ls", "$X a", "x" * (commands.LINE_LENGTH_MAX + 1)):
+        assert commands.parts(line) is None
+
+
+@given(st.text(max_size=200))
+def test_whatever_is_denied_is_among_the_readings(line):
+    read = list(commands.readings(line))
+    assert read[0] == line
+    if commands.verdict(commands.Commands(None, ("rm *",)), line) == "deny":
+        assert any(each.split()[:1] == ["rm"] for each in read)
+
+
+def test_a_line_made_to_be_slow_is_read_once():
+    shells = "sudo sh " * 16 + "x " * 9_000
+    assert sum(1 for _ in commands.readings(shells)) < 200

@@ -59,3 +59,14 @@ def test_another_rule_never_makes_a_deny_weaker(found, kind, amount):
         assert after is not None or before is None
         if before is not None and before.verdict == "deny":
             assert after.verdict == "deny"
+
+
+def test_one_command_of_a_line_is_enough_to_ask_and_all_must_match_to_allow():
+    for line in ("rm a", "cd x && rm a", "A=1 /bin/rm a", "sudo rm a", "bash -c 'ls; rm a'", "ls\nrm a"):
+        assert applies(gate(pattern="rm *"), "command", line, 0), line
+        assert applies(gate(pattern="rm *", verdict="deny"), "command", line, 0), line
+    assert not applies(gate(pattern="rm *"), "command", "echo rm", 0)
+    allow = gate(pattern="ls*", verdict="allow")
+    assert applies(allow, "command", "ls a; ls b", 0)
+    for line in ("ls; rm a", "ls $(rm a)", "ls 'a", "A=1 ls", "", "rm a"):
+        assert not applies(allow, "command", line, 0), line
