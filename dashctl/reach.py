@@ -27,6 +27,18 @@ def arguments(parser: ArgumentParser) -> None:
         help="internet hosts in reach, by exact name, or npm, pypi; none by default",
     )
     parser.add_argument(
+        "--allow-command",
+        action="append",
+        metavar="PATTERN",
+        help="a command that agents run unasked, like 'git *'; others wait for a yes (guidance, no wall)",
+    )
+    parser.add_argument(
+        "--deny-command",
+        action="append",
+        metavar="PATTERN",
+        help="a command that agents are refused where they ask first (guidance, no wall)",
+    )
+    parser.add_argument(
         "--unsafe-no-jail", action="store_true", help="start agents with all your rights; it is recorded"
     )
 
@@ -40,6 +52,8 @@ def parameters(args: SimpleNamespace) -> dict[str, Any]:
         "scope": args.scope,
         "read": read,
         "hosts": args.hosts and [name for names in args.hosts for name in names.split(",") if name],
+        "allow_commands": args.allow_command,
+        "deny_commands": args.deny_command,
         "unsafe_no_jail": args.unsafe_no_jail or None,
     }
 

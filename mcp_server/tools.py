@@ -302,7 +302,9 @@ TOOLS: dict[str, Tool] = {
             "One task for each of `items`, else one for each agent. Not for seeing how it goes.",
             open_world=True,
             patches=_RUN_LIMITS | _MONEY | _REACH,
-            hidden=_RARE | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail", "label"},
+            hidden=_RARE
+            | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail", "label"}
+            | {"allow_commands", "deny_commands"},
         ),
         Tool(
             swarm_get,

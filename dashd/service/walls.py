@@ -6,6 +6,7 @@ import msgspec
 
 from dashd.domain import folders
 from dashd.domain import scope as scopes
+from dashd.domain.commands import EVERYTHING
 from dashd.domain.scope import Scope
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
@@ -34,10 +35,10 @@ async def prepare(core: Core, params: wire.PlanSwarm, cwd: str) -> Walled:
     if params.unsafe_no_jail or not state.required:
         _refuse_idle_limits(params)
         notes = ["no walls: its agents have all your rights"] if params.unsafe_no_jail else []
-        return Walled("none", scopes.to_json(asked), bounds, notes)
+        return Walled("none", scopes.to_json(asked), bounds, [*notes, *_guidance(asked)])
     _refuse_weak(state)
     checked = await core.walls.check([folders.absolute(each, cwd) for each in asked.write or ()], cwd)
-    notes = [*_notes(state, asked, cwd), *checked.notes]
+    notes = [*_notes(state, asked, cwd), *checked.notes, *_guidance(asked)]
     protect = msgspec.json.encode(checked.protect).decode()
     return Walled("required", scopes.to_json(asked), bounds, notes, protect)
 
@@ -47,7 +48,10 @@ def scope_of(params: wire.PlanSwarm, cwd: str) -> Scope:
     write = [folders.ROOT] if params.scope is msgspec.UNSET else params.scope
     read = [] if params.read is msgspec.UNSET else params.read
     hosts = [] if params.hosts is msgspec.UNSET else params.hosts
-    return scopes.parse(write=write, read=[folders.ROOT, *read], hosts=hosts, root=cwd)
+    allow = None if params.allow_commands is msgspec.UNSET else params.allow_commands
+    deny = [] if params.deny_commands is msgspec.UNSET else params.deny_commands
+    read = [folders.ROOT, *read]
+    return scopes.parse(write=write, read=read, hosts=hosts, allow=allow, deny=deny, root=cwd)
 
 
 def _bounds(limits: Limits) -> dict[str, int]:
@@ -86,3 +90,13 @@ def _notes(state: WallsState, asked: Scope, cwd: str) -> list[str]:
     write = ", ".join(folders.absolute(each, cwd) for each in asked.write or ()) or "nothing"
     hosts = ", ".join(scopes.reached_hosts(asked)) or "no host"
     return [f"walls of grade {state.grade}: agents can write {write}, read {cwd}, and reach {hosts}"]
+
+
+def _guidance(asked: Scope) -> list[str]:
+    """What is said of command patterns: never that they are a wall."""
+    if asked.commands == EVERYTHING:
+        return []
+    told = scopes.allowed(asked, "commands")
+    return [
+        f"commands: {told}. This is guidance, for programs that ask first (driver embedded does); no wall"
+    ]

@@ -34,3 +34,9 @@ def test_walls_are_shown_and_their_absence_too():
     found = {"walls": "required", "write": ["src"], "read": ["."], "hosts": []}
     assert reach.facts(found) == [("walls", "agents write src, read ., reach no host")]
     assert "all rights" in reach.facts({"walls": "none"})[0][1]
+
+
+def test_command_patterns_are_handed_on():
+    found = parsed("--allow-command", "git *", "--allow-command", "ls", "--deny-command", "rm *")
+    assert (found["allow_commands"], found["deny_commands"]) == (["git *", "ls"], ["rm *"])
+    assert found.keys() <= set(CreateSwarm.__struct_fields__)

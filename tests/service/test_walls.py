@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from dashd.domain import scope as scopes
 from dashd.service import ports
 from dashd.wire import errors
 
@@ -117,3 +118,21 @@ async def test_what_stays_read_only_is_said_and_kept(call, walls, scene, tmp_pat
     assert made.notes[-1] == ".venv stays read-only"
     kept = scene.store.db.execute("SELECT protect FROM swarm WHERE id = ?", (made.id,)).get
     assert kept == f'["{tmp_path}/.venv"]'
+
+
+@pytest.mark.parametrize("unsafe", [False, True])
+async def test_command_patterns_are_kept_and_called_guidance(call, scene, unsafe):
+    made = await call(
+        "swarm.create",
+        task="t",
+        allow_commands=["git *"],
+        deny_commands=["git push *"],
+        unsafe_no_jail=unsafe,
+    )
+    assert made.notes[-1].startswith("commands: git *; not git push *. This is guidance, ")
+    kept = scopes.from_json(scene.row(made.id).scope).commands
+    assert (kept.allow, kept.deny) == (("git *",), ("git push *",))
+    assert not any("guidance" in note for note in (await call("swarm.create", task="t")).notes)
+    with pytest.raises(errors.InvalidParams, match="is no pattern") as refused:
+        await call("swarm.create", task="t", deny_commands=["rm *x"])
+    assert refused.value.path == "scope.commands.deny[0]"

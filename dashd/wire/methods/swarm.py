@@ -26,6 +26,7 @@ from .table import (
 )
 
 Item = Annotated[str, Meta(max_length=10_000)]
+Patterns = Annotated[list[Annotated[str, Meta(max_length=1_000)]], Meta(max_length=256)]
 Folders = Annotated[list[FolderPath], Meta(max_length=256)]
 
 
@@ -66,6 +67,10 @@ class PlanSwarm(Params):
     """Folders outside `cwd` that can be read as well."""
     hosts: Annotated[list[Name], Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
     """Hosts of the internet in reach: exact names, `name:port`, or a preset such as npm; none by default."""
+    allow_commands: Patterns | msgspec.UnsetType = msgspec.UNSET
+    """Commands that agents run unasked, like `git *`; others wait for a yes. Guidance: no wall keeps them."""
+    deny_commands: Patterns | msgspec.UnsetType = msgspec.UNSET
+    """Commands that agents are refused, where their program asks first. Guidance: no wall keeps them."""
     unsafe_no_jail: bool = False
     """Starts agents with all rights of their user; it is recorded, and shown."""
     label: Name | msgspec.UnsetType = msgspec.UNSET
