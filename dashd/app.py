@@ -33,6 +33,7 @@ from dashd.proxy.stage import Stage
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
 from dashd.runtime import approvals, recovery, scheduler, sweeper
+from dashd.runtime.asks import Asks
 from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.world import World
@@ -138,6 +139,7 @@ async def _serve(
             jails=_jails(config),
             watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
         )
+        side.doors.judge = Asks(world).answer
         core = Core(
             store=store,
             clock=clock,

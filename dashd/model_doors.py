@@ -8,17 +8,19 @@ the key.
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
 
 from dashd.clock import Clock
+from dashd.domain import asking
 from dashd.domain.scope import from_json, reached_hosts
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
 from dashd.proxy import door as doors
 from dashd.proxy import pace
+from dashd.proxy.asks import Desk
 from dashd.proxy.caller import Caller
 from dashd.proxy.exchange import Exchange
 from dashd.proxy.ledger import Payer
@@ -31,6 +33,7 @@ from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
+Judge = Callable[[Claim, asking.Ask], Awaitable[asking.Answer]]
 KEY_BITS = 256
 BACKLOG = 64
 _log = logging.getLogger(__name__)
@@ -55,6 +58,8 @@ class ModelDoors:
         self._tunnels = tunnels
         self._ring = ring
         self._limits = limits
+        self.judge: Judge | None = None
+        """Who answers what an agent asks before it acts; set before the first door opens."""
         self._open: dict[str, trio.CancelScope] = {}
         """By attempt, like the doors: a seat's next attempt may begin before the last one's door is shut."""
         self._doors: dict[str, doors.Door] = {}
@@ -83,7 +88,7 @@ class ModelDoors:
             listener.setblocking(False)
             port = listener.getsockname()[1]
             door = doors.Door(None, "embedded")
-            door.admit(doors.digest(key), await self._caller(payer, hosts))
+            door.admit(doors.digest(key), await self._caller(claim, payer, hosts))
             await self._serve(claim, listener.dup(), door, [doors.digest(key)])
         except BaseException:
             listener.close()
@@ -101,7 +106,7 @@ class ModelDoors:
         door = doors.Door(None, "embedded")
         try:
             payer, hosts, digests = await self._store.own.read(query)
-            caller = await self._caller(payer, hosts)
+            caller = await self._caller(claim, payer, hosts)
         except BaseException:
             listener.close()
             raise
@@ -148,9 +153,10 @@ class ModelDoors:
             raise
         self._open[claim.attempt_id] = scope
 
-    async def _caller(self, payer: Payer, hosts: tuple[str, ...]) -> Caller:
+    async def _caller(self, claim: Claim, payer: Payer, hosts: tuple[str, ...]) -> Caller:
         rates = await pace.rates_of(self._store, self._clock, payer, self._limits)
-        return Caller(payer, "embedded", rates=rates, hosts=hosts)
+        desk = Desk(partial(self.judge, claim)) if self.judge is not None else None
+        return Caller(payer, "embedded", rates=rates, hosts=hosts, desk=desk)
 
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""

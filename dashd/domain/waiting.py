@@ -25,6 +25,10 @@ class Facts:
     working: int
     """Agents that work now, over all swarms."""
     agents_max: int
+    approval: str = ""
+    """The request of its own that is open."""
+    asks: str = ""
+    """What it wants to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,12 @@ def explain(facts: Facts) -> Waiting:
 def _working(facts: Facts, on_task: tuple[str, ...]) -> Waiting:
     if facts.stopping or facts.wanted == "kill":
         return Waiting("end", "it was told to stop; its processes are ending", on_task)
+    if facts.approval:
+        paused = facts.swarm_state == "paused" or facts.agent_state == "paused" or facts.wanted == "pause"
+        more = "; it is paused as well" if paused else ""
+        return Waiting(
+            "approval", f"it waits for approval {facts.approval}: {facts.asks}{more}", (facts.approval,)
+        )
     if facts.swarm_state == "paused":
         return Waiting("pause", "its swarm is paused, and it with it; resume the swarm to go on", on_task)
     if facts.agent_state == "paused" or facts.wanted == "pause":

@@ -32,6 +32,8 @@ class Work:
     agent_id: str
     task_id: str
     timeout_s: float
+    asks: tuple[str, ...] = ()
+    """What its program should ask about before it acts (`domain.asking`), where it can."""
     model: ModelAccess | None = None
     isolated: bool = False
     """It runs in a mount namespace, where Dash's own programs are below `jail.view.CODE`."""

@@ -76,6 +76,8 @@ class EmbeddedDriver:
             "DASH_MODEL_KEY": work.model.key,
             "DASH_MODEL": work.model.name,
         }
+        if work.asks:
+            own["DASH_ASK"] = ",".join(work.asks)
         program = f"{view.CODE}/dashd/drivers/{PROGRAM.name}" if work.isolated else str(PROGRAM)
         argv = (view.python(), "-I", "-S", program)
         return Command(argv=argv, env={**passed, **own}, cwd=work.cwd, stdin=False)

@@ -1,9 +1,9 @@
 """The embedded agent: one stdlib-only file that talks to its listener and works in its folder, nothing else.
 
 The holder runs it with the system's Python (`-I -S`); dashd never imports it. Its brief is in DASH_BRIEF, its
-way to a model in DASH_MODEL_URL, DASH_MODEL_KEY and DASH_MODEL. It prints for Dash: `@dash` lines report
-progress and todos, the last line is the result, one JSON object. It exits 0 when the work is done, 3 when its
-budget refused a call, 4 when no model answered, 5 when the model came to no end.
+way to a model in DASH_MODEL_URL, DASH_MODEL_KEY and DASH_MODEL; what DASH_ASK names it asks about first. It
+prints for Dash: `@dash` lines report progress and todos, the last line is the result, one JSON object. It
+exits 0 when the work is done, 3 when its budget refused a call, 4 without a model's answer, 5 without an end.
 """
 
 from __future__ import annotations
@@ -106,28 +106,26 @@ class Model:
         self.name = name
 
     def call(self, messages: list[dict[str, Any]]) -> tuple[dict[str, Any], bool]:
-        """(the next message, whether it was cut off); raises Refused, OSError and ValueError.
+        """(the next message, whether it was cut off); raises Refused, OSError and ValueError."""
+        told = {"model": self.name, "messages": messages, "tools": TOOLS}
+        return read_answer(*self.post(self.path, json.dumps(told).encode()))
+
+    def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """(status, payload) of one call; raises OSError.
 
         A broken connection is no answer, it is dashd being away: the same call is made again, and waits in
         the listener's backlog until somebody serves it.
         """
-        body = json.dumps({"model": self.name, "messages": messages, "tools": TOOLS}).encode()
-        tried = 0
-        while True:
+        for tried in range(1, TRIES_MAX):
             try:
-                status, payload = self.exchange(body)
+                return self.exchange(path, body)
             except OSError:
-                tried += 1
-                if tried == TRIES_MAX:
-                    raise
                 time.sleep(min(PAUSE_S_MAX, PAUSE_S * 2 ** (tried - 1)))
-            else:
-                return read_answer(status, payload)
+        return self.exchange(path, body)
 
-    def exchange(self, body: bytes) -> tuple[int, bytes]:
-        """(status, payload) of one call."""
+    def exchange(self, path: str, body: bytes) -> tuple[int, bytes]:
         head = (
-            f"POST {self.path} HTTP/1.1\r\nhost: {self.address[0]}\r\nauthorization: Bearer {self.key}\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: {self.address[0]}\r\nauthorization: Bearer {self.key}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         with socket.create_connection(self.address, timeout=ANSWER_S_MAX) as sock:
@@ -201,6 +199,7 @@ class Agent:
         self.model = model
         self.folder = os.path.realpath(".")
         self.changed: list[str] = []
+        self.asks, self.asked = os.environ.get("DASH_ASK", "").split(","), 0
         told = {"role": "user", "content": self.opening()}
         self.messages: list[dict[str, Any]] = [{"role": "system", "content": SYSTEM}, told]
 
@@ -250,9 +249,20 @@ class Agent:
             return "error: the arguments are not a JSON object"
         report(note=f"{name} {arguments.get('path') or arguments.get('command') or ''}"[:120].strip())
         try:
+            self.ask("tool", name)
             return str(tool(**arguments))
         except (OSError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             return f"error: {error}"
+
+    def ask(self, kind: str, text: str) -> None:
+        """Where Dash wants to be asked, waits for its answer; a no is raised as a ValueError."""
+        if kind in self.asks:
+            self.asked += 1
+            told = {"kind": kind, "text": text, "call": str(self.asked)}
+            status, payload = self.model.post("/dash/v1/ask", json.dumps(told).encode())
+            answer = parsed(payload) or {}
+            if answer.get("decision") != "allow":
+                raise ValueError(answer.get("text") or f"HTTP {status}: {payload[:500].decode()}")
 
     def result(self, given: dict[str, Any]) -> dict[str, Any]:
         """The result in its fixed shape; its files are those written, then those the model remembers."""
@@ -271,8 +281,12 @@ class Agent:
             raise ValueError(f"Scope violation: attempted access to {path}; allowed scope: {self.folder}")
         return found
 
-    def note_change(self, path: str) -> None:
+    def put(self, path: str, data: bytes) -> None:
         name = os.path.relpath(path, self.folder)
+        self.ask("path", name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
         if name not in self.changed:
             self.changed.append(name)
 
@@ -285,13 +299,8 @@ class Agent:
         return text + ("\n[more follows; read with offset]" if len(data) > wanted else "")
 
     def tool_write(self, path: str, content: str) -> str:
-        data = content.encode()
-        found = regular(self.inside(path))
-        os.makedirs(os.path.dirname(found), exist_ok=True)
-        with open(found, "wb") as file:
-            file.write(data)
-        self.note_change(found)
-        return f"wrote {len(data)} bytes"
+        self.put(regular(self.inside(path)), content.encode())
+        return f"wrote {len(content.encode())} bytes"
 
     def tool_edit(self, path: str, old: str, new: str) -> str:
         found = regular(self.inside(path))
@@ -300,9 +309,7 @@ class Agent:
         count = data.count(old.encode()) if old else 0
         if count != 1:
             return f"error: the old text occurs {count} times in {path}; it must occur once"
-        with open(found, "wb") as file:
-            file.write(data.replace(old.encode(), new.encode()))
-        self.note_change(found)
+        self.put(found, data.replace(old.encode(), new.encode()))
         return "edited"
 
     def tool_list(self, path: str = ".") -> str:
@@ -312,20 +319,15 @@ class Agent:
         return "\n".join([*found[:NAMES_MAX], *more]) or "(empty)"
 
     def tool_bash(self, command: str, timeout_s: float = 60) -> str:
+        self.ask("command", command)
         import subprocess  # loaded by the first command only: the start must be fast
 
         limit = max(0.0, min(float(timeout_s), BASH_S_MAX))
         own = {name: value for name, value in os.environ.items() if not name.startswith("DASH_MODEL")}
         started = time.monotonic()
-        with subprocess.Popen(
-            ["bash", "-c", command],
-            cwd=self.folder,
-            env=own,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        ) as process:
+        ends: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        argv = ["bash", "-c", command]
+        with subprocess.Popen(argv, cwd=self.folder, env=own, process_group=0, **ends) as process:
             assert process.stdout is not None
             text = follow_output(process.stdout.fileno(), process.poll, started + limit)
             if process.poll() is None and time.monotonic() >= started + limit:
@@ -369,9 +371,7 @@ def follow_output(fd: int, poll: Callable[[], int | None], deadline: float) -> s
 
 def as_list(value: object) -> list[str]:
     """A list of strings, whatever the model made of it."""
-    if not value:
-        return []
-    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+    return [str(each) for each in (value if isinstance(value, list) else [value] if value else [])]
 
 
 def parsed(text: str | bytes) -> dict[str, Any] | None:

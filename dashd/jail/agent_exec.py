@@ -51,14 +51,14 @@ def become_agent(
             os.dup2(fd, target)
         os.chdir(path)
         step, path = "exec", argv[0]
-        exec_first(files, argv, env)
+        _exec_first(files, argv, env)
     except (OSError, ValueError) as error:
         os.write(failure, failure_text(error, step, path).encode("utf-8", "replace"))
     finally:
         os._exit(127)
 
 
-def exec_first(files: list[str], argv: list[str], env: dict[str, str]) -> NoReturn:
+def _exec_first(files: list[str], argv: list[str], env: dict[str, str]) -> NoReturn:
     """As execvpe(3): the first file that can be run; one there that may not be run is the better error."""
     refused: OSError | None = None
     for file in files:

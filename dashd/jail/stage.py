@@ -18,7 +18,7 @@ import resource
 import struct
 import sys
 
-from dashd.jail import agent_exec, selftest
+from dashd.jail import selftest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,8 +171,21 @@ def main() -> NoReturn:
                 raise Refused(f"self-test: {'; '.join(found)}")
         os.chdir(policy["cwd"])
         os.write(control, b"ready")
-        agent_exec.exec_first(policy["files"], policy["argv"], policy["env"])
+        _exec(policy["argv"], policy["files"], policy["env"])
     except (OSError, ValueError, KeyError, Refused) as error:
         os.write(control, str(error).encode("utf-8", "replace")[:4096] or b"refused")
     finally:
         os._exit(EXIT_REFUSED)
+
+
+def _exec(argv: list[str], files: list[str], env: dict[str, str]) -> NoReturn:
+    """The first of `files` that can be run. Raises OSError naming the last one."""
+    refused: OSError | None = None
+    for file in files:
+        try:
+            os.execve(file, argv, env)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            missing: OSError = error
+        except PermissionError as error:
+            refused = error
+    raise refused or missing

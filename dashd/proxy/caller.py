@@ -4,7 +4,7 @@ the tunnels.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -13,6 +13,9 @@ from dashd.domain.wish import Wish
 from .formats.format import Style
 from .ledger import Payer
 from .rates import Rates
+
+if TYPE_CHECKING:
+    from .asks import Desk
 
 LOOKUPS_MAX = 2
 
@@ -75,6 +78,8 @@ class Caller:
     hosts: tuple[str, ...] = ()
     """What CONNECT opens, each in the form of `domain.hosts.parse_all`."""
     traffic: Traffic = field(default_factory=Traffic)
+    desk: "Desk | None" = None
+    """Where it asks before it acts; None for programs that are no agent."""
 
 
 class Refused(Exception):

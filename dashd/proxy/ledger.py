@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from dashd.domain import budget as rules
-from dashd.store import agents, budgets, holds, swarms, thresholds
+from dashd.store import agents, approvals, budgets, holds, swarms, thresholds
 from dashd.store.bells import Bell, Ticket
 from dashd.store.holds import HoldRow, Settlement
 from dashd.store.opening import Store
@@ -275,11 +275,15 @@ def _granted(tx: Tx, ask: Ask, grant: rules.Grant) -> Held:
 
 
 def _is_paused(tx: Tx, payer: Payer) -> bool:
-    """A paused agent's next call is held here: that is how it is paused."""
+    """A paused agent's next call is held here: that is how it is paused. So is that of one which waits for
+    somebody's yes.
+    """
     if payer.agent_id is None:
         return False
     seat = agents.get(tx.db, payer.agent_id)
-    return seat.wanted == "pause" or swarms.get(tx.db, seat.swarm_id).state == "paused"
+    if seat.wanted == "pause" or swarms.get(tx.db, seat.swarm_id).state == "paused":
+        return True
+    return approvals.holds(tx.db, seat.id)
 
 
 def _refuse(tx: Tx, verdict: rules.Refuse) -> BudgetSpent:

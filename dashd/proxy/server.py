@@ -14,7 +14,8 @@ import errno
 import logging
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 
 import h11
@@ -23,7 +24,7 @@ import trio
 
 from dashd.wire import errors
 
-from . import formats, tunnel
+from . import asks, formats, tunnel
 from .caller import Caller, Gone, Refused
 from .door import Door
 from .exchange import Exchange
@@ -162,13 +163,15 @@ class _Connection:
             caller = self._caller(headers)
             if path.endswith(MODELS):
                 await self._list_models(head.method, reply)
+            elif path == asks.PATH and caller.desk is not None:
+                body = await self._checked_body(head.method, headers, asks.BODY_BYTES_MAX)
+                await self._watched(partial(caller.desk.serve, body, reply), reply)
             elif form is None:
-                raise Refused(404, "unknown_path", f"{path[:200]} is no path here; {_paths()} are")
+                raise Refused(404, "unknown_path", f"{path[:200]} is no path here; {_paths(caller)} are")
             else:
-                _check(head.method, headers)
-                with trio.fail_after(BODY_S):
-                    body = await self._body()
-                await self._exchange_watched(form, caller, body, headers, reply)
+                body = await self._checked_body(head.method, headers, BODY_BYTES_MAX)
+                answer = partial(self._exchange.answer, form, caller, body, headers, reply)
+                await self._watched(answer, reply)
         except Refused as refused:
             await self._refuse(refused, form, reply)
         except trio.TooSlowError:
@@ -218,16 +221,14 @@ class _Connection:
             early, _ = self._http.trailing_data
             await opened.relay(self._stream, greeting=greeting, early=early)
 
-    async def _exchange_watched(
-        self, form: Format, caller: Caller, body: bytes, headers: Mapping[str, str], reply: "_Reply"
-    ) -> None:
-        """Lets the exchange answer while the connection is read on, to notice a hang-up."""
+    async def _watched(self, answer: Callable[[], Awaitable[None]], reply: "_Reply") -> None:
+        """Lets somebody answer while the connection is read on, to notice a hang-up."""
         fault: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_on, reply)
             try:
-                await self._exchange.answer(form, caller, body, headers, reply)
-            except (errors.DashError, Gone) as error:
+                await answer()
+            except (errors.DashError, Gone, Refused) as error:
                 fault = error  # Carried out by hand: the nursery would wrap it in a group.
             nursery.cancel_scope.cancel(reason="answered")
         if fault is not None:
@@ -246,7 +247,12 @@ class _Connection:
                 return
             ahead += len(data)
 
-    async def _body(self) -> bytes:
+    async def _checked_body(self, method: bytes, headers: Mapping[str, str], bytes_max: int) -> bytes:
+        _check(method, headers, bytes_max)
+        with trio.fail_after(BODY_S):
+            return await self._body(bytes_max)
+
+    async def _body(self, bytes_max: int) -> bytes:
         body = bytearray()
         while True:
             event = await self._event()
@@ -255,8 +261,8 @@ class _Connection:
             if not isinstance(event, h11.Data):
                 raise Gone
             body += event.data
-            if len(body) > BODY_BYTES_MAX:
-                raise Refused(413, "too_large", f"at most {BODY_BYTES_MAX} bytes pass")
+            if len(body) > bytes_max:
+                raise Refused(413, "too_large", f"at most {bytes_max} bytes pass")
 
     async def _anything(self) -> bool:
         """Waits for the first bytes of a request; False where the caller has closed."""
@@ -305,7 +311,7 @@ class _Connection:
             raise Refused(405, "method", "the list of models is read with GET", allow="GET, HEAD")
         body = msgspec.json.encode(_models(self._exchange.registry.known()))
         with trio.fail_after(BODY_S):
-            await self._body()
+            await self._body(BODY_BYTES_MAX)
         await reply.start(200, {"content-type": "application/json"}, length=len(body))
         await reply.send(body)
 
@@ -388,22 +394,23 @@ def _proxy_key(headers: Mapping[str, str]) -> str:
     return password or user
 
 
-def _check(method: bytes, headers: Mapping[str, str]) -> None:
+def _check(method: bytes, headers: Mapping[str, str], bytes_max: int) -> None:
     """What can be refused before the body is read."""
     if method != b"POST":
         raise Refused(405, "method", "a call is made with POST", allow="POST")
     if "content-length" not in headers and "transfer-encoding" not in headers:
         raise Refused(411, "length", "the body needs a content-length, or chunks")
     length = headers.get("content-length", "")
-    if length.isdigit() and (len(length) > 12 or int(length) > BODY_BYTES_MAX):
-        raise Refused(413, "too_large", f"at most {BODY_BYTES_MAX} bytes pass")
+    if length.isdigit() and (len(length) > 12 or int(length) > bytes_max):
+        raise Refused(413, "too_large", f"at most {bytes_max} bytes pass")
     kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" or headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "media_type", "send application/json, not compressed")
 
 
-def _paths() -> str:
-    return ", ".join([*(form.paths[0] for form in formats.FORMATS.values()), "/v1/models"])
+def _paths(caller: Caller) -> str:
+    known = [*(form.paths[0] for form in formats.FORMATS.values()), "/v1/models"]
+    return ", ".join([*known, asks.PATH] if caller.desk is not None else known)
 
 
 def _models(names: list[str]) -> dict[str, object]:

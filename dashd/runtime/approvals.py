@@ -33,7 +33,11 @@ async def ask(world: World, question: Question) -> Asked:
     Returns `allow` or `deny`, never `wait`. Cancellable; the request stays then, to be found again by its
     `ref`, until its agent or swarm ends.
     """
-    asked = await world.commit(lambda tx: decisions.ask(tx, question))
+    return await settle(world, await world.commit(lambda tx: decisions.ask(tx, question)))
+
+
+async def settle(world: World, asked: Asked) -> Asked:
+    """What a question comes to: as it stands, or when somebody has decided. Cancellable, like `ask`."""
     while asked.verdict == "wait":
         assert asked.approval is not None, "a request is what is waited for"
         ticket = world.store.bells.approvals.ticket()

@@ -15,6 +15,7 @@ from functools import partial
 import msgspec
 import trio
 
+from dashd.domain import asking
 from dashd.domain import scope as scopes
 from dashd.domain.attempt import Ending, Stop
 from dashd.drivers import Driver
@@ -24,7 +25,7 @@ from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.jail.launch import Walls
 from dashd.jail.launch_folder import ExitRecord
 from dashd.jail.launcher import ForkServerGone, LaunchFailed, LaunchSpec
-from dashd.store import agents, attempts, lifecycle, swarms, tasks
+from dashd.store import agents, approvals, attempts, gates, lifecycle, swarms, tasks
 from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.transaction import Tx
@@ -72,6 +73,7 @@ class Plan:
     spool_offset: int
     stop: Stop | None
     hold: bool
+    waits: bool
     asked: Asked
     grade: str | None
     """Of its walls; None where that has not been written down."""
@@ -85,6 +87,7 @@ class Run:
         self.wish = Wish()
         self._world = world
         self._plan: Plan | None = None
+        self._paused = False
         self._jailed: Jailed | None = None
         """Of a launch of this daemon's own."""
         self._bounds: Bounds | None = None
@@ -117,7 +120,7 @@ class Run:
             folder = self._world.folder(plan.launch_id)
             self._bounds = Bounds(self._world.watchdog, plan.asked, folder)
         if not self.wish.told:  # else the supervisor has read the rows as well, and reads on
-            self.wish.set(stop=plan.stop, hold=plan.hold)
+            self.wish.set(stop=plan.stop, hold=plan.hold, waits=plan.waits)
 
     async def launch(self) -> Attached:
         """Starts the program, unless it was told to stop before."""
@@ -286,11 +289,16 @@ class Run:
                     return record
 
     def _set_active(self, active: ActiveTime, *, paused: bool) -> None:
-        if paused:
+        self._paused = paused
+        self._count(active)
+        self.wish.ring()  # the deadline has moved
+
+    def _count(self, active: ActiveTime) -> None:
+        """Time counts while it is neither paused nor waits for a yes."""
+        if self._paused or self.wish.waits:
             active.hold()
         else:
             active.run()
-        self.wish.ring()  # the deadline has moved
 
     async def _steer(self, link: HolderLink, active: ActiveTime) -> None:
         """Carries wishes to the holder, and ends what runs over its time."""
@@ -301,13 +309,14 @@ class Run:
                 if self.wish.hold != held:
                     held = self.wish.hold
                     await self._hold(link, active, held=held)
+                self._count(active)
                 with trio.move_on_at(active.deadline):
                     await ticket.wait()
                 if trio.current_time() >= active.deadline and self.wish.stop is None:
                     await self._world.commit(
                         lambda tx: attempts.ask_stop(tx, self.claim.attempt_id, "timeout")
                     )
-                    self.wish.set(stop="timeout", hold=held)
+                    self.wish.set(stop="timeout", hold=held, waits=self.wish.waits)
             await link.stop(self.plan.grace_s)
 
     async def _hold(self, link: HolderLink, active: ActiveTime, *, held: bool) -> None:
@@ -399,6 +408,7 @@ def _plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
     swarm = swarms.get(db, task.swarm_id)
     seat = agents.get(db, attempt.agent_id)
     launch = attempts.launch(db, attempt.launch_id)
+    asked = _asked(swarm)
     active_ms = attempt.active_ms
     if attempt.active_since_ms is not None:
         active_ms += max(0, steady_ms - attempt.active_since_ms)
@@ -412,6 +422,7 @@ def _plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
             agent_id=seat.id,
             task_id=task.id,
             timeout_s=swarm.timeout_s,
+            asks=asking.kinds(asked.scope, [gate.kind for gate in gates.every(db)]),
         ),
         driver=swarm.driver,
         model=swarm.model,
@@ -422,7 +433,8 @@ def _plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         spool_offset=launch.spool_offset,
         stop=attempt.stop,  # type: ignore[arg-type]  # the table's CHECK is the domain's Literal
         hold=seat.wanted == "pause" or swarm.state == "paused",
-        asked=_asked(swarm),
+        waits=approvals.holds(db, seat.id),
+        asked=asked,
         grade=launch.grade,
     )
 

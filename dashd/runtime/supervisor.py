@@ -40,9 +40,9 @@ class Supervisor:
         """Reads what is wanted whenever somebody has changed it, until cancelled."""
         while True:
             ticket = self._world.store.bells.agents.ticket()
-            for attempt_id, stop, wanted, swarm_state in await self._world.store.own.read(attempts.wishes):
+            for attempt_id, stop, hold, waits in await self._world.store.own.read(attempts.wishes):
                 if run := self._runs.get(attempt_id):
-                    run.wish.set(stop=stop, hold=wanted == "pause" or swarm_state == "paused")  # type: ignore[arg-type]
+                    run.wish.set(stop=stop, hold=bool(hold), waits=bool(waits))  # type: ignore[arg-type]
             await ticket.wait()
 
     async def _start_fresh(self) -> None:

@@ -11,17 +11,19 @@ class Wish:
     def __init__(self) -> None:
         self.stop: Stop | None = None
         self.hold = False
+        self.waits = False
+        """A request of its own is open; until somebody decides, its time does not count."""
         self.told = False
         """Something has been said already; whoever read older rows says nothing then."""
         self._changed = trio.Event()
 
-    def set(self, *, stop: Stop | None, hold: bool) -> None:
+    def set(self, *, stop: Stop | None, hold: bool, waits: bool = False) -> None:
         """Takes over what the rows say and rings where that is new."""
         self.told = True
-        before = (self.stop, self.hold)
+        before = (self.stop, self.hold, self.waits)
         self.stop = self.stop or stop
-        self.hold = hold
-        if before != (self.stop, self.hold):
+        self.hold, self.waits = hold, waits
+        if before != (self.stop, self.hold, self.waits):
             self.ring()
 
     def ring(self) -> None:

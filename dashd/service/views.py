@@ -6,7 +6,7 @@ import msgspec
 
 from dashd.domain import dollars, waiting
 from dashd.domain import scope as scopes
-from dashd.store import agents, attempts, budgets, swarms, tasks
+from dashd.store import agents, approvals, attempts, budgets, swarms, tasks
 from dashd.store.rows import AgentRow, AttemptRow, Snapshot, SwarmRow, TaskRow
 from dashd.wire.events import iso
 from dashd.wire.methods import agent as agent_wire
@@ -156,6 +156,7 @@ def why(db: Snapshot, row: AgentRow, agents_max: int) -> agent_wire.Why:
     swarm_row = swarms.get(db, row.swarm_id)
     run = attempts.open_of_agent(db, row.id)
     retry = tasks.next_retrying(db, row.swarm_id)
+    asked = next(iter(approvals.open_of_agent(db, row.id)), None)
     found = waiting.explain(
         waiting.Facts(
             agent_state=row.state,
@@ -168,14 +169,19 @@ def why(db: Snapshot, row: AgentRow, agents_max: int) -> agent_wire.Why:
             retry_task=retry.id if retry else None,
             working=attempts.open_count(db),
             agents_max=agents_max,
+            approval=asked.id if asked else "",
+            asks=short(asked.what) if asked else "",
         )
     )
+    until_ms = retry.retry_at_ms if retry and found.waits_for == "retry" else None
+    if asked and found.on == (asked.id,):
+        until_ms = asked.deadline_at_ms
     return agent_wire.Why(
         agent=row.id,
         waits_for=found.waits_for,  # type: ignore[arg-type]
         text=found.text,
         since=iso_or_none(run.started_at_ms or run.created_at_ms) if run else None,
-        until=iso_or_none(retry.retry_at_ms) if retry and found.waits_for == "retry" else None,
+        until=iso_or_none(until_ms),
         on=list(found.on),
     )
 

@@ -66,6 +66,7 @@ _q_votes = "SELECT who FROM approval_vote WHERE number = ? ORDER BY at_ms, who"
 _q_open_of_agent = (
     f"SELECT {_COLUMNS} FROM approval WHERE agent_id = ? AND state = 'open' AND act = '' ORDER BY number"
 )
+_q_holds = "SELECT EXISTS (SELECT 1 FROM approval WHERE agent_id = ? AND state = 'open' AND act = '')"
 
 
 def insert(tx: Tx, row: ApprovalRow) -> ApprovalRow:
@@ -95,6 +96,16 @@ def of_ref(db: Snapshot, ref: str) -> ApprovalRow | None:
 def open_of_swarm(db: Snapshot, swarm_id: str) -> list[ApprovalRow]:
     """What waits for a yes in a swarm."""
     return rows.every(ApprovalRow, db, _q_open_of_swarm, (swarm_id,))
+
+
+def open_of_agent(db: Snapshot, agent_id: str) -> list[ApprovalRow]:
+    """What an agent has asked for itself and is held by, oldest first."""
+    return rows.every(ApprovalRow, db, _q_open_of_agent, (agent_id,))
+
+
+def holds(db: Snapshot, agent_id: str) -> bool:
+    """Whether an agent is held by a request of its own."""
+    return bool(rows.value(db, _q_holds, (agent_id,)))
 
 
 def due(db: Snapshot, now_ms: int) -> list[ApprovalRow]:
@@ -141,6 +152,6 @@ def close(tx: Tx, row: ApprovalRow, state: str, by: str, note: str) -> ApprovalR
 def withdraw(tx: Tx, *, swarm_id: str = "", agent_id: str = "", why: str) -> None:
     """What a swarm that has ended, or the run of an agent, was waiting for needs nobody's yes any more."""
     found = open_of_swarm(tx.db, swarm_id) if swarm_id else []
-    found += rows.every(ApprovalRow, tx.db, _q_open_of_agent, (agent_id,)) if agent_id else []
+    found += open_of_agent(tx.db, agent_id) if agent_id else []
     for row in found:
         close(tx, row, "withdrawn", tx.actor, why)

@@ -78,7 +78,9 @@ _q_sums = (
     " AND NOT (a.state = 'cancelled' AND a.started_at_ms IS NULL)"
 )
 _q_wishes = (
-    "SELECT a.id, a.stop, g.wanted, s.state FROM attempt a JOIN agent g ON g.id = a.agent_id"
+    "SELECT a.id, a.stop, g.wanted = 'pause' OR s.state = 'paused', EXISTS (SELECT 1 FROM approval p"
+    " WHERE p.agent_id = a.agent_id AND p.state = 'open' AND p.act = '')"
+    " FROM attempt a JOIN agent g ON g.id = a.agent_id"
     " JOIN swarm s ON s.id = g.swarm_id WHERE a.state IN ('claimed', 'starting', 'running')"
 )
 
@@ -228,8 +230,8 @@ def sums(db: apsw.Connection, swarm_id: str) -> tuple[int, int, int, int, int, i
     return total, lost, late, cpu_ms, retried, cut
 
 
-def wishes(db: apsw.Connection) -> list[tuple[str, str | None, str, str]]:
-    """(attempt, stop asked for, wanted of its seat, state of its swarm) of every open run."""
+def wishes(db: apsw.Connection) -> list[tuple[str, str | None, int, int]]:
+    """(attempt, stop asked for, whether it is to pause, whether it waits for a yes) of every open run."""
     return rows.table(db, _q_wishes)
 
 

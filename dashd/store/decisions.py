@@ -113,6 +113,7 @@ def request(tx: Tx, gate: Gate, question: Question) -> ApprovalRow:
     )
     tx.emit("approval.requested", swarm=row.swarm_id, agent=row.agent_id, data=_told(row, question.context))
     tx.ring("approvals")
+    _hold_or_let_go(tx, row)
     return row
 
 
@@ -120,6 +121,7 @@ def decide(tx: Tx, row: ApprovalRow, decision: str, by: str, note: str) -> Appro
     """Closes an open request and does what follows, in one transaction."""
     closed = approvals.close(tx, row, "allowed" if decision == "allow" else "denied", by, note)
     ACTS[row.act](tx, closed)
+    _hold_or_let_go(tx, row)
     return closed
 
 
@@ -128,6 +130,13 @@ def expire(tx: Tx) -> int | None:
     for row in approvals.due(tx.db, tx.now_ms):
         decide(tx, row, row.at_deadline, DEADLINE, "nobody decided in time")
     return approvals.next_due_ms(tx.db)
+
+
+def _hold_or_let_go(tx: Tx, row: ApprovalRow) -> None:
+    """An agent is held while a request of its own is open."""
+    if row.agent_id is not None and not row.act:
+        lifecycle.count_time(tx, row.agent_id)
+        tx.ring("agents")
 
 
 def _told(row: ApprovalRow, context: dict[str, Any]) -> dict[str, Any]:

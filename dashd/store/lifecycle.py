@@ -31,6 +31,8 @@ def attempt_started(
     attempts.set_running(tx, attempt, pid=pid, start_time=start_time, boot_id=boot_id)
     seat = agents.get(tx.db, attempt.agent_id)
     agents.set_state(tx, seat, "running", liveness="alive")
+    if approvals.holds(tx.db, seat.id):  # it asked before anybody had seen it run
+        count_time(tx, seat.id)
     tx.emit(
         "agent.started",
         swarm=seat.swarm_id,
@@ -118,12 +120,20 @@ def set_paused(tx: Tx, attempt_id: str, *, paused: bool) -> None:
     if attempt.state not in attempt_rules.OPEN or seat.state != ("running" if paused else "paused"):
         return
     agents.set_state(tx, seat, "paused" if paused else "running", liveness="alive")
-    if paused:
-        attempts.hold_clock(tx, attempt_id)
-    else:
-        attempts.run_clock(tx, attempt_id)
+    count_time(tx, seat.id)
     kind = "agent.paused" if paused else "agent.resumed"
     tx.emit(kind, swarm=seat.swarm_id, agent=seat.id, task=attempt.task_id)
+
+
+def count_time(tx: Tx, agent_id: str) -> None:
+    """The time of the agent's run counts while it is neither paused nor waits for a yes."""
+    attempt = attempts.open_of_agent(tx.db, agent_id)
+    if attempt is None or attempt.state != "running":
+        return
+    if agents.get(tx.db, agent_id).state == "paused" or approvals.holds(tx.db, agent_id):
+        attempts.hold_clock(tx, attempt.id)
+    else:
+        attempts.run_clock(tx, attempt.id)
 
 
 def _give_back(tx: Tx, task: TaskRow, attempt: AttemptRow, *, reason: str, jitter: float) -> None:

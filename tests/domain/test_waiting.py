@@ -74,3 +74,16 @@ def test_a_dependency() -> None:
 
 def test_work() -> None:
     assert explain(IDLE) == ("work", ())
+
+
+def test_a_yes_is_waited_for_before_a_pause_and_not_once_it_was_told_to_stop() -> None:
+    asks = {"approval": "ap3", "asks": "run `rm a`"}
+    assert explain(RUNNING, **asks) == ("approval", ("ap3",))
+    assert (
+        waiting.explain(dataclasses.replace(RUNNING, **asks)).text == "it waits for approval ap3: run `rm a`"
+    )
+    for paused in ({"wanted": "pause"}, {"agent_state": "paused"}, {"swarm_state": "paused"}):
+        found = waiting.explain(dataclasses.replace(RUNNING, **asks, **paused))
+        assert found.waits_for == "approval"
+        assert found.text.endswith("; it is paused as well")
+    assert explain(RUNNING, **asks, stopping=True)[0] == "end"

@@ -13,7 +13,7 @@ from dashd.wire import errors
 
 DRIVER = EmbeddedDriver()
 WORK = Work(
-    (), "a.py", "lint", "/", "7k2m9q", "7k2m9q-001", "7k2m9q-t1", 300.0,
+    (), "a.py", "lint", "/", "7k2m9q", "7k2m9q-001", "7k2m9q-t1", 300.0, (),
     ModelAccess("http://127.0.0.1:9/v1", "dk_1", "small"),
 )  # fmt: skip
 RESULT = {"summary": "done", "files_changed": ["a"], "tests": [], "follow_ups": []}
@@ -73,3 +73,9 @@ def test_an_exit_code_says_why_and_only_a_refused_budget_is_final(code: int, wor
 def test_a_signal_and_a_failed_start_say_so() -> None:
     assert DRIVER.ending(_exit(None, 9), b"").reason == "ended by signal 9"
     assert "no such file" in DRIVER.ending(_exit(None, reason="start"), b"").reason
+
+
+def test_what_it_should_ask_about_is_said_and_nothing_where_that_is_nothing() -> None:
+    asking = dataclasses.replace(WORK, asks=("command", "path"))
+    assert DRIVER.command(asking, {}).env["DASH_ASK"] == "command,path"
+    assert "DASH_ASK" not in DRIVER.command(WORK, {}).env

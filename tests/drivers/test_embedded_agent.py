@@ -51,6 +51,8 @@ def says(text: str, finish: str = "stop") -> bytes:
     )
 
 
+ASKS: dict[str, str] = {}
+"""What is put into the agent's environment."""
 FINISH = calls(("finish", {"summary": "done"}))
 
 
@@ -115,6 +117,7 @@ def environ(listener: Listener) -> dict[str, str]:
         "DASH_MODEL_URL": f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1",
         "DASH_MODEL_KEY": "dk_key",
         "DASH_MODEL": "small",
+        **ASKS,
     }
 
 
@@ -304,3 +307,65 @@ def test_it_starts_fast_enough() -> None:
         [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True
     )
     assert not {"typing", "subprocess", "dataclasses", "asyncio", "http", "ssl"} & set(done.stdout.split())
+
+
+# --- asking first -------------------------------------------------------------------------------------------
+
+
+def told(decision: str, text: str = "") -> bytes:
+    return http(200, {"decision": decision, "text": text})
+
+
+def test_it_asks_about_what_it_is_told_to_and_each_ask_has_its_own_name(
+    listener: Listener, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a").write_text("one")
+    os.symlink("a", folder / "link")
+    monkeypatch.setitem(ASKS, "DASH_ASK", "command,path")
+    edit = {"path": "link", "old": "one", "new": "two"}
+    done = work(
+        listener, folder,
+        calls(("bash", {"command": "rm a"}), ("edit", edit), ("write", {"path": "d/b", "content": ""})),
+        told("deny", "not allowed: run `rm a`"), told("allow"), told("deny", "Scope violation: x"),
+        calls(("read", {"path": "a"}), ("bash", {"command": "cat a"})),
+        told("allow"),
+        FINISH,
+    )  # fmt: skip
+    asked = [body for body in listener.bodies if "call" in body]
+    assert asked == [
+        {"kind": "command", "text": "rm a", "call": "1"},
+        {"kind": "path", "text": "a", "call": "2"},
+        {"kind": "path", "text": "d/b", "call": "3"},
+        {"kind": "command", "text": "cat a", "call": "4"},
+    ]
+    assert all(head.startswith("POST /dash/v1/ask ") for head in listener.heads[1:4])
+    assert all("Bearer dk_key" in head for head in listener.heads)
+    said = listener.results()
+    assert said[:3] == ["error: not allowed: run `rm a`", "edited", "error: Scope violation: x"]
+    assert said[4].startswith("two")
+    assert not (folder / "d").exists()
+    assert result(done)["files_changed"] == ["a"]
+
+
+def test_a_broken_connection_is_no_answer_and_anything_but_a_yes_is_a_no(
+    listener: Listener, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ASKS, "DASH_ASK", "tool")
+    done = work(
+        listener, folder,
+        calls(("bash", {"command": "touch a"}), ("bash", {"command": "touch b"}), ("list", {})),
+        b"", b"HTTP/1.1 200 X\r\n", told("allow"),
+        http(404, {"error": {"message": "no path"}}),
+        told("maybe"),
+        FINISH,
+    )  # fmt: skip
+    names = [body["call"] for body in listener.bodies if "call" in body]
+    assert names == ["1", "1", "1", "2", "3"]
+    assert listener.bodies[1]["text"] == "bash"
+    first, second, third = listener.results()
+    assert "[exit 0" in first
+    assert second.startswith("error: HTTP 404: ")
+    assert third.startswith("error: HTTP 200: ")
+    assert (folder / "a").exists()
+    assert not (folder / "b").exists()
+    assert result(done)["summary"] == "done"

@@ -12,8 +12,10 @@ import trio
 
 from dashd import store
 from dashd.domain.budget import CallCost
+from dashd.domain.gates import Gate
 from dashd.proxy.ledger import Ask, BudgetSpent, Happened, Held, Ledger, Payer
-from dashd.store import budgets, thresholds
+from dashd.store import budgets, decisions, thresholds
+from dashd.store.decisions import Question
 from dashd.store.holds import Settlement
 from dashd.wire import errors
 from tests.proxy.world import SWARM, World, check_tree, open_world, pause, until
@@ -184,6 +186,20 @@ async def test_a_paused_agent_waits_and_others_do_not(tmp_path: Path):
             await in_line(world, 1)
             await world.ledger.hold(ask(world, 1))
             await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "run"))
+            world.ledger.changed()
+        assert (await world.budget()).held_nusd == 2_000
+
+
+async def test_the_next_call_of_an_agent_that_waits_for_a_yes_is_held(tmp_path: Path):
+    async with open_world(tmp_path, limit=LIMIT, agents_count=2) as world:
+        gate = Gate("g", "tool", "", 0, "ask", "operator", False, 3_600.0, "deny")
+        told = Question(kind="tool", what="x", asked_by="a", agent=world.agents[0], swarm=SWARM)
+        row = await world.store.writer.apply(lambda tx: decisions.request(tx, gate, told))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.ledger.hold, ask(world, 0))
+            await in_line(world, 1)
+            await world.ledger.hold(ask(world, 1))
+            await world.store.writer.apply(lambda tx: decisions.decide(tx, row, "deny", "me", ""))
             world.ledger.changed()
         assert (await world.budget()).held_nusd == 2_000
 

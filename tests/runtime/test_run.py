@@ -6,11 +6,13 @@ import pytest
 import trio
 import trio.testing
 
+from dashd.domain import scope
+from dashd.domain.gates import Gate
 from dashd.jail import launch_folder, processes
 from dashd.jail.launcher import ForkServerGone, LaunchFailed
 from dashd.runtime.run import Run
 from dashd.runtime.supervisor import Supervisor
-from dashd.store import agents, attempts, stops, swarms
+from dashd.store import agents, attempts, decisions, gates, stops, swarms
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -346,3 +348,28 @@ async def test_a_result_is_the_end_of_the_output(bed, autojump_clock, begun) -> 
     await bed.until("swarm.completed")
     result = bed.scene.task().result
     assert (len(result), result[-3:], bed.scene.task().result_cut) == (65_536, "END", 1)
+
+
+async def test_time_does_not_count_while_it_waits_for_a_yes(bed, autojump_clock, begun) -> None:
+    await begun(timeout_s=10.0)
+    agent = f"{SWARM}-001"
+    rule = Gate("g", "tool", "", 0, "ask", "operator", False, 1_000.0, "deny")
+    question = decisions.Question(kind="tool", what="x", asked_by=agent, agent=agent, swarm=SWARM)
+    await trio.sleep(6)
+    row = bed.scene.do(lambda tx: decisions.request(tx, rule, question))
+    await trio.sleep(100)
+    assert attempts.get(bed.store.db, LAUNCH).stop is None
+    bed.scene.do(lambda tx: decisions.decide(tx, row, "allow", "me", ""))
+    await trio.sleep(3)
+    assert attempts.get(bed.store.db, LAUNCH).stop is None
+    await trio.sleep(2)
+    assert attempts.get(bed.store.db, LAUNCH).stop == "timeout"
+    await bed.until("task.retrying")
+
+
+async def test_what_it_must_ask_about_is_decided_when_it_starts(bed, autojump_clock) -> None:
+    bed.scene.swarm("a", scope=scope.to_json(scope.parse(write=["."], deny=["rm *"])))
+    bed.scene.do(lambda tx: gates.put(tx, Gate("g", "path", "", 0, "ask", "operator", False, 9.0, "deny")))
+    run = Run(bed.world, bed.claim())
+    await run.prepare()
+    assert run.plan.work.asks == ("command", "path")

@@ -30,3 +30,14 @@ def test_whoever_speaks_first_is_known() -> None:
     assert not wish.told
     wish.set(stop=None, hold=False)
     assert wish.told
+
+
+def test_that_it_waits_for_a_yes_is_news() -> None:
+    wish = Wish()
+    wish.set(stop=None, hold=False)
+    ticket = wish.ticket()
+    wish.set(stop=None, hold=False, waits=True)
+    assert (ticket.is_set(), wish.waits) == (True, True)
+    ticket = wish.ticket()
+    wish.set(stop=None, hold=False, waits=True)
+    assert not ticket.is_set()

@@ -3,7 +3,8 @@
 import pytest
 
 from dashd.domain.attempt import Ending
-from dashd.store import agents, attempts, lifecycle, stops, swarms, tasks
+from dashd.domain.gates import Gate
+from dashd.store import agents, attempts, decisions, lifecycle, stops, swarms, tasks
 from tests.fakes.scene import SWARM
 
 
@@ -312,3 +313,15 @@ def test_agents_are_counted_apart_from_tasks(scene) -> None:
     scene.run("succeeded", "succeeded", "succeeded")
     assert agents.counts(scene.db, SWARM) == {"completed": 2}
     assert tasks.counts(scene.db, SWARM) == {"completed": 3}
+
+
+def test_an_agent_that_asked_before_it_was_seen_to_run_is_held_from_the_start(scene) -> None:
+    scene.swarm("a")
+    (claim,) = scene.claim()
+    gate = Gate("g", "tool", "", 0, "ask", "operator", False, 60.0, "deny")
+    told = decisions.Question(kind="tool", what="x", asked_by="a", agent=claim.agent_id, swarm=SWARM)
+    row = scene.do(lambda tx: decisions.request(tx, gate, told))
+    scene.start(claim)
+    assert scene.attempt(claim).active_since_ms is None
+    scene.do(lambda tx: decisions.decide(tx, row, "allow", "me", ""))
+    assert scene.attempt(claim).active_since_ms is not None
