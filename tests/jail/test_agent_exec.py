@@ -33,6 +33,6 @@ def test_a_file_that_may_not_be_run_says_more_than_one_that_is_missing(tmp_path)
     (tmp_path / "b" / "x").write_text("")
     files = [f"{tmp_path}/{folder}/x" for folder in "abc"]
     with pytest.raises(PermissionError):
-        agent_exec.exec_first(files, ["x"], {})
+        agent_exec._exec_first(files, ["x"], {})
     with pytest.raises(FileNotFoundError):
-        agent_exec.exec_first([files[0], files[2]], ["x"], {})
+        agent_exec._exec_first([files[0], files[2]], ["x"], {})
