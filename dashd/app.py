@@ -39,6 +39,7 @@ from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.world import World
 from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
+from dashd.service.speakers import Speakers
 from dashd.store import attempts, audit, database, proxy_keys, stops
 from dashd.store.opening import Store, open_store
 from dashd.store.transaction import Tx
@@ -154,7 +155,9 @@ async def _serve(
             walls=_walls_port(config, world.jails),
             bodies=config.proxy.bodies,
             useful_tokens=config.proxy.useful_output_tokens,
+            keys=Speakers(store, clock),
         )
+        await core.keys.follow()
         async with trio.open_nursery() as runtime:
             recovered = await recovery.recover(world)
             core.daemon.adopted = sum(each.live for each in recovered)

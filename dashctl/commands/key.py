@@ -1,4 +1,6 @@
-"""`dashctl key …`: keys with which any OpenAI or Anthropic client calls models through Dash."""
+"""`dashctl key …`: keys with which OpenAI's and Anthropic's clients call models through Dash, and those that
+say to dashd who calls (`--kind orchestrator|operator`, shown by DASH_KEY).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     render.Column("KEY", "id"),
     render.Column("NAME", "name", least=8),
+    render.Column("KIND", "kind", drop=4),
     render.Column("STATE", "state"),
     render.Column("SPENT", lambda row: dollars.text(row["spent_usd"]) or "", right=True),
     render.Column("LIMIT", lambda row: dollars.text(row["limit_usd"]) or "", right=True),
@@ -25,6 +28,7 @@ COLUMNS = (
     render.Column("LAST USED", lambda row: row["last_used_at"] or "never", drop=1),
     render.Column("EXPIRES", lambda row: row["expires_at"] or "never", drop=3),
 )
+KINDS = ("proxy", "orchestrator", "operator")
 RATES = ("requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day")
 
 
@@ -32,6 +36,7 @@ def create(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Makes a key and shows its secret, this once."""
     given: dict[str, Any] = {
         "name": args.name,
+        "kind": args.kind,
         "budget": args.budget,
         "limit_usd": args.limit,
         "limit_tokens": args.tokens,
@@ -84,6 +89,11 @@ def _told(out: Output, found: dict[str, Any]) -> int:
     out.line()
     out.line(f"  {safe.line(found['secret'])}")
     out.line()
+    if key["kind"] != "proxy":
+        out.line(
+            f"Whoever shows it is {key['kind']}:{safe.line(key['name'])}: DASH_KEY=… dashctl, or dash-mcp"
+        )
+        return 0
     _where(out, found)
     out.line(f"What it spends: dashctl budget status {key['id']}")
     return 0
@@ -93,6 +103,9 @@ def _where(out: Output, found: dict[str, Any]) -> None:
     if found["problem"]:
         out.line(("The door is shut: ", "red"), safe.line(found["problem"]))
         return
+    if not found["url"]:
+        out.line("No key is for model calls, so no port is open for programs outside.")
+        return
     url = safe.line(found["url"])
     out.line(f"OpenAI's clients:    OPENAI_BASE_URL={url}")
     out.line(f"Anthropic's clients: ANTHROPIC_BASE_URL={url.removesuffix('/v1')}")
@@ -100,6 +113,11 @@ def _where(out: Output, found: dict[str, Any]) -> None:
 
 def _creating(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="whose it is: editor, ci, anna")
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        help="proxy: for model calls (the default); the others say to dashd who calls",
+    )
     parser.add_argument("--limit", type=dollars.amount, metavar="USD", help="dollars it may spend in all")
     parser.add_argument("--tokens", type=grammar.whole, metavar="N", help="tokens it may use in all")
     parser.add_argument("--budget", metavar="BUDGET", help="the budget above its own (project)")

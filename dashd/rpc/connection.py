@@ -165,6 +165,16 @@ class Connection:
         self._send()
         self._reading.cancel(reason="a subscription has failed")
 
+    def _shut_out(self) -> None:
+        """The key was revoked or has expired: every subscription ends, and so does the connection."""
+        for subscription in self._subscriptions.values():
+            subscription.end()
+        if not self._failed:
+            error = errors.Unauthorized(
+                "This key was revoked or has expired.", hint="Connect again with another one."
+            )
+            self._give_up(envelope.encode_error(None, error))
+
     # Reading
 
     async def _read(self) -> None:
@@ -320,7 +330,13 @@ class Connection:
     # Sending
 
     def push(self, line: bytes) -> bool:
-        """Send a notification now, as far as the peer takes it; False where the outbox is full after that."""
+        """Send a notification now, as far as the peer takes it; False where the outbox is full after that.
+
+        Whose key does not stand any more is told that instead, once, and gets nothing further.
+        """
+        if self.caller.key and not self.core.keys.stands(self.caller.proof):
+            self._shut_out()
+            return True
         if not self._outbox.send(line):
             self._start_drain()
         return not self._outbox.full

@@ -103,6 +103,8 @@ class Caller:
     client: str = ""
     key: str = ""
     """The name of the key it has shown."""
+    proof: str = field(default="", repr=False)
+    """What tells whether that key still stands."""
 
     @property
     def who(self) -> str:

@@ -87,7 +87,11 @@ def guarded(method: str, handler: Handler) -> Handler:
             _check(core, caller, method)
             if methods.METHODS[method].changes:
                 return await _recorded(core, caller, method, params, handler)
-            return await handler(core, caller, params)
+            answer = await handler(core, caller, params)
+            require_standing(
+                core, caller
+            )  # a call that waited may have waited for longer than its key lasted
+            return answer
         except (errors.Forbidden, errors.Unauthorized) as error:
             refusal = error
         await refused(core, caller, method, subject(params), refusal.message)
@@ -119,11 +123,16 @@ def subject(params: Params) -> str:
     return ""
 
 
-def _check(core: Core, caller: Caller, method: str) -> None:
-    if caller.key and not core.keys.stands(caller.key):
+def require_standing(core: Core, caller: Caller) -> None:
+    """Raises Unauthorized where the key that the caller has shown opens nothing any more."""
+    if caller.key and not core.keys.stands(caller.proof):
         raise errors.Unauthorized(
             "This key was revoked or has expired.", hint="connect again with another one"
         )
+
+
+def _check(core: Core, caller: Caller, method: str) -> None:
+    require_standing(core, caller)
     rights.check(caller, method)
 
 

@@ -1,7 +1,8 @@
-"""`key.*`: keys for programs outside. The secret is made here, shown once, and kept only as a hash."""
+"""`key.*`: keys for programs outside, and for whoever calls dashd. A secret is made here and shown once; only
+its hash is kept.
+"""
 
 import base64
-import hashlib
 
 import msgspec
 
@@ -16,21 +17,24 @@ from dashd.wire.methods import key as wire
 
 from . import models
 from .core import Caller, Core
+from .speakers import SPEAKING, digest
 
 SECRET_BYTES = 32
 PREFIX = "dk_live_"
 KEYS_MAX = 1_000
 """That are not revoked."""
 SHOWN_MAX = 5_000
+OF_CALLS = (
+    *("limit_usd", "limit_tokens", "model"),
+    *("requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day"),
+)
+"""Parameters that only a key for model calls can have."""
 
 
 async def create(core: Core, _caller: Caller, params: wire.CreateKey) -> wire.KeySecret:
     """The key is durable before its secret is shown; the door opens with the first one."""
-    if params.kind != "proxy":
-        raise errors.Unsupported(
-            f"a key of kind {params.kind!r} would open nothing yet: the socket tells callers by their uid",
-            hint="kind: proxy, for model calls of programs outside",
-        )
+    if params.kind in SPEAKING:
+        _refuse_money(params)
     model = models.told(params.model)
     if model is not None:
         await core.models.choose(model)
@@ -64,7 +68,7 @@ async def rotate(core: Core, _caller: Caller, params: wire.RotateKey) -> wire.Ke
                 path="key",
             )
         until_ms = tx.now_ms + params.grace_s * 1_000 if params.grace_s else None
-        access_keys.rotate(tx, row, _digest(secret), until_ms)
+        access_keys.rotate(tx, row, digest(secret), until_ms)
         return access_keys.get(tx.db, row.id)
 
     return await _told(core, await core.store.writer.apply(operation), secret)
@@ -81,14 +85,22 @@ async def revoke(core: Core, _caller: Caller, params: wire.NameKey) -> wire.KeyC
         return wire.KeyChanged(id=row.id, changed=changed)
 
     changed = await core.store.writer.apply(operation)
-    await core.outside.follow()
+    await _follow(core)
     return changed
 
 
-async def _told(core: Core, row: KeyRow, secret: str) -> wire.KeySecret:
+async def _follow(core: Core) -> None:
+    """Both doors know of the change before it is answered."""
+    await core.keys.follow()
     await core.outside.follow()
+
+
+async def _told(core: Core, row: KeyRow, secret: str) -> wire.KeySecret:
+    await _follow(core)
     now_ms = core.clock.now_ms()
     shown = await core.store.reader.read(lambda db: _shown(db, row, now_ms))
+    if row.kind in SPEAKING:
+        return wire.KeySecret(key=shown, secret=secret, url="", url_anthropic="")
     url = core.outside.url
     return wire.KeySecret(
         key=shown,
@@ -99,14 +111,21 @@ async def _told(core: Core, row: KeyRow, secret: str) -> wire.KeySecret:
     )
 
 
-def _create(tx: Tx, params: wire.CreateKey, key_id: str, secret: str, model: str | None) -> KeyRow:
-    above = budgets.get(tx.db, params.budget)
-    if above.kind not in ("project", "swarm"):
+def _refuse_money(params: wire.CreateKey) -> None:
+    """A key that says who calls makes no model calls, so it has no budget and no rates."""
+    given = msgspec.structs.asdict(params)
+    named = next((name for name in OF_CALLS if given[name] not in (None, msgspec.UNSET)), None)
+    if named is None and params.budget != budgets.PROJECT:
+        named = "budget"
+    if named is not None:
         raise errors.InvalidParams(
-            f"a key cannot be paid by a budget of kind {above.kind}",
-            hint="project, or a swarm",
-            path="budget",
+            f"{named} is about model calls, and a key of kind {params.kind} makes none",
+            hint=f"leave {named} out, or make a key of kind proxy",
+            path=named,
         )
+
+
+def _create(tx: Tx, params: wire.CreateKey, key_id: str, secret: str, model: str | None) -> KeyRow:
     taken = access_keys.find(tx.db, params.name)
     if taken is not None and taken.revoked_at_ms is None:
         raise errors.Conflict(
@@ -116,18 +135,17 @@ def _create(tx: Tx, params: wire.CreateKey, key_id: str, secret: str, model: str
         )
     if access_keys.live_count(tx.db) >= KEYS_MAX:
         raise errors.Conflict(f"there are {KEYS_MAX} keys, the most there may be", hint="key.revoke some")
-    limit = None if params.limit_usd is None else dollars.nusd(params.limit_usd)
-    node = budgets.new(key_id, "key", above.id, above.swarm_id, at_ms=tx.now_ms, limit=limit)
-    budgets.insert(tx, msgspec.structs.replace(node, limit_tokens=params.limit_tokens))
+    if params.kind == "proxy":
+        _open_budget(tx, params, key_id)
     lasts = params.expires_in_s
     row = KeyRow(
         id=key_id,
         kind=params.kind,
         name=params.name,
-        hash=_digest(secret),
+        hash=digest(secret),
         old_hash=None,
         old_until_ms=None,
-        budget_id=key_id,
+        budget_id=key_id if params.kind == "proxy" else None,
         model=model,
         requests_per_minute=_or_none(params.requests_per_minute),
         tokens_per_minute=_or_none(params.tokens_per_minute),
@@ -140,6 +158,19 @@ def _create(tx: Tx, params: wire.CreateKey, key_id: str, secret: str, model: str
     return row
 
 
+def _open_budget(tx: Tx, params: wire.CreateKey, key_id: str) -> None:
+    above = budgets.get(tx.db, params.budget)
+    if above.kind not in ("project", "swarm"):
+        raise errors.InvalidParams(
+            f"a key cannot be paid by a budget of kind {above.kind}",
+            hint="project, or a swarm",
+            path="budget",
+        )
+    limit = None if params.limit_usd is None else dollars.nusd(params.limit_usd)
+    node = budgets.new(key_id, "key", above.id, above.swarm_id, at_ms=tx.now_ms, limit=limit)
+    budgets.insert(tx, msgspec.structs.replace(node, limit_tokens=params.limit_tokens))
+
+
 def _or_none(rate: int | msgspec.UnsetType) -> int | None:
     return None if rate is msgspec.UNSET else rate
 
@@ -147,10 +178,6 @@ def _or_none(rate: int | msgspec.UnsetType) -> int | None:
 def _secret(core: Core) -> str:
     bits = core.clock.token(SECRET_BYTES * 8).to_bytes(SECRET_BYTES, "big")
     return PREFIX + base64.urlsafe_b64encode(bits).decode().rstrip("=")
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _shown(db: Snapshot, row: KeyRow, now_ms: int) -> wire.KeyInfo:

@@ -219,6 +219,8 @@ class Speaker:
     name: str
     """Unlike that of any other key that stands."""
     actor: Literal["operator", "orchestrator"]
+    proof: str
+    """What `stands` is asked about; it says nothing of the secret."""
 
 
 class Keys(Protocol):
@@ -227,8 +229,11 @@ class Keys(Protocol):
     async def identify(self, key: str) -> Speaker | None:
         """Whom the key names; None where it is unknown, expired, revoked or for the proxy alone."""
 
-    def stands(self, name: str) -> bool:
+    def stands(self, proof: str) -> bool:
         """Whether a key that was identified may still be used; asked before each call, so it is quick."""
+
+    async def follow(self) -> None:
+        """Knows whom the rows name, and nobody else; at a start, and before a change is answered."""
 
 
 class NoKeys:
@@ -238,9 +243,12 @@ class NoKeys:
         """None is known."""
         return None
 
-    def stands(self, _name: str) -> bool:
+    def stands(self, _proof: str) -> bool:
         """None was identified."""
         return False
+
+    async def follow(self) -> None:
+        """None becomes known."""
 
 
 class NoProviders:

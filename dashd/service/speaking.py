@@ -6,7 +6,8 @@ is, or give rights away. Once a connection has shown a key it never speaks as it
 
 from dataclasses import replace
 
-from dashd.store import audit
+from dashd.store import access_keys, audit
+from dashd.store.transaction import Tx
 from dashd.wire import errors
 
 from .core import Caller, Core
@@ -23,7 +24,14 @@ async def introduce(core: Core, caller: Caller, client: str, key: str) -> Caller
         why = "This key is not known, has expired or was revoked."
         await refused(core, replace(caller, client=client), "auth.refused", "", why)
         raise errors.Unauthorized(why, hint=HINT)
-    known = replace(caller, actor=speaker.actor, key=speaker.name, client=client)
+    known = replace(caller, actor=speaker.actor, key=speaker.name, proof=speaker.proof, client=client)
     data = {"uid": caller.uid, "client": masked(client)}
-    await core.store.writer.apply(lambda tx: audit.append(tx, known.who, "auth.key", speaker.name, data))
+
+    def operation(tx: Tx) -> None:
+        row = access_keys.find(tx.db, speaker.name)
+        if row is not None:
+            access_keys.used(tx, row.id, tx.now_ms)
+        audit.append(tx, known.who, "auth.key", speaker.name, data)
+
+    await core.store.writer.apply(operation)
     return known

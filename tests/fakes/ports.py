@@ -87,7 +87,10 @@ class FakeKeys:
         name = "claude" if key == "good" else key.removeprefix("key-") if key.startswith("key-") else ""
         if not name or name in self.revoked:
             return None
-        return Speaker(name, "orchestrator" if key == "good" else "operator")
+        return Speaker(name, "orchestrator" if key == "good" else "operator", f"proof of {name}")
 
-    def stands(self, name: str) -> bool:
-        return name not in self.revoked
+    def stands(self, proof: str) -> bool:
+        return proof.startswith("proof of ") and proof.removeprefix("proof of ") not in self.revoked
+
+    async def follow(self) -> None:
+        await trio.lowlevel.checkpoint()

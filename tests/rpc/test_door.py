@@ -26,12 +26,12 @@ OWN = {name: row for name, row in methods.METHODS.items() if name in door.HANDLE
 
 
 @asynccontextmanager
-async def daemon(tmp_path):
+async def daemon(tmp_path, keys=None):
     """A store, its feed, and a function that opens a served connection."""
     with trio.fail_after(30):
         async with store.open_store(tmp_path / "dash.db", FixedClock()) as opened:
             with feed.open_feed(opened.tail, opened.reader) as followed:
-                core = SimpleNamespace(store=opened, keys=FakeKeys(), refusals=Refusals())
+                core = SimpleNamespace(store=opened, keys=keys or FakeKeys(), refusals=Refusals())
                 table = dispatch.Dispatch(
                     HANDLERS, core, feed=followed, version="9.9", table={**METHODS, **OWN}
                 )
@@ -92,7 +92,7 @@ async def test_what_is_sent_behind_a_hello_is_already_somebody_elses(open_line, 
 
     async def slow(peer, params):
         await release.wait()
-        peer.caller = Caller("orchestrator", 1, params.client, "claude")
+        peer.caller = Caller("orchestrator", 1, params.client, "claude", "proof of claude")
         return rpc.Welcome(version="", actor="orchestrator", uid=1, methods=[])
 
     table = dispatch.Dispatch(
@@ -159,6 +159,21 @@ async def test_events_follow_the_answer_of_their_subscription(tmp_path):
                 assert number in answered, "an event before the answer that announces it"
                 got += [(answered[number], each["seq"]) for each in message["params"]["events"]]
         assert sorted(got) == [(1, 1), (1, 2), (2, 2)]
+
+
+async def test_whose_key_was_revoked_hears_that_instead_of_the_next_event(tmp_path):
+    keys = FakeKeys()
+    async with daemon(tmp_path, keys) as (connect, opened, _nursery):
+        peer, other = connect(), connect()
+        await peer.ask(call("rpc.hello", {"client": "mcp", "key": "good"}))
+        for each in (peer, peer, other):
+            await each.ask(call("event.subscribe", {}))
+        keys.revoke("claude")
+        await opened.writer.apply(emit("task.created"))
+        assert (await other.answer())["params"]["events"]
+        told = await peer.answer()
+        assert (told["id"], told["error"]["data"]["kind"]) == (None, "Unauthorized")
+        assert await peer.ended()
 
 
 async def test_unsubscribe_ends_it(tmp_path):

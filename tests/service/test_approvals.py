@@ -14,8 +14,10 @@ from dashd.wire import errors, methods
 from tests.fakes.ports import FakeKeys
 
 UID = Caller("operator", 0)
-ALICE, BOB = Caller("operator", 0, key="alice"), Caller("operator", 0, key="bob")
-CLAUDE, OTHER = Caller("orchestrator", 0, key="claude"), Caller("orchestrator", 0, key="codex")
+ALICE, BOB = [Caller("operator", 0, key=each, proof=f"proof of {each}") for each in ("alice", "bob")]
+CLAUDE, OTHER = [
+    Caller("orchestrator", 0, key=each, proof=f"proof of {each}") for each in ("claude", "codex")
+]
 SOME = Gate("some", "tool", "", 0, "ask", "operator", False, 60.0, "deny")
 
 

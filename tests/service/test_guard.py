@@ -14,7 +14,7 @@ from dashd.wire import errors, methods
 from dashd.wire.methods import daemon, swarm
 from tests.fakes.ports import FakeKeys
 
-ORCHESTRATOR = Caller("orchestrator", 7, "mcp", "claude")
+ORCHESTRATOR = Caller("orchestrator", 7, "mcp", "claude", "proof of claude")
 
 
 def actions(core):
@@ -94,6 +94,19 @@ async def test_a_key_that_was_revoked_is_refused_at_the_next_call(core):
         await HANDLERS["swarm.list"](core, ORCHESTRATOR, swarm.ListSwarms())
     with pytest.raises(errors.Unauthorized):
         HANDLERS["daemon.ping"](core, ORCHESTRATOR, daemon.Ping())
+
+
+async def test_a_call_that_waited_for_longer_than_its_key_lasted_says_nothing(core):
+    keys = FakeKeys()
+    core = dataclasses.replace(core, keys=keys)
+
+    async def slow(*_: object) -> swarm.SwarmList:
+        keys.revoke("claude")
+        await trio.lowlevel.checkpoint()
+        return swarm.SwarmList(items=[], next_cursor="", total=0)
+
+    with pytest.raises(errors.Unauthorized):
+        await guarded("swarm.list", slow)(core, ORCHESTRATOR, swarm.ListSwarms())
 
 
 async def test_a_loop_of_refusals_fills_no_disk_and_is_counted(core, autojump_clock):

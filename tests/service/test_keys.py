@@ -74,8 +74,10 @@ async def test_revoking_twice_changes_nothing_more(call):
 @pytest.mark.parametrize(
     ("params", "refused"),
     [
-        ({"kind": "operator"}, errors.Unsupported),
-        ({"kind": "orchestrator"}, errors.Unsupported),
+        ({"kind": "operator", "limit_usd": 1}, errors.InvalidParams),
+        ({"kind": "orchestrator", "model": "offline"}, errors.InvalidParams),
+        ({"kind": "orchestrator", "tokens_per_day": 0}, errors.InvalidParams),
+        ({"kind": "orchestrator", "budget": "nobody"}, errors.InvalidParams),
         ({"budget": "nobody"}, errors.NotFound),
         ({"name": "taken"}, errors.Conflict),
     ],
@@ -93,6 +95,17 @@ async def test_a_key_s_budget_is_no_place_for_a_key(call):
     made = await call("key.create", name="editor")
     with pytest.raises(errors.InvalidParams, match="of kind key"):
         await call("key.create", name="other", budget=made.key.id)
+
+
+@pytest.mark.parametrize("kind", ["operator", "orchestrator"])
+async def test_a_key_that_speaks_has_no_budget_and_opens_no_port(call, scene, kind):
+    made = await call("key.create", name="anna", kind=kind, expires_in_s=60)
+    assert (made.key.kind, made.key.budget, made.url, made.problem) == (kind, "", "", "")
+    assert budgets.find(scene.db, made.key.id) is None
+    with pytest.raises(errors.Conflict, match="already"):
+        await call("key.create", name="anna")
+    turned = await call("key.rotate", key="anna")
+    assert (turned.url, turned.secret != made.secret) == ("", True)
 
 
 async def test_without_a_proxy_the_answer_says_so(call):

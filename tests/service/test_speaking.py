@@ -16,7 +16,7 @@ STRANGER = Caller("operator", 7)
 async def test_a_key_names_its_actor(core):
     core = dataclasses.replace(core, keys=FakeKeys())
     known = await speaking.introduce(core, STRANGER, "mcp", "good")
-    assert known == Caller("orchestrator", 7, "mcp", "claude")
+    assert known == Caller("orchestrator", 7, "mcp", "claude", "proof of claude")
     (row,) = audit.after(core.store.db, 0, 9)
     assert row[2:6] == ("orchestrator:claude", "auth.key", "claude", '{"client":"mcp","uid":7}')
 

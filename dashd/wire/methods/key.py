@@ -14,7 +14,7 @@ Rate = Annotated[int, Meta(ge=0, le=10**12)]
 
 
 class CreateKey(Params):
-    """Makes a key, and a budget of its own for it."""
+    """Makes a key; one for model calls (kind proxy) gets a budget of its own, the others take no limits."""
 
     name: Name
     """Whose it is; free among the keys that are not revoked."""

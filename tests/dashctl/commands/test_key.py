@@ -43,6 +43,16 @@ def test_create_shows_the_secret_and_where_it_is_used(dashd, ctl):
     assert json.loads(ctl("key", "create", "editor", "--json").out)["secret"] == "dk_live_x"
 
 
+def test_a_key_that_speaks_is_shown_by_dash_key(dashd, ctl):
+    dashd.on("key.create", a_secret(key=a_key(kind="orchestrator", budget=""), url="", url_anthropic=""))
+    ran = ctl("key", "create", "claude", "--kind", "orchestrator")
+    assert "orchestrator:editor: DASH_KEY=" in ran.out
+    assert "BASE_URL" not in ran.out
+    assert dashd.asked("key.create") == [{"name": "claude", "kind": "orchestrator"}]
+    dashd.on("key.list", key.KeyList(keys=[a_key(kind="operator")]))
+    assert "no port is open" in ctl("key", "list").out
+
+
 def test_a_shut_door_is_said(dashd, ctl):
     dashd.on("key.create", a_secret(url="", problem="127.0.0.1:7374 cannot be had"))
     ran = ctl("key", "create", "editor")
