@@ -211,6 +211,72 @@ def test_a_key_leaves_under_tls_or_not_at_all(start_daemon):
     assert (refused.returncode, "neither https nor plain http on loopback" in refused.stderr) == (2, True)
 
 
+def holders_of(daemon):
+    """The pids of its fork server and of the holders, which are forked from that and are called the same."""
+    launches = str(daemon.state / "launches").encode()
+    found = []
+    for pid in (name for name in os.listdir("/proc") if name.isdecimal()):
+        with contextlib.suppress(OSError):
+            if launches in Path("/proc", pid, "cmdline").read_bytes().split(b"\0"):
+                found.append(int(pid))
+    return found
+
+
+def memory_of(pid):
+    """All that a process can write to; None where the kernel does not let this user look."""
+    found = bytearray()
+    try:
+        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            for line in maps:
+                span, rights, *_ = line.split()
+                if rights.startswith("rw"):
+                    first, last = (int(end, 16) for end in span.split("-"))
+                    with contextlib.suppress(OSError):  # a guard page
+                        memory.seek(first)
+                        found += memory.read(last - first)
+    except PermissionError:
+        return None
+    return bytes(found)
+
+
+def test_the_fork_server_runs_before_a_secret_is_read_and_holders_never_have_it(start_daemon, provider):
+    _, url = provider
+    daemon = start_daemon()
+    assert add(daemon, url, "--model", "m-1").returncode == 0
+    assert daemon.stop() == 0
+    key_file = daemon.state / "secrets" / "one"
+    key_file.unlink()
+    os.mkfifo(key_file, 0o600)
+    starting = threading.Thread(target=daemon.start)
+    starting.start()
+    with key_file.open("wb") as secret:  # opens when dashd reads, and not a byte has gone yet
+        (fork_server,) = holders_of(daemon)
+        secret.write(CANARY.encode())
+    starting.join()
+    key_file.unlink()
+    key_file.touch(0o600)
+    key_file.write_text(CANARY)
+    gate = daemon.folder / "gate"
+    os.mkfifo(gate)
+    argv = ["sh", "-c", 'read -r _ < "$1"', "sh", str(gate)]
+    made = daemon.call("swarm.create", task="t", cwd="/", argv=argv)
+    assert daemon.call("event.wait", swarm=made["id"], kinds=["agent.started"], since=0, timeout_s=20)[
+        "events"
+    ]
+    assert daemon.call("provider.test", name="one")["ok"], "dashd itself has it"
+    pids = holders_of(daemon)
+    assert fork_server in pids
+    assert len(pids) == 2
+    assert processes_that_show(CANARY, pids) == []
+    looked = [memory for pid in pids if (memory := memory_of(pid)) is not None]
+    assert all(str(daemon.state).encode() in memory for memory in looked), (
+        "it would be found if it were there"
+    )
+    assert not any(CANARY.encode() in memory for memory in looked)
+    with gate.open("wb") as file:
+        file.write(b"go\n")
+
+
 WORK = """
 import os, sys
 sys.path.insert(0, {home!r})
