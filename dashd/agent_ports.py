@@ -7,10 +7,10 @@ from pathlib import Path
 import trio
 
 from dashd import drivers
-from dashd.jail import launch, links, spool
+from dashd.jail import launch, links, spool, view
 from dashd.runtime.jails import Jails
 from dashd.runtime.world import World
-from dashd.service.ports import Checked, Chunk, DriverAbilities, WallsState
+from dashd.service.ports import Chunk, DriverAbilities, WallsState
 from dashd.wire import errors
 
 
@@ -97,55 +97,42 @@ class WallsPort:
         found = await self._jails.walls()
         return WallsState(found.grade, self._jails.grade_min, True, found.why, found.fix)
 
-    async def check(self, write: Sequence[str], cwd: str) -> Checked:
+    async def check(self, write: Sequence[str], read: Sequence[str]) -> None:
         """See the port."""
-        walls = await self._jails.walls()
-        return await trio.to_thread.run_sync(self._check, write, cwd, walls.grade)
+        await trio.to_thread.run_sync(self._check, write, read)
 
     def enforcers(self, grade: str) -> dict[str, str]:
         """See the port."""
         return launch.enforcers(grade) if grade != "0" else {}  # type: ignore[arg-type]
 
-    def _check(self, write: Sequence[str], cwd: str, grade: str) -> Checked:
-        self._refuse([cwd, *write])
-        protect: list[str] = []
-        notes: list[str] = []
+    def _check(self, write: Sequence[str], read: Sequence[str]) -> None:
+        for folder in (*read, *write):
+            self._refuse(folder)
         for folder in write:
-            found = links.leading_out(folder)
-            if found.refused or (found.protect and grade == "C"):
-                linked = found.refused or found.protect[0]
+            if linked := links.leading_out(folder):
                 raise errors.InvalidParams(
-                    f"{linked} is linked from outside {folder} (hard link): a change here is a change there",
+                    linked,
                     hint="give a fresh clone (git clone --no-hardlinks) or a copy, or a narrower scope",
                     path="scope",
                 )
-            protect += found.protect
-            notes += [f"{each} stays read-only: its files are linked from outside" for each in found.protect]
-            if not found.complete:
-                notes.append(f"{folder} is too large to look through for hard links from outside")
-        return Checked(tuple(protect), tuple(notes))
 
-    def _refuse(self, folders: Sequence[str]) -> None:
+    def _refuse(self, folder: str) -> None:
         home = os.path.realpath(os.path.expanduser("~"))
-        for folder in folders:
-            real = os.path.realpath(folder)
-            if not os.path.exists(real):
-                hint = "create it, or name another; a folder that agents make is part of the one around it"
-                raise errors.InvalidParams(f"there is no {folder} to give to agents", hint=hint, path="scope")
-            if _holds(real, home):
-                where = "is your home" if real == home else "is around your home"
-                raise errors.InvalidParams(
-                    f"{folder} {where}: its agents could read your keys and change what runs as you",
-                    hint="name a folder in it as cwd, or unsafe_no_jail: true",
-                    path="cwd",
-                )
-            for own in self._own:
-                if _holds(real, own) or _holds(own, real):
-                    raise errors.InvalidParams(
-                        f"{folder} holds {own}, which is dashd's own, or lies in it",
-                        hint="name another folder as cwd, or another DASH_STATE_DIR",
-                        path="cwd",
-                    )
+        real = os.path.realpath(folder)
+        if not os.path.exists(real):
+            raise _not_to_give(folder, "is not there", "create it, or name the one around it")
+        if real != folder:
+            raise _not_to_give(folder, f"leads through a link to {real}", f"name {real}")
+        if _holds(real, home):
+            why = "is your home, or around it: agents could read your keys and change what runs as you"
+            raise _not_to_give(folder, why, "name a folder in it, or unsafe_no_jail: true")
+        for own in (*self._own, view.CODE, view.HOME):
+            if _holds(real, own) or _holds(own, real):
+                raise _not_to_give(folder, f"holds {own}, which is Dash's own, or lies in it", "name another")
+
+
+def _not_to_give(folder: str, why: str, hint: str) -> errors.InvalidParams:
+    return errors.InvalidParams(f"{folder} cannot be given to agents: it {why}", hint=hint, path="scope")
 
 
 def _holds(folder: str, path: str) -> bool:

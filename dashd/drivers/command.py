@@ -192,7 +192,7 @@ def check_folder(cwd: str | None) -> str:
         raise errors.InvalidParams(f"there is no folder {cwd}", hint="create it, or name another", path="cwd")
     if not os.access(cwd, os.X_OK):
         raise errors.InvalidParams(f"dashd may not enter {cwd}", hint=f"chmod u+x {cwd}", path="cwd")
-    return cwd
+    return os.path.realpath(cwd)  # once, here: a link that somebody changes later leads nowhere else
 
 
 def _check_program(program: str, cwd: str) -> None:

@@ -72,26 +72,25 @@ class AgentJail:
 
 
 def open_folder(root: str, path: str, at: str) -> int:
-    """A handle on the folder or file `path` beneath `root`; below the root no link is followed.
+    """A handle on the folder or file `path` beneath `root`. No link is followed anywhere: not below the root,
+    and not on the way to it, which may lead through what another agent can write.
 
     https://man7.org/linux/man-pages/man2/openat2.2.html
     """
+    top = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
-        above = os.open(root, os.O_PATH | os.O_CLOEXEC)
-    except OSError as error:
-        raise BadFolder(error.errno, f"{error.strerror}: opening {root}") from None
+        above = _beneath(top, root.strip("/") or ".", root)
+    finally:
+        os.close(top)
     if not path:
         return above
     try:
-        return _beneath(above, path)
-    except OSError as error:
-        why = "a link is in the way" if error.errno in (errno.ELOOP, errno.EXDEV) else error.strerror
-        raise BadFolder(error.errno, f"{why}: opening {at} beneath {root}") from None
+        return _beneath(above, path, f"{at} beneath {root}")
     finally:
         os.close(above)
 
 
-def _beneath(above: int, path: str) -> int:
+def _beneath(above: int, path: str, what: str) -> int:
     how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
@@ -104,5 +103,6 @@ def _beneath(above: int, path: str) -> int:
     )
     if fd < 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        why = "a link is in the way" if number in (errno.ELOOP, errno.EXDEV) else os.strerror(number)
+        raise BadFolder(number, f"{why}: opening {what}")
     return fd

@@ -44,7 +44,8 @@ _OF_ONESELF = {
     "setpriority": 1,
     "ioprio_set": 1,
 }
-"""Allowed for the caller alone: the argument that names a process must be 0. No other layer looks."""
+_WHICH_ONE = {"setpriority": 0, "ioprio_set": 1}
+"""Their first argument must say that a process is meant: 0 of a user, or of a group, is everybody's."""
 _SENDS = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}
 """Where the flags are: MSG_FASTOPEN would connect without a connect that Landlock sees."""
 
@@ -101,6 +102,8 @@ def program(machine: Architecture, *, denied: Iterable[str] = DENIED, unix_socke
         code.answer(_refusal(errno.ENOSYS))
     for name in denied:
         _when(code, machine, name, lambda: code.answer(_refusal(errno.EPERM)))
+    # Passed on through a socket and closed, its pages would be in nobody's account.
+    _when(code, machine, "memfd_create", lambda: code.answer(_refusal(errno.ENOSYS)))
     # Its flags are in memory, where no filter sees them: without it, libc falls back to clone.
     _when(code, machine, "clone3", lambda: code.answer(_refusal(errno.ENOSYS)))
     _when(code, machine, "clone", lambda: _unless_any(code, 0, NEW_NAMESPACES))
@@ -109,7 +112,8 @@ def program(machine: Architecture, *, denied: Iterable[str] = DENIED, unix_socke
     for name, index in _SENDS.items():
         _when(code, machine, name, lambda index=index: _unless_any(code, index, MSG_FASTOPEN))
     for name, index in _OF_ONESELF.items():
-        _when(code, machine, name, lambda index=index: _only(code, index, 0, errno.EPERM))
+        which = _WHICH_ONE.get(name)
+        _when(code, machine, name, lambda index=index, which=which: _oneself(code, index, which))
     _when(code, machine, "ioctl", lambda: _no_typing(code))
     code.answer(ALLOW)
     return code.assembled()
@@ -131,6 +135,14 @@ def _only(code: _Assembler, index: int, value: int, refusal: int) -> None:
     code.jump(_JUMP_EQUAL, value, 0, 1)
     code.answer(ALLOW)
     code.answer(_refusal(refusal))
+
+
+def _oneself(code: _Assembler, index: int, which: int | None) -> None:
+    if which is not None:
+        code.argument(0)
+        code.jump(_JUMP_EQUAL, which, 1, 0)
+        code.answer(_refusal(errno.EPERM))
+    _only(code, index, 0, errno.EPERM)
 
 
 def _unless_any(code: _Assembler, index: int, bits: int) -> None:

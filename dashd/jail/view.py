@@ -6,6 +6,7 @@ The view is an allow list. What is not named here is not there: no other folder 
 
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,24 +79,24 @@ class View:
 def runtimes(environ: Mapping[str, str]) -> tuple[Folder, ...]:
     """Where programs outside the system's folders are: our Python, and the folders on PATH, read-only.
 
-    A folder `…/bin` brings the one around it, where its libraries are, unless that is a home or holds one.
+    A folder `…/bin` brings those beside it that hold its libraries, and nothing else around it. One that
+    everybody may write in is left out.
     """
     homes = {os.path.realpath(environ.get("HOME") or "/nonexistent"), os.path.expanduser("~")}
     found = [os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix)]
-    found += [
-        _installation(os.path.realpath(entry), homes)
-        for entry in environ.get("PATH", "").split(os.pathsep)
-        if os.path.isabs(entry) and os.path.isdir(entry)
-    ]
+    for entry in environ.get("PATH", "").split(os.pathsep):
+        if os.path.isabs(entry) and os.path.isdir(entry) and not os.stat(entry).st_mode & stat.S_IWOTH:
+            found += _installation(os.path.realpath(entry))
     kept = {path for path in found if path and not is_system(path) and not _around(path, homes)}
     return tuple(Folder(path) for path in sorted(kept))
 
 
-def _installation(folder: str, homes: set[str]) -> str:
+def _installation(folder: str) -> list[str]:
+    if os.path.basename(folder) not in ("bin", "sbin"):
+        return [folder]
     around = os.path.dirname(folder)
-    is_bin = os.path.basename(folder) in ("bin", "sbin")
-    shared = os.path.basename(around) == ".local" or around in ("/", "/opt") or _around(around, homes)
-    return around if is_bin and not shared else folder
+    beside = [os.path.join(around, name) for name in ("lib", "lib64", "libexec", "include", "share")]
+    return [folder, *(path for path in map(os.path.realpath, beside) if os.path.isdir(path))]
 
 
 def is_system(path: str) -> bool:

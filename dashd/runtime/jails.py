@@ -7,7 +7,7 @@ helps at once.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ class StoredBounds(msgspec.Struct, frozen=True, omit_defaults=True):
             "disk_bytes": self.disk_mb and self.disk_mb * MIB,
             "cpu_s": self.cpu_s,
         }
-        return Bounds(**{name: value for name, value in told.items() if value is not None})
+        found = Bounds(**{name: value for name, value in told.items() if value is not None})
+        # What lies in a tmpfs is memory, and in no process's account.
+        return replace(found, tmp_bytes=min(found.tmp_bytes, found.memory_bytes // 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,6 @@ class Asked:
     cwd: str
     scope: Scope = scopes.DEFAULT
     bounds: Bounds = field(default_factory=Bounds)
-    protect: tuple[str, ...] = ()
-    """Folders in its scope that stay read-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,10 @@ class Jails:
                 self._walls = await trio.to_thread.run_sync(lambda: probe.probe(probe.find_bwrap()))
             return self._walls
 
+    def doubt(self) -> None:
+        """A jail did not stand: the machine is asked again before the next one."""
+        self._walls = None
+
     def enough(self, walls: Walls) -> bool:
         """Whether agents may be started behind these."""
         return launch.WORSE_THAN[walls.grade] <= launch.WORSE_THAN[self.grade_min]
@@ -113,7 +117,6 @@ class Jails:
             "read": [each.at for each in seen.read],
             "hosts": list(scopes.reached_hosts(asked.scope)),
             "argv_sha256": hashlib.sha256(json.dumps(list(command.argv)).encode()).hexdigest(),
-            "self_test": "passed",
         }
         return Jailed({**command.env, **home}, plan, walls.grade, json.dumps(shown))
 
@@ -124,8 +127,7 @@ def view_of(asked: Asked, cwd: str, environ: Mapping[str, str]) -> View:
     read = _folders(asked.scope.read, asked.cwd)
     kept_out = {folder.at for folder in (*write, *read)}
     runtimes = tuple(each for each in view.runtimes(environ) if each.at not in kept_out)
-    protected = _folders(tuple(folders.relative(path, asked.cwd) for path in asked.protect), asked.cwd)
-    return View(cwd, write, (*read, *runtimes, *protected), asked.bounds)
+    return View(cwd, write, (*read, *runtimes), asked.bounds)
 
 
 def written_folders(asked: Asked) -> tuple[str, ...]:

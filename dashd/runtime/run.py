@@ -345,6 +345,8 @@ class Run:
         self._world.growth.ring(self.plan.launch_id)
 
     async def _read_ending(self, record: ExitRecord) -> Ending:
+        if record.reason == "start":
+            self._world.jails.doubt()
         if record.reason == "lease":
             return Ending("lost", f"dashd was away longer than its lease of {self.plan.lease_s:g} s")
         bytes_max = self.driver.result_bytes_max
@@ -445,5 +447,4 @@ def _asked(swarm: SwarmRow) -> Asked:
         cwd=swarm.cwd,
         scope=scopes.from_json(swarm.scope) if swarm.scope else scopes.DEFAULT,
         bounds=msgspec.json.decode(swarm.bounds, type=StoredBounds).bounds(),
-        protect=msgspec.json.decode(swarm.protect, type=tuple[str, ...]),
     )

@@ -150,24 +150,15 @@ class WallsState:
         return order.index(self.grade) <= order.index(self.grade_min)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """Folders that agents can be given."""
-
-    protect: tuple[str, ...] = ()
-    """Those in them that stay read-only, because their files are linked from outside."""
-    notes: tuple[str, ...] = ()
-
-
 class Walls(Protocol):
     """The walls around agents."""
 
     async def state(self) -> WallsState:
         """What can be built here now."""
 
-    async def check(self, write: Sequence[str], cwd: str) -> Checked:
-        """Raises InvalidParams for a folder that no agent may have: a home, Dash's own, one not there, or one
-        with a file that is hard-linked from outside.
+    async def check(self, write: Sequence[str], read: Sequence[str]) -> None:
+        """Raises InvalidParams for a folder that no agent may have: a home, Dash's own, one behind a link, or
+        not there, or one to write with a file that is hard-linked from outside.
         """
 
     def enforcers(self, grade: str) -> dict[str, str]:
@@ -181,9 +172,8 @@ class NoWalls:
         """Agents run as they are."""
         return WallsState("0")
 
-    async def check(self, _write: Sequence[str], _cwd: str) -> Checked:
+    async def check(self, _write: Sequence[str], _read: Sequence[str]) -> None:
         """Nothing is kept out anyway."""
-        return Checked()
 
     def enforcers(self, _grade: str) -> dict[str, str]:
         """Nothing."""

@@ -171,7 +171,6 @@ def _row(
         walls=walled.walls,
         scope=walled.scope,
         bounds=walled.bounds,
-        protect=walled.protect,
         label=params.label or None,
     )
 

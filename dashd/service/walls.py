@@ -24,7 +24,6 @@ class Walled:
     scope: str
     bounds: str
     notes: list[str]
-    protect: str = "[]"
 
 
 async def prepare(core: Core, params: wire.PlanSwarm, cwd: str) -> Walled:
@@ -37,10 +36,10 @@ async def prepare(core: Core, params: wire.PlanSwarm, cwd: str) -> Walled:
         notes = ["no walls: its agents have all your rights"] if params.unsafe_no_jail else []
         return Walled("none", scopes.to_json(asked), bounds, [*notes, *_guidance(asked)])
     _refuse_weak(state)
-    checked = await core.walls.check([folders.absolute(each, cwd) for each in asked.write or ()], cwd)
-    notes = [*_notes(state, asked, cwd), *checked.notes, *_guidance(asked)]
-    protect = msgspec.json.encode(checked.protect).decode()
-    return Walled("required", scopes.to_json(asked), bounds, notes, protect)
+    write = [folders.absolute(each, cwd) for each in asked.write or ()]
+    await core.walls.check(write, [folders.absolute(each, cwd) for each in asked.read or ()])
+    notes = [*_notes(state, asked, cwd), *_guidance(asked)]
+    return Walled("required", scopes.to_json(asked), bounds, notes)
 
 
 def scope_of(params: wire.PlanSwarm, cwd: str) -> Scope:

@@ -39,7 +39,6 @@ class SwarmRow(msgspec.Struct, frozen=True):
     walls: str = "none"
     scope: str = ""
     bounds: str = "{}"
-    protect: str = "[]"
     label: str | None = None
 
 

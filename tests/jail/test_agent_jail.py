@@ -40,6 +40,16 @@ def test_what_is_missing_is_named(tmp_path):
         open_folder(str(tmp_path / "gone"), "", "/shown")
 
 
+def test_a_link_on_the_way_to_the_root_is_not_followed_either(tmp_path):
+    """Another agent may have made it, in a folder around this one."""
+    (tmp_path / "secret" / "sub").mkdir(parents=True)
+    project = tmp_path / "project"
+    project.symlink_to("secret")
+    for root, path in ((project, ""), (project / "sub", ""), (project, "sub")):
+        with pytest.raises(BadFolder, match="a link is in the way"):
+            open_folder(str(root), path, "shown")
+
+
 def test_a_thousand_swaps_never_show_another_folder(tmp_path):
     """Somebody exchanges the scope for a link to a secret while it is opened."""
     root, secret = tmp_path / "root", tmp_path / "secret"

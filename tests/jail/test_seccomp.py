@@ -77,10 +77,13 @@ def test_no_clone_makes_a_namespace_and_no_send_connects(flags):
 def test_limits_and_places_are_one_s_own(pid):
     machine = syscalls.ARCHITECTURES["x86_64"]
     program = seccomp.program(machine)
-    for call, index in (("prlimit64", 0), ("sched_setaffinity", 0), ("setpriority", 1), ("ioprio_set", 1)):
+    first = {"prlimit64": [], "sched_setaffinity": [], "setpriority": [0], "ioprio_set": [1]}
+    for call, before in first.items():
         number = machine.numbers[call]
-        assert judged(program, machine, number, *[0] * index, pid) == refused(errno.EPERM)
-        assert judged(program, machine, number) == seccomp.ALLOW
+        assert judged(program, machine, number, *before, pid) == refused(errno.EPERM)
+        assert judged(program, machine, number, *before, 0) == seccomp.ALLOW
+    for which in (1, 2):  # of a group, of a user: 0 means all of the caller's
+        assert judged(program, machine, machine.numbers["setpriority"], which, 0) == refused(errno.EPERM)
 
 
 def test_another_table_ends_the_process_and_x32_is_not_there():

@@ -11,9 +11,18 @@ def shown(environ) -> set[str]:
     return {folder.at for folder in view.runtimes(environ)}
 
 
-def test_a_bin_folder_brings_its_installation(tmp_path):
-    (tmp_path / "node" / "bin").mkdir(parents=True)
-    assert str(tmp_path / "node") in shown({"PATH": str(tmp_path / "node" / "bin"), "HOME": "/nowhere"})
+def test_a_bin_folder_brings_its_libraries_and_nothing_else(tmp_path):
+    for name in ("bin", "lib", "secrets"):
+        (tmp_path / "node" / name).mkdir(parents=True)
+    found = shown({"PATH": str(tmp_path / "node" / "bin"), "HOME": "/nowhere"})
+    assert {str(tmp_path / "node" / name) for name in ("bin", "lib")} <= found
+    assert not {str(tmp_path / "node"), str(tmp_path / "node" / "secrets")} & found
+
+
+def test_what_everybody_may_write_in_is_left_out(tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    assert str(tmp_path / "open") not in shown({"PATH": str(tmp_path / "open"), "HOME": "/nowhere"})
 
 
 @pytest.mark.parametrize("folder", [".local/bin", "bin"])

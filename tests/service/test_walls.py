@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from dashd.domain import scope as scopes
 from dashd.service import ports
 from dashd.wire import errors
 
@@ -18,16 +17,14 @@ class FakeWalls:
         )
         self.checked: list[list[str]] = []
         self.refusal: BaseException | None = None
-        self.answer = ports.Checked()
 
     async def state(self) -> ports.WallsState:
         return self.found
 
-    async def check(self, write, cwd) -> ports.Checked:
-        self.checked.append([cwd, *write])
+    async def check(self, write, read) -> None:
+        self.checked.append([*write, *read])
         if self.refusal:
             raise self.refusal
-        return self.answer
 
     def enforcers(self, grade) -> dict[str, str]:
         return {"memory": "watchdog"} if grade != "0" else {}
@@ -50,7 +47,7 @@ async def test_a_swarm_gets_walls_and_is_told_which(call, walls, tmp_path):
     )
     got = await call("swarm.get", swarm=made.id)
     assert (got.walls, got.write, got.read, got.hosts) == ("required", ["src"], [".", "/usr/share/doc"], [])
-    assert walls.checked == [[str(tmp_path), f"{tmp_path}/src"]]
+    assert walls.checked == [[f"{tmp_path}/src", str(tmp_path), "/usr/share/doc"]]
 
 
 async def test_by_default_the_folder_itself_is_its_scope(call, walls, tmp_path):
@@ -110,29 +107,3 @@ async def test_limits_come_back_as_they_were_asked_for(call):
     made = await call("swarm.create", task="t", limits=limits)
     got = (await call("swarm.get", swarm=made.id)).limits
     assert (got.timeout_s, got.memory_mb, got.cpu_s, got.processes) == (5.0, 100, 9, 512)
-
-
-async def test_what_stays_read_only_is_said_and_kept(call, walls, scene, tmp_path):
-    walls.answer = ports.Checked((f"{tmp_path}/.venv",), (".venv stays read-only",))
-    made = await call("swarm.create", task="t", cwd=str(tmp_path))
-    assert made.notes[-1] == ".venv stays read-only"
-    kept = scene.store.db.execute("SELECT protect FROM swarm WHERE id = ?", (made.id,)).get
-    assert kept == f'["{tmp_path}/.venv"]'
-
-
-@pytest.mark.parametrize("unsafe", [False, True])
-async def test_command_patterns_are_kept_and_called_guidance(call, scene, unsafe):
-    made = await call(
-        "swarm.create",
-        task="t",
-        allow_commands=["git *"],
-        deny_commands=["git push *"],
-        unsafe_no_jail=unsafe,
-    )
-    assert made.notes[-1].startswith("commands: git *; not git push *. This is guidance, ")
-    kept = scopes.from_json(scene.row(made.id).scope).commands
-    assert (kept.allow, kept.deny) == (("git *",), ("git push *",))
-    assert not any("guidance" in note for note in (await call("swarm.create", task="t")).notes)
-    with pytest.raises(errors.InvalidParams, match="is no pattern") as refused:
-        await call("swarm.create", task="t", deny_commands=["rm *x"])
-    assert refused.value.path == "scope.commands.deny[0]"
