@@ -8,13 +8,14 @@ git's own fsck. Imported means that the ref was read back from the user's reposi
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
 from dashd.workspace import erase, git, refs
-from dashd.workspace.errors import GitFailed
+from dashd.workspace.errors import GitFailed, OutsideScope
 from dashd.workspace.place import Workspace
 from dashd.workspace.source import Source, read_ref
 
@@ -39,18 +40,38 @@ class Imported:
     moved: bool
 
 
-async def bring_back(workspace: Workspace) -> Imported:
-    """Imports what the agent has committed, up to its HEAD, as its branch in the user's repository.
+async def bring_back(workspace: Workspace, *, within: Sequence[str] | None = None) -> Imported:
+    """Imports the commits of the workspace, up to its HEAD, as its branch in the user's repository.
 
     Without commits of its own the branch is made at the base. After a crash at any point a second call does
-    the rest. Raises GitFailed and RefMoved.
+    the rest. `within` names folders, outside of which nothing may differ from the base. Raises GitFailed,
+    RefMoved, and OutsideScope, after which the branch is where it was.
     """
     source, ref = workspace.source, workspace.branch
     old = await read_ref(source, ref)
     file = await write(workspace)
     commit = await fetch(source, file, "HEAD") if file else workspace.base
+    if within is not None:
+        await _must_be_within(source, workspace.base, commit, within)
     await refs.update(source, ref, commit, old)
     return Imported(ref, commit, commit != old)
+
+
+async def _must_be_within(source: Source, base: str, commit: str, within: Sequence[str]) -> None:
+    names = await git.lines(
+        source.reading, "diff-tree", "-r", "--no-renames", "--name-only", "-z", base, commit
+    )
+    roots = tuple(os.fsencode(folder) for folder in within)
+    if b"." in roots:
+        return
+    outside = [
+        name for name in names if not any(name == root or name.startswith(root + b"/") for root in roots)
+    ]
+    if outside:
+        raise OutsideScope(
+            f"Scope violation: commits change paths outside of {', '.join(within) or 'nothing'}",
+            [os.fsdecode(name) for name in outside],
+        )
 
 
 async def write(workspace: Workspace) -> Path | None:

@@ -72,16 +72,25 @@ async def create(
 
 async def recover(root: Path) -> list[Recovered]:
     """Takes back every half-made workspace and finishes every removal; to be run before agents are."""
-    found = []
-    for workspace in place.read_records(root):
-        if not workspace.path.is_dir():
-            state: Literal["half-made", "half-removed", "gone"] = "gone"
-            if workspace.removing.is_dir():
-                state = "half-removed"
-            elif workspace.making.is_dir():
-                state = "half-made"
-            found.append(Recovered(workspace, state, await take_back(workspace)))
-    return found
+    found = [await _recover(workspace) for workspace in place.read_records(root)]
+    return [each for each in found if each is not None]
+
+
+async def recover_one(root: Path, agent: str) -> Recovered | None:
+    """The same for one agent, whose creation or removal has failed or whose tree was taken away."""
+    known = [workspace for workspace in place.read_records(root) if workspace.agent == agent]
+    return await _recover(known[0]) if known else None
+
+
+async def _recover(workspace: Workspace) -> Recovered | None:
+    if workspace.path.is_dir():
+        return None
+    state: Literal["half-made", "half-removed", "gone"] = "gone"
+    if workspace.removing.is_dir():
+        state = "half-removed"
+    elif workspace.making.is_dir():
+        state = "half-made"
+    return Recovered(workspace, state, await take_back(workspace))
 
 
 async def take_back(workspace: Workspace) -> str:

@@ -15,6 +15,7 @@ import trio
 from dashd.workspace import bundle, git, skeleton, tree, trust
 from dashd.workspace.errors import GitFailed
 from dashd.workspace.place import Workspace
+from dashd.workspace.source import Source
 
 PATCH_BYTES_MAX = 1 << 20
 FILES_MAX = 5000
@@ -91,6 +92,11 @@ async def diff(
         shown.stdout,
         shown.cut,
     )
+
+
+async def between(source: Source, base: str, commit: str) -> list[FileChange]:
+    """What two commits of the user's repository differ in, flagged like a diff. Raises GitFailed."""
+    return await _files(source.reading, base, commit)
 
 
 def _lay_out(workspace: Workspace, spool: Path) -> git.Place:

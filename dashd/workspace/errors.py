@@ -10,6 +10,7 @@ WorkspaceError
 ├── TreeChanged             the tree is still being written to
 ├── TreeTooLarge            the tree is beyond every limit
 ├── NotSaved                removal was refused, because something would be lost
+├── OutsideScope            commits change paths that their agent may not write
 ├── MergeConflict           with the paths; GateFailed: with the gate and its output
 └── CheckoutNotClean        landing was refused, with the paths
 """
@@ -85,6 +86,10 @@ class _WithPaths(WorkspaceError):
 
 class MergeConflict(_WithPaths):
     """Both sides changed the same lines; `paths` names the files."""
+
+
+class OutsideScope(_WithPaths):
+    """Commits change files that their agent may not write; `paths` names them."""
 
 
 class CheckoutNotClean(_WithPaths):

@@ -20,7 +20,7 @@ from dashd.jail import tool
 from dashd.workspace import git, place, refs
 from dashd.workspace.errors import CheckoutNotClean, GitFailed, RefMoved, WorkspaceError
 from dashd.workspace.merge import refuse_checked_out
-from dashd.workspace.source import Source, changes, filters_off, read_ref
+from dashd.workspace.source import Source, changes, filters_off, head_branch, read_ref
 
 LOCK_S_MAX = 5.0  # a git of the user's that holds the index when we look ends well within this
 _LOOKS = 50
@@ -74,7 +74,7 @@ async def land(root: Path, source: Source, *, branch: str, commit: str) -> str:
         raise WorkspaceError(
             f"{branch} has commits that {commit[:12]} has not.", hint="Merge the result onto it first."
         )
-    if await _head(source) != branch:
+    if await head_branch(source) != branch:
         await refuse_checked_out(source, branch)
         await refs.update(source, branch, commit, old)
         return old
@@ -120,14 +120,6 @@ def _begin(journal: Path, landing: Landing) -> None:
 def _end(journal: Path) -> None:
     journal.unlink()
     place.sync_folder(journal.parent)
-
-
-async def _head(source: Source) -> str:
-    """The branch that this checkout is on; empty if it is on none, or if there is no checkout."""
-    if source.tree is None:
-        return ""
-    done = await git.run(source.reading, "symbolic-ref", "--quiet", "HEAD", ok=(0, 1))
-    return done.stdout.decode(errors="surrogateescape").strip()
 
 
 def _files(source: Source) -> git.Place:
@@ -196,7 +188,7 @@ async def _resume(landing: Landing) -> Landed:
         now = await read_ref(source, landing.branch)
         if now == landing.new:
             return Landed(landing, "landed")
-        if now != landing.old or await _head(source) != landing.branch:
+        if now != landing.old or await head_branch(source) != landing.branch:
             return Landed(landing, "given up", f"{landing.branch} was moved by somebody else to {now}.")
         await _clear_lock(source.git_dir / "index.lock")
         if await _index_is(landing, landing.new):

@@ -7,6 +7,7 @@ refused, because a clone of a stranger could otherwise open the user's other rep
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
@@ -137,6 +138,22 @@ async def read_ref(source: Source, ref: str) -> str | None:
         source.reading, "rev-parse", "--verify", "--quiet", "--end-of-options", ref, ok=(0, 1)
     )
     return finished.stdout.decode().strip() or None
+
+
+async def head_branch(source: Source) -> str:
+    """The branch that this checkout is on; empty if it is on none, or if there is no checkout."""
+    if source.tree is None:
+        return ""
+    done = await git.run(source.reading, "symbolic-ref", "--quiet", "HEAD", ok=(0, 1))
+    return done.stdout.decode(errors="surrogateescape").strip()
+
+
+async def missing(source: Source, commit: str, paths: Sequence[str]) -> list[str]:
+    """Which of these paths are not in the commit."""
+    asked = "".join(f"{commit}:{path}\n" for path in paths).encode()
+    found = await git.run(source.reading, "cat-file", "--batch-check", stdin=asked)
+    lines = found.stdout.splitlines()
+    return [path for path, line in zip(paths, lines, strict=True) if line.endswith(b" missing")]
 
 
 def _sayable(repo: Path) -> None:

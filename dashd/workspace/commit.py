@@ -1,0 +1,59 @@
+"""What a program leaves in its workspace when it has ended: locks go, changes become a commit of Dash's.
+
+git runs in the agent's own git directory, under its configuration, in a jail that can write nothing but the
+agent's tree; hooks are off. Nested repositories are left where they are: a commit of their names alone would
+look like their content. Every call may be repeated: a second one finds nothing to do.
+"""
+
+import trio
+
+from dashd.jail import tool
+from dashd.workspace import git, tree
+from dashd.workspace.errors import GitFailed
+from dashd.workspace.place import Workspace
+
+_DEADLINE_S = 600.0
+_OUTPUT_BYTES_MAX = 1 << 16
+
+
+async def commit_rest(workspace: Workspace, message: str) -> str | None:
+    """Commits what is neither committed nor ignored; None where there is nothing. Raises GitFailed."""
+    place = _writing(workspace)
+    nested = await trio.to_thread.run_sync(tree.repositories, workspace.path)
+    spec = b"\0".join([b":/", *(b":(top,exclude,literal)" + path for path in nested)])
+    add = ("add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul")
+    await git.run(place, *add, stdin=spec, deadline_s=_DEADLINE_S)
+    if (await git.run(place, "diff", "--cached", "--quiet", ok=(0, 1))).code == 0:
+        return None
+    await git.run(
+        place, "commit", "--quiet", "--no-verify", "--cleanup=verbatim", "-F", "-", stdin=message.encode()
+    )
+    return await git.text(place, "rev-parse", "--verify", "HEAD^{commit}")
+
+
+async def clear_locks(workspace: Workspace) -> None:
+    """Removes the locks that a git of the agent's left when it was killed; nothing may run in the tree."""
+    job = tool.Tool(
+        argv=("find", "-P", ".git", "-type", "f", "-name", "*.lock", "-delete"),
+        cwd=workspace.path,
+        env=git.ENVIRONMENT,
+        read=(),
+        write=(workspace.path,),
+        deadline_s=git.DEADLINE_S,
+        output_bytes_max=_OUTPUT_BYTES_MAX,
+    )
+    try:
+        done = await tool.run(job)
+    except (tool.ToolFailed, tool.ToolTimeout) as error:
+        raise GitFailed(str(error)) from error
+    if done.code:
+        raise GitFailed(f"Removing locks: {git.reason(done)}")
+
+
+def _writing(workspace: Workspace) -> git.Place:
+    return git.Place(
+        workspace.git_dir,
+        read=workspace.source.objects,
+        write=(workspace.path,),
+        work_tree=workspace.path,
+    )
