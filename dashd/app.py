@@ -32,10 +32,11 @@ from dashd.model_side import ModelSide
 from dashd.proxy.stage import Stage
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
-from dashd.runtime import approvals, recovery, scheduler, sweeper
+from dashd.runtime import approvals, lander, merger, recovery, scheduler, sweeper, tidier
 from dashd.runtime.asks import Asks
 from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
+from dashd.runtime.workspaces import Workspaces
 from dashd.runtime.world import World
 from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
@@ -44,6 +45,7 @@ from dashd.store import attempts, audit, database, proxy_keys, stops
 from dashd.store.opening import Store, open_store
 from dashd.store.transaction import Tx
 from dashd.wire import errors, tenant
+from dashd.workspace_ports import RepositoryPort
 
 log = logging.getLogger(__name__)
 
@@ -139,26 +141,13 @@ async def _serve(
             doors=side.doors,
             jails=_jails(config),
             watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
+            workspaces=Workspaces(config.daemon.state_dir / "workspaces"),
         )
         side.doors.judge = Asks(world).answer
-        core = Core(
-            store=store,
-            clock=clock,
-            daemon=_about(config, epoch, clock, side),
-            drivers=DriverPort(),
-            spools=SpoolPort(world),
-            agents_max=config.daemon.agents_max,
-            stop=stop,
-            models=side.models,
-            providers=side.providers,
-            outside=side.outside,
-            walls=_walls_port(config, world.jails),
-            bodies=config.proxy.bodies,
-            useful_tokens=config.proxy.useful_output_tokens,
-            keys=Speakers(store, clock),
-        )
+        core = _core(config, world, side, stop, _about(config, epoch, clock, side))
         await core.keys.follow()
         async with trio.open_nursery() as runtime:
+            core.daemon.warnings += await world.workspaces.recover()
             recovered = await recovery.recover(world)
             core.daemon.adopted = sum(each.live for each in recovered)
             supervisor = Supervisor(world, runtime)
@@ -173,6 +162,28 @@ async def _serve(
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
             runtime.cancel_scope.cancel(reason="dashd is stopping; agents keep their leases")
         proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
+
+
+def _core(config: Config, world: World, side: ModelSide, stop: StopRequest, daemon: Daemon) -> Core:
+    """What the service is given."""
+    return Core(
+        store=world.store,
+        clock=world.clock,
+        daemon=daemon,
+        drivers=DriverPort(),
+        spools=SpoolPort(world),
+        agents_max=config.daemon.agents_max,
+        stop=stop,
+        models=side.models,
+        providers=side.providers,
+        outside=side.outside,
+        walls=WallsPort(world.jails, required=config.jail.required, own=_own(config)),
+        bodies=config.proxy.bodies,
+        useful_tokens=config.proxy.useful_output_tokens,
+        repositories=RepositoryPort(world.workspaces, _own(config)),
+        cleanup_after_s=config.workspace.cleanup_after_h * 3_600,
+        keys=Speakers(world.store, world.clock),
+    )
 
 
 def _about(config: Config, epoch: int, clock: Clock, side: ModelSide) -> Daemon:
@@ -278,6 +289,9 @@ def _start_watches(runtime: trio.Nursery, config: Config, world: World, daemon: 
     runtime.start_soon(world.watchdog.run)
     runtime.start_soon(sweeper.run, world, config.daemon.output_kept_days)
     runtime.start_soon(approvals.run, world)
+    runtime.start_soon(tidier.run, world)
+    runtime.start_soon(merger.run, world)
+    runtime.start_soon(lander.run, world)
     runtime.start_soon(_show_trouble, world, daemon)
 
 
@@ -334,6 +348,6 @@ def _jails(config: Config) -> Jails:
     return Jails(config.jail.grade_min, outside, dict(os.environ))
 
 
-def _walls_port(config: Config, jails: Jails) -> WallsPort:
-    own = [config.daemon.state_dir, config.daemon.socket.parent, config.daemon.database]
-    return WallsPort(jails, required=config.jail.required, own=own)
+def _own(config: Config) -> list[Path]:
+    """What is dashd's and no agent's. Workspaces lie in it, and only the runtime gives an agent its own."""
+    return [config.daemon.state_dir, config.daemon.socket.parent, config.daemon.database]

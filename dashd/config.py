@@ -111,7 +111,19 @@ class JailConfig(msgspec.Struct, frozen=True, kw_only=True):
     """false: agents have all rights of their user, as with --unsafe-no-jail for each swarm."""
 
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {"daemon": DaemonConfig, "proxy": ProxyConfig, "jail": JailConfig}
+class WorkspaceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Section `workspace`."""
+
+    cleanup_after_h: Annotated[float, Meta(ge=0, le=87_600)] = 24.0
+    """With cleanup `delayed`: how long workspaces stay after their swarm's end."""
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "daemon": DaemonConfig,
+    "proxy": ProxyConfig,
+    "jail": JailConfig,
+    "workspace": WorkspaceConfig,
+}
 """To add one: its struct here, a field of its name in Config, its settings in README.md."""
 
 
@@ -121,6 +133,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     daemon: DaemonConfig
     proxy: ProxyConfig = ProxyConfig()
     jail: JailConfig = JailConfig()
+    workspace: WorkspaceConfig = WorkspaceConfig()
     origins: dict[str, str]
     warnings: tuple[str, ...]
 

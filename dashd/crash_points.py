@@ -37,6 +37,16 @@ OWN = (
     "output.before_commit",
     "output.after_commit",
     "proxy.billed",
+    "workspace.before_make",
+    "workspace.after_make",
+    "workspace.after_import",
+    "workspace.after_save",
+    "workspace.before_remove",
+    "workspace.after_remove",
+    "merge.before",
+    "merge.after",
+    "landing.before",
+    "landing.after",
 )
 BOOT = ("forkserver.before_lock", "forkserver.after_lock")
 """Points of the fork server that come before any launch."""

@@ -109,7 +109,8 @@ class Tool:
 
 async def swarm_create(call: Call) -> Answer:
     """Creates a swarm, by default in the server's folder; a hasty repetition finds the first one."""
-    call.params.setdefault("cwd", call.session.cwd)
+    if "repo" not in call.params:
+        call.params.setdefault("cwd", call.session.cwd)
     call.params.setdefault("idempotency_key", call.session.key("swarm.create", call.params))
     created = await call.ask("swarm.create")
     if created.plan is not None:
@@ -277,17 +278,20 @@ async def swarm_report(call: Call) -> Answer:
 
 _KEY = {"description": "Same key: never done twice."}
 _RUN_LIMITS: dict[str, dict[str, Any]] = {
-    "timeout_s": {"description": "Run time of one attempt."},
+    "timeout_s": {"description": "Of one attempt."},
     "retries": {"description": "After a failed attempt."},
-    "cwd": {"description": "Absolute path; your own folder by default."},
+    "cwd": {"description": "Absolute path; default: your folder."},
     "idempotency_key": _KEY,
 }
 _REACH: dict[str, dict[str, Any]] = {
-    "scope": {"description": "Folders it may write, in cwd; default all of cwd."},
-    "hosts": {"description": "Internet hosts in reach, or npm, pypi; default none."},
+    "repo": {"description": "Git repository: a clone each."},
+    "scope": {"description": "Folders to write; default all."},
+    "hosts": {"description": "Internet hosts, or npm, pypi."},
 }
 _RARE = frozenset({"grace_s", "memory_mb", "processes", "disk_mb", "cpu_s"})
 """Limits that a person may want; a model would only pay for reading of them."""
+_TREES = frozenset({"base", "workspace", "cleanup", "shared", "isolated"})
+"""How a swarm works on a repository: the defaults are right for nearly all."""
 _MONEY: dict[str, dict[str, Any]] = {
     "agent_budget": {"type": ["number", "string"]},
     "dry_run": {"description": "Only price it."},
@@ -303,6 +307,7 @@ TOOLS: dict[str, Tool] = {
             open_world=True,
             patches=_RUN_LIMITS | _MONEY | _REACH,
             hidden=_RARE
+            | _TREES
             | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail", "label"}
             | {"allow_commands", "deny_commands"},
         ),

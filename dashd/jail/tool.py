@@ -4,6 +4,11 @@ A tool sees the system read-only, its own empty `/tmp`, HOME, `/proc` and `/dev`
 paths it was given, at their own names. It is spawned by the thread that runs the loop: `--die-with-parent`
 follows the thread that forked, and trio's worker threads end after ten idle seconds (prctl(2),
 PR_SET_PDEATHSIG). When `run` returns or raises, no process of the tool is left.
+
+Not yet through `launch.plan` and AgentJail, so without Landlock, seccomp and the self-test, and not where
+bubblewrap is missing: the stage is a Python that every one of some dozen gits of a merge would start first,
+and its bounds (rlimits on file size and data) are an agent's, not those of a pack of a large repository.
+Git and gates therefore need a machine on which agents get grade B.
 """
 
 import contextlib

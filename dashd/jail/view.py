@@ -38,11 +38,13 @@ class Folder(NamedTuple):
 
     root: str
     path: str = ""
+    mounted: str = ""
+    """Where it is shown, if that is elsewhere; without a mount namespace it is not shown at all."""
 
     @property
     def at(self) -> str:
-        """The absolute path."""
-        return os.path.join(self.root, self.path).rstrip("/") or "/"
+        """The absolute path inside."""
+        return self.mounted or os.path.join(self.root, self.path).rstrip("/") or "/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ holds its next model call. Whoever could decide is out of an agent's reach: it h
 from functools import partial
 
 from dashd.domain import asking
-from dashd.domain import scope as scopes
 from dashd.domain.asking import Answer, Ask, Needs
 from dashd.domain.attempt import OPEN
 from dashd.store import approvals, attempts, decisions, gates, swarms
@@ -18,6 +17,7 @@ from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
 from . import approvals as waiting
+from .plan import asked_in
 from .world import World
 
 OPEN_MAX = 8
@@ -47,8 +47,8 @@ def _judge(claim: Claim, ask: Ask, db: Snapshot) -> Answer | Asked | Needs:
     if (known := approvals.of_ref(db, _ref(claim, ask))) is not None:
         return decisions.standing(known)
     swarm = swarms.get(db, claim.swarm_id)
-    scope = scopes.from_json(swarm.scope) if swarm.scope else scopes.DEFAULT
-    return asking.judge(scope, swarm.cwd, ask, gates.of_kind(db, ask.kind))
+    walls = asked_in(db, swarm, claim.agent_id)
+    return asking.judge(walls.scope, walls.cwd, ask, gates.of_kind(db, ask.kind))
 
 
 def _request(claim: Claim, ask: Ask, tx: Tx) -> Answer | Asked:

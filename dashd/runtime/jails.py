@@ -21,6 +21,7 @@ from dashd.drivers.driver import Command
 from dashd.jail import launch, probe, view
 from dashd.jail.launch import Grade, Outside, Walls
 from dashd.jail.view import MIB, Bounds, Folder, View
+from dashd.store.rows import SwarmRow
 
 SCRATCH = "scratch"
 """In a launch folder: HOME and /tmp of an agent that has no mount namespace."""
@@ -55,6 +56,19 @@ class Asked:
     cwd: str
     scope: Scope = scopes.DEFAULT
     bounds: Bounds = field(default_factory=Bounds)
+    write_too: tuple[Folder, ...] = ()
+    """Beside the scope: what a workspace needs, as its own git directory."""
+    read_too: tuple[Folder, ...] = ()
+
+
+def asked_of(swarm: SwarmRow) -> Asked:
+    """The walls that a row asks for."""
+    return Asked(
+        required=swarm.walls == "required",
+        cwd=swarm.cwd,
+        scope=scopes.from_json(swarm.scope) if swarm.scope else scopes.DEFAULT,
+        bounds=msgspec.json.decode(swarm.bounds, type=StoredBounds).bounds(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +137,8 @@ class Jails:
 
 def view_of(asked: Asked, cwd: str, environ: Mapping[str, str]) -> View:
     """The folders of a scope where they are on this machine, and the programs that an agent may need."""
-    write = _folders(asked.scope.write, asked.cwd)
-    read = _folders(asked.scope.read, asked.cwd)
+    write = (*_folders(asked.scope.write, asked.cwd), *asked.write_too)
+    read = (*_folders(asked.scope.read, asked.cwd), *asked.read_too)
     kept_out = {folder.at for folder in (*write, *read)}
     runtimes = tuple(each for each in view.runtimes(environ) if each.at not in kept_out)
     return View(cwd, write, (*read, *runtimes), asked.bounds)
@@ -132,7 +146,7 @@ def view_of(asked: Asked, cwd: str, environ: Mapping[str, str]) -> View:
 
 def written_folders(asked: Asked) -> tuple[str, ...]:
     """Where an agent may write."""
-    return tuple(folder.at for folder in _folders(asked.scope.write, asked.cwd))
+    return tuple(folder.at for folder in (*_folders(asked.scope.write, asked.cwd), *asked.write_too))
 
 
 def _folders(names: tuple[str, ...] | None, root: str) -> tuple[Folder, ...]:

@@ -8,34 +8,31 @@ folder.
 import contextlib
 import dataclasses
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
 import trio
 
-from dashd.domain import asking
 from dashd.domain import scope as scopes
-from dashd.domain.attempt import Ending, Stop
+from dashd.domain.attempt import Ending
 from dashd.drivers import Driver
-from dashd.drivers.driver import Work
 from dashd.jail import holder_link, launch_folder, processes, spool
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.jail.launch import Walls
 from dashd.jail.launch_folder import ExitRecord
 from dashd.jail.launcher import ForkServerGone, LaunchFailed, LaunchSpec
-from dashd.store import agents, approvals, attempts, gates, lifecycle, swarms, tasks
+from dashd.store import agents, attempts, lifecycle
 from dashd.store.queue import Claim
-from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 
 from .active_time import ActiveTime
 from .bounds import Bounds
 from .doors import OpenDoor
-from .jails import Asked, Jailed, StoredBounds
+from .jails import Asked, Jailed
 from .output import Output
+from .plan import Plan, read_plan
 from .wish import Wish
+from .working_tree import WorkingTree
 from .world import World
 
 START_S_MAX = 20.0
@@ -59,26 +56,6 @@ async def _unless_over(link: HolderLink) -> HolderLink | ExitRecord:
     return link.adopted.exit
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the rows say about an attempt when it is taken up."""
-
-    work: Work
-    driver: str
-    model: str | None
-    launch_id: str
-    lease_s: float
-    grace_s: float
-    left_s: float
-    spool_offset: int
-    stop: Stop | None
-    hold: bool
-    waits: bool
-    asked: Asked
-    grade: str | None
-    """Of its walls; None where that has not been written down."""
-
-
 class Run:
     """One attempt in the care of this daemon."""
 
@@ -91,6 +68,8 @@ class Run:
         self._jailed: Jailed | None = None
         """Of a launch of this daemon's own."""
         self._bounds: Bounds | None = None
+        self._tree: WorkingTree | None = None
+        """Where its swarm has a repository."""
 
     @property
     def plan(self) -> Plan:
@@ -117,15 +96,20 @@ class Run:
         """Takes over what the rows said."""
         self._plan = plan
         if self._bounds is None:  # read again, they are the same, and it may be over one already
-            folder = self._world.folder(plan.launch_id)
-            self._bounds = Bounds(self._world.watchdog, plan.asked, folder)
+            self._bounds = self._bounds_of(plan.asked)
+        self._tree = WorkingTree(self._world, self.claim, plan.repo) if plan.repo else None
         if not self.wish.told:  # else the supervisor has read the rows as well, and reads on
             self.wish.set(stop=plan.stop, hold=plan.hold, waits=plan.waits)
+
+    def _bounds_of(self, asked: Asked) -> Bounds:
+        return Bounds(self._world.watchdog, asked, self._world.folder(self.plan.launch_id))
 
     async def launch(self) -> Attached:
         """Starts the program, unless it was told to stop before."""
         if self.wish.stop is not None:
             return Ending("never", "stopped before it started")
+        if (refused := await self._enter_tree()) is not None:
+            return refused
         self._world.points.at("run.before_launch")
         with trio.move_on_after(START_S_MAX) as limit, contextlib.suppress(ForkServerGone, HolderGone):
             try:
@@ -138,6 +122,18 @@ class Run:
             self._world.trouble.say(f"the fork server did not answer for {START_S_MAX:g} s and was replaced")
             self._world.launcher.close()  # the next launch starts another one
         return await self.attach()  # what became of it is in its folder
+
+    async def _enter_tree(self) -> Ending | None:
+        """Has the attempt work in its workspace, if it is to have one; how it ended if that failed."""
+        if self._tree is None:
+            return None
+        found = await self._tree.enter(self.plan.asked, self.plan.work.cwd, self.wish)
+        if isinstance(found, Ending):
+            return found
+        work = dataclasses.replace(self.plan.work, cwd=found.cwd)
+        self._plan = dataclasses.replace(self.plan, work=work, asked=found.asked)
+        self._bounds = self._bounds_of(found.asked)
+        return None
 
     async def _begin(self) -> HolderLink:
         """Has the program started, behind its walls, with a way to a model where it needs one."""
@@ -329,20 +325,31 @@ class Run:
 
     async def _end(self, how: ExitRecord | Ending) -> None:
         ending = how if isinstance(how, Ending) else await self._read_ending(how)
+        if self._tree is None:
+            await self._write_end(how, ending, None)
+        else:
+            async with self._tree.leaving(ending, self.plan.work.item) as (ending, take_in):
+                await self._write_end(how, ending, take_in)
+        if self._needs_door:
+            await self._world.doors.close(self.claim)
+        self._world.growth.ring(self.plan.launch_id)
+
+    async def _write_end(
+        self, how: ExitRecord | Ending, ending: Ending, take_in: Callable[[Tx], None] | None
+    ) -> None:
         jitter = self._world.jitter()
         executed = isinstance(how, ExitRecord) and how.reason != "start"
 
         def operation(tx: Tx) -> None:
             if executed:  # it may have been too brief for anybody to see it run
                 lifecycle.attempt_started(tx, self.claim.attempt_id)
+            if take_in is not None:
+                take_in(tx)
             lifecycle.attempt_ended(tx, self.claim.attempt_id, ending, jitter=jitter)
 
         self._world.points.at("run.before_end")
         await self._world.commit(operation)
         self._world.points.at("run.after_end")
-        if self._needs_door:
-            await self._world.doors.close(self.claim)
-        self._world.growth.ring(self.plan.launch_id)
 
     async def _read_ending(self, record: ExitRecord) -> Ending:
         if record.reason == "start":
@@ -399,52 +406,6 @@ async def prepare_all(world: World, runs: Sequence[Run]) -> None:
     """Reads the rows of all these attempts at once: a hundred reads would be a hundred hops to a thread."""
     steady_ms = world.clock.steady_ms()
     claims = [run.claim for run in runs]
-    plans = await world.store.own.read(lambda db: [_plan(db, claim, steady_ms) for claim in claims])
+    plans = await world.store.own.read(lambda db: [read_plan(db, claim, steady_ms) for claim in claims])
     for run, plan in zip(runs, plans, strict=True):
         run.take(plan)
-
-
-def _plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
-    attempt = attempts.get(db, claim.attempt_id)
-    task = tasks.get(db, attempt.task_id)
-    swarm = swarms.get(db, task.swarm_id)
-    seat = agents.get(db, attempt.agent_id)
-    launch = attempts.launch(db, attempt.launch_id)
-    asked = _asked(swarm)
-    active_ms = attempt.active_ms
-    if attempt.active_since_ms is not None:
-        active_ms += max(0, steady_ms - attempt.active_since_ms)
-    return Plan(
-        work=Work(
-            argv=swarms.argv(swarm),
-            item=task.item,
-            task=swarm.goal if task.text is None else task.text,
-            cwd=swarm.cwd,
-            swarm_id=swarm.id,
-            agent_id=seat.id,
-            task_id=task.id,
-            timeout_s=swarm.timeout_s,
-            asks=asking.kinds(asked.scope, [gate.kind for gate in gates.every(db)]),
-        ),
-        driver=swarm.driver,
-        model=swarm.model,
-        launch_id=attempt.launch_id,
-        lease_s=swarm.lease_s,
-        grace_s=swarm.grace_s,
-        left_s=max(0.0, swarm.timeout_s - active_ms / 1_000),
-        spool_offset=launch.spool_offset,
-        stop=attempt.stop,  # type: ignore[arg-type]  # the table's CHECK is the domain's Literal
-        hold=seat.wanted == "pause" or swarm.state == "paused",
-        waits=approvals.holds(db, seat.id),
-        asked=asked,
-        grade=launch.grade,
-    )
-
-
-def _asked(swarm: SwarmRow) -> Asked:
-    return Asked(
-        required=swarm.walls == "required",
-        cwd=swarm.cwd,
-        scope=scopes.from_json(swarm.scope) if swarm.scope else scopes.DEFAULT,
-        bounds=msgspec.json.decode(swarm.bounds, type=StoredBounds).bounds(),
-    )

@@ -17,6 +17,7 @@ from .doors import Doors
 from .growth import Growth
 from .jails import Jails
 from .trouble import Trouble
+from .workspaces import Workspaces
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class World:
     doors: Doors
     jails: Jails
     watchdog: Watchdog
+    workspaces: Workspaces
     growth: Growth = field(default_factory=Growth)
     trouble: Trouble = field(default_factory=Trouble)
 

@@ -16,9 +16,11 @@ from .ports import (
     NoModels,
     NoOutside,
     NoProviders,
+    NoRepositories,
     NoWalls,
     Outside,
     Providers,
+    Repositories,
     Spools,
     Walls,
 )
@@ -88,6 +90,9 @@ class Core:
     outside: Outside = field(default_factory=NoOutside)
     bodies: Literal["off", "meta", "full"] = "off"
     """What is kept of what is said in model calls."""
+    repositories: Repositories = field(default_factory=NoRepositories)
+    cleanup_after_s: float = 86_400.0
+    """How long workspaces stay after their swarm's end, where cleanup is delayed."""
     useful_tokens: int = USEFUL_OUTPUT_TOKENS
     """The output tokens that a model call must have room for, to be worth making."""
     keys: Keys = field(default_factory=NoKeys)

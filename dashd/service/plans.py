@@ -15,7 +15,7 @@ from dashd.store.rows import Snapshot
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 
-from . import models, walls
+from . import models, repositories, walls
 from .core import Caller, Core
 
 BRIEF_CHARACTERS_MAX = 4_000
@@ -37,13 +37,15 @@ class Prepared:
 async def plan(core: Core, _caller: Caller, params: wire.PlanSwarm) -> wire.SwarmPlan:
     """The estimate, with its assumptions, and one agent's brief; raises what `swarm.create` would."""
     driver, _ = core.drivers.choose(params.driver or None)
-    argv, cwd = await core.drivers.check(driver, params.argv or None, params.cwd or None)
+    place = await repositories.prepare(core, params)
+    argv, cwd = await core.drivers.check(driver, params.argv or None, place.cwd)
     items = params.items or [str(number + 1) for number in range(params.agents)]
     brief = brief_of(params, argv, cwd, items[0])
     ready = await prepare(core, params, driver, brief, tasks=len(items))
-    await walls.prepare(core, params, cwd)
+    await walls.prepare(core, params, place, cwd)
     await core.store.reader.read(lambda db: refuse_unstartable(db, ready))
-    return _shown(core, params, driver, brief, ready, tasks=len(items))
+    shown = _shown(core, params, driver, brief, ready, tasks=len(items))
+    return msgspec.structs.replace(shown, notes=[*shown.notes, *place.notes])
 
 
 async def prepare(core: Core, params: wire.PlanSwarm, driver: str, brief: str, *, tasks: int) -> Prepared:

@@ -180,6 +180,79 @@ class NoWalls:
         return {}
 
 
+@dataclass(frozen=True, slots=True)
+class RepositorySeen:
+    """A repository as it stands now."""
+
+    path: str
+    """Its top folder."""
+    commit: str
+    """What the base names."""
+    dirty: bool
+    """It has changes that are not in any commit."""
+    head: str
+    """The branch it is on; empty if it is on none."""
+    missing: tuple[str, ...] = ()
+    """Folders that are not in that commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSeen:
+    """A file that an agent has changed."""
+
+    path: str
+    status: str
+    lines_added: int | None
+    lines_removed: int | None
+    from_path: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DiffSeen:
+    """What a workspace differs from its base in; `cut`: there is more of the patch."""
+
+    base: str
+    files: list[FileSeen]
+    more_files: int
+    nested: tuple[str, ...]
+    patch: str
+    cut: bool
+
+
+class Repositories(Protocol):
+    """The users' repositories, and the workspaces made of them."""
+
+    async def look(
+        self, repo: str, base: str, *, granted: Sequence[str] = (), folders: Sequence[str] = ()
+    ) -> RepositorySeen:
+        """Raises Unsupported, InvalidParams or Unavailable, saying what would help."""
+
+    async def tip(self, repo: str, branch: str, *, granted: Sequence[str] = ()) -> str | None:
+        """The commit that a branch is at; None where there is no such branch."""
+
+    async def diff(self, owner: str, patch_bytes_max: int, files_max: int) -> DiffSeen | None:
+        """What has changed in a workspace, committed or not; None where it is not there."""
+
+
+class NoRepositories:
+    """A daemon that works on none."""
+
+    async def look(
+        self, _repo: str, _base: str, *, granted: Sequence[str] = (), folders: Sequence[str] = ()
+    ) -> RepositorySeen:
+        """Nothing can be looked at."""
+        raise errors.Unsupported("this daemon works on no repositories", path="repo")
+
+    async def tip(self, _repo: str, _branch: str, *, granted: Sequence[str] = ()) -> str | None:
+        """There is none."""
+        return None
+
+    async def diff(self, _owner: str, _patch_bytes_max: int, _files_max: int) -> DiffSeen | None:
+        """There is none."""
+        return None
+
+
 class Providers(Protocol):
     """Who serves models, and their secrets."""
 

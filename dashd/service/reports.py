@@ -2,10 +2,12 @@
 
 from dashd.domain import dollars, outlook
 from dashd.domain import swarm as rules
-from dashd.store import agents, attempts, budgets, situations, swarms, tasks
+from dashd.store import agents, attempts, budgets, situations, swarms, tasks, workspaces
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
+from dashd.store.workspaces import WorkspaceRow
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
+from dashd.wire.methods import worktree as worktree_wire
 
 from . import views
 from .core import Caller, Core
@@ -65,6 +67,7 @@ def _account(
         results=[_result(db, task, characters_max) for task in completed],
         left_out=ended - shown,
         follow_ups=_follow_ups(row, failed, ended - by_state.get("completed", 0)),
+        files=[_files(each, entries_max) for each in workspaces.of_swarm(db, row.id)],
     )
     _money(db, row, account, now_ms)
     launches: dict[str, str] = {}
@@ -126,6 +129,24 @@ def _result(db: Snapshot, task: TaskRow, characters_max: int) -> wire.TaskResult
         result=text[-characters_max:],
         truncated=bool(task.result_cut) or len(text) > characters_max,
         output_dropped=runs[0].output_dropped if runs else 0,
+    )
+
+
+def _files(row: WorkspaceRow, entries_max: int) -> worktree_wire.AgentFiles:
+    """What came back of a workspace, as far as it fits."""
+    changed = workspaces.changed_of(row)
+    return worktree_wire.AgentFiles(
+        worktree=row.owner,
+        branch=row.branch,
+        commit=row.imported,
+        state=row.state,
+        files=[
+            worktree_wire.ChangedFile(path=each.path, status=each.status, flags=list(each.flags))
+            for each in changed[:entries_max]
+        ],
+        more_files=row.changed_more + max(0, len(changed) - entries_max),
+        salvage=row.salvage,
+        problem=row.problem,
     )
 
 

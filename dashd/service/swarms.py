@@ -7,14 +7,25 @@ import msgspec
 from dashd.domain import dollars, ids
 from dashd.domain import swarm as rules
 from dashd.domain.strategies import STRATEGIES
-from dashd.store import agents, allotments, approvals, decisions, lifecycle, seats, stops, swarms, tasks
+from dashd.store import (
+    agents,
+    allotments,
+    approvals,
+    decisions,
+    lifecycle,
+    seats,
+    stops,
+    swarms,
+    tasks,
+    workspaces,
+)
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 from dashd.wire.methods.table import PRIORITIES
 
-from . import budgets, models, pages, plans, views, walls
+from . import budgets, models, pages, plans, repositories, views, walls
 from .core import Caller, Core
 from .idempotency import once, replay
 
@@ -32,18 +43,20 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
     for index, item in enumerate(params.items or ()):
         refuse_nul(f"items[{index}]", item)
     driver, why_driver = core.drivers.choose(params.driver or None)
-    argv, cwd = await core.drivers.check(driver, params.argv or None, params.cwd or None)
+    place = await repositories.prepare(core, params)
+    argv, cwd = await core.drivers.check(driver, params.argv or None, place.cwd)
     new_id = ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))
     items = params.items or [str(number + 1) for number in range(params.agents)]
     planned = STRATEGIES[params.strategy](items)
     brief = plans.brief_of(params, argv, cwd, items[0])
     ready = await plans.prepare(core, params, driver, brief, tasks=len(items))
-    walled = await walls.prepare(core, params, cwd)
+    walled = await walls.prepare(core, params, place, cwd)
     if params.dry_run:
         return await _only_planned(core, caller, params, why_driver)
 
     def operation(tx: Tx) -> wire.SwarmCreated:
         row = _row(tx, new_id, params, walled, driver=driver, why_driver=why_driver, argv=argv, cwd=cwd)
+        row = msgspec.structs.replace(row, repo=place.json)
         plans.refuse_unstartable(tx.db, ready)
         if swarms.find(tx.db, row.id):
             raise errors.Conflict(f"the id {row.id} is taken", hint="call again; a new id is drawn each time")
@@ -80,6 +93,7 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
                 *core.drivers.remarks(driver, argv),
                 *plans.notes(ready),
                 *walled.notes,
+                *(note.replace("<swarm>", row.id) for note in place.notes),
                 *([_waits(approval)] if approval else []),
             ],
         )
@@ -271,7 +285,8 @@ def _scale(tx: Tx, params: wire.ScaleSwarm) -> wire.SwarmScaled:
 
 def _destroy(tx: Tx, swarm_id: str) -> wire.SwarmChanged:
     row = swarms.get(tx.db, swarm_id)
-    if row.state in rules.ENDED and row.output == "kept":
+    if row.state in rules.ENDED and (row.output == "kept" or workspaces.kept_count(tx.db, row.id)):
+        workspaces.swarm_ended(tx, row, frozenset(), destroyed=True)
         swarms.drop_output(tx, row.id)
         tx.emit("swarm.swept", swarm=row.id, data={"why": "asked for"})
         return wire.SwarmChanged(id=row.id, state=row.state, changed=True)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from dashd.domain import dollars, waiting
+from dashd.domain import dollars, repository, waiting
 from dashd.domain import scope as scopes
 from dashd.store import agents, approvals, attempts, budgets, swarms, tasks
 from dashd.store.rows import AgentRow, AttemptRow, Snapshot, SwarmRow, TaskRow
@@ -33,6 +33,7 @@ def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wir
     """How a swarm stands."""
     money = budgets.find(db, row.id)
     reach = scopes.from_json(row.scope) if row.scope else scopes.DEFAULT
+    repo = repository.from_json(row.repo) if row.repo else None
     return swarm_wire.Swarm(
         id=row.id,
         name=row.name,
@@ -63,6 +64,10 @@ def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wir
         read=list(reach.read or ()),
         hosts=list(scopes.reached_hosts(reach)),
         output_kept=row.output == "kept",
+        repo=repo.path if repo else None,
+        base=repo.base if repo else None,
+        workspace=repo.workspace if repo else None,
+        cleanup=repo.cleanup if repo else None,
     )
 
 

@@ -14,6 +14,7 @@ from dashd.wire.methods.table import Limits
 
 from .core import Core
 from .ports import WallsState
+from .repositories import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +27,33 @@ class Walled:
     notes: list[str]
 
 
-async def prepare(core: Core, params: wire.PlanSwarm, cwd: str) -> Walled:
-    """Raises Unsupported, saying what to install, where the walls would be too weak; InvalidParams."""
+async def prepare(core: Core, params: wire.PlanSwarm, place: Place, cwd: str) -> Walled:
+    """Reads walls; `cwd` is what the driver made of the place's.
+
+    Raises Unsupported, saying what to install, where the walls would be too weak; InvalidParams.
+    """
     state = await core.walls.state()
-    asked = scope_of(params, cwd)
+    root = place.root or cwd
+    asked = scope_of(params, root)
     bounds = msgspec.json.encode(_bounds(params.limits)).decode()
     if params.unsafe_no_jail or not state.required:
         _refuse_idle_limits(params)
         notes = ["no walls: its agents have all your rights"] if params.unsafe_no_jail else []
         return Walled("none", scopes.to_json(asked), bounds, [*notes, *_guidance(asked)])
     _refuse_weak(state)
-    write = [folders.absolute(each, cwd) for each in asked.write or ()]
-    await core.walls.check(write, [folders.absolute(each, cwd) for each in asked.read or ()])
-    notes = [*_notes(state, asked, cwd), *_guidance(asked)]
+    await _check(core, place, asked, root)
+    notes = [*_notes(state, asked, root, place), *_guidance(asked)]
     return Walled("required", scopes.to_json(asked), bounds, notes)
+
+
+async def _check(core: Core, place: Place, asked: Scope, root: str) -> None:
+    """What is given to agents as it is; in a clone of a repository there is nothing of the user's."""
+    write, read = asked.write or (), asked.read or ()
+    if place.terms is not None:
+        write, read = (tuple(each for each in names if each[0] == "/") for names in (write, read))
+    await core.walls.check(
+        [folders.absolute(each, root) for each in write], [folders.absolute(each, root) for each in read]
+    )
 
 
 def scope_of(params: wire.PlanSwarm, cwd: str) -> Scope:
@@ -85,7 +99,10 @@ def _refuse_weak(state: WallsState) -> None:
     )
 
 
-def _notes(state: WallsState, asked: Scope, cwd: str) -> list[str]:
+def _notes(state: WallsState, asked: Scope, cwd: str, place: Place) -> list[str]:
+    if place.terms is not None:
+        hosts = ", ".join(scopes.reached_hosts(asked)) or "no host"
+        return [f"walls of grade {state.grade} around each agent and its clone; it reaches {hosts}"]
     write = ", ".join(folders.absolute(each, cwd) for each in asked.write or ()) or "nothing"
     hosts = ", ".join(scopes.reached_hosts(asked)) or "no host"
     return [f"walls of grade {state.grade}: agents can write {write}, read {cwd}, and reach {hosts}"]

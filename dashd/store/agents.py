@@ -31,6 +31,7 @@ _q_counts_all = (
     "SELECT a.state, count(*) FROM swarm s CROSS JOIN agent a ON a.swarm_id = s.id"
     " WHERE s.state != 'destroyed' GROUP BY a.state"
 )
+_q_completed = "SELECT id FROM agent WHERE swarm_id = ? AND state = 'completed'"
 _in_states = "(?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))"
 _q_page = f"SELECT {_COLUMNS}, rowid FROM agent WHERE {_in_states} AND rowid > ?2 ORDER BY rowid LIMIT ?3"
 _q_page_of_swarm = (
@@ -106,6 +107,11 @@ def open_count(db: apsw.Connection, swarm_id: str) -> int:
     """How many seats of a swarm have not ended."""
     count: int = rows.value(db, _q_open_count, (swarm_id,))
     return count
+
+
+def completed(db: apsw.Connection, swarm_id: str) -> frozenset[str]:
+    """The seats of a swarm that ended well."""
+    return frozenset(agent_id for (agent_id,) in rows.table(db, _q_completed, (swarm_id,)))
 
 
 def counts(db: apsw.Connection, swarm_id: str | None = None) -> dict[str, int]:

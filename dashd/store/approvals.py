@@ -151,7 +151,8 @@ def close(tx: Tx, row: ApprovalRow, state: str, by: str, note: str) -> ApprovalR
 
 def withdraw(tx: Tx, *, swarm_id: str = "", agent_id: str = "", why: str) -> None:
     """What a swarm that has ended, or the run of an agent, was waiting for needs nobody's yes any more."""
-    found = open_of_swarm(tx.db, swarm_id) if swarm_id else []
+    # A landing outlives its swarm: most are asked for once that has ended.
+    found = [row for row in open_of_swarm(tx.db, swarm_id) if row.act != "swarm.land"] if swarm_id else []
     found += open_of_agent(tx.db, agent_id) if agent_id else []
     for row in found:
         close(tx, row, "withdrawn", tx.actor, why)

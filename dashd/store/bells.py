@@ -50,3 +50,12 @@ class Bells:
     """A swarm has ended."""
     approvals: Bell = field(default_factory=Bell)
     """Something waits for a yes, or has got its answer."""
+    workspaces: Bell = field(default_factory=Bell)
+    """Something is wanted of a workspace, or was done with one."""
+    merges: Bell = field(default_factory=Bell)
+    """A merge or landing was asked for, or has ended."""
+
+    def ring(self, name: str) -> None:
+        """The bell of that name."""
+        bell: Bell = getattr(self, name)
+        bell.ring()

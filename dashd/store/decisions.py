@@ -16,7 +16,7 @@ from dashd.domain.gates import Gate
 from dashd.wire import errors
 from dashd.wire.events import iso
 
-from . import approvals, budgets, gates, lifecycle, limits, stops, swarms, tasks
+from . import approvals, budgets, gates, landings, lifecycle, limits, stops, swarms, tasks
 from .approvals import ApprovalRow
 from .rows import Snapshot
 from .transaction import Tx
@@ -192,10 +192,22 @@ def _extend_budget(tx: Tx, row: ApprovalRow) -> None:
         limits.extend(tx, before, told["nusd"], told["why"])
 
 
+def _land(tx: Tx, row: ApprovalRow) -> None:
+    """The runtime lands it, or it was asked for in vain."""
+    landing = landings.get(tx.db, row.told["landing"])
+    if landing.state != "waiting":
+        return
+    if row.state == "allowed":
+        landings.queue(tx, row.told["landing"])
+    else:
+        landings.refused(tx, landing, f"approval {row.id} was {row.state} by {row.decided_by}")
+
+
 ACTS: Final[dict[str, Callable[[Tx, ApprovalRow], None]]] = {
     "": _nothing,
     "swarm.start": _start_swarm,
     "budget.extend": _extend_budget,
+    "swarm.land": _land,
 }
 """What follows from a decision, by the name that the request was stored with."""
 

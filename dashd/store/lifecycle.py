@@ -8,7 +8,7 @@ from dashd.domain import attempt as attempt_rules
 from dashd.domain import healing
 from dashd.domain import swarm as swarm_rules
 
-from . import agents, approvals, attempts, seats, swarms, tasks
+from . import agents, approvals, attempts, seats, swarms, tasks, workspaces
 from .rows import AttemptRow, TaskRow
 from .transaction import Tx
 
@@ -99,6 +99,8 @@ def settle_swarm(tx: Tx, swarm_id: str) -> None:
         seats.end(tx, seat, killed=swarm.wanted == "destroy")
     swarms.set_state(tx, swarm, state, outcome=outcome)
     approvals.withdraw(tx, swarm_id=swarm_id, why=f"its swarm is {state}")
+    done = agents.completed(tx.db, swarm_id) | (frozenset([swarm_id] if outcome == "complete" else []))
+    workspaces.swarm_ended(tx, swarm, done, destroyed=state == "destroyed")
     if state == "destroyed":
         swarms.drop_output(tx, swarm_id)
     tx.ring("swarms")

@@ -40,6 +40,7 @@ class SwarmRow(msgspec.Struct, frozen=True):
     scope: str = ""
     bounds: str = "{}"
     label: str | None = None
+    repo: str | None = None
 
 
 class AgentRow(msgspec.Struct, frozen=True):

@@ -197,14 +197,8 @@ class Writer:
         if outcome.events:
             self._tail.publish(tail_.Batch(tuple(outcome.events)))
             self._bells.events.ring()
-        if "queue" in outcome.rings:
-            self._bells.queue.ring()
-        if "agents" in outcome.rings:
-            self._bells.agents.ring()
-        if "swarms" in outcome.rings:
-            self._bells.swarms.ring()
-        if "approvals" in outcome.rings:
-            self._bells.approvals.ring()
+        for name in sorted(outcome.rings):
+            self._bells.ring(name)
         for callback in outcome.callbacks:
             callback()
 

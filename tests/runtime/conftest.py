@@ -23,6 +23,7 @@ from tests.fakes.holders import FakeHolder
 from tests.fakes.inline import InlineStore
 from tests.fakes.launch import FakeLauncher
 from tests.fakes.scene import Scene
+from tests.fakes.trees import FakeWorkspaces
 
 FOR_EVER_S = 1_000_000
 """Of virtual time: where nothing more can happen, a test fails at once instead of hanging."""
@@ -106,6 +107,7 @@ class Bed:
             doors=self.doors,
             jails=Jails("0", Outside(), {}),
             watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
+            workspaces=FakeWorkspaces(launches.parent / "workspaces"),  # type: ignore[arg-type]
         )
         launches.mkdir()
         self.supervisor = Supervisor(self.world, nursery)

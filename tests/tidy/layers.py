@@ -48,6 +48,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "model_doors": EVERYTHING,
     "model_ports": EVERYTHING,
     "agent_ports": EVERYTHING,
+    "workspace_ports": EVERYTHING,
     "unprivileged": ("dashd.config", "dashd.wire.errors"),
     "model_side": EVERYTHING,
     "outside_door": EVERYTHING,
@@ -63,7 +64,12 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"store", "jail", "unprivileged"}),
     frozenset({"service", "proxy", "drivers", "workspace", "doctor"}),
     frozenset({"rpc", "runtime"}),
-    frozenset({"model_doors", "model_ports", "agent_ports", "outside_door", "model_side", "app", "__main__"}),
+    frozenset(
+        {
+            *("model_doors", "model_ports", "agent_ports", "outside_door", "model_side", "workspace_ports"),
+            *("app", "__main__"),
+        }
+    ),
 )
 
 # What a unit never imports although others may: the table's "never" column, outside of Dash.

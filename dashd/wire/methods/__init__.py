@@ -10,10 +10,42 @@ import re
 
 import msgspec
 
-from . import agent, approval, audit, budget, daemon, event, gate, key, model, provider, rpc, swarm, task
+from . import (
+    agent,
+    approval,
+    audit,
+    budget,
+    daemon,
+    event,
+    gate,
+    key,
+    merge,
+    model,
+    provider,
+    rpc,
+    swarm,
+    task,
+    worktree,
+)
 from .table import Method
 
-_NOUNS = (daemon, swarm, agent, task, event, budget, provider, model, key, gate, approval, audit, rpc)
+_NOUNS = (
+    daemon,
+    swarm,
+    agent,
+    task,
+    event,
+    budget,
+    provider,
+    model,
+    key,
+    gate,
+    approval,
+    audit,
+    worktree,
+    merge,
+    rpc,
+)
 METHODS: dict[str, Method] = {method.name: method for noun in _NOUNS for method in noun.METHODS}
 """Every method by its wire name."""
 

@@ -24,6 +24,7 @@ from .table import (
     TaskState,
     Text,
 )
+from .worktree import AgentDiff, DiffAgent
 
 Waiting = Literal["nothing", "slot", "dependency", "pause", "retry", "start", "work", "end", "approval"]
 
@@ -322,4 +323,5 @@ METHODS = (
         idempotent=False,
     ),
     Method("agent.result", GetResult, AgentResult, "Gives what an agent's last task returned."),
+    Method("agent.diff", DiffAgent, AgentDiff, "Says what an agent has changed, committed or not."),
 )

@@ -24,6 +24,7 @@ from .table import (
     SwarmState,
     Text,
 )
+from .worktree import AgentFiles, Cleanup, LandSwarm, Names, Ref, SwarmLanded
 
 Item = Annotated[str, Meta(max_length=10_000)]
 Patterns = Annotated[list[Annotated[str, Meta(max_length=1_000)]], Meta(max_length=256)]
@@ -46,7 +47,19 @@ class PlanSwarm(Params):
     """pipeline: items in order, each after the one before; map-reduce: the last item after all others."""
     driver: Name | msgspec.UnsetType = msgspec.UNSET
     cwd: FolderPath | msgspec.UnsetType = msgspec.UNSET
-    """Where the agents work."""
+    """Where the agents work; with `repo` it is left out, or a folder in it."""
+    repo: FolderPath | msgspec.UnsetType = msgspec.UNSET
+    """A git repository: each agent works in a clone of its own, and its commits come back as a branch."""
+    base: Ref | msgspec.UnsetType = msgspec.UNSET
+    """The branch, tag or commit that work starts from; HEAD by default."""
+    workspace: Literal["agent", "swarm"] | msgspec.UnsetType = msgspec.UNSET
+    """agent: a clone each (the default); swarm: all work in one."""
+    cleanup: Cleanup | msgspec.UnsetType = msgspec.UNSET
+    """When clones are saved and removed, at the swarm's end; on-success keeps those of agents that failed."""
+    shared: Names | msgspec.UnsetType = msgspec.UNSET
+    """Dependency folders of the repository that agents get read-only; node_modules and .venv by default."""
+    isolated: Names | msgspec.UnsetType = msgspec.UNSET
+    """Those of them that each agent makes for itself."""
     priority: Priority = "medium"
     limits: Limits = Limits()
     lease_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
@@ -62,7 +75,7 @@ class PlanSwarm(Params):
     reserve: Annotated[float, Meta(ge=0, le=100)] | msgspec.UnsetType = msgspec.UNSET
     """Percent of the budget that is kept for agents added later."""
     scope: Folders | msgspec.UnsetType = msgspec.UNSET
-    """Folders that agents may write, relative to `cwd`; all of it by default. `cwd` itself can be read."""
+    """Folders that agents may write, relative to `cwd` or `repo`; all by default. All of it can be read."""
     read: Folders | msgspec.UnsetType = msgspec.UNSET
     """Folders outside `cwd` that can be read as well."""
     hosts: Annotated[list[Name], Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
@@ -207,6 +220,11 @@ class Swarm(Result):
     """Folders that its agents may write; relative ones to `cwd`."""
     read: list[str] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
+    repo: str | None = None
+    base: str | None = None
+    """The commit that work started from."""
+    workspace: Literal["agent", "swarm"] | None = None
+    cleanup: Cleanup | None = None
     output_kept: bool = True
     """What its agents printed can still be read; results and causes always can."""
 
@@ -313,6 +331,8 @@ class Report(Result):
     """What to do next, as calls."""
     money: str = ""
     """What was spent, of how much, and while it runs where that is going; empty where no model was called."""
+    files: list[AgentFiles] = field(default_factory=list)
+    """Where the swarm has a repository."""
 
 
 class GetCosts(Params):
@@ -394,6 +414,13 @@ METHODS = (
         "Ends a swarm and all its processes, and removes what its agents printed.",
         changes=True,
         destructive=True,
+    ),
+    Method(
+        "swarm.land",
+        LandSwarm,
+        SwarmLanded,
+        "Moves a branch of the user's, and the files of its checkout, to what a swarm's merges have come to.",
+        changes=True,
     ),
     Method("swarm.report", ReportSwarm, Report, "Gives the account of a swarm: counts, failures, results."),
 )

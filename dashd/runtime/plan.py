@@ -1,0 +1,81 @@
+"""An attempt as the rows have it: what is to run, within which walls, and how far it had come."""
+
+from dataclasses import dataclass, replace
+
+from dashd.domain import asking, repository
+from dashd.domain.attempt import Stop
+from dashd.domain.repository import Terms
+from dashd.drivers.driver import Work
+from dashd.store import agents, approvals, attempts, gates, swarms, tasks, workspaces
+from dashd.store.queue import Claim
+from dashd.store.rows import Snapshot, SwarmRow
+
+from .jails import Asked, asked_of
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the rows say about an attempt when it is taken up."""
+
+    work: Work
+    driver: str
+    model: str | None
+    launch_id: str
+    lease_s: float
+    grace_s: float
+    left_s: float
+    spool_offset: int
+    stop: Stop | None
+    hold: bool
+    waits: bool
+    asked: Asked
+    grade: str | None
+    """Of its walls; None where that has not been written down."""
+    repo: Terms | None
+
+
+def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
+    """What there is to do; `steady_ms` is now, on the clock that goes on over a restart of dashd."""
+    attempt = attempts.get(db, claim.attempt_id)
+    task = tasks.get(db, attempt.task_id)
+    swarm = swarms.get(db, task.swarm_id)
+    seat = agents.get(db, attempt.agent_id)
+    launch = attempts.launch(db, attempt.launch_id)
+    asked = asked_in(db, swarm, seat.id)
+    active_ms = attempt.active_ms
+    if attempt.active_since_ms is not None:
+        active_ms += max(0, steady_ms - attempt.active_since_ms)
+    return Plan(
+        work=Work(
+            argv=swarms.argv(swarm),
+            item=task.item,
+            task=swarm.goal if task.text is None else task.text,
+            cwd=swarm.cwd,
+            swarm_id=swarm.id,
+            agent_id=seat.id,
+            task_id=task.id,
+            timeout_s=swarm.timeout_s,
+            asks=asking.kinds(asked.scope, [gate.kind for gate in gates.every(db)]),
+        ),
+        driver=swarm.driver,
+        model=swarm.model,
+        launch_id=attempt.launch_id,
+        lease_s=swarm.lease_s,
+        grace_s=swarm.grace_s,
+        left_s=max(0.0, swarm.timeout_s - active_ms / 1_000),
+        spool_offset=launch.spool_offset,
+        stop=attempt.stop,  # type: ignore[arg-type]  # the table's CHECK is the domain's Literal
+        hold=seat.wanted == "pause" or swarm.state == "paused",
+        waits=approvals.holds(db, seat.id),
+        asked=asked,
+        repo=repository.from_json(swarm.repo) if swarm.repo else None,
+        grade=launch.grade,
+    )
+
+
+def asked_in(db: Snapshot, swarm: SwarmRow, agent_id: str) -> Asked:
+    """The walls of one agent; folders are those of its workspace, where there is one already."""
+    asked = asked_of(swarm)
+    repo = repository.from_json(swarm.repo) if swarm.repo else None
+    tree = workspaces.find(db, repo.owner(swarm.id, agent_id)) if repo else None
+    return replace(asked, cwd=tree.path) if tree and tree.path else asked

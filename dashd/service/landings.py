@@ -1,0 +1,111 @@
+"""`swarm.land`: the one way in which a user's own branch moves; recorded, gated, done by the runtime."""
+
+from typing import Final
+
+import msgspec
+import trio
+
+from dashd.domain import repository
+from dashd.domain.repository import Terms
+from dashd.store import decisions, landings, swarms
+from dashd.store.rows import Snapshot
+from dashd.store.transaction import Tx
+from dashd.wire import errors
+from dashd.wire.methods import worktree as wire
+
+from .core import Caller, Core
+
+WAIT_S_MAX: Final = 120.0
+"""For the landing itself; one that takes longer goes on, and says so."""
+
+
+async def land(core: Core, caller: Caller, params: wire.LandSwarm) -> wire.SwarmLanded:
+    """Raises Conflict with the paths where the checkout is not clean, or the branch has moved on."""
+    terms = await core.store.reader.read(lambda db: terms_of(db, params.swarm))
+    result = repository.result_branch(params.swarm)
+    commit = await core.repositories.tip(terms.path, result, granted=terms.granted)
+    if commit is None:
+        raise errors.Conflict(
+            f"nothing of swarm {params.swarm} was merged yet: there is no branch {result}",
+            hint=f"merge.enqueue {{swarm: {params.swarm}}}",
+        )
+    onto = params.onto or (await core.repositories.look(terms.path, "HEAD", granted=terms.granted)).head
+    _check(onto)
+
+    def operation(tx: Tx) -> tuple[landings.LandingRow, decisions.Asked]:
+        row = landings.insert(tx, swarm=params.swarm, onto=onto, commit=commit, asked_by=caller.who)
+        question = _question(caller, params.swarm, row, result)
+        asked = decisions.ask(tx, question)
+        if asked.verdict == "deny":
+            raise decisions.refusal(asked, question.what)
+        if asked.verdict == "allow":
+            landings.queue(tx, row.number or 0)
+        return row, asked
+
+    row, asked = await core.store.writer.apply(operation)
+    if asked.approval is not None:
+        return _shown(row, approval=asked.approval.id)
+    return _answer(await _ended(core, row.number or 0))
+
+
+def terms_of(db: Snapshot, swarm_id: str) -> Terms:
+    """The terms of a swarm on a repository; raises Unsupported where it has none."""
+    row = swarms.get(db, swarm_id)
+    if row.repo is None:
+        raise errors.Unsupported(
+            f"swarm {swarm_id} works in {row.cwd}, on no repository", hint="swarm.create with repo"
+        )
+    return repository.from_json(row.repo)
+
+
+def _check(onto: str) -> None:
+    if not onto:
+        raise errors.InvalidParams("the checkout is on no branch", hint="name one to land onto", path="onto")
+    if onto.startswith("dash/"):
+        raise errors.InvalidParams(
+            f"{onto} is one of Dash's own branches", hint="merge.enqueue moves those", path="onto"
+        )
+
+
+def _question(caller: Caller, swarm: str, row: landings.LandingRow, result: str) -> decisions.Question:
+    return decisions.Question(
+        kind="landing",
+        what=f"land {result} ({row.commit_id[:12]}) of swarm {swarm} onto {row.onto}",
+        text=row.onto,
+        asked_by=caller.who,
+        swarm=swarm,
+        context={"onto": row.onto, "commit": row.commit_id},
+        act="swarm.land",
+        args={"landing": row.number},
+    )
+
+
+async def _ended(core: Core, number: int) -> landings.LandingRow:
+    """The landing once it has ended, or as it is then."""
+    deadline = trio.current_time() + WAIT_S_MAX
+    while True:
+        ticket = core.store.bells.merges.ticket()
+        row = await core.store.reader.read(lambda db: landings.get(db, number))
+        if row.state in landings.ENDED or trio.current_time() >= deadline:
+            return row
+        with trio.move_on_at(deadline):
+            await ticket.wait()
+
+
+def _answer(row: landings.LandingRow) -> wire.SwarmLanded:
+    if row.state == "refused":
+        raise errors.Conflict(
+            row.problem, hint=row.hint, data={"paths": msgspec.json.decode(row.paths, type=list[str])}
+        )
+    return _shown(row)
+
+
+def _shown(row: landings.LandingRow, *, approval: str = "") -> wire.SwarmLanded:
+    return wire.SwarmLanded(
+        id=row.swarm_id,
+        state=row.state,  # type: ignore[arg-type]  # the table's CHECK is the wire's Literal
+        onto=row.onto,
+        commit=row.commit_id,
+        before=row.before,
+        approval=approval,
+    )

@@ -1,0 +1,165 @@
+"""Table `merge`: the queue, in order of its numbers.
+
+queued ──a──▶ running ──b──▶ merged    a  its turn has come; after a death it is taken up again
+   └────────────┴──────c──▶ conflict, failed, cancelled    b  the target was seen to be there
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from dashd.wire import errors
+
+from . import rows
+from .rows import Snapshot, columns, placeholders
+from .transaction import Tx
+
+OPEN = ("queued", "running")
+PATHS_MAX = 200
+
+
+class MergeRow(msgspec.Struct, frozen=True):
+    """Table `merge`."""
+
+    number: int | None
+    swarm_id: str
+    owner: str
+    target: str
+    commit_id: str
+    gates: str
+    state: str
+    cancel: int
+    before: str | None
+    result: str | None
+    problem: str
+    paths: str
+    asked_by: str
+    queued_at_ms: int
+    ended_at_ms: int | None
+
+    @property
+    def id(self) -> str:
+        """As people and models say it."""
+        return f"m{self.number}"
+
+    @property
+    def agent(self) -> str | None:
+        """Whose work it is; None where a swarm shares a clone."""
+        return self.owner if self.owner != self.swarm_id else None
+
+
+_COLUMNS = columns(MergeRow)
+_q_insert = f"INSERT INTO merge ({_COLUMNS}) VALUES ({placeholders(MergeRow)}) RETURNING {_COLUMNS}"
+_q_get = f"SELECT {_COLUMNS} FROM merge WHERE number = ?"
+_q_next = f"SELECT {_COLUMNS} FROM merge WHERE state IN ('queued', 'running') ORDER BY number LIMIT 1"
+_q_running = "UPDATE merge SET state = 'running', before = ?2 WHERE number = ?1"
+_q_end = (
+    "UPDATE merge SET state = ?2, result = ?3, problem = ?4, paths = ?5, ended_at_ms = ?6 WHERE number = ?1"
+)
+_q_cancel = "UPDATE merge SET cancel = 1 WHERE number = ?"
+_q_ahead = "SELECT count(*) FROM merge WHERE state IN ('queued', 'running') AND number < ?"
+_q_page = (
+    f"SELECT {_COLUMNS} FROM merge WHERE number < ?1 AND (?2 = '' OR swarm_id = ?2)"
+    " AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3))) ORDER BY number DESC LIMIT ?4"
+)
+_q_known = (
+    "SELECT 1 FROM merge WHERE owner = ? AND target = ? AND commit_id = ? AND state IN"
+    " ('queued', 'running', 'merged')"
+)
+
+
+def enqueue(
+    tx: Tx, *, swarm: str, owner: str, target: str, commit: str, gates: Sequence[Sequence[str]], asked_by: str
+) -> MergeRow:
+    """Adds a merge at the end of the queue."""
+    made = MergeRow(
+        None, swarm, owner, target, commit, msgspec.json.encode(gates).decode(), "queued", 0, None, None, "",
+        "[]", asked_by, tx.now_ms, None,
+    )  # fmt: skip
+    row = rows.every(MergeRow, tx.db, _q_insert, msgspec.structs.astuple(made))[0]
+    tx.emit(
+        "merge.queued",
+        swarm=swarm,
+        agent=row.agent,
+        data={"merge": row.id, "target": target, "commit": commit},
+    )
+    tx.ring("merges")
+    return row
+
+
+def get(db: Snapshot, merge_id: str) -> MergeRow:
+    """By its id; raises NotFound."""
+    digits = merge_id.removeprefix("m")
+    number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 16 else 0
+    row = rows.first(MergeRow, db, _q_get, (number,))
+    if row is None:
+        raise errors.NotFound(
+            f"there is no merge {merge_id!r}", hint="merge.list shows the queue", path="merge"
+        )
+    return row
+
+
+def is_known(db: Snapshot, owner: str, target: str, commit: str) -> bool:
+    """Whether just that is merged already, or will be."""
+    return bool(rows.table(db, _q_known, (owner, target, commit)))
+
+
+def next_open(db: Snapshot) -> MergeRow | None:
+    """Whose turn it is."""
+    return rows.first(MergeRow, db, _q_next)
+
+
+def ahead(db: Snapshot, row: MergeRow) -> int:
+    """How many come before it."""
+    found: int = rows.value(db, _q_ahead, (row.number,))
+    return found if row.state in OPEN else 0
+
+
+def page(db: Snapshot, before: int, swarm_id: str, states: str, limit: int) -> list[MergeRow]:
+    """Newest first; `states` is a JSON array, [] for all."""
+    return rows.every(MergeRow, db, _q_page, (before, swarm_id, states, limit))
+
+
+def set_running(tx: Tx, row: MergeRow, before: str | None) -> None:
+    """Its turn has come (a); `before` is where the target is."""
+    tx.execute(_q_running, (row.number, before))
+
+
+def ended(
+    tx: Tx,
+    row: MergeRow,
+    state: str,
+    *,
+    result: str | None = None,
+    problem: str = "",
+    paths: Sequence[str] = (),
+) -> None:
+    """It has ended (b, c); a conflict is told to whoever is to look at it."""
+    shown = list(paths[:PATHS_MAX])
+    tx.execute(_q_end, (row.number, state, result, problem, msgspec.json.encode(shown).decode(), tx.now_ms))
+    data: dict[str, Any] = {"merge": row.id, "target": row.target, "commit": row.commit_id}
+    data |= {"result": result, "before": get(tx.db, row.id).before} if result else {"why": problem}
+    if state == "conflict":
+        data["files"] = shown
+    tx.emit(f"merge.{state}", swarm=row.swarm_id, agent=row.agent, data=data)
+    if state == "conflict":
+        tx.emit("escalation.raised", swarm=row.swarm_id, agent=row.agent, data=_escalated(row, shown))
+    tx.ring("merges")
+
+
+def want_cancelled(tx: Tx, row: MergeRow) -> None:
+    """The runtime ends it, unless the target has moved by then."""
+    tx.execute(_q_cancel, (row.number,))
+    tx.ring("merges")
+
+
+def _escalated(row: MergeRow, paths: list[str]) -> dict[str, object]:
+    return {
+        "why": f"merge {row.id} of {row.owner} into {row.target} has a conflict",
+        "merge": row.id,
+        "target": row.target,
+        "files": paths,
+        "suggestion": f"spawn an agent whose task is to rebase dash/{row.swarm_id}/{row.owner} onto"
+        f" {row.target}, or leave that work out; nothing was changed",
+    }

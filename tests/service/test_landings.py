@@ -1,0 +1,98 @@
+"""`swarm.land`."""
+
+import dataclasses
+from functools import partial
+
+import pytest
+import trio
+
+from dashd.domain import repository
+from dashd.domain.repository import Terms
+from dashd.service import landings as service
+from dashd.service.core import Caller
+from dashd.store import landings
+from dashd.wire import errors
+from dashd.wire.methods import worktree as wire
+from tests.fakes.scene import SWARM
+from tests.service.test_repositories import FakeRepositories
+
+
+@pytest.fixture
+def repositories():
+    made = FakeRepositories()
+    made.tips[f"dash/{SWARM}/result"] = "c1"
+    return made
+
+
+@pytest.fixture
+def core(core, repositories):
+    return dataclasses.replace(core, repositories=repositories)
+
+
+@pytest.fixture
+def swarm(scene):
+    return scene.swarm("x", repo=repository.to_json(Terms("/repo", "base")))
+
+
+async def landed_by(scene, core, end):
+    """The runtime's part: ends the landing as soon as it may be done."""
+    while (row := landings.next_open(scene.db)) is None:
+        await core.store.bells.merges.ticket().wait()
+    scene.do(lambda tx: landings.set_running(tx, row, "b1"))
+    scene.do(partial(end, row=row))
+
+
+def landed(tx, row):
+    landings.landed(tx, row)
+
+
+def refused(tx, row):
+    landings.refused(tx, row, "It has changes: a.", hint="Commit.", paths=["a"])
+
+
+async def test_it_waits_for_the_end(call, core, scene, swarm, nursery):
+    nursery.start_soon(landed_by, scene, core, landed)
+    found = await call("swarm.land", swarm=swarm)
+    assert (found.state, found.onto, found.commit, found.before) == ("landed", "main", "c1", "b1")
+
+
+async def test_a_refusal_is_an_error_with_the_paths(call, core, scene, swarm, nursery):
+    nursery.start_soon(landed_by, scene, core, refused)
+    with pytest.raises(errors.Conflict, match="It has changes") as caught:
+        await call("swarm.land", swarm=swarm, onto="trunk")
+    assert (caught.value.data, caught.value.hint) == ({"paths": ["a"]}, "Commit.")
+
+
+async def test_one_that_takes_long_says_how_it_stands(call, swarm, monkeypatch, autojump_clock):
+    monkeypatch.setattr(service, "WAIT_S_MAX", 5.0)
+    before = trio.current_time()
+    assert (await call("swarm.land", swarm=swarm)).state == "queued"
+    assert trio.current_time() - before >= 5.0
+
+
+async def test_a_gate_makes_an_orchestrator_wait_and_may_forbid(call, core, swarm, scene):
+    await call("gate.set", name="trunk", kind="landing", pattern="ma*")
+    asker = Caller("orchestrator", 1, key="claude")
+    found = await service.land(core, asker, wire.LandSwarm(swarm=swarm))
+    assert (found.state, found.approval) == ("waiting", "ap1")
+    assert landings.next_open(scene.db) is None
+    await call("approval.resolve", approvals=["ap1"], decision="allow")
+    assert landings.next_open(scene.db).onto == "main"
+    await call("gate.set", name="trunk", kind="landing", pattern="main", verdict="deny")
+    with pytest.raises(errors.Forbidden, match="gate trunk forbids it"):
+        await service.land(core, asker, wire.LandSwarm(swarm=swarm))
+    assert len(scene.db.execute("SELECT * FROM landing").fetchall()) == 1
+
+
+async def test_what_cannot_be_landed(call, swarm, repositories, scene):
+    with pytest.raises(errors.InvalidParams, match="one of Dash's own branches"):
+        await call("swarm.land", swarm=swarm, onto=f"dash/{swarm}/x")
+    repositories.seen = dataclasses.replace(repositories.seen, head="")
+    with pytest.raises(errors.InvalidParams, match="on no branch"):
+        await call("swarm.land", swarm=swarm)
+    repositories.tips.clear()
+    with pytest.raises(errors.Conflict, match="nothing of swarm aaaaaa was merged yet") as caught:
+        await call("swarm.land", swarm=swarm)
+    assert "merge.enqueue" in caught.value.hint
+    with pytest.raises(errors.Unsupported, match="on no repository"):
+        await call("swarm.land", swarm=scene.swarm("x", swarm_id="bbbbbb"))

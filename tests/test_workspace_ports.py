@@ -1,0 +1,67 @@
+"""`service.ports.Repositories` over real repositories."""
+
+import pytest
+
+from dashd.domain.repository import Terms
+from dashd.runtime.workspaces import Workspaces
+from dashd.wire import errors
+from dashd.workspace_ports import RepositoryPort
+from tests.fakes import jails
+from tests.workspace.world import World
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def world(tmp_path):
+    jails.needed()
+    made = World(tmp_path.resolve())
+    made.make_repo()
+    return made
+
+
+@pytest.fixture
+def port(world):
+    return RepositoryPort(Workspaces(world.root), [world.folder / "state"])
+
+
+async def test_a_repository_is_looked_at(world, port):
+    seen = await port.look(str(world.repo), "HEAD", folders=["src", "none", "src/app.py"])
+    assert (seen.path, seen.commit, seen.head) == (str(world.repo), world.ref("main"), "main")
+    assert (seen.dirty, seen.missing) == (False, ("none",))
+    world.put("README", b"changed\n")
+    assert (await port.look(str(world.repo), "main")).dirty
+
+
+async def test_what_is_refused_says_what_would_help(world, port):
+    with pytest.raises(errors.InvalidParams, match="names no commit") as caught:
+        await port.look(str(world.repo), "nope")
+    assert caught.value.path == "base"
+    with pytest.raises(errors.InvalidParams, match="a folder in a repository") as inside:
+        await port.look(str(world.repo / "src"), "HEAD")
+    assert f"repo: {world.repo}" in inside.value.hint
+    (world.folder / "plain").mkdir()
+    with pytest.raises(errors.Unsupported, match="is not a git repository"):
+        await port.look(str(world.folder / "plain"), "HEAD")
+    for repo in (world.folder, world.folder / "state" / "x"):
+        with pytest.raises(errors.InvalidParams, match="dashd's own"):
+            await port.look(str(repo), "HEAD")
+
+
+async def test_a_repository_of_somebody_else_is_refused(world, port):
+    (world.repo / ".git/refs").chmod(0o500)
+    with pytest.raises(errors.Unsupported, match=r"may not write .*refs"):
+        await port.look(str(world.repo), "HEAD")
+
+
+async def test_branches_and_diffs(world, port):
+    assert await port.tip(str(world.repo), "main") == world.ref("main")
+    assert await port.tip(str(world.repo), "dash/x/result") is None
+    assert await port.diff("s1-001", 100, 10) is None
+    trees = Workspaces(world.root)
+    made = await trees.make("s1-001", "s1", Terms(str(world.repo), ""), world.ref("main"), alone=True)
+    world.put("Makefile", b"all:\n", within=made.path)
+    found = await port.diff("s1-001", 20, 10)
+    assert found is not None
+    assert [(each.path, bool(each.flags)) for each in found.files] == [("Makefile", True)]
+    assert (found.cut, len(found.patch)) == (True, 20)
