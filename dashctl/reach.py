@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dashctl import trees
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -61,7 +63,10 @@ def parameters(args: SimpleNamespace) -> dict[str, Any]:
 def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     """How a swarm's reach is shown."""
     if found.get("walls") != "required":
-        return [("walls", "none: its agents have all rights of their user")]
+        return [*trees.facts(found), ("walls", "none: its agents have all rights of their user")]
     hosts = ", ".join(found["hosts"]) or "no host"
     write = ", ".join(found["write"]) or "nothing"
-    return [("walls", f"agents write {write}, read {', '.join(found['read'])}, reach {hosts}")]
+    return [
+        *trees.facts(found),
+        ("walls", f"agents write {write}, read {', '.join(found['read'])}, reach {hosts}"),
+    ]

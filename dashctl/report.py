@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 
-from dashctl import render, status_view, wording
+from dashctl import render, status_view, trees, wording
 from dashd.wire import safe
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ def show(out: Output, report: dict[str, Any]) -> None:
     else:
         _failures(out, report["failures"])
         _results(out, report["results"])
+    trees.show_files(out, report.get("files", []))
     if report["left_out"]:
         out.line()
         out.line(

@@ -26,6 +26,8 @@ NOUNS = {
     "model": "which models can be called, and their prices",
     "gate": "what needs a yes, or is refused",
     "approval": "what waits for a yes",
+    "worktree": "the clones of a repository that agents work in",
+    "merge": "the queue that puts together what they brought back",
     "audit": "who did what",
 }
 """Modules whose verbs are second words: `dashctl swarm create`."""

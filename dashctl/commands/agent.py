@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dashctl import calling, grammar, listing, many, money, render, terminal, waiting
+from dashctl import calling, grammar, listing, many, money, render, terminal, trees, waiting
 from dashctl.commands import Command, swarm
 
 TYPE_CHECKING = False
@@ -384,6 +384,7 @@ COMMANDS = {
     "get": Command(get, "how an agent stands", _one),
     "why": Command(why, "what an agent waits for", _one),
     "logs": Command(logs, "what an agent printed", _logging),
+    "diff": Command(trees.diff, "what an agent has changed in its clone", trees.diff_arguments),
     "result": Command(result, "what an agent's last task returned", _one),
     "message": Command(message, "say something to a running agent", _messaging),
     "pause": Command(pause, "stop agents in place", _changing),

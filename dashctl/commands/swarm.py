@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from dashctl import (
     asking,
     calling,
@@ -15,6 +13,7 @@ from dashctl import (
     render,
     report,
     status_view,
+    trees,
     waiting,
 )
 from dashctl.commands import Command
@@ -254,10 +253,10 @@ def _parameters(args: SimpleNamespace, out: Output) -> dict[str, Any]:
         "label": args.label,
         "strategy": args.strategy,
         "driver": args.driver,
-        "cwd": os.path.abspath(args.cwd),
         "priority": args.priority,
         "limits": limits(args),
         "lease_s": args.lease,
+        **trees.parameters(args),
         **reach.parameters(args),
         **money.parameters(args),
     }
@@ -367,7 +366,7 @@ def _describing(parser: ArgumentParser) -> None:
         "--strategy", choices=STRATEGIES, metavar="HOW", help="parallel, pipeline or map-reduce"
     )
     parser.add_argument("--driver", metavar="NAME", help="the agent program's driver")
-    parser.add_argument("--cwd", default=".", metavar="DIR", help="where the agents work (here)")
+    parser.add_argument("--cwd", metavar="DIR", help="where the agents work (here)")
     parser.add_argument(
         "--priority", choices=PRIORITIES, metavar="LEVEL", help="critical, high, medium or low"
     )
@@ -378,6 +377,7 @@ def _describing(parser: ArgumentParser) -> None:
         metavar="TIME",
         help="how long agents live on while dashd is away (2m); 0 ends them with it",
     )
+    trees.arguments(parser)
     reach.arguments(parser)
     money.arguments(parser)
 
@@ -437,6 +437,7 @@ COMMANDS = {
     "list": Command(list_, "list swarms, newest first", _listing),
     "get": Command(get, "how a swarm stands", _one),
     "report": Command(show_report, "the account of a swarm", _reporting),
+    "land": trees.LAND,
     "pause": Command(pause, "stop swarms in place", _some),
     "resume": Command(resume, "let paused swarms go on", _some),
     "scale": Command(scale, "set how many agents work at once", _scaling),
@@ -444,7 +445,6 @@ COMMANDS = {
         destroy,
         "end swarms and all their processes, remove their output",
         _destroying,
-        details="Results and causes are kept. The output of a swarm that has ended goes by itself after "
-        "daemon.output_kept_days (7).",
+        details="Results and causes are kept, and clones are saved before they go.",
     ),
 }

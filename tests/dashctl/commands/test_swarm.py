@@ -244,4 +244,5 @@ def test_costs_by_agent_and_model(dashd, ctl):
 def test_every_command_of_the_module_is_tried_here():
     with open(__file__, encoding="utf-8") as source:
         text = source.read()
-    assert all(f'"swarm", "{verb}"' in text for verb in commands.of_module("swarm"))
+    # `land` is tried in test_trees.py, where it lives.
+    assert all(f'"swarm", "{verb}"' in text for verb in commands.of_module("swarm") if verb != "land")

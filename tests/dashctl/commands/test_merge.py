@@ -1,0 +1,60 @@
+"""`dashctl merge …` against a scripted dashd."""
+
+import json
+
+from dashd.wire.methods import event
+from dashd.wire.methods import merge as wire
+
+
+def a_merge(**changes):
+    made = {
+        "id": "m1", "swarm": "s", "worktree": "s-001", "target": "dash/s/result", "commit": "c" * 40,
+        "state": "queued", "gates": [], "before": None, "result": None, "problem": "", "files": [],
+        "queued_at": "2026-11-20T10:00:00.000Z", "ended_at": None,
+    }  # fmt: skip
+    return wire.Merge(**(made | changes))
+
+
+def test_what_is_queued(dashd, ctl):
+    dashd.on("merge.enqueue", wire.MergesQueued(items=[a_merge()], cursor=1, notes=["s-002: merged already"]))
+    ran = ctl("merge", "enqueue", "s", "s-001", "--gate", "make test", "--key", "k")
+    assert ran.out == "Merge 'm1' of s-001 into dash/s/result is queued\n"
+    assert "note: s-002: merged already" in ran.err
+    assert dashd.asked("merge.enqueue") == [
+        {"swarm": "s", "agents": ["s-001"], "gates": [["make", "test"]], "idempotency_key": "k"}
+    ]
+    assert json.loads(ctl("merge", "enqueue", "s", "--json").out)["cursor"] == 1
+
+
+def test_waiting_for_the_end(dashd, ctl):
+    dashd.on("merge.enqueue", wire.MergesQueued(items=[a_merge()], cursor=1))
+    states = ["queued", "queued", "conflict", "conflict"]
+    dashd.on(
+        "merge.status",
+        lambda _params: a_merge(state=states.pop(0), files=["a"], problem="Both sides changed: a."),
+    )
+    dashd.on("event.wait", event.Events(events=[], cursor=5, more=False))
+    ran = ctl("merge", "enqueue", "s", "--wait")
+    assert (ran.code, "both changed  a" in ran.out) == (1, True)
+    assert [asked["since"] for asked in dashd.asked("event.wait")] == [1, 5]
+    dashd.on("merge.status", a_merge(state="merged", result="r" * 40))
+    ran = ctl("merge", "enqueue", "s", "--wait", "--json")
+    assert (ran.code, json.loads(ran.out)["items"][0]["state"]) == (0, "merged")
+
+
+def test_list_status_cancel(dashd, ctl):
+    rows = [a_merge(state="conflict", files=["a"]), a_merge(id="m2", ahead=3), a_merge(id="m3", problem="no")]
+    dashd.on("merge.list", wire.MergeList(items=rows, next=0))
+    out = ctl("merge", "list", "--state", "queued").out
+    assert "both changed a" in out
+    assert "(3 before it)" in out
+    dashd.on("merge.list", wire.MergeList(items=[], next=0))
+    assert "merge enqueue" in ctl("merge", "list").out
+    dashd.on("merge.status", a_merge(state="merged", result="r" * 40))
+    assert "now at rrrrrrrrrrrr" in ctl("merge", "status", "m1").out
+    dashd.on("merge.cancel", wire.MergeCancelled(id="m1", state="running", changed=True))
+    assert "is being cancelled" in ctl("merge", "cancel", "m1").out
+    dashd.on("merge.cancel", wire.MergeCancelled(id="m1", state="merged", changed=False))
+    assert ctl("merge", "cancel", "m1").out == "Merge 'm1' is merged already\n"
+    for verb in ("list", "status", "cancel"):
+        assert ctl("merge", verb, *(["m1"] if verb != "list" else []), "--json").out.startswith("{")
