@@ -35,13 +35,6 @@ for at in range(0, len(taken), 4096):
     taken[at] = 1
 time.sleep({LIVES_S})
 """
-MEMORY_FILES = f"""
-import os, time
-kept = [os.memfd_create("bomb") for _ in range(240)]
-for fd in kept:
-    os.write(fd, b"x" * (1 << 20))
-time.sleep({LIVES_S})
-"""
 # They go on for a while, because what somebody else frees on the same disk hides as much of them.
 DISK = f"""
 import time
@@ -83,7 +76,6 @@ time.sleep({LIVES_S})
 BOMBS = {
     "memory of four": (MEMORY, {"memory_mb": 128}, "memory 128 MiB exceeded ("),
     "shared memory": (SHARED, {"memory_mb": 128}, "memory 128 MiB exceeded ("),
-    "memory files": (MEMORY_FILES, {"memory_mb": 128}, "memory 128 MiB exceeded ("),
     "disk": (DISK, {"disk_mb": 16}, "disk 16 MiB exceeded ("),
     "allocated": (ALLOCATED, {"disk_mb": 16}, "disk 16 MiB exceeded ("),
     "deleted": (DELETED, {"disk_mb": 16}, "disk 16 MiB exceeded ("),
