@@ -73,7 +73,7 @@ class Model(embedded_agent.Model):
         super().__init__("http://127.0.0.1:1/v1", "key", "offline")
         self.worked = Worked()
 
-    def exchange(self, body: bytes) -> tuple[int, bytes]:
+    def exchange(self, path: str, body: bytes) -> tuple[int, bytes]:
         call = CHAT.parse(body)
         worst = prices.worst_input(call.input_bytes, OFFLINE_PRICE, call.image_tokens)
         cost = CallCost(worst, OFFLINE_PRICE.output, OFFLINE_OUTPUT_TOKENS_MAX)

@@ -87,7 +87,7 @@ def test_the_story_comes_true_and_leaves_nothing(demo):
 def test_interrupted_at_the_worst_moment_it_leaves_nothing_either(demo):
     process = demo(*FAST)
     for line in process.stdout:
-        if "kill -9" in line:
+        if "kill -9 of dashd" in line:
             process.send_signal(signal.SIGINT)
             process.send_signal(signal.SIGINT)  # as impatient people do
             break
