@@ -10,7 +10,7 @@ from dashd.domain.asking import Answer, Ask, Needs
 from dashd.domain.gates import Gate
 from dashd.domain.scope import DEFAULT, EVERYTHING
 
-ROOT = "/work"
+ROOT = "/tree"
 
 
 def gate(kind="command", pattern="", verdict="ask", name="g"):
@@ -35,7 +35,7 @@ def test_a_scope_that_rules_something_is_asked_about():
     assert asking.kinds(scope.parse(write=["."], tools=["read"]), ()) == ("tool",)
 
 
-@pytest.mark.parametrize("text", ["docs/a", "../src/a", "/etc/passwd", "src/../docs/a", "/work/docs"])
+@pytest.mark.parametrize("text", ["docs/a", "../src/a", "/etc/passwd", "src/../docs/a", "/tree/docs"])
 def test_a_path_outside_the_scope_is_a_violation_whatever_a_gate_says(text):
     reach = scope.parse(write=["src"])
     found = judge("path", text, gate("path", verdict="allow"), reach=reach)
@@ -45,7 +45,7 @@ def test_a_path_outside_the_scope_is_a_violation_whatever_a_gate_says(text):
 
 def test_a_path_is_matched_in_one_form():
     rule = gate("path", "src/secret*")
-    for text in ("src/secret", "./src//secret", "/work/src/secret"):
+    for text in ("src/secret", "./src//secret", "/tree/src/secret"):
         assert judge("path", text, rule) == Needs(rule, "src/secret")
     assert judge("path", "src/a", rule) == Answer("allow")
     for reach in (DEFAULT, EVERYTHING):  # what has no such form is refused, never let through
