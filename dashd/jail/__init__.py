@@ -9,5 +9,10 @@ the standard library alone, so that the system Python runs them and a fork stays
 `dashd/__init__.py` must import nothing. A launch is a folder: `h.sock` (the holder's door), `begin` (born
 locked by the holder, or recovery's tombstone; whoever creates it decides whether exec may happen), `spool`
 (framed output) and `exit` (the record, by rename). The file is the truth, the socket only says it sooner.
-Walls come in front of `argv` and change nothing here.
+
+Walls stand in front of the agent's program and change nothing of this: `launch` makes a plan from a `view`,
+`agent_jail` opens its folders by inode, and what is executed is bubblewrap, then `stage`, then the agent.
+`probe` finds out which walls a machine can build by building them, `selftest` looks for a way out before the
+agent begins, `watchdog` holds what only a daemon can count, `links` looks for hard links that lead out.
+`tool` runs git and gates in bubblewrap alone; its docstring says why.
 """
