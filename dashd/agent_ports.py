@@ -1,6 +1,7 @@
 """Composition of service and agents: `service.ports.Drivers`, `Spools` and `Walls` over drivers and jails."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,7 +113,8 @@ class WallsPort:
             if linked := links.leading_out(folder):
                 raise errors.InvalidParams(
                     linked,
-                    hint="give a fresh clone (git clone --no-hardlinks) or a copy, or a narrower scope",
+                    hint=f"{_break_links(folder)}   # makes each a file of its own, in place; or give a "
+                    "fresh clone (git clone --no-hardlinks), a copy, or a narrower scope",
                     path="scope",
                 )
 
@@ -133,6 +135,12 @@ class WallsPort:
 
 def _not_to_give(folder: str, why: str, hint: str) -> errors.InvalidParams:
     return errors.InvalidParams(f"{folder} cannot be given to agents: it {why}", hint=hint, path="scope")
+
+
+def _break_links(folder: str) -> str:
+    """The command, for a shell, that copies each file with further links and puts the copy in its place."""
+    each = 'for f; do cp -p -- "$f" "$f.dash-copy" && mv -f -- "$f.dash-copy" "$f"; done'
+    return f"find {shlex.quote(folder)} -type f -links +1 -exec sh -c {shlex.quote(each)} sh {{}} +"
 
 
 def _holds(folder: str, path: str) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import trio
 
 from dashd.agent_ports import SpoolPort, WallsPort
 from dashd.jail import launch, spool
@@ -170,11 +171,22 @@ def test_what_enforces_is_told_by_grade(tmp_path):
 
 async def test_a_file_that_is_linked_from_outside_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (tmp_path / "store").write_text("x")
-    os.link(tmp_path / "store", folder / "trap")
-    with pytest.raises(errors.InvalidParams, match="trap is linked from outside") as refused:
+    store, folder = tmp_path / "store", tmp_path / "my project's"
+    (folder / "in it").mkdir(parents=True)
+    store.write_text("x")
+    store.chmod(0o440)
+    for name in ("trap", "in it/-trap $HOME"):
+        os.link(store, folder / name)
+    with pytest.raises(errors.InvalidParams, match=r"trap.* is linked from outside") as refused:
         await port(tmp_path, "0").check([str(folder)], [])
     assert "clone" in refused.value.hint
     await port(tmp_path, "0").check([], [str(folder)])
+
+    # The hint is a command, and does what it says.
+    await trio.run_process(["sh", "-c", refused.value.hint])
+    await port(tmp_path, "0").check([str(folder)], [])
+    for name in ("trap", "in it/-trap $HOME"):
+        assert (folder / name).read_text() == "x"
+        assert (folder / name).stat().st_mode & 0o777 == 0o440
+    assert sorted(os.listdir(folder)) == ["in it", "trap"]
+    assert store.stat().st_nlink == 1

@@ -6,7 +6,9 @@ down what they saw. Budgets run out at every level of the tree and are extended 
 
 import contextlib
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -104,7 +106,8 @@ class Run:
                 self._set_up(client, port)
             with Auditor(self.home.database) as auditor:
                 for number in range(self.plan.kills):
-                    self._live((number + 1) * self.plan.calls // (self.plan.kills + 1))
+                    # One kill cuts a call for certain; the others come when they come.
+                    self._live((number + 1) * self.plan.calls // (self.plan.kills + 1), cut=number == 0)
                     self._check(number)
                 self._finish()
             self.home.stop()
@@ -166,8 +169,11 @@ class Run:
             }
         )
 
-    def _live(self, until: int) -> None:
-        """Lets calls be made until there are so many, then kills the daemon, if it is not dead by then."""
+    def _live(self, until: int, *, cut: bool) -> None:
+        """Lets calls be made until there are so many, then kills the daemon, if it is not dead by then.
+
+        With `cut` while the ledger says that a call is open; else at a random instant.
+        """
         assert self.home.daemon is not None
         client = self.home.client()
         give_up_at = time.monotonic() + self._patience_s
@@ -176,11 +182,25 @@ class Run:
             with contextlib.suppress(Gone):
                 self._tend(client)
             time.sleep(TICK_S)
+        while cut and not self._stopped_in_a_call():
+            assert time.monotonic() < give_up_at, "no call was ever open"
+            self._tend(client)
         client.close()
-        time.sleep(self.chance.uniform(0, 0.05))  # nothing is waited for: the instant is to be a random one
+        if not cut:
+            time.sleep(self.chance.uniform(0, 0.05))  # nothing is waited for: any instant is right
         self.home.kill()
         self.killed_at.append(time.monotonic())
         self.told.kills += 1
+
+    def _stopped_in_a_call(self) -> bool:
+        """Stops the daemon, so that what is open stays open; lets it go on where no call is."""
+        assert self.home.daemon is not None
+        self.home.daemon.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.home.daemon.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if self._books().open_holds:
+            return True
+        self.home.daemon.send_signal(signal.SIGCONT)
+        return False
 
     def _check(self, number: int) -> None:
         """While no daemon lives: the books as a crash left them, then as a start has made them."""

@@ -20,15 +20,20 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    """Runs `dashctl WORDS`; its dashd has a state folder of its own, and ends with the test."""
+def shell(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """Runs `dashctl WORDS`; its dashd has a state folder of its own, and ends with the test.
+
+    It runs in an empty folder: where nothing else is said that one is the agents', and a checkout need not
+    be one to give (a local clone's objects are hard links to those it was cloned from).
+    """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("DASH_")}
-    environ["DASH_STATE_DIR"] = str(tmp_path)
+    environ |= {"DASH_STATE_DIR": str(tmp_path), "PYTHONPATH": str(TOP)}
+    here = tmp_path_factory.mktemp("here").resolve()
 
     def run(*argv: str, code: int = 0, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "dashctl", *argv]
         around = environ | (env or {})
-        ran = subprocess.run(command, cwd=TOP, env=around, capture_output=True, text=True, timeout=60)
+        ran = subprocess.run(command, cwd=here, env=around, capture_output=True, text=True, timeout=60)
         assert ran.returncode == code, (argv, ran)
         return ran
 

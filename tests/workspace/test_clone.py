@@ -1,11 +1,13 @@
 """Workspaces: made, half-made, taken back."""
 
 import dataclasses
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from dashd.jail import tool
 from dashd.workspace import clone, git, place, source
@@ -183,16 +185,63 @@ async def test_a_failure_leaves_nothing(world: World):
     assert os.listdir(world.root) == [".dash"]
 
 
-async def test_cancelling_leaves_nothing(world: World):
+async def test_cancelling_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Wherever it waits: before each git that it runs, while that runs, and after it."""
     found = await world.source()
-    base = await source.resolve_base(found)
-    for seconds in (0.0, 0.01, 0.03, 0.06):
-        with trio.move_on_after(seconds) as scope:
-            await clone.create(world.root, found, swarm="s1", agent="a1", base=base.commit)
-        if scope.cancelled_caught:
-            assert place.read_records(world.root) == []
-            assert world.ref("refs/dash/base/a1") == ""
-            assert not [name for name in os.listdir(world.root) if name != ".dash"]
+    base = (await source.resolve_base(found)).commit
+    outcomes = {}
+    for when in ("before", "while", "after"):
+        for number in itertools.count(1):
+            with trio.CancelScope() as scope:
+                gits = CancelledGit(git.run, scope, number, when)
+                with monkeypatch.context() as patched:
+                    patched.setattr(git, "run", gits.run)
+                    await clone.create(world.root, found, swarm="s1", agent="a1", base=base)
+            outcomes[when, number] = scope.cancelled_caught
+            if scope.cancelled_caught:
+                assert place.read_records(world.root) == []
+                assert world.ref("refs/dash/base/a1") == ""
+                assert os.listdir(world.root) == [".dash"]
+                continue
+            (made,) = place.read_records(world.root)
+            made.path.rename(made.removing)
+            await clone.recover_one(world.root, "a1")
+            if gits.seen < number:
+                break
+    gits_run = gits.seen
+    assert gits_run >= 3
+    assert all(outcomes["before", number] for number in range(1, gits_run + 1))
+    # After the last one nothing is waited for.
+    assert all(outcomes[when, number] for when in ("while", "after") for number in range(1, gits_run))
+
+
+class CancelledGit:
+    """git.run, of which the given call is cancelled before it begins, while its process runs, or after it.
+
+    A process may end before anybody sees it run; then it is cancelled after it.
+    """
+
+    def __init__(self, real, scope: trio.CancelScope, number: int, when: str) -> None:
+        self.real, self.scope, self.number, self.when = real, scope, number, when
+        self.seen = 0
+
+    async def run(self, *args, **named):
+        self.seen += 1
+        if self.seen != self.number:
+            return await self.real(*args, **named)
+        if self.when == "before":
+            self.scope.cancel(reason="before it begins")
+        async with trio.open_nursery() as nursery:
+            if self.when == "while":
+                nursery.start_soon(self._cancel_soon)
+            done = await self.real(*args, **named)
+            nursery.cancel_scope.cancel(reason="it has ended")
+        self.scope.cancel(reason="it has ended")
+        return done
+
+    async def _cancel_soon(self) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        self.scope.cancel(reason="while it runs")
 
 
 async def test_a_half_made_workspace_is_taken_back(world: World):
