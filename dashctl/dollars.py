@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import re
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 USD_MAX = 10_000
+_GROUPS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
+"""Thousands as they are written in English; any other comma may be meant as a decimal point."""
 
 
 def amount(text: str) -> float:
     """Dollars from `50`, `2.50`, `$0.0031` or `1,000`. Raises argparse.ArgumentTypeError."""
-    found = _decimal(text.strip().removeprefix("$").replace(",", ""))
+    plain = text.strip().removeprefix("$")
+    if "," in plain and not _GROUPS.fullmatch(plain):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not an amount in dollars: its comma can be read in two ways;"
+            f" write {_with_a_point(plain)}"
+        )
+    found = _decimal(plain.replace(",", ""))
     if found is None or not 0 <= found <= USD_MAX:
         raise argparse.ArgumentTypeError(
             f"'{text}' is not an amount in dollars; write 50 or 2.50, {USD_MAX} at most"
@@ -62,6 +71,12 @@ def text(usd: float | None) -> str:
     rounded = size.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
     whole, _, part = f"{rounded:,f}".partition(".")
     return f"{'-' if exact < 0 else ''}${whole}.{part.rstrip('0').ljust(2, '0')}"
+
+
+def _with_a_point(text: str) -> str:
+    """What was probably meant, where that can be guessed."""
+    meant = text.replace(",", ".")
+    return meant if meant.count(".") == 1 and _decimal(meant) is not None else "50, 2.50 or 1,500"
 
 
 def _decimal(text: str) -> Decimal | None:

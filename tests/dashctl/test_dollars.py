@@ -12,7 +12,14 @@ from dashd.domain import dollars as inside
 
 @pytest.mark.parametrize(
     ("typed", "usd"),
-    [("50", 50.0), ("2.50", 2.5), ("$0.0031", 0.0031), ("1,000", 1000.0), ("10000", 10_000.0)],
+    [
+        ("50", 50.0),
+        ("2.50", 2.5),
+        ("$0.0031", 0.0031),
+        ("1,000", 1000.0),
+        ("$1,500.5", 1500.5),
+        ("10000", 10_000.0),
+    ],
 )
 def test_amount(typed, usd):
     assert dollars.amount(typed) == usd
@@ -22,6 +29,22 @@ def test_amount(typed, usd):
 def test_what_is_no_amount(typed):
     with pytest.raises(argparse.ArgumentTypeError, match="not an amount in dollars"):
         dollars.amount(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [("1,5", "1.5"), ("$2,50", "2.50"), ("1,50", "1.50"), ("0,005", "0.005"), (",5", ".5")]
+    + [(typed, "50, 2.50 or 1,500") for typed in ("1,5,0", "1,,500", "15,00,000", "1.500,25", "1,5x", ",")],
+)
+def test_a_comma_that_can_be_read_in_two_ways_is_refused_with_what_to_write(typed, right):
+    with pytest.raises(argparse.ArgumentTypeError, match="comma") as refused:
+        dollars.amount(typed)
+    assert str(refused.value).endswith(f"write {right}")
+
+
+@given(st.integers(0, 10_000 * 100))
+def test_what_is_shown_can_be_typed(cents):
+    assert dollars.amount(dollars.text(cents / 100)) == cents / 100
 
 
 def test_percent_each_and_by_agent():
