@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Row = Mapping[str, Any]
 
 _GAP = "  "
+_OF_CALLS = ("options", "suggestions")
+"""Fields of an event that name calls."""
 _UNITS = (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1))
 
 
@@ -114,8 +116,17 @@ def duration(seconds: float) -> str:
 def values(data: Mapping[str, Any]) -> str:
     """The fields of an event as `name=value`, on one line."""
     return " ".join(
-        f"{name}={_value(value)}" for name, value in data.items() if value not in (None, "", [], {})
+        f"{name}={_value(_commands(value) if name in _OF_CALLS else value)}"
+        for name, value in data.items()
+        if value not in (None, "", [], {})
     )
+
+
+def _commands(calls: object) -> object:
+    """What dashd offers are calls; a terminal takes commands."""
+    from dashctl import wording
+
+    return [wording.for_person(str(call)) for call in calls] if isinstance(calls, list) else calls
 
 
 def _value(value: object) -> str:

@@ -14,7 +14,6 @@ _OTHER = {
     "event.wait": "dashctl events --follow",
     "event.subscribe": "dashctl events --follow",
 }
-_NOUNS = ("swarm", "agent", "task", "budget")
 
 
 def for_person(text: str) -> str:
@@ -27,7 +26,8 @@ def for_person(text: str) -> str:
         noun, verb = found.group(1, 2)
         if other := _OTHER.get(found.group()):
             return other
-        known = noun in _NOUNS and verb in commands.of_module(noun)
-        return f"dashctl {noun} {verb}" if known else found.group()
+        word = verb.replace("_", "-")
+        known = noun in commands.NOUNS and word in commands.of_module(noun)
+        return f"dashctl {noun} {word}" if known else found.group()
 
     return re.sub(r"\b([a-z]+)\.([a-z_]+)\b", command, text)

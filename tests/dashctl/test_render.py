@@ -88,6 +88,17 @@ def test_facts_keep_to_their_column(output):
     assert shown(out) == ["name    a value of many words,", "        日本語", "longer  x"]
 
 
+def test_what_an_event_offers_is_what_can_be_typed():
+    data = {
+        "options": ["budget.extend a 1: go on"],
+        "suggestions": ["swarm.scale a 2: x"],
+        "text": "a.b",
+    }
+    assert render.values(data) == (
+        'options=["dashctl budget extend a 1: go on"] suggestions=["dashctl swarm scale a 2: x"] text=a.b'
+    )
+
+
 def test_counts_and_values():
     assert render.counts({"running": 3, "dead": 0, "total": 3}) == "3 running"
     assert render.counts({}) == "none"

@@ -11,6 +11,12 @@ from dashctl import wording
         ("swarm.list shows ended ones", "dashctl swarm list shows ended ones"),
         ("agent.get 7k2m9q-001 says why", "dashctl agent get 7k2m9q-001 says why"),
         ("daemon.status, then event.list", "dashctl status, then dashctl events"),
+        (
+            "key.list shows them; model.set m, provider.add",
+            "dashctl key list shows them; dashctl model set m, dashctl provider add",
+        ),
+        ("agent.set_model a-1 cheap", "dashctl agent set-model a-1 cheap"),
+        ("proxy.bodies and model.unheard stay", "proxy.bodies and model.unheard stay"),
         ("open README.md or swarm.unheard", "open README.md or swarm.unheard"),
     ],
 )
