@@ -28,6 +28,9 @@ COLUMNS = (
     render.Column("LAST USED", lambda row: row["last_used_at"] or "never", drop=1),
     render.Column("EXPIRES", lambda row: row["expires_at"] or "never", drop=3),
 )
+DAY_S = 86_400
+EXPIRES_S_MAX = 3_650 * DAY_S
+GRACE_S_MAX = 30 * DAY_S
 KINDS = ("proxy", "orchestrator", "operator")
 RATES = ("requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day")
 
@@ -41,7 +44,7 @@ def create(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         "limit_usd": args.limit,
         "limit_tokens": args.tokens,
         "model": args.model,
-        "expires_in_s": None if args.expires is None else max(1, round(args.expires)),
+        "expires_in_s": args.expires,
     }
     return _told(out, dash.call("key.create", **given, **{name: getattr(args, name) for name in RATES}))
 
@@ -64,8 +67,7 @@ def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def rotate(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Gives a key a new secret and shows it, this once."""
-    grace = None if args.grace is None else round(args.grace)
-    return _told(out, dash.call("key.rotate", key=args.key, grace_s=grace))
+    return _told(out, dash.call("key.rotate", key=args.key, grace_s=args.grace))
 
 
 def revoke(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -111,6 +113,26 @@ def _where(out: Output, found: dict[str, Any]) -> None:
     out.line(f"Anthropic's clients: ANTHROPIC_BASE_URL={url.removesuffix('/v1')}")
 
 
+def _lasting(text: str) -> int:
+    """Whole seconds from 1: a key that is good for no time is a mistake."""
+    return _seconds(text, 1, EXPIRES_S_MAX)
+
+
+def _grace(text: str) -> int:
+    return _seconds(text, 0, GRACE_S_MAX)
+
+
+def _seconds(text: str, least: int, most: int) -> int:
+    import argparse
+
+    found = grammar.duration_s(text)
+    if least <= found <= most and found == int(found):
+        return int(found)
+    raise argparse.ArgumentTypeError(
+        f"'{text}' is not from {least}s to {most // DAY_S}d in whole seconds; write 30d, 12h or 90s"
+    )
+
+
 def _creating(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="whose it is: editor, ci, anna")
     parser.add_argument(
@@ -124,7 +146,7 @@ def _creating(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=money.model, metavar="MODEL", help="what its calls go to, whatever they name"
     )
-    parser.add_argument("--expires", type=grammar.duration_s, metavar="TIME", help="how long it is good: 30d")
+    parser.add_argument("--expires", type=_lasting, metavar="TIME", help="how long it is good: 30d")
     for name in RATES:
         what, _, period = name.split("_")
         parser.add_argument(
@@ -145,9 +167,7 @@ def _one(parser: ArgumentParser) -> None:
 
 def _rotating(parser: ArgumentParser) -> None:
     _one(parser)
-    parser.add_argument(
-        "--grace", type=grammar.duration_s, metavar="TIME", help="how long the old secret stays good"
-    )
+    parser.add_argument("--grace", type=_grace, metavar="TIME", help="how long the old secret stays good")
 
 
 COMMANDS = {

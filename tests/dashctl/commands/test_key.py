@@ -2,7 +2,11 @@
 
 import json
 
+import msgspec
+import pytest
+
 from dashctl import commands
+from dashctl.commands.key import EXPIRES_S_MAX, GRACE_S_MAX
 from dashd.wire.methods import key
 
 URL = "http://127.0.0.1:7374/v1"
@@ -77,6 +81,31 @@ def test_rotate(dashd, ctl):
     dashd.on("key.rotate", a_secret(secret="dk_live_y"))
     assert "dk_live_y" in ctl("key", "rotate", "editor", "--grace", "1h").out
     assert dashd.asked("key.rotate") == [{"key": "editor", "grace_s": 3_600}]
+
+
+@pytest.mark.parametrize("typed", ["0", "0s", "400ms", "1.5s", "-1s", "4000d", "nan", "x"])
+def test_a_key_that_is_good_for_no_time_or_for_ever_is_refused_before_dashd_is_asked(dashd, ctl, typed):
+    ran = ctl("key", "create", "editor", f"--expires={typed}")
+    assert ran.code == 2
+    assert f"--expires: '{typed}'" in ran.err
+    assert "write" in ran.err
+    assert dashd.asked("key.create") == []
+
+
+def test_a_grace_that_would_be_rounded_to_none_is_refused(dashd, ctl):
+    assert "whole seconds" in ctl("key", "rotate", "editor", "--grace", "400ms").err
+    dashd.on("key.rotate", a_secret())
+    ctl("key", "rotate", "editor", "--grace", "0")
+    assert dashd.asked("key.rotate") == [{"key": "editor", "grace_s": 0}]
+
+
+def test_the_bounds_are_those_of_the_wire():
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"name": "a", "expires_in_s": EXPIRES_S_MAX + 1}, key.CreateKey)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"key": "a", "grace_s": GRACE_S_MAX + 1}, key.RotateKey)
+    msgspec.convert({"name": "a", "expires_in_s": EXPIRES_S_MAX}, key.CreateKey)
+    msgspec.convert({"key": "a", "grace_s": GRACE_S_MAX}, key.RotateKey)
 
 
 def test_revoke(dashd, ctl):
