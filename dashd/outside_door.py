@@ -45,6 +45,8 @@ class KeyDoor(Door):
         self.names: dict[int, str] = {}
         self.used: dict[str, int] = {}
         """Key id to the instant of a use that is not written down yet."""
+        self.last_used: dict[str, int] = {}
+        """The same of every use since the start, of keys that open this door."""
         self.uses = Bell()
         self._clock = clock
 
@@ -53,7 +55,8 @@ class KeyDoor(Door):
         caller, now_ms = super().find(key), self._clock.now_ms()
         if caller is None or now_ms >= self.until_ms.get(id(caller), now_ms + 1):
             return None
-        self.used[self.names[id(caller)]] = now_ms
+        key_id = self.names[id(caller)]
+        self.used[key_id] = self.last_used[key_id] = now_ms
         self.uses.ring()
         return caller
 
@@ -93,6 +96,10 @@ class OutsideDoor:
             self._admit([row for row, _ in good], now_ms)
             await (self._open() if good else self._shut())
 
+    def last_used_ms(self, key_id: str) -> int | None:
+        """See the port."""
+        return self._door.last_used.get(key_id)
+
     async def write_uses(self) -> None:
         """Writes down when keys were used, at most once a minute, until cancelled."""
         while True:
@@ -115,6 +122,9 @@ class OutsideDoor:
         door.clear()
         door.until_ms.clear()
         door.names.clear()
+        # One that has just been revoked is shown by what is written down, within a minute.
+        good = {row.id for row in rows}
+        door.last_used = {key_id: at_ms for key_id, at_ms in door.last_used.items() if key_id in good}
         for row in rows:
             caller = self._callers[row.id]
             door.admit(bytes.fromhex(row.hash), caller)

@@ -170,6 +170,19 @@ async def test_a_port_that_is_taken_is_said_and_no_reason_to_fail(bed: Bed) -> N
     assert (late.door.url, late.door.problem) == (f"http://127.0.0.1:{port}/v1", "")
 
 
+async def test_the_last_use_is_known_before_it_is_written_down(bed: Bed) -> None:
+    secret = await bed.key()
+    await bed.key(2)
+    for _ in range(2):
+        bed.clock.advance(500)
+        await bed.call(secret)
+        assert bed.door.last_used_ms("key-1") == bed.clock.now_ms()
+    await bed.key(3)
+    assert (bed.door.last_used_ms("key-1"), bed.door.last_used_ms("key-2")) == (bed.clock.now_ms(), None)
+    await bed.write(lambda tx: access_keys.revoke(tx, "key-1"))
+    assert bed.door.last_used_ms("key-1") is None
+
+
 async def test_the_last_use_is_written_down(bed: Bed) -> None:
     secret = await bed.key()
     await bed.key(2)

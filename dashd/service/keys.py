@@ -49,7 +49,7 @@ async def list_(core: Core, _caller: Caller, params: wire.ListKeys) -> wire.KeyL
 
     def query(db: Snapshot) -> list[wire.KeyInfo]:
         found = access_keys.every(db, SHOWN_MAX) if params.all else access_keys.live(db)
-        return [_shown(db, row, now_ms) for row in found]
+        return [_shown(core, db, row, now_ms) for row in found]
 
     keys = await core.store.reader.read(query)
     return wire.KeyList(keys=keys, url=core.outside.url, problem=core.outside.problem)
@@ -98,7 +98,7 @@ async def _follow(core: Core) -> None:
 async def _told(core: Core, row: KeyRow, secret: str) -> wire.KeySecret:
     await _follow(core)
     now_ms = core.clock.now_ms()
-    shown = await core.store.reader.read(lambda db: _shown(db, row, now_ms))
+    shown = await core.store.reader.read(lambda db: _shown(core, db, row, now_ms))
     if row.kind in SPEAKING:
         return wire.KeySecret(key=shown, secret=secret, url="", url_anthropic="")
     url = core.outside.url
@@ -180,9 +180,10 @@ def _secret(core: Core) -> str:
     return PREFIX + base64.urlsafe_b64encode(bits).decode().rstrip("=")
 
 
-def _shown(db: Snapshot, row: KeyRow, now_ms: int) -> wire.KeyInfo:
+def _shown(core: Core, db: Snapshot, row: KeyRow, now_ms: int) -> wire.KeyInfo:
     node = budgets.get(db, row.budget_id) if row.budget_id else None
     revoked = row.revoked_at_ms is not None
+    used_ms = max(row.last_used_at_ms or 0, core.outside.last_used_ms(row.id) or 0)
     return wire.KeyInfo(
         id=row.id,
         name=row.name,
@@ -198,5 +199,5 @@ def _shown(db: Snapshot, row: KeyRow, now_ms: int) -> wire.KeyInfo:
         tokens_per_day=row.tokens_per_day,
         created_at=iso(row.created_at_ms),
         expires_at=None if row.expires_at_ms is None else iso(row.expires_at_ms),
-        last_used_at=None if row.last_used_at_ms is None else iso(row.last_used_at_ms),
+        last_used_at=iso(used_ms) if used_ms else None,
     )

@@ -351,6 +351,9 @@ class Outside(Protocol):
     async def follow(self) -> None:
         """Lets in whom the rows name, and nobody else; opens with the first key, shuts with the last."""
 
+    def last_used_ms(self, key_id: str) -> int | None:
+        """When the key opened the door last (its row says so once a minute); None: not since the start."""
+
 
 class NoOutside:
     """A daemon without a proxy."""
@@ -360,6 +363,10 @@ class NoOutside:
 
     async def follow(self) -> None:
         """There is no door."""
+
+    def last_used_ms(self, _key_id: str) -> int | None:
+        """There is no door."""
+        return None
 
 
 class NoModels:

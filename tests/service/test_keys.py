@@ -41,6 +41,17 @@ async def test_what_a_key_is_bound_to_is_shown(call, clock):
         await call("key.rotate", key="ci")
 
 
+async def test_the_last_use_is_the_door_s_where_that_is_newer_than_the_row(call, core, scene):
+    made = await call("key.create", name="editor")
+    uses: dict[str, int] = {}
+    core.outside.last_used_ms = uses.get
+    assert (await call("key.list")).keys[0].last_used_at is None
+    uses[made.key.id] = 5_000
+    assert (await call("key.list")).keys[0].last_used_at == "1970-01-01T00:00:05.000Z"
+    scene.do(lambda tx: access_keys.used(tx, made.key.id, 7_000))
+    assert (await call("key.list")).keys[0].last_used_at == "1970-01-01T00:00:07.000Z"
+
+
 async def test_a_key_under_a_swarm_is_paid_by_it(call, scene):
     swarm_id = scene.swarm("a")
     swarm_id = getattr(swarm_id, "id", swarm_id)

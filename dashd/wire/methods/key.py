@@ -77,7 +77,7 @@ class KeyInfo(Result):
     created_at: str
     expires_at: str | None
     last_used_at: str | None
-    """To the minute."""
+    """A crash of dashd forgets a minute of it at most."""
 
 
 class KeySecret(Result):
