@@ -120,7 +120,8 @@ async def test_a_provider_is_added_priced_used_and_removed(world: World) -> None
     assert (await world("provider.list")).providers[0].models == 1
     assert world.registry.providers["one"].secret == KEY
     assert (await world("provider.remove", name="one")).changed
-    assert not (await world("provider.remove", name="one")).changed
+    with pytest.raises(errors.NotFound, match="no provider 'one'"):
+        await world("provider.remove", name="one")
     assert list(world.folder.iterdir()) == []
     with pytest.raises(errors.InvalidParams):
         await world("model.get", model="fast")

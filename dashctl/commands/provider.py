@@ -91,8 +91,7 @@ def remove(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     if out.as_json:
         out.data(found)
     else:
-        done = "and its secret are gone" if found["changed"] else "is not there"
-        out.line(f"Provider {found['name']} {done}")
+        out.line(f"Provider {found['name']} and its secret are gone")
     return 0
 
 

@@ -8,6 +8,8 @@ import msgspec
 
 from dashd.store import providers
 from dashd.store.providers import ProviderRow
+from dashd.store.rows import Snapshot
+from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.methods import provider as wire
 
@@ -56,7 +58,7 @@ async def list_(core: Core, _caller: Caller, _params: wire.GetProviders) -> wire
 
 async def test(core: Core, _caller: Caller, params: wire.NameProvider) -> wire.ProviderTested:
     """Asks for the provider's list of models, which costs nothing."""
-    await _existing(core, params.name)
+    await core.store.reader.read(lambda db: _check_known(db, params.name))
     found = await core.providers.test(params.name)
     return wire.ProviderTested(
         name=params.name, ok=found.ok, status=found.status, latency_ms=found.latency_ms, text=found.text
@@ -65,15 +67,19 @@ async def test(core: Core, _caller: Caller, params: wire.NameProvider) -> wire.P
 
 async def remove(core: Core, _caller: Caller, params: wire.NameProvider) -> wire.ProviderChanged:
     """Calls under way end as they would have; its secret is gone when this returns."""
+
+    def operation(tx: Tx) -> None:
+        _check_known(tx.db, params.name)
+        providers.remove(tx, params.name)
+
     async with core.providers.changing:
-        changed = await core.store.writer.apply(lambda tx: providers.remove(tx, params.name))
+        await core.store.writer.apply(operation)
         await core.providers.follow()
-    return wire.ProviderChanged(name=params.name, changed=changed)
+    return wire.ProviderChanged(name=params.name, changed=True)
 
 
-async def _existing(core: Core, name: str) -> None:
-    rows = await core.store.reader.read(providers.every)
-    names = [row.name for row in rows]
+def _check_known(db: Snapshot, name: str) -> None:
+    names = [row.name for row in providers.every(db)]
     if name not in names:
         hint = f"providers: {', '.join(names)}" if names else "none is configured; dashctl provider add …"
         raise errors.NotFound(f"there is no provider {name!r}", hint=hint, path="name")

@@ -3,6 +3,7 @@
 import pytest
 
 from dashd.store import providers
+from dashd.store.providers import ProviderRow
 from dashd.wire import errors
 
 ADD = {"name": "one", "format": "openai-chat", "url": "https://one.example.com/v1", "secret": "sk-1"}
@@ -53,6 +54,16 @@ async def test_one_way_to_a_secret(call):
 
 async def test_what_is_not_there(call):
     assert (await call("provider.list")).providers == []
-    assert not (await call("provider.remove", name="one")).changed
-    with pytest.raises(errors.NotFound, match="no provider 'one'"):
-        await call("provider.test", name="one")
+    for method in ("provider.remove", "provider.test"):
+        with pytest.raises(errors.NotFound, match="no provider 'one'"):
+            await call(method, name="one")
+
+
+async def test_a_wrong_name_is_told_the_right_ones(call, scene):
+    row = ProviderRow("one", "openai-chat", "https://one.example.com/v1", "none", None, "[]", 0)
+    scene.do(lambda tx: providers.put(tx, row))
+    for method in ("provider.remove", "provider.test"):
+        with pytest.raises(errors.NotFound) as refused:
+            await call(method, name="noe")
+        assert (refused.value.hint, refused.value.path) == ("providers: one", "name")
+    assert providers.every(scene.db) == [row]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dashctl import commands
+from dashd.wire import errors
 from dashd.wire.methods import provider
 
 KEY = "sk-canary-1"
@@ -85,8 +86,11 @@ def test_test_of_all_and_its_exit_code(dashd, ctl):
 def test_remove(dashd, ctl):
     dashd.on("provider.remove", provider.ProviderChanged(name="one", changed=True))
     assert ctl("provider", "remove", "one").out == "Provider one and its secret are gone\n"
-    dashd.on("provider.remove", provider.ProviderChanged(name="one", changed=False))
-    assert ctl("provider", "remove", "one").out == "Provider one is not there\n"
+    dashd.on("provider.remove", errors.NotFound("there is no provider 'noe'", hint="providers: one"))
+    ran = ctl("provider", "remove", "noe")
+    assert (ran.code, ran.out) == (3, "")
+    assert "no provider 'noe'" in ran.err
+    assert "providers: one" in ran.err
 
 
 def test_every_command_of_the_module_is_tried_here():
