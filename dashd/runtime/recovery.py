@@ -20,7 +20,8 @@ from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
-from .run import Attached, Run, prepare_all
+from .attach import Attached
+from .run import Run, prepare_all
 from .world import World
 
 LOOK_S_MAX = 5.0

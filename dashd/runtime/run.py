@@ -16,7 +16,7 @@ import trio
 from dashd.domain import scope as scopes
 from dashd.domain.attempt import Ending
 from dashd.drivers import Driver
-from dashd.jail import holder_link, launch_folder, processes, spool
+from dashd.jail import holder_link, spool
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.jail.launch import Walls
 from dashd.jail.launch_folder import ExitRecord
@@ -25,7 +25,9 @@ from dashd.store import agents, attempts, lifecycle
 from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
+from . import attach
 from .active_time import ActiveTime
+from .attach import START_S_MAX, Attached, unless_over
 from .bounds import Bounds
 from .doors import OpenDoor
 from .jails import Asked, Jailed
@@ -35,25 +37,8 @@ from .wish import Wish
 from .working_tree import WorkingTree
 from .world import World
 
-START_S_MAX = 20.0
-"""For the fork server's answer and the holder's; a stuck start is examined, never waited out."""
 OUTPUT_BYTES_MAX = 256 << 20
 """What is kept of an attempt's output; the rest is thrown away, counted, and its exit record says so."""
-LEAVING_S = 0.01
-"""Between looks at a holder that is just leaving: its lock is the only sign, and a lock rings no bell."""
-
-TROUBLE_S = 1.0
-"""Between looks at a folder that cannot be read or written."""
-
-Attached = HolderLink | ExitRecord | Ending
-
-
-async def _unless_over(link: HolderLink) -> HolderLink | ExitRecord:
-    """The link, or the exit record where the agent has ended already."""
-    if link.adopted.exit is None:
-        return link
-    await link.aclose()
-    return link.adopted.exit
 
 
 class Run:
@@ -117,7 +102,7 @@ class Run:
             except LaunchFailed as error:
                 return Ending("failed", f"could not start: {error}")
             self._world.points.at("run.after_launch")
-            return await _unless_over(link)
+            return await unless_over(link)
         if limit.cancelled_caught:
             self._world.trouble.say(f"the fork server did not answer for {START_S_MAX:g} s and was replaced")
             self._world.launcher.close()  # the next launch starts another one
@@ -170,32 +155,7 @@ class Run:
 
     async def attach(self) -> Attached:
         """Takes over what there is of the launch; where nothing was executed, nothing ever will be."""
-        folder = self._world.folder(self.plan.launch_id)
-        self._world.points.at("run.before_adopt")
-        while True:
-            with trio.move_on_after(START_S_MAX), contextlib.suppress(HolderGone):
-                link = await holder_link.adopt(folder, self._world.epoch)
-                if link.listener is not None:  # it was served by an earlier daemon
-                    await self._resume(link, link.listener)
-                return await _unless_over(link)
-            try:
-                found = await trio.to_thread.run_sync(launch_folder.examine, folder)
-            except OSError as error:  # a full disk, mostly: what became of the launch must wait
-                self._world.trouble.say(f"looking at {folder}: {error.strerror}; trying again")
-                await trio.sleep(TROUBLE_S)
-                continue
-            match found:
-                case launch_folder.NeverStarted():
-                    return Ending("never", "dashd went away before it started")
-                case launch_folder.Ended(record):
-                    if record.reason == "lease":  # written first, and its holder may have been killed then
-                        await trio.to_thread.run_sync(processes.end_marked, self.plan.launch_id)
-                    return record
-                case launch_folder.Lost(agent):
-                    await trio.to_thread.run_sync(processes.end_marked, self.plan.launch_id, agent)
-                    return Ending("lost", "its holder was killed; what was left of it has been ended")
-                case launch_folder.Alive():
-                    await trio.sleep(LEAVING_S)
+        return await attach.attach(self._world, self.plan.launch_id, self._resume)
 
     async def _resume(self, link: HolderLink, listener: socket.socket) -> None:
         """Has the listener served that its holder kept; whatever goes wrong, nothing stays open."""

@@ -9,7 +9,8 @@ import trio
 from dashd.store import attempts
 from dashd.store.queue import Claim
 
-from .run import Attached, Run, prepare_all
+from .attach import Attached
+from .run import Run, prepare_all
 from .world import World
 
 

@@ -1,14 +1,11 @@
 """One attempt from its claim to its end, over a holder that the test steers."""
 
-import errno
-
 import pytest
 import trio
 import trio.testing
 
 from dashd.domain import scope
 from dashd.domain.gates import Gate
-from dashd.jail import launch_folder, processes
 from dashd.jail.launcher import ForkServerGone, LaunchFailed
 from dashd.runtime.run import Run
 from dashd.runtime.supervisor import Supervisor
@@ -292,39 +289,6 @@ async def test_a_holder_that_still_lingers_after_the_end_tells_it(bed, autojump_
     bed.go()
     await bed.until("swarm.completed")
     assert bed.launcher.holders[LAUNCH].verbs() == ["adopt"]
-
-
-async def test_a_lease_that_ran_out_while_nobody_was_connected(
-    bed, autojump_clock, begun, monkeypatch
-) -> None:
-    ended = []
-    monkeypatch.setattr(processes, "end_marked", lambda *what: ended.append(what))
-    holder = await begun(lease_s=7.0)
-    holder.drops()
-    holder.exits(None, sig=9, reason="lease")
-    await bed.until("agent.lost")
-    assert ended == [(LAUNCH,)]  # its holder may have been killed after the record and before the kill
-
-
-async def test_a_full_disk_keeps_what_became_of_a_launch_undecided(bed, autojump_clock, monkeypatch) -> None:
-    examine, looks = launch_folder.examine, []
-
-    def full(folder):
-        looks.append(trio.current_time())
-        if len(looks) < 4:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return examine(folder)
-
-    monkeypatch.setattr(launch_folder, "examine", full)
-    bed.scene.swarm("a")
-    bed.launcher.refusal = ForkServerGone("gone")
-    run = Run(bed.world, bed.claim())
-    await run.prepare()
-    with trio.move_on_after(1.5):
-        await run.launch()
-    assert "No space left" in bed.world.trouble.text
-    assert (await run.attach()).state == "never"
-    assert looks == [0.0, 1.0, 1.5, 2.5]
 
 
 async def test_output_that_was_not_kept_is_counted_and_the_result_called_cut(

@@ -1,0 +1,66 @@
+"""A launch taken over: adopted while its holder lives, else known by its folder. Nothing is executed here."""
+
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from dashd.domain.attempt import Ending
+from dashd.jail import holder_link, launch_folder, processes
+from dashd.jail.holder_link import HolderGone, HolderLink
+from dashd.jail.launch_folder import ExitRecord
+
+from .world import World
+
+START_S_MAX = 20.0
+"""For the fork server's answer and the holder's; a stuck start is examined, never waited out."""
+LEAVING_S = 0.01
+"""Between looks at a holder that is just leaving: its lock is the only sign, and a lock rings no bell."""
+TROUBLE_S = 1.0
+"""Between looks at a folder that cannot be read or written."""
+
+Attached = HolderLink | ExitRecord | Ending
+
+
+async def unless_over(link: HolderLink) -> HolderLink | ExitRecord:
+    """The link, or the exit record where the agent has ended already."""
+    if link.adopted.exit is None:
+        return link
+    await link.aclose()
+    return link.adopted.exit
+
+
+async def attach(
+    world: World, launch_id: str, resume: Callable[[HolderLink, socket.socket], Awaitable[None]]
+) -> Attached:
+    """Takes over what there is of a launch; where nothing was executed, nothing ever will be.
+
+    `resume` has the listener served that its holder kept.
+    """
+    folder = world.folder(launch_id)
+    world.points.at("run.before_adopt")
+    while True:
+        with trio.move_on_after(START_S_MAX), contextlib.suppress(HolderGone):
+            link = await holder_link.adopt(folder, world.epoch)
+            if link.listener is not None:  # it was served by an earlier daemon
+                await resume(link, link.listener)
+            return await unless_over(link)
+        try:
+            found = await trio.to_thread.run_sync(launch_folder.examine, folder)
+        except OSError as error:  # a full disk, mostly: what became of the launch must wait
+            world.trouble.say(f"looking at {folder}: {error.strerror}; trying again")
+            await trio.sleep(TROUBLE_S)
+            continue
+        match found:
+            case launch_folder.NeverStarted():
+                return Ending("never", "dashd went away before it started")
+            case launch_folder.Ended(record):
+                if record.reason == "lease":  # written first, and its holder may have been killed then
+                    await trio.to_thread.run_sync(processes.end_marked, launch_id)
+                return record
+            case launch_folder.Lost(agent):
+                await trio.to_thread.run_sync(processes.end_marked, launch_id, agent)
+                return Ending("lost", "its holder was killed; what was left of it has been ended")
+            case launch_folder.Alive():
+                await trio.sleep(LEAVING_S)
