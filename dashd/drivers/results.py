@@ -1,0 +1,61 @@
+"""What an agent returns, in one shape whatever its program: found in its last message, size-capped."""
+
+import msgspec
+
+RESULT_BYTES_MAX = 65_536
+SUMMARY_CHARACTERS_MAX = 20_000
+NAMES_MAX = 200
+NAME_CHARACTERS_MAX = 150
+CANDIDATES_MAX = 50
+"""Places in one message where a result may begin; the last ones are looked at."""
+
+
+class Result(msgspec.Struct):
+    """What an agent returns."""
+
+    summary: str
+    files_changed: list[str] = msgspec.field(default_factory=list)
+    tests: list[str] = msgspec.field(default_factory=list)
+    follow_ups: list[str] = msgspec.field(default_factory=list)
+
+
+def find(text: str) -> Result | None:
+    """The result at the end of a message: one JSON object that begins a line, in a code fence or not."""
+    body = text.rstrip()
+    body = body.removesuffix("```").rstrip() if body.endswith("```") else body
+    if not body.endswith("}"):
+        return None
+    begins = [at for at, character in enumerate(body) if character == "{" and _begins_line(body, at)]
+    for at in begins[-CANDIDATES_MAX:]:  # the outermost first: objects may be nested in it
+        try:
+            return msgspec.json.decode(body[at:].encode("utf-8", "replace"), type=Result)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+    return None
+
+
+def encode(result: Result) -> tuple[str, bool]:
+    """(the result as it is stored, whether something of it was cut)."""
+    kept = Result(
+        result.summary[:SUMMARY_CHARACTERS_MAX],
+        _capped(result.files_changed),
+        _capped(result.tests),
+        _capped(result.follow_ups),
+    )
+    while len(data := msgspec.json.encode(kept)) > RESULT_BYTES_MAX:  # characters of many bytes
+        kept = Result(kept.summary[: len(kept.summary) // 2], *_halved(kept))
+    return data.decode(), kept != result
+
+
+def _halved(result: Result) -> tuple[list[str], list[str], list[str]]:
+    found = (result.files_changed, result.tests, result.follow_ups)
+    first, second, third = (names[: len(names) // 2] for names in found)
+    return first, second, third
+
+
+def _capped(names: list[str]) -> list[str]:
+    return [name[:NAME_CHARACTERS_MAX] for name in names[:NAMES_MAX]]
+
+
+def _begins_line(text: str, at: int) -> bool:
+    return not text[text.rfind("\n", 0, at) + 1 : at].strip()
