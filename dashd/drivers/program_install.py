@@ -1,0 +1,240 @@
+"""Puts pinned programs in their place: fetched by npm, checked against the pinned digests, unpacked, renamed.
+
+    python -m dashd.drivers.program_install FOLDER NAME...
+
+dashd runs this as a process of its own, with a deadline: whatever becomes of it, a folder is there whole or
+not at all. npm's own settings decide where packages come from; nothing is resolved, no script of a package
+is run, and nothing is installed globally. Progress goes to stdout, one JSON object a line; a failure is the
+last of them and says what to do.
+"""
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dashd.wire import safe
+
+from .programs import RECORD, UNFINISHED, Package, Program, pinned
+
+FETCH_S_MAX = 240.0
+RUN_S_MAX = 30.0
+WORDS_CHARACTERS_MAX = 600
+PASSED_ON = frozenset(
+    {"PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
+    | {f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "NO", "ALL")}
+)
+"""What npm gets of the environment, in either case, and all of npm's own settings; nothing else."""
+
+Say = Callable[[str], None]
+
+
+class InstallFailed(Exception):
+    """What went wrong, and what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def main(folder: Path, names: list[str]) -> int:
+    """Installs what is not there yet; the exit code."""
+    try:
+        for name in names:
+            install(folder, pinned()[name], lambda text: _tell(progress=text))
+    except InstallFailed as failed:
+        _tell(error=str(failed), hint=failed.hint)
+        return 1
+    _tell(done=True)
+    return 0
+
+
+def install(folder: Path, program: Program, say: Say, environ: Mapping[str, str] = os.environ) -> Path:
+    """The program's folder, made if need be; raises InstallFailed. Whoever comes second waits."""
+    place = folder / program.folder
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with _alone(folder):
+            if not (place / RECORD).is_file():
+                sweep(folder)
+                _make(folder, place, program, say, environ)
+    except OSError as error:
+        raise InstallFailed(
+            f"{error.strerror}: {error.filename or folder}", "mend that, then install again"
+        ) from None
+    return place
+
+
+def sweep(folder: Path) -> None:
+    """Removes what interrupted installations have left; nobody else may be installing here."""
+    for left in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def digest(place: Path) -> str:
+    """Of every file of an installation: names, modes and content."""
+    found = hashlib.sha256()
+    for path in sorted(each for each in place.rglob("*") if each.name != RECORD or each.parent != place):
+        about = path.lstat()
+        if stat.S_ISREG(about.st_mode):
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            line = f"{path.relative_to(place)}\0{about.st_mode & 0o111:o}\0{content}\n"
+            found.update(line.encode("utf-8", "surrogateescape"))
+        elif not stat.S_ISDIR(about.st_mode):
+            found.update(f"{path.relative_to(place)}\0not a file\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
+
+
+def faults(place: Path, program: Program) -> list[str]:
+    """What is wrong with an installation; it is run, and every file of it looked at."""
+    try:
+        record = json.loads((place / RECORD).read_text())
+    except (OSError, ValueError) as error:
+        return [f"its record cannot be read: {error}"]
+    found = [] if record.get("digest") == digest(place) else ["its files are not those that were installed"]
+    if record.get("packages") != _packages(program):
+        found.append("it was made from other packages than this version pins")
+    return found
+
+
+def _make(folder: Path, place: Path, program: Program, say: Say, environ: Mapping[str, str]) -> None:
+    fresh = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+    try:
+        made = fresh / "made"
+        for package in program.packages:
+            say(f"{program.name}: fetching {package.name} {package.version}")
+            archive = _fetch(package, fresh, environ)
+            _check(package, archive)
+            say(f"{program.name}: unpacking {package.name} {package.version}")
+            _unpack(archive, made / "node_modules" / package.name)
+            archive.unlink()
+        if not (made / program.entry).is_file():
+            raise InstallFailed(
+                f"{program.name} {program.version} has no {program.entry}", "tell the authors"
+            )
+        say(f"{program.name}: noting what is there")
+        record = {"version": program.version, "packages": _packages(program), "digest": digest(made)}
+        (made / RECORD).write_text(json.dumps(record))
+        made.chmod(0o755)
+        if place.exists():  # without a record it is nobody's
+            shutil.rmtree(place)
+        _sync(made)
+        made.rename(place)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _fetch(package: Package, folder: Path, environ: Mapping[str, str]) -> Path:
+    npm = shutil.which("npm", path=environ.get("PATH"))
+    if npm is None:
+        raise InstallFailed(
+            "there is no npm on dashd's PATH, which fetches programs",
+            "install Node.js with npm, or name what you have in the section programs of the configuration",
+        )
+    passed = {
+        name: value
+        for name, value in environ.items()
+        if name.upper() in PASSED_ON or name.lower().startswith("npm_config_")
+    }
+    own = {"npm_config_cache": str(folder / "cache"), "npm_config_update_notifier": "false"}
+    what = f"{package.name}@{package.version}"
+    argv = [npm, "pack", "--json", "--ignore-scripts", "--pack-destination", str(folder), what]
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=folder,
+            env={**passed, **own},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=FETCH_S_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise InstallFailed(
+            f"fetching {what} took longer than {FETCH_S_MAX:g} s", "look at the network, then install again"
+        ) from None
+    archives = list(folder.glob("*.tgz"))
+    if done.returncode or len(archives) != 1:
+        said = " ".join(done.stderr.decode("utf-8", "replace").split())[-WORDS_CHARACTERS_MAX:]
+        raise InstallFailed(
+            f"npm could not fetch {what}: {said or f'exit code {done.returncode}'}",
+            f"see whether `npm view {what} version` answers; npm's own settings say where it looks",
+        )
+    return archives[0]
+
+
+def _check(package: Package, archive: Path) -> None:
+    with archive.open("rb") as file:
+        found = base64.b64encode(hashlib.file_digest(file, "sha512").digest()).decode()
+    if f"sha512-{found}" != package.integrity:
+        raise InstallFailed(
+            f"{package.name} {package.version} is not what Dash was tested with: sha512-{found}",
+            "nothing was installed; look at where npm gets its packages from",
+        )
+
+
+def _unpack(archive: Path, place: Path) -> None:
+    """Below its first folder, which every archive calls as it likes; links and devices are refused."""
+    place.mkdir(parents=True)
+    with tarfile.open(archive, "r:gz") as packed:
+        for member in packed:
+            _, _, name = member.name.partition("/")
+            if not name or member.isdir():
+                continue
+            target = Path(os.path.normpath(place / name))
+            source = packed.extractfile(member) if member.isfile() else None
+            if source is None or not target.is_relative_to(place):
+                raise InstallFailed(
+                    f"{archive.name} holds {member.name!r}, which is no plain file", "tell the authors"
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                shutil.copyfileobj(source, file)
+            target.chmod(0o755 if member.mode & 0o111 else 0o644)
+
+
+def _packages(program: Program) -> dict[str, str]:
+    return {f"{package.name}@{package.version}": package.integrity for package in program.packages}
+
+
+def _sync(place: Path) -> None:
+    """To disk before the rename: a power cut must not leave a record of files that are not there."""
+    for path in place.rglob("*"):
+        if path.is_file():
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The lock of the folder itself, which ends with whoever has it."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _tell(**line: Any) -> None:  # noqa: ANN401
+    sys.stdout.write(safe.as_json(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

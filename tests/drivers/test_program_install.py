@@ -1,0 +1,186 @@
+"""Installing: whole or not at all, exactly what was pinned, by an npm of the test's own."""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from dashd.drivers import program_install
+from dashd.drivers.program_install import InstallFailed, faults, install
+from dashd.drivers.programs import RECORD, UNFINISHED, Package, Program
+
+NPM = """#!/bin/sh
+test -z "$ANTHROPIC_API_KEY" || exit 9
+echo "$@" >> {log}
+for last; do :; done
+case $last in
+  missing@*) echo "npm error 404 no such package" >&2; exit 1 ;;
+esac
+while [ "$1" != --pack-destination ]; do shift; done
+cp {archive} "$2/"
+"""
+
+
+def _archive(path: Path, files: dict[str, bytes], *, link: bool = False) -> str:
+    """Its integrity."""
+    with tarfile.open(path, "w:gz") as packed:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o755 if name.endswith("run") else 0o644
+            packed.addfile(member, io.BytesIO(content))
+        if link:
+            member = tarfile.TarInfo("package/link")
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            packed.addfile(member)
+    return "sha512-" + base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
+
+
+class Shop:
+    """One archive and an npm that sells it whatever it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.place = folder, folder / "programs"
+        self.archive, self.log = folder / "one.tgz", folder / "log"
+        (folder / "bin").mkdir()
+        npm = folder / "bin" / "npm"
+        npm.write_text(NPM.format(log=self.log, archive=self.archive))
+        npm.chmod(0o755)
+        self.environ = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "ANTHROPIC_API_KEY": "canary"}
+        self.said: list[str] = []
+        self.stocks({"package/run": b"#!/bin/sh\n", "package/lib/a.js": b"1"})
+
+    def stocks(self, files: dict[str, bytes], *, link: bool = False) -> None:
+        integrity = _archive(self.archive, files, link=link)
+        self.program = Program(
+            "one", "1.0", (Package("@x/one", "1.0", integrity),), "node_modules/@x/one/run"
+        )
+
+    def install(self, **changes) -> Path:
+        program = dataclasses.replace(self.program, **changes)
+        return install(self.place, program, self.said.append, self.environ)
+
+    def leftovers(self) -> list[Path]:
+        return list(self.place.glob(f"{UNFINISHED}*"))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def test_it_is_there_whole_and_says_what_it_did(shop: Shop) -> None:
+    place = shop.install()
+    assert place == shop.place / "one-1.0"
+    assert os.access(place / "node_modules/@x/one/run", os.X_OK)
+    assert (place / "node_modules/@x/one/lib/a.js").read_bytes() == b"1"
+    assert faults(place, shop.program) == []
+    assert shop.leftovers() == []
+    assert "one: fetching @x/one 1.0" in shop.said
+    assert "pack" in shop.log.read_text()
+
+
+def test_what_is_there_is_not_fetched_again(shop: Shop) -> None:
+    shop.install()
+    shop.log.unlink()
+    shop.install()
+    assert not shop.log.exists()
+
+
+def test_other_bytes_than_those_pinned_are_refused(shop: Shop) -> None:
+    pinned = shop.program
+    shop.stocks({"package/run": b"evil"})
+    with pytest.raises(InstallFailed, match="not what Dash was tested with") as failed:
+        shop.install(packages=pinned.packages)
+    assert "nothing was installed" in failed.value.hint
+    assert not (shop.place / "one-1.0").exists()
+    assert shop.leftovers() == []
+
+
+@pytest.mark.parametrize("files", [{"package/../../../out": b"x"}, {"package/a/../../../x": b"x"}])
+def test_nothing_lands_outside(shop: Shop, files: dict[str, bytes]) -> None:
+    shop.stocks(files)
+    with pytest.raises(InstallFailed, match="no plain file"):
+        shop.install()
+    assert not (shop.folder / "out").exists()
+
+
+def test_links_are_refused(shop: Shop) -> None:
+    shop.stocks({"package/run": b""}, link=True)
+    with pytest.raises(InstallFailed, match="no plain file"):
+        shop.install()
+
+
+def test_an_archive_without_the_program_is_none(shop: Shop) -> None:
+    shop.stocks({"package/other": b""})
+    with pytest.raises(InstallFailed, match="has no node_modules"):
+        shop.install()
+
+
+def test_npm_says_why(shop: Shop) -> None:
+    missing = (Package("missing", "1.0", "sha512-"),)
+    with pytest.raises(InstallFailed, match=r"could not fetch missing@1\.0: npm error 404") as failed:
+        shop.install(packages=missing)
+    assert "npm view missing@1.0 version" in failed.value.hint
+
+
+def test_without_npm_it_says_what_else_can_be_done(shop: Shop) -> None:
+    shop.environ["PATH"] = "/nonexistent"
+    with pytest.raises(InstallFailed, match="no npm") as failed:
+        shop.install()
+    assert "section programs" in failed.value.hint
+
+
+def test_what_was_interrupted_is_cleaned_up_and_replaced(shop: Shop) -> None:
+    half = shop.place / "one-1.0" / "node_modules"
+    half.mkdir(parents=True)
+    (shop.place / f"{UNFINISHED}abc" / "made").mkdir(parents=True)
+    place = shop.install()
+    assert shop.leftovers() == []
+    assert faults(place, shop.program) == []
+
+
+def test_a_full_disk_or_a_wrong_folder_is_named(shop: Shop) -> None:
+    shop.place.write_text("a file")
+    with pytest.raises(InstallFailed, match="programs"):
+        shop.install()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: (place / "node_modules/@x/one/lib/a.js").write_bytes(b"2"),
+        lambda place: (place / "node_modules/new.js").write_bytes(b""),
+        lambda place: (place / "node_modules/@x/one/run").unlink(),
+        lambda place: (place / "node_modules/@x/one/run").chmod(0o644),
+        lambda place: (place / "node_modules/link").symlink_to("/etc/passwd"),
+    ],
+)
+def test_a_changed_installation_is_found_out(shop: Shop, change) -> None:
+    place = shop.install()
+    change(place)
+    assert faults(place, shop.program) == ["its files are not those that were installed"]
+
+
+def test_another_pin_is_found_out(shop: Shop) -> None:
+    place = shop.install()
+    other = dataclasses.replace(shop.program, packages=())
+    assert faults(place, other) == ["it was made from other packages than this version pins"]
+    (place / RECORD).write_text("{")
+    assert "its record cannot be read" in faults(place, shop.program)[0]
+
+
+def test_as_a_program_it_speaks_json_lines(shop: Shop, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(program_install, "pinned", lambda: {"one": shop.program})
+    monkeypatch.setattr(os, "environ", shop.environ)
+    monkeypatch.setattr(program_install.install, "__defaults__", (shop.environ,))
+    assert program_install.main(shop.place, ["one"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == '{"done": true}'
+    shop.environ["PATH"] = "/nonexistent"
+    (shop.place / "one-1.0" / RECORD).unlink()
+    assert program_install.main(shop.place, ["one"]) == 1
+    assert '"hint":' in capsys.readouterr().out.splitlines()[-1]

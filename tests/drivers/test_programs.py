@@ -1,0 +1,81 @@
+"""Where programs are: configured ones first, then pinned ones that were installed whole."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from dashd.drivers import programs
+from dashd.drivers.programs import RECORD, Programs, pinned
+
+
+def _install(folder: Path, name: str) -> Path:
+    program = pinned("x86_64")[name]
+    entry = folder / program.folder / program.entry
+    entry.parent.mkdir(parents=True)
+    entry.write_text("")
+    (folder / program.folder / RECORD).write_text("{}")
+    return entry
+
+
+@pytest.fixture(autouse=True)
+def on_a_known_machine(monkeypatch) -> None:
+    monkeypatch.setattr(programs.platform, "machine", lambda: "x86_64")
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_what_is_pinned_is_pinned_to_the_byte(machine: str) -> None:
+    for program in pinned(machine).values():
+        assert program.version in {package.version for package in program.packages}
+        for package in program.packages:
+            kind, _, digest = package.integrity.partition("-")
+            assert (kind, len(base64.b64decode(digest))) == ("sha512", 64)
+    assert pinned(machine)["pi"].needs == ("node",)
+
+
+def test_a_machine_without_a_node_to_install_still_takes_a_configured_one() -> None:
+    assert "node" not in pinned("riscv64")
+    assert Programs(None, {"node": "/bin/sh"}).find("node") is not None
+
+
+def test_an_installed_one(tmp_path: Path) -> None:
+    found = Programs(tmp_path)
+    assert (found.find("pi"), found.missing("pi")) == (None, "pi")
+    entry = _install(tmp_path, "pi")
+    pi = found.find("pi")
+    assert pi is not None
+    assert (pi.path, pi.folder, pi.origin) == (str(entry), str(tmp_path / "pi-1.5.2"), "installed")
+    assert found.missing("pi") == "node"
+    _install(tmp_path, "node")
+    assert found.missing("pi") is None
+
+
+def test_half_an_installation_is_none(tmp_path: Path) -> None:
+    _install(tmp_path, "pi")
+    (tmp_path / "pi-1.5.2" / RECORD).unlink()
+    assert Programs(tmp_path).find("pi") is None
+
+
+def test_a_configured_one_goes_first(tmp_path: Path, monkeypatch) -> None:
+    _install(tmp_path, "node")
+    own = tmp_path / "own" / "node_modules" / "a" / "node_modules" / "b" / "cli.js"
+    own.parent.mkdir(parents=True)
+    own.write_text("")
+    own.chmod(0o755)
+    found = Programs(tmp_path, {"node": str(own), "pi": ""}).find("node")
+    assert found is not None
+    assert (found.path, found.origin, found.folder) == (
+        str(own),
+        "configured",
+        str(tmp_path / "own/node_modules"),
+    )
+    monkeypatch.setenv("PATH", str(own.parent))
+    by_name = Programs(None, {"node": "cli.js"}).find("node")
+    assert by_name is not None
+    assert by_name.path == str(own)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/node", "no-such-program-at-all"])
+def test_a_configured_one_that_is_not_there_is_not_replaced_in_silence(tmp_path: Path, path: str) -> None:
+    _install(tmp_path, "node")
+    assert Programs(tmp_path, {"node": path}).find("node") is None
