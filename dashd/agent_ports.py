@@ -8,39 +8,58 @@ from pathlib import Path
 import trio
 
 from dashd import drivers
+from dashd.drivers import Programs
 from dashd.jail import launch, links, spool, view
 from dashd.runtime.jails import Jails
 from dashd.runtime.world import World
 from dashd.service.ports import Chunk, DriverAbilities, WallsState
 from dashd.wire import errors
 
+PREFERRED = ("pi",)
+"""Where nobody names a driver and there is no command: the first of these that can run."""
+
 
 class DriverPort:
     """`service.ports.Drivers` over the drivers of this build."""
 
-    def choose(self, name: str | None) -> tuple[str, str]:
-        """The driver asked for, or `command`."""
-        known = ", ".join(sorted(drivers.DRIVERS))
+    def __init__(self, programs: Programs) -> None:
+        """`programs` says which of them could run."""
+        self.drivers = drivers.over(programs)
+        self.programs = programs
+
+    def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
+        """The driver asked for; `command` where there is a command; else the first program that is here."""
+        known = ", ".join(sorted(self.drivers))
         if name is None:
-            return "command", "no driver was named; command runs what argv says"
-        if name not in drivers.DRIVERS:
+            return self._usual(has_argv=has_argv)
+        if name not in self.drivers:
             raise errors.Unsupported(
                 f"there is no driver {name!r} in this build", hint=f"drivers: {known}", path="driver"
             )
         return name, "it was asked for"
 
+    def _usual(self, *, has_argv: bool) -> tuple[str, str]:
+        if has_argv:
+            return "command", "no driver was named; command runs what argv says"
+        for name in PREFERRED:
+            found = self.programs.find(name)
+            if found is not None and self.programs.missing(name) is None:
+                return name, f"no driver was named, and {name} is {found.origin}"
+        none = " and ".join(PREFERRED)
+        return "command", f"no driver was named; {none} is neither installed nor configured"
+
     def abilities(self, name: str) -> DriverAbilities:
         """What the driver can do."""
-        driver = drivers.DRIVERS[name]
+        driver = self.drivers[name]
         return DriverAbilities(driver.pause, driver.takes_messages, driver.needs_model)
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
         """Asks the driver."""
-        return drivers.DRIVERS[name].remarks(argv)
+        return self.drivers[name].remarks(argv)
 
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Asks the driver, in a thread because it looks at the file system."""
-        return await trio.to_thread.run_sync(drivers.DRIVERS[name].check, argv, cwd)
+        return await trio.to_thread.run_sync(self.drivers[name].check, argv, cwd)
 
 
 class SpoolPort:

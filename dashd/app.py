@@ -19,16 +19,17 @@ from typing import Literal
 import trio
 
 import dashd
-from dashd import drivers
 from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.clock import Clock
 from dashd.config import Config, show
 from dashd.crash_points import CrashPoints
+from dashd.drivers import Programs
 from dashd.jail import launcher
 from dashd.jail.holder_link import EpochRefused
 from dashd.jail.launch import Outside
 from dashd.jail.watchdog import Watchdog
 from dashd.model_side import ModelSide
+from dashd.program_ports import ProgramPort
 from dashd.proxy.stage import Stage
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
@@ -123,6 +124,7 @@ async def _serve(
     side = ModelSide(config, store, clock, points, stage)
     await side.recover()
     await store.writer.apply(partial(_begin, config, epoch))
+    agents = DriverPort(_programs(config))
     async with (
         launcher.open_launcher(launches, crash_at=points.of_boot()) as started,
         trio.open_nursery() as proxy,
@@ -133,7 +135,7 @@ async def _serve(
             clock=clock,
             launcher=started,
             launches=launches,
-            drivers=drivers.DRIVERS,
+            drivers=agents.drivers,
             epoch=epoch,
             environ=dict(os.environ),
             agents_max=config.daemon.agents_max,
@@ -144,7 +146,7 @@ async def _serve(
             workspaces=Workspaces(config.daemon.state_dir / "workspaces"),
         )
         side.doors.judge = Asks(world).answer
-        core = _core(config, world, side, stop, _about(config, epoch, clock, side))
+        core = _core(config, world, side, stop, _about(config, epoch, clock, side), agents)
         await core.keys.follow()
         async with trio.open_nursery() as runtime:
             core.daemon.warnings += await world.workspaces.recover()
@@ -164,19 +166,29 @@ async def _serve(
         proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
 
 
-def _core(config: Config, world: World, side: ModelSide, stop: StopRequest, daemon: Daemon) -> Core:
+def _programs(config: Config) -> Programs:
+    """Where Dash's own copies are, and what the configuration names instead."""
+    told = config.programs
+    configured = {"node": told.node, "pi": told.pi, "openclaw": told.openclaw}
+    return Programs(config.daemon.state_dir / "programs", configured)
+
+
+def _core(
+    config: Config, world: World, side: ModelSide, stop: StopRequest, daemon: Daemon, agents: DriverPort
+) -> Core:
     """What the service is given."""
     return Core(
         store=world.store,
         clock=world.clock,
         daemon=daemon,
-        drivers=DriverPort(),
+        drivers=agents,
         spools=SpoolPort(world),
         agents_max=config.daemon.agents_max,
         stop=stop,
         models=side.models,
         providers=side.providers,
         outside=side.outside,
+        programs=ProgramPort(agents.programs, world.environ),
         walls=WallsPort(world.jails, required=config.jail.required, own=_own(config)),
         bodies=config.proxy.bodies,
         useful_tokens=config.proxy.useful_output_tokens,

@@ -118,11 +118,21 @@ class WorkspaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     """With cleanup `delayed`: how long workspaces stay after their swarm's end."""
 
 
+class ProgramsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Section `programs`: agent programs that are on the machine already, by path or by a name on PATH."""
+
+    node: str = ""
+    pi: str = ""
+    """Its `cli.js`."""
+    openclaw: str = ""
+
+
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "daemon": DaemonConfig,
     "proxy": ProxyConfig,
     "jail": JailConfig,
     "workspace": WorkspaceConfig,
+    "programs": ProgramsConfig,
 }
 """To add one: its struct here, a field of its name in Config, its settings in README.md."""
 
@@ -134,6 +144,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     proxy: ProxyConfig = ProxyConfig()
     jail: JailConfig = JailConfig()
     workspace: WorkspaceConfig = WorkspaceConfig()
+    programs: ProgramsConfig = ProgramsConfig()
     origins: dict[str, str]
     warnings: tuple[str, ...]
 

@@ -16,6 +16,7 @@ import trio
 from dashd.clock import Clock
 from dashd.domain import asking
 from dashd.domain.scope import from_json, reached_hosts
+from dashd.drivers import DRIVERS
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
 from dashd.proxy import door as doors
@@ -23,6 +24,7 @@ from dashd.proxy import pace
 from dashd.proxy.asks import Desk
 from dashd.proxy.caller import Caller
 from dashd.proxy.exchange import Exchange
+from dashd.proxy.formats.format import Style
 from dashd.proxy.ledger import Payer
 from dashd.proxy.rates import Limits
 from dashd.proxy.tunnel import Tunnels, environment
@@ -71,7 +73,9 @@ class ModelDoors:
     async def open(self, claim: Claim, model: str | None, *, inside: bool) -> OpenDoor:
         """A fresh listener on a free port, served already; or the key alone, for one that a jail opens."""
         key = f"dk_{self._clock.token(KEY_BITS):064x}"
-        payer, hosts = await self._store.own.read(lambda db: (_payer(db, claim), _hosts(db, claim)))
+        payer, hosts, style = await self._store.own.read(
+            lambda db: (_payer(db, claim), _hosts(db, claim), _style(db, claim))
+        )
         registry = self._exchange.registry
         await registry.prepare()
         name = model or registry.default()[0]
@@ -87,8 +91,8 @@ class ModelDoors:
         try:
             listener.setblocking(False)
             port = listener.getsockname()[1]
-            door = doors.Door(None, "embedded")
-            door.admit(doors.digest(key), await self._caller(claim, payer, hosts))
+            door = doors.Door(None, style)
+            door.admit(doors.digest(key), await self._caller(claim, payer, hosts, style))
             await self._serve(claim, listener.dup(), door, [doors.digest(key)])
         except BaseException:
             listener.close()
@@ -99,17 +103,17 @@ class ModelDoors:
     async def resume(self, claim: Claim, listener: socket.socket) -> None:
         """What connected while dashd was away waits in the backlog, and is answered now."""
 
-        def query(db: Snapshot) -> tuple[Payer, tuple[str, ...], list[bytes]]:
+        def query(db: Snapshot) -> tuple[Payer, tuple[str, ...], Style, list[bytes]]:
             digests = proxy_keys.of_attempt(db, claim.agent_id, claim.attempt_id)
-            return _payer(db, claim), _hosts(db, claim), digests
+            return _payer(db, claim), _hosts(db, claim), _style(db, claim), digests
 
-        door = doors.Door(None, "embedded")
         try:
-            payer, hosts, digests = await self._store.own.read(query)
-            caller = await self._caller(claim, payer, hosts)
+            payer, hosts, style, digests = await self._store.own.read(query)
+            caller = await self._caller(claim, payer, hosts, style)
         except BaseException:
             listener.close()
             raise
+        door = doors.Door(None, style)
         for digest in digests:
             door.admit(digest, caller)
         listener.setblocking(False)
@@ -153,10 +157,10 @@ class ModelDoors:
             raise
         self._open[claim.attempt_id] = scope
 
-    async def _caller(self, claim: Claim, payer: Payer, hosts: tuple[str, ...]) -> Caller:
+    async def _caller(self, claim: Claim, payer: Payer, hosts: tuple[str, ...], style: Style) -> Caller:
         rates = await pace.rates_of(self._store, self._clock, payer, self._limits)
         desk = Desk(partial(self.judge, claim)) if self.judge is not None else None
-        return Caller(payer, "embedded", rates=rates, hosts=hosts, desk=desk)
+        return Caller(payer, style, rates=rates, hosts=hosts, desk=desk)
 
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""
@@ -167,6 +171,11 @@ def _hosts(db: Snapshot, claim: Claim) -> tuple[str, ...]:
     """What its swarm's scope lets it reach; nothing without walls, which keep it to that."""
     swarm = swarms.get(db, claim.swarm_id)
     return reached_hosts(from_json(swarm.scope)) if swarm.scope and swarm.walls == "required" else ()
+
+
+def _style(db: Snapshot, claim: Claim) -> Style:
+    """How its driver's program wants to be refused."""
+    return DRIVERS[swarms.get(db, claim.swarm_id).driver].refusals
 
 
 def _payer(db: Snapshot, claim: Claim) -> Payer:

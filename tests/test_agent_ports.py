@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from dashd.agent_ports import SpoolPort, WallsPort
+from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
+from dashd.drivers import Programs
 from dashd.jail import launch, spool
 from dashd.runtime.growth import Growth
 from dashd.runtime.jails import Jails
@@ -37,6 +38,33 @@ class RealSpool:
         os.close(self.here)
         if self.writer.fd >= 0:
             os.close(self.writer.fd)
+
+
+@pytest.fixture
+def found(tmp_path: Path):
+    """`found("pi", "node")`: a port on a machine where these are configured."""
+
+    def found(*names: str) -> DriverPort:
+        (tmp_path / "program").write_text("")
+        return DriverPort(Programs(None, dict.fromkeys(names, str(tmp_path / "program"))))
+
+    return found
+
+
+def test_without_a_driver_the_first_program_that_is_here_is_taken_and_said(found) -> None:
+    assert found("pi", "node").choose(None, has_argv=False) == (
+        "pi",
+        "no driver was named, and pi is configured",
+    )
+    assert found("pi", "node").choose(None, has_argv=True)[0] == "command"
+    name, why = found("pi").choose(None, has_argv=False)  # Pi without Node cannot run
+    assert (name, why) == ("command", "no driver was named; pi is neither installed nor configured")
+    assert found().choose("pi", has_argv=False) == ("pi", "it was asked for")
+
+
+def test_what_drivers_can_do(found) -> None:
+    assert found().abilities("pi").message
+    assert not found().abilities("embedded").message
 
 
 @pytest.fixture

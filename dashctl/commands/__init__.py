@@ -23,6 +23,7 @@ NOUNS = {
     "budget": "who may spend how much",
     "provider": "who serves models, and the keys",
     "key": "what programs outside show to call models through Dash",
+    "program": "agent programs, and where they are",
     "model": "which models can be called, and their prices",
     "gate": "what needs a yes, or is refused",
     "approval": "what waits for a yes",

@@ -210,7 +210,7 @@ def message(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     if out.as_json:
         out.data(sent)
     else:
-        out.line(f"{sent['agent']} has taken message {sent['number']}")
+        out.line(f"{sent['agent']} gets message {sent['number']} with its next step")
     return 0
 
 

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from . import folders
+
 Cleanup = Literal["immediate", "on-success", "delayed", "manual"]
 SHARED = ("node_modules", ".venv")
 """Dependency folders that agents get read-only where nothing else was said."""
@@ -27,6 +29,10 @@ class Terms(msgspec.Struct, frozen=True):
     def owner(self, swarm_id: str, agent_id: str) -> str:
         """Whose the workspace is that an agent works in."""
         return agent_id if self.workspace == "agent" else swarm_id
+
+    def inside(self, folder: str, top: str) -> str:
+        """Where a folder of the repository is in a workspace with that top folder."""
+        return folders.absolute(folders.relative(folder, self.path), top)
 
 
 def to_json(terms: Terms) -> str:

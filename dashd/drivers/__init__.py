@@ -1,13 +1,24 @@
 """Agent programs: one file a program; a driver speaks its program's protocol and nothing else knows it.
 
-`driver.py` says what a driver is. `command` is the one every later driver is measured against.
+`driver.py` says what a driver is. `command` is the one every later driver is measured against. A program that
+is talked to while it runs has a conversation (`pi_conversation.py`): a function of what it prints, which the
+runtime drives. `programs.py` knows where programs are, `program_install.py` puts pinned ones there.
 """
 
 from .command import CommandDriver
 from .driver import Driver
 from .embedded import EmbeddedDriver
+from .pi import PiDriver
+from .programs import Programs
 
-DRIVERS: dict[str, Driver] = {driver.name: driver for driver in (CommandDriver(), EmbeddedDriver())}
-"""By the name that `swarm.create` takes."""
 
-__all__ = ["DRIVERS", "Driver"]
+def over(programs: Programs) -> dict[str, Driver]:
+    """Every driver of this build, by the name that `swarm.create` takes; `programs` says what is here."""
+    found: list[Driver] = [CommandDriver(), EmbeddedDriver(), PiDriver(programs)]
+    return {driver.name: driver for driver in found}
+
+
+DRIVERS: dict[str, Driver] = over(Programs())
+"""The same where no program is installed or configured."""
+
+__all__ = ["DRIVERS", "Driver", "Programs", "over"]

@@ -22,7 +22,7 @@ from dashd.domain.attempt import Ending
 from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
-from .driver import Command, Progress, Work
+from .driver import Command, History, Progress, Work
 
 MARKER = b"@dash "
 LINE_BYTES_MAX = 65_536
@@ -53,6 +53,7 @@ class CommandDriver:
     pause: Literal["hard", "soft"] = "hard"
     takes_messages = False
     needs_model = False
+    refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
@@ -95,6 +96,9 @@ class CommandDriver:
     def reader(self) -> "ProgressReader":
         """A reader for a new attempt."""
         return ProgressReader()
+
+    def conversation(self, work: Work, history: History) -> None:
+        """None: its program is told everything when it starts."""
 
     def ending(self, exited: ExitRecord, output: bytes) -> Ending:
         """Exit 0 succeeds; everything else fails and says how."""

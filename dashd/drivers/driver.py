@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from dashd.domain.asking import Ask
 from dashd.domain.attempt import Ending
+from dashd.domain.brief import Earlier
 from dashd.jail.launch_folder import ExitRecord
 
 
@@ -37,6 +39,10 @@ class Work:
     model: ModelAccess | None = None
     isolated: bool = False
     """It runs in a mount namespace, where Dash's own programs are below `jail.view.CODE`."""
+    write: tuple[str, ...] | None = None
+    """The folders that it may write in, by absolute path; None where nothing limits it."""
+    earlier: tuple[Earlier, ...] = ()
+    """What the tasks returned that this one had to wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Command:
     cwd: str
     stdin: bool
     """It reads numbered inputs; otherwise its standard input is empty."""
+    programs: tuple[str, ...] = ()
+    """Folders outside its scope that hold its program; its jail shows them, read-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,80 @@ class OutputReader(Protocol):
         """True inside a message whose beginning was fed already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Something for a program's standard input."""
+
+    key: str
+    """What it is for, once in a conversation: said again after a crash, it is known by this and not sent."""
+    data: bytes
+    eof: bool = False
+    """Nothing comes after it; the program ends when it has read that."""
+
+
+ToldKind = Literal["message", "leave", "expire", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """Something that a program is about to do, and waits for a word about."""
+
+    key: str
+    asks: tuple[Ask, ...]
+    """All of them must be allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something from outside that a conversation hears of.
+
+    message: somebody says `text` to the agent. leave: the attempt was told to stop, and ends in an orderly
+    way, soon. expire: the stage has taken longer than it may, and the attempt fails. answer: to the Asks of
+    that key, `allow` or `deny`.
+    """
+
+    kind: ToldKind
+    key: str
+    text: str = ""
+
+
+History = Mapping[str, Sequence[Told]]
+"""What was told right after each input, by that input's key; under "" what came before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far a conversation is, and how long that may take."""
+
+    name: str
+    limit_s: float | None
+    """None: only the attempt's own limit counts."""
+
+
+class Conversation(OutputReader, Protocol):
+    """What is said to a program that runs, made of what it prints and of nothing else: no I/O, no clock.
+
+    After a crash a new one is fed everything printed from the first byte on, and comes to the same inputs
+    under the same keys; those that were given already are not given again.
+    """
+
+    inputs: list[Input]
+    """All so far, in order; only ever added to."""
+    asks: list[Asks]
+    """The same of what it wants a word about."""
+    stage: Stage
+
+    @property
+    def starting(self) -> bool:
+        """The program is not ready yet; few may be so at once."""
+
+    def tell(self, told: Told) -> None:
+        """Something happened outside; where it leads to inputs, the first one has its key."""
+
+    def ending(self, exited: ExitRecord) -> Ending:
+        """What its end means, all output having been fed."""
+
+
 class Driver(Protocol):
     """One agent program."""
 
@@ -78,6 +160,8 @@ class Driver(Protocol):
     takes_messages: bool
     needs_model: bool
     """Its program calls a model; it is started with a way to one."""
+    refusals: Literal["embedded", "pi", "openclaw"]
+    """How the proxy puts a refusal so that the program does the right thing."""
     result_bytes_max: int
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
@@ -91,6 +175,9 @@ class Driver(Protocol):
 
     def reader(self) -> OutputReader:
         """A reader for a new attempt."""
+
+    def conversation(self, work: Work, history: History) -> Conversation | None:
+        """What is said to the program of an attempt; None where nothing is, and its end says it all."""
 
     def ending(self, exited: ExitRecord, output: bytes) -> Ending:
         """What an exit means; `output` is the end of stdout, `result_bytes_max` at most."""

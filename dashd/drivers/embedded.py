@@ -19,7 +19,7 @@ from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
 from .command import PASSED_ON, ProgressReader, check_folder
-from .driver import Command, Work
+from .driver import Command, History, Work
 
 PROGRAM = Path(__file__).with_name("embedded_agent.py")
 _REASONS = {
@@ -45,6 +45,7 @@ class EmbeddedDriver:
     pause: Literal["hard", "soft"] = "soft"
     takes_messages = False
     needs_model = True
+    refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
@@ -85,6 +86,9 @@ class EmbeddedDriver:
     def reader(self) -> ProgressReader:
         """A reader for a new attempt."""
         return ProgressReader()
+
+    def conversation(self, work: Work, history: History) -> None:
+        """None: its program is told everything when it starts."""
 
     def ending(self, exited: ExitRecord, output: bytes) -> Ending:
         """Exit 0 with a well-formed result succeeds."""

@@ -30,6 +30,8 @@ GREEDY = re.compile(r"\bat length\b|\bgreedy\b", re.IGNORECASE)
 GREEDY_STEPS = 40
 GREEDY_TOKENS = 1_500
 COMMANDS_MAX = 40
+RESULT_ASKED = '"follow_ups"'
+"""In a task that asks for the result as JSON at the end of a message, where there is no tool for it."""
 SHOWN_CHARS_MAX = 400
 
 _COMMAND = re.compile(r"`([^`\n]{1,2000})`")
@@ -127,7 +129,8 @@ def _reply(turn: Turn) -> Said:
     if "list" in turn.tools and not commands and not done:
         return Said(f"{STAND_IN} the task names no command; looking around.", "list", {"path": "."}, "call_0")
     summary = _summary(turn, commands)
-    if "finish" not in turn.tools:
+    as_json = RESULT_ASKED in turn.task
+    if "finish" not in turn.tools and not as_json:
         return Said(f"{summary} {padding}".rstrip())
     written = list(dict.fromkeys(path for each in commands for path in _WRITTEN.findall(each)))
     ended = {
@@ -136,6 +139,8 @@ def _reply(turn: Turn) -> Said:
         "tests": [],
         "follow_ups": ["this was the offline stand-in: have a real model look at it"],
     }
+    if "finish" not in turn.tools:
+        return Said(f"{padding}\n{msgspec.json.encode(ended).decode()}".lstrip())
     return Said(padding.rstrip(), "finish", ended, f"call_{done}")
 
 

@@ -6,7 +6,7 @@ helps at once.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ class Jails:
             return Jailed(command.env, None, "0", None)
         own = walls.grade in ("A", "B")
         scratch = "" if own else str(folder / SCRATCH)
-        seen = view_of(asked, command.cwd, self._environ)
+        seen = view_of(asked, command.cwd, self._environ, command.programs)
         plan = launch.plan(
             walls,
             seen,
@@ -135,12 +135,16 @@ class Jails:
         return Jailed({**command.env, **home}, plan, walls.grade, json.dumps(shown))
 
 
-def view_of(asked: Asked, cwd: str, environ: Mapping[str, str]) -> View:
-    """The folders of a scope where they are on this machine, and the programs that an agent may need."""
+def view_of(asked: Asked, cwd: str, environ: Mapping[str, str], programs: Sequence[str] = ()) -> View:
+    """The folders of a scope where they are on this machine, and the programs that an agent may need;
+    `programs` are the folders of its own.
+    """
     write = (*_folders(asked.scope.write, asked.cwd), *asked.write_too)
     read = (*_folders(asked.scope.read, asked.cwd), *asked.read_too)
     kept_out = {folder.at for folder in (*write, *read)}
-    runtimes = tuple(each for each in view.runtimes(environ) if each.at not in kept_out)
+    own = (Folder(each) for each in programs if not view.is_system(each))
+    found = dict.fromkeys((*own, *view.runtimes(environ)))
+    runtimes = tuple(each for each in found if each.at not in kept_out)
     return View(cwd, write, (*read, *runtimes), asked.bounds)
 
 

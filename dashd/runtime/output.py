@@ -26,13 +26,25 @@ PIECE_BYTES_MAX = 1 << 20
 class Output:
     """The spool of one attempt and how far it has been read."""
 
-    def __init__(self, world: World, claim: Claim, launch_id: str, reader: OutputReader, offset: int) -> None:
+    def __init__(
+        self,
+        world: World,
+        claim: Claim,
+        launch_id: str,
+        reader: OutputReader,
+        offset: int,
+        *,
+        replay: bool = False,
+    ) -> None:
+        """`offset` is how far it was read before; with `replay` the reader is fed from the beginning all the
+        same, and what it says of what was read before is passed over.
+        """
         self._world = world
         self._claim = claim
         self._launch_id = launch_id
         self._reader = reader
-        self._offset = offset
-        self._safe_offset = offset
+        self._offset = 0 if replay else offset
+        self._known_offset = self._safe_offset = offset
         self._newest: Progress | None = None
         self._fresh = trio.Event()
 
@@ -67,11 +79,12 @@ class Output:
     def _take(self, records: list[tuple[int, bytes]], offset: int) -> None:
         for stream, payload in records:
             for progress in self._reader.feed(stream, payload):
-                self._newest = progress
-                self._fresh.set()
+                if offset > self._known_offset:
+                    self._newest = progress
+                    self._fresh.set()
         self._offset = offset
         if not self._reader.pending:
-            self._safe_offset = offset
+            self._safe_offset = max(self._safe_offset, offset)
 
     async def _write(self) -> None:
         progress, self._fresh = self._newest, trio.Event()

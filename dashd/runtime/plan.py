@@ -1,16 +1,21 @@
-"""An attempt as the rows have it: what is to run, within which walls, and how far it had come."""
+"""An attempt as the rows have it: its work, its walls, how far it had come, and what it was told."""
 
 from dataclasses import dataclass, replace
 
-from dashd.domain import asking, repository
+from dashd.domain import asking, folders, repository
 from dashd.domain.attempt import Stop
+from dashd.domain.brief import Earlier
 from dashd.domain.repository import Terms
 from dashd.drivers.driver import Work
-from dashd.store import agents, approvals, attempts, gates, swarms, tasks, workspaces
+from dashd.store import agents, approvals, attempts, gates, inputs, swarms, tasks, workspaces
 from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot, SwarmRow
 
 from .jails import Asked, asked_of
+from .journal import Journal
+
+EARLIER_MAX = 100
+"""Results of earlier tasks that a task is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,7 @@ class Plan:
     """What the rows say about an attempt when it is taken up."""
 
     work: Work
+    """Where there is a workspace already, in that."""
     driver: str
     model: str | None
     launch_id: str
@@ -32,6 +38,10 @@ class Plan:
     grade: str | None
     """Of its walls; None where that has not been written down."""
     repo: Terms | None
+    cwd: str
+    """The swarm's: in the repository itself, where there is one."""
+    journal: Journal
+    messages: int
 
 
 def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
@@ -42,21 +52,24 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
     seat = agents.get(db, attempt.agent_id)
     launch = attempts.launch(db, attempt.launch_id)
     asked = asked_in(db, swarm, seat.id)
+    repo = repository.from_json(swarm.repo) if swarm.repo else None
     active_ms = attempt.active_ms
     if attempt.active_since_ms is not None:
         active_ms += max(0, steady_ms - attempt.active_since_ms)
+    work = Work(
+        argv=swarms.argv(swarm),
+        item=task.item,
+        task=swarm.goal if task.text is None else task.text,
+        cwd=swarm.cwd,
+        swarm_id=swarm.id,
+        agent_id=seat.id,
+        task_id=task.id,
+        timeout_s=swarm.timeout_s,
+        asks=asking.kinds(asked.scope, [gate.kind for gate in gates.every(db)]),
+        earlier=tuple(Earlier(*each) for each in tasks.earlier(db, task.id, EARLIER_MAX)),
+    )
     return Plan(
-        work=Work(
-            argv=swarms.argv(swarm),
-            item=task.item,
-            task=swarm.goal if task.text is None else task.text,
-            cwd=swarm.cwd,
-            swarm_id=swarm.id,
-            agent_id=seat.id,
-            task_id=task.id,
-            timeout_s=swarm.timeout_s,
-            asks=asking.kinds(asked.scope, [gate.kind for gate in gates.every(db)]),
-        ),
+        work=work_in(work, _cwd(swarm, repo, asked), asked),
         driver=swarm.driver,
         model=swarm.model,
         launch_id=attempt.launch_id,
@@ -68,9 +81,24 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         hold=seat.wanted == "pause" or swarm.state == "paused",
         waits=approvals.holds(db, seat.id),
         asked=asked,
-        repo=repository.from_json(swarm.repo) if swarm.repo else None,
+        repo=repo,
+        cwd=swarm.cwd,
         grade=launch.grade,
+        journal=Journal(tuple(inputs.of_launch(db, attempt.launch_id))),
+        messages=inputs.message_count(db, attempt.id),
     )
+
+
+def _cwd(swarm: SwarmRow, repo: Terms | None, asked: Asked) -> str:
+    if repo is None or asked.cwd == swarm.cwd:  # it has no workspace yet
+        return swarm.cwd
+    return repo.inside(swarm.cwd, asked.cwd)
+
+
+def work_in(work: Work, cwd: str, asked: Asked) -> Work:
+    """The work as it is done in a folder and behind these walls, which its agent is told of."""
+    write = tuple(folders.absolute(each, asked.cwd) for each in asked.scope.write or ())
+    return replace(work, cwd=cwd, write=write if asked.required else None)
 
 
 def asked_in(db: Snapshot, swarm: SwarmRow, agent_id: str) -> Asked:

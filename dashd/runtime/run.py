@@ -21,7 +21,7 @@ from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.jail.launch import Walls
 from dashd.jail.launch_folder import ExitRecord
 from dashd.jail.launcher import ForkServerGone, LaunchFailed, LaunchSpec
-from dashd.store import agents, attempts, lifecycle
+from dashd.store import agents, attempts, inputs, lifecycle
 from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
@@ -31,8 +31,10 @@ from .attach import START_S_MAX, Attached, unless_over
 from .bounds import Bounds
 from .doors import OpenDoor
 from .jails import Asked, Jailed
+from .journal import Journal
 from .output import Output
-from .plan import Plan, read_plan
+from .plan import Plan, read_plan, work_in
+from .talk import LEAVING_SHARE, Talk, replayed
 from .wish import Wish
 from .working_tree import WorkingTree
 from .world import World
@@ -55,6 +57,8 @@ class Run:
         self._bounds: Bounds | None = None
         self._tree: WorkingTree | None = None
         """Where its swarm has a repository."""
+        self._starting = False
+        """It has one of the places for programs that are not ready yet."""
 
     @property
     def plan(self) -> Plan:
@@ -84,17 +88,20 @@ class Run:
             self._bounds = self._bounds_of(plan.asked)
         self._tree = WorkingTree(self._world, self.claim, plan.repo) if plan.repo else None
         if not self.wish.told:  # else the supervisor has read the rows as well, and reads on
-            self.wish.set(stop=plan.stop, hold=plan.hold, waits=plan.waits)
+            self.wish.set(stop=plan.stop, hold=plan.hold, waits=plan.waits, messages=plan.messages)
 
     def _bounds_of(self, asked: Asked) -> Bounds:
         return Bounds(self._world.watchdog, asked, self._world.folder(self.plan.launch_id))
 
     async def launch(self) -> Attached:
         """Starts the program, unless it was told to stop before."""
+        if self.wish.stop is None and (refused := await self._enter_tree()) is not None:
+            return refused
+        if self.driver.conversation(self.plan.work, {}) is not None:
+            await self._world.starts.acquire()
+            self._starting = True
         if self.wish.stop is not None:
             return Ending("never", "stopped before it started")
-        if (refused := await self._enter_tree()) is not None:
-            return refused
         self._world.points.at("run.before_launch")
         with trio.move_on_after(START_S_MAX) as limit, contextlib.suppress(ForkServerGone, HolderGone):
             try:
@@ -112,10 +119,10 @@ class Run:
         """Has the attempt work in its workspace, if it is to have one; how it ended if that failed."""
         if self._tree is None:
             return None
-        found = await self._tree.enter(self.plan.asked, self.plan.work.cwd, self.wish)
+        found = await self._tree.enter(self.plan.asked, self.plan.cwd, self.wish)
         if isinstance(found, Ending):
             return found
-        work = dataclasses.replace(self.plan.work, cwd=found.cwd)
+        work = work_in(self.plan.work, found.cwd, found.asked)
         self._plan = dataclasses.replace(self.plan, work=work, asked=found.asked)
         self._bounds = self._bounds_of(found.asked)
         return None
@@ -183,6 +190,18 @@ class Run:
                 attached = await self.attach()
         await self._end(attached)
 
+    def give_way(self) -> None:
+        """Lets the next program start that takes long to; harmless where this one has no such place."""
+        if self._starting:
+            self._starting = False
+            self._world.starts.release()
+
+    def _talk(self) -> Talk | None:
+        conversation = self.driver.conversation(self.plan.work, self.plan.journal.history())
+        if conversation is None:
+            return None
+        return Talk(self._world, self.claim, self.plan.launch_id, conversation, self.plan.journal)
+
     def started(self, tx: Tx, link: HolderLink, *, adopted: bool = False) -> None:
         """Writes down that the program runs, and that it was taken over from an earlier daemon."""
         found = link.adopted
@@ -200,8 +219,15 @@ class Run:
 
     async def _follow(self, link: HolderLink) -> ExitRecord:
         """Until the program's end; raises HolderGone where the holder is no more."""
+        talk = self._talk()
+        reader = talk.conversation if talk else self.driver.reader()
         output = Output(
-            self._world, self.claim, self.plan.launch_id, self.driver.reader(), self.plan.spool_offset
+            self._world,
+            self.claim,
+            self.plan.launch_id,
+            reader,
+            self.plan.spool_offset,
+            replay=talk is not None,
         )
         active = ActiveTime(self.plan.left_s)
         try:
@@ -210,9 +236,9 @@ class Run:
             self._world.points.at("run.after_started")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(output.publish)
-                nursery.start_soon(self._steer, link, active)
+                nursery.start_soon(self._steer, link, active, talk)
                 nursery.start_soon(self.bounds.keep, link, self.plan.grade)
-                record = await self._listen(link, active, output)
+                record = await self._listen(link, active, output, talk, nursery)
                 nursery.cancel_scope.cancel(reason="the attempt has ended, or its holder has")
             if record is None:
                 raise HolderGone(f"the holder of {self.plan.launch_id} closed its connection")
@@ -222,12 +248,21 @@ class Run:
         finally:
             await link.aclose()
 
-    async def _listen(self, link: HolderLink, active: ActiveTime, output: Output) -> ExitRecord | None:
+    async def _listen(
+        self,
+        link: HolderLink,
+        active: ActiveTime,
+        output: Output,
+        talk: Talk | None,
+        nursery: trio.Nursery,
+    ) -> ExitRecord | None:
         """Until the program's end; None where the holder is gone (a nursery would wrap an exception)."""
         self._set_active(
             active, paused=link.adopted.state == "paused" or (self.driver.pause == "soft" and self.plan.hold)
         )
         await output.grew(link.adopted.spool_bytes)
+        if talk is not None:  # not before it knows all that was printed
+            nursery.start_soon(talk.carry, link, self.wish, self.give_way)
         while True:
             try:
                 message = await link.receive()
@@ -236,6 +271,10 @@ class Run:
             match message:
                 case holder_link.SpoolGrew(spool_bytes):
                     await output.grew(spool_bytes)
+                    if talk is not None:
+                        talk.look()
+                case holder_link.InputTaken() if talk is not None:
+                    talk.taken(message)
                 case holder_link.Paused(paused):
                     self._set_active(active, paused=paused)
                     await self._world.commit(
@@ -256,7 +295,7 @@ class Run:
         else:
             active.run()
 
-    async def _steer(self, link: HolderLink, active: ActiveTime) -> None:
+    async def _steer(self, link: HolderLink, active: ActiveTime, talk: Talk | None) -> None:
         """Carries wishes to the holder, and ends what runs over its time."""
         held = link.adopted.state == "paused" if self.driver.pause == "hard" else self.plan.hold
         with contextlib.suppress(HolderGone):  # the listener hears of it too, and decides
@@ -273,7 +312,12 @@ class Run:
                         lambda tx: attempts.ask_stop(tx, self.claim.attempt_id, "timeout")
                     )
                     self.wish.set(stop="timeout", hold=held, waits=self.wish.waits)
-            await link.stop(self.plan.grace_s)
+            grace_s = self.plan.grace_s
+            if talk is not None and grace_s > 0:
+                talk.leave()
+                await trio.sleep(LEAVING_SHARE * grace_s)  # its end comes first, mostly
+                grace_s -= LEAVING_SHARE * grace_s
+            await link.stop(grace_s)
 
     async def _hold(self, link: HolderLink, active: ActiveTime, *, held: bool) -> None:
         """Hard: the kernel stops the tree, and the holder says when. Soft: the proxy holds its next call."""
@@ -306,34 +350,51 @@ class Run:
             if take_in is not None:
                 take_in(tx)
             lifecycle.attempt_ended(tx, self.claim.attempt_id, ending, jitter=jitter)
+            if missed := inputs.forget(tx, self.claim.attempt_id, self.plan.launch_id):
+                self._say_missed(tx, missed)
 
         self._world.points.at("run.before_end")
         await self._world.commit(operation)
         self._world.points.at("run.after_end")
+
+    def _say_missed(self, tx: Tx, numbers: list[int]) -> None:
+        """Messages were taken for it when it had nothing more to hear: whoever sent them should know."""
+        claim = self.claim
+        data = {"messages_too_late": numbers}
+        tx.emit("agent.status", swarm=claim.swarm_id, agent=claim.agent_id, task=claim.task_id, data=data)
 
     async def _read_ending(self, record: ExitRecord) -> Ending:
         if record.reason == "start":
             self._world.jails.doubt()
         if record.reason == "lease":
             return Ending("lost", f"dashd was away longer than its lease of {self.plan.lease_s:g} s")
-        bytes_max = self.driver.result_bytes_max
         try:
-            output = await self._last_output(bytes_max + 1) if record.spool_bytes else b""
+            ending = await self._judge(record)
         except spool.SpoolCorrupt:
             return Ending("failed", "its output file is damaged, so its result is not known")
-        ending = self.driver.ending(record, output[-bytes_max:])
         dropped = record.spool_dropped
         ending = dataclasses.replace(
-            ending, result_cut=len(output) > bytes_max or dropped > 0, output_dropped=dropped
+            ending, result_cut=ending.result_cut or dropped > 0, output_dropped=dropped
         )
         if self.wish.stop == "timeout" and ending.state == "failed":
             ending = dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")
         return self.bounds.explained(ending)
 
-    async def _last_output(self, bytes_max: int) -> bytes:
-        folder = self._world.folder(self.plan.launch_id)
-        output, _ = await trio.to_thread.run_sync(spool.tail, folder, bytes_max, spool.STDOUT)
-        return output
+    async def _judge(self, record: ExitRecord) -> Ending:
+        """What the driver makes of it, from the end of its output, or from the whole conversation."""
+        folder, bytes_max = self._world.folder(self.plan.launch_id), self.driver.result_bytes_max
+        if self.driver.conversation(self.plan.work, {}) is not None:
+            rows = await self._world.store.own.read(partial(inputs.of_launch, launch_id=self.plan.launch_id))
+            talked = await trio.to_thread.run_sync(
+                replayed, self.driver, self.plan.work, Journal(tuple(rows)), folder
+            )
+            assert talked is not None, "a driver talks, or it does not"
+            return talked.ending(record)
+        output = b""
+        if record.spool_bytes:
+            output, _ = await trio.to_thread.run_sync(spool.tail, folder, bytes_max + 1, spool.STDOUT)
+        ending = self.driver.ending(record, output[-bytes_max:])
+        return dataclasses.replace(ending, result_cut=len(output) > bytes_max)
 
     def _spec(self, walls: Walls, door: OpenDoor | None) -> LaunchSpec:
         isolated = self.plan.asked.required and walls.grade in ("A", "B")
@@ -366,6 +427,6 @@ async def prepare_all(world: World, runs: Sequence[Run]) -> None:
     """Reads the rows of all these attempts at once: a hundred reads would be a hundred hops to a thread."""
     steady_ms = world.clock.steady_ms()
     claims = [run.claim for run in runs]
-    plans = await world.store.own.read(lambda db: [read_plan(db, claim, steady_ms) for claim in claims])
-    for run, plan in zip(runs, plans, strict=True):
-        run.take(plan)
+    found = await world.store.own.read(lambda db: [read_plan(db, claim, steady_ms) for claim in claims])
+    for run, told in zip(runs, found, strict=True):
+        run.take(told)

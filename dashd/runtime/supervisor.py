@@ -41,9 +41,9 @@ class Supervisor:
         """Reads what is wanted whenever somebody has changed it, until cancelled."""
         while True:
             ticket = self._world.store.bells.agents.ticket()
-            for attempt_id, stop, hold, waits in await self._world.store.own.read(attempts.wishes):
+            for attempt_id, stop, hold, waits, said in await self._world.store.own.read(attempts.wishes):
                 if run := self._runs.get(attempt_id):
-                    run.wish.set(stop=stop, hold=bool(hold), waits=bool(waits))  # type: ignore[arg-type]
+                    run.wish.set(stop=stop, hold=bool(hold), waits=bool(waits), messages=said)  # type: ignore[arg-type]
             await ticket.wait()
 
     async def _start_fresh(self) -> None:
@@ -56,6 +56,7 @@ class Supervisor:
         try:
             attached = await run.launch()
         except BaseException:
+            run.give_way()
             del self._runs[run.claim.attempt_id]
             raise
         await self._serve(run, attached)
@@ -65,4 +66,5 @@ class Supervisor:
         try:
             await run.serve(attached)
         finally:
+            run.give_way()
             del self._runs[run.claim.attempt_id]

@@ -13,17 +13,20 @@ class Wish:
         self.hold = False
         self.waits = False
         """A request of its own is open; until somebody decides, its time does not count."""
+        self.messages = 0
+        """How many there are for the agent."""
         self.told = False
         """Something has been said already; whoever read older rows says nothing then."""
         self._changed = trio.Event()
 
-    def set(self, *, stop: Stop | None, hold: bool, waits: bool = False) -> None:
+    def set(self, *, stop: Stop | None, hold: bool, waits: bool = False, messages: int = 0) -> None:
         """Takes over what the rows say and rings where that is new."""
         self.told = True
-        before = (self.stop, self.hold, self.waits)
+        before = (self.stop, self.hold, self.waits, self.messages)
         self.stop = self.stop or stop
         self.hold, self.waits = hold, waits
-        if before != (self.stop, self.hold, self.waits):
+        self.messages = max(messages, self.messages)
+        if before != (self.stop, self.hold, self.waits, self.messages):
             self.ring()
 
     def ring(self) -> None:

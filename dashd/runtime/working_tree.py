@@ -103,12 +103,11 @@ class WorkingTree:
 
     def _entered(self, workspace: Workspace, asked: Asked, cwd: str) -> Entered:
         top = str(workspace.path)
-        inside = folders.relative(cwd, self._terms.path)
         shared = [Folder(str(each.source), "", str(each.target)) for each in workspace.shared]
         read = [Folder(str(store)) for store in workspace.source.objects]
         whole = asked.scope.write is None or folders.ROOT in asked.scope.write
         return Entered(
-            folders.absolute(inside, top),
+            self._terms.inside(cwd, top),
             replace(
                 asked,
                 cwd=top,

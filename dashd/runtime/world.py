@@ -1,9 +1,12 @@
 """What every part of the runtime is given."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+import trio
 
 from dashd.clock import Clock
 from dashd.drivers import Driver
@@ -20,6 +23,8 @@ from .trouble import Trouble
 from .workspaces import Workspaces
 
 T = TypeVar("T")
+STARTS_PER_CORE_MAX = 2
+"""Of programs that need a core for half a second each: more at once are all slower, and none is sooner."""
 
 
 class Points(Protocol):
@@ -52,6 +57,8 @@ class World:
     watchdog: Watchdog
     workspaces: Workspaces
     growth: Growth = field(default_factory=Growth)
+    starts: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(STARTS_PER_CORE_MAX * _cores()))
+    """Held by programs that take long to get ready, until they are."""
     trouble: Trouble = field(default_factory=Trouble)
 
     async def commit(self, operation: Callable[[Tx], T]) -> T:
@@ -73,3 +80,7 @@ class World:
     def jitter(self) -> float:
         """A random number in [0, 1) for delays."""
         return self.clock.token(32) / 2**32
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

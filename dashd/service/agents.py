@@ -4,7 +4,7 @@ import msgspec
 
 from dashd.domain import agent as rules
 from dashd.domain import ids
-from dashd.store import agents, allotments, attempts, lifecycle, seats, stops, swarms, tasks
+from dashd.store import agents, allotments, attempts, inputs, lifecycle, seats, stops, swarms, tasks
 from dashd.store.rows import AgentRow, Snapshot
 from dashd.store.transaction import Tx
 from dashd.wire import errors
@@ -168,16 +168,27 @@ async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> 
 
 
 async def message(core: Core, _caller: Caller, params: wire.MessageAgent) -> wire.MessageSent:
-    """Says something to a running agent; no driver of this build can take it yet."""
+    """Says something to a running agent; it hears it between two steps of its work."""
 
-    def query(db: Snapshot) -> str:
-        return swarms.get(db, agents.get(db, params.agent).swarm_id).driver
+    def operation(tx: Tx) -> wire.MessageSent:
+        seat = agents.get(tx.db, params.agent)
+        driver = swarms.get(tx.db, seat.swarm_id).driver
+        if not core.drivers.abilities(driver).message:
+            raise errors.Unsupported(
+                f"driver {driver} cannot take messages while it runs",
+                hint="kill the agent and spawn one with the new task, or use a driver that talks",
+            )
+        run = attempts.open_of_agent(tx.db, seat.id)
+        if run is None or run.stop is not None:
+            raise errors.IllegalTransition(
+                f"agent {seat.id} runs nothing that could hear it: {seat.state}",
+                hint="spawn an agent with the new task, or agent.retry",
+            )
+        number = inputs.add_message(tx, run.id, params.text)
+        return wire.MessageSent(agent=params.agent, number=number)
 
-    driver = await core.store.reader.read(query)
-    raise errors.Unsupported(
-        f"driver {driver} cannot take messages while it runs",
-        hint="kill the agent and spawn one with the new task, or use a driver that talks",
-    )
+    work = once("agent.message", params, params.idempotency_key, operation, wire.MessageSent)
+    return await core.store.writer.apply(work)
 
 
 async def result(core: Core, _caller: Caller, params: wire.GetResult) -> wire.AgentResult:

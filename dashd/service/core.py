@@ -15,10 +15,12 @@ from .ports import (
     NoKeys,
     NoModels,
     NoOutside,
+    NoPrograms,
     NoProviders,
     NoRepositories,
     NoWalls,
     Outside,
+    Programs,
     Providers,
     Repositories,
     Spools,
@@ -86,6 +88,7 @@ class Core:
     """Asks `app` to end the daemon; returns at once."""
     models: Models = field(default_factory=NoModels)
     providers: Providers = field(default_factory=NoProviders)
+    programs: Programs = field(default_factory=NoPrograms)
     walls: Walls = field(default_factory=NoWalls)
     outside: Outside = field(default_factory=NoOutside)
     bodies: Literal["off", "meta", "full"] = "off"

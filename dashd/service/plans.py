@@ -36,7 +36,7 @@ class Prepared:
 
 async def plan(core: Core, _caller: Caller, params: wire.PlanSwarm) -> wire.SwarmPlan:
     """The estimate, with its assumptions, and one agent's brief; raises what `swarm.create` would."""
-    driver, _ = core.drivers.choose(params.driver or None)
+    driver, _ = core.drivers.choose(params.driver or None, has_argv=bool(params.argv))
     place = await repositories.prepare(core, params)
     argv, cwd = await core.drivers.check(driver, params.argv or None, place.cwd)
     items = params.items or [str(number + 1) for number in range(params.agents)]

@@ -8,6 +8,7 @@ import trio
 
 from dashd.domain.prices import Price
 from dashd.wire import errors
+from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class DriverAbilities:
 class Drivers(Protocol):
     """The agent programs that this daemon can run."""
 
-    def choose(self, name: str | None) -> tuple[str, str]:
+    def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
         """(driver, why this one); raises Unsupported naming the drivers there are."""
 
     def abilities(self, name: str) -> DriverAbilities:
@@ -35,6 +36,35 @@ class Drivers(Protocol):
 
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """(argv, cwd) as the driver will use them; raises InvalidParams saying what would be right."""
+
+
+class Programs(Protocol):
+    """Agent programs on this machine. Each question may raise NotFound for a name that is none."""
+
+    async def listed(self) -> list[Program]:
+        """All that this build can use."""
+
+    async def install(self, name: str) -> ProgramInstalled:
+        """Fetches it and what it needs; raises Unsupported, Conflict, Unavailable, DeadlinePassed."""
+
+    async def check(self, name: str) -> ProgramChecked:
+        """Looks at every file of it and runs it once."""
+
+
+class NoPrograms:
+    """A daemon that installs none."""
+
+    async def listed(self) -> list[Program]:
+        """There are none."""
+        return []
+
+    async def install(self, name: str) -> ProgramInstalled:
+        """Refused."""
+        raise errors.Unsupported(f"this daemon cannot install {name}")
+
+    async def check(self, name: str) -> ProgramChecked:
+        """Refused."""
+        raise errors.Unsupported(f"this daemon has no program {name}")
 
 
 @dataclass(frozen=True, slots=True)

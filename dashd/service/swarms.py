@@ -42,7 +42,7 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
     refuse_nul("task", params.task)
     for index, item in enumerate(params.items or ()):
         refuse_nul(f"items[{index}]", item)
-    driver, why_driver = core.drivers.choose(params.driver or None)
+    driver, why_driver = core.drivers.choose(params.driver or None, has_argv=bool(params.argv))
     place = await repositories.prepare(core, params)
     argv, cwd = await core.drivers.check(driver, params.argv or None, place.cwd)
     new_id = ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))

@@ -64,6 +64,10 @@ _q_release = (
     " AND id IN (SELECT after_id FROM task_edge WHERE before_id = ?)"
 )
 _q_released = f"{_q_dependents.removesuffix(' ORDER BY number')} AND unmet = 0 ORDER BY number"
+_q_earlier = (
+    "SELECT t.id, t.item, t.result FROM task_edge e JOIN task t ON t.id = e.before_id"
+    " WHERE e.after_id = ? AND t.state = 'completed' ORDER BY t.number LIMIT ?"
+)
 _q_prerequisites = "SELECT before_id FROM task_edge WHERE after_id = ? ORDER BY before_id"
 _q_unmet = (
     "SELECT e.before_id FROM task_edge e JOIN task t ON t.id = e.before_id"
@@ -262,6 +266,11 @@ def release(tx: Tx, task_id: str) -> list[TaskRow]:
 def prerequisites(db: apsw.Connection, task_id: str) -> list[str]:
     """The tasks it waits for, or waited for."""
     return [before for (before,) in rows.table(db, _q_prerequisites, (task_id,))]
+
+
+def earlier(db: apsw.Connection, task_id: str, limit: int) -> list[tuple[str, str, str]]:
+    """(task, item, result) of the tasks it had to wait for and that completed, oldest first."""
+    return [(task, item, result or "") for task, item, result in rows.table(db, _q_earlier, (task_id, limit))]
 
 
 def unmet(db: apsw.Connection, task_id: str, limit: int) -> list[str]:

@@ -74,7 +74,8 @@ COMMANDS = (
     f"agent result {A}", f"agent logs {A}", f"task list --swarm {S}", f"task get {T}", "events --limit 5",
     f"budget status {S}", f"budget history {S}", "budget export", f"budget extend {S} 1", "model list",
     "model get x", "provider list", "provider test x", "gate list", "gate set g tool", "approval list",
-    "approval list --state any", "approval resolve ap1 allow", "audit list", "audit verify", "audit export",
+    "program list", "program install pi", "program check pi", "approval list --state any",
+    "approval resolve ap1 allow", "audit list", "audit verify", "audit export",
 )  # fmt: skip
 
 

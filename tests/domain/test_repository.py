@@ -35,3 +35,8 @@ def test_whose_a_workspace_is():
     assert Terms("/r", "b", workspace="swarm").owner("s", "s-001") == "s"
     assert repository.branch_of("s", "s-001") == "dash/s/s-001"
     assert repository.result_branch("s") == "dash/s/result"
+
+
+def test_where_a_folder_of_the_repository_is_in_a_workspace():
+    terms = Terms("/r", "b")
+    assert (terms.inside("/r/a/b", "/ws/one"), terms.inside("/r", "/ws/one")) == ("/ws/one/a/b", "/ws/one")

@@ -4,6 +4,7 @@ What dashd reads and says is therefore the real thing, byte for byte; only the a
 tests/runtime/test_holders.py holds them to what real ones do.
 """
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -38,6 +39,10 @@ class FakeHolder:
         """False: it hears `pause`, `resume` and `stop`, and nothing comes of them."""
         self.lingers = False
         """True: after the end it stays for whoever still wants to hear of it."""
+        self.inputs: list[bytes] = []
+        """What its agent was given, each number once; `b""` is the end of it."""
+        self.deaf = False
+        """True: it takes no input, for want of room."""
         self.record: dict[str, Any] | None = None
         self._stirred = trio.Event()
         self._here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -174,7 +179,7 @@ class FakeHolder:
                 self.epoch, self._link = epoch, peer
                 adopted = {
                     "state": "exited" if self.record else self.state,
-                    "spool_bytes": self._spool.file_bytes, "input": 0,
+                    "spool_bytes": self._spool.file_bytes, "input": len(self.inputs),
                     "pid": NOBODY, "start_time": 7, "boot_id": "other", "exit": self.record,
                 }  # fmt: skip
                 self._say("adopted", adopted)
@@ -182,8 +187,30 @@ class FakeHolder:
                 self.pauses()
             case {"resume": _} if self.obeys:
                 self.pauses(paused=False)
+            case {"input": int(number), "data": str(data), "eof": bool(eof)}:
+                self._take(number, base64.b64decode(data), eof=eof)
             case {"stop": _} if self.obeys:
                 self.exits(None, sig=15, reason="stop")
+
+    def hears_again(self) -> None:
+        """It has room for input."""
+        self.deaf = False
+        self._say("input", {"last": len(self.inputs), "full": False, "closed": False})
+
+    async def given(self, count: int) -> list[bytes]:
+        """Returns once its agent has had that many inputs: all of them."""
+        with trio.fail_after(FOR_EVER_S):
+            while len(self.inputs) < count:
+                await self._stirred.wait()
+        return self.inputs
+
+    def _take(self, number: int, data: bytes, *, eof: bool) -> None:
+        if not self.deaf and number > len(self.inputs):
+            assert number == len(self.inputs) + 1, f"input {number} after {len(self.inputs)}"
+            self.inputs.append(data)
+            self._stirred.set()
+            self._stirred = trio.Event()
+        self._say("input", {"last": len(self.inputs), "full": self.deaf, "closed": eof})
 
     def close(self) -> None:
         """For the end of a test: whatever is still open."""

@@ -32,7 +32,7 @@ class FakeLauncher:
         """When each was asked for, on trio's clock."""
         self.holders: dict[str, FakeHolder] = {}
         self._nursery = nursery
-        self._stirred = trio.Event()
+        self.stirred = trio.Event()
 
     async def launch(self, spec: LaunchSpec) -> int:
         self.specs.append(spec)
@@ -43,8 +43,8 @@ class FakeLauncher:
         holder = FakeHolder(self.launches / spec.launch_id, self._nursery, lease_s=spec.lease_s)
         self.holders[spec.launch_id] = holder
         self.script(holder)
-        self._stirred.set()
-        self._stirred = trio.Event()
+        self.stirred.set()
+        self.stirred = trio.Event()
         if self.gone is not None:
             raise self.gone
         return 1
@@ -61,7 +61,7 @@ class FakeLauncher:
         """Returns once this launch has begun: its holder."""
         with trio.fail_after(FOR_EVER_S):
             while launch_id not in self.holders:
-                await self._stirred.wait()
+                await self.stirred.wait()
         return self.holders[launch_id]
 
     @property

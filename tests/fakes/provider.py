@@ -45,6 +45,8 @@ class Act:
     text: str = "Hello there, this is what you asked for."
     pace_s: float = 0.0
     """Between two pieces of a stream."""
+    tool: tuple[str, dict[str, Any]] | None = None
+    """Chat completions: the tool that is called, and with what."""
 
 
 Script = Callable[[int], Act]
@@ -128,7 +130,7 @@ class Provider:
         elif path.endswith("/responses"):
             content, kind = _responses(act, used, streamed)
         else:
-            content, kind = _chat(act, used, streamed)
+            content, kind = _chat(act, used, streamed, self.calls)
         more = f"retry-after: {act.retry_after}\r\n" if act.retry_after else ""
         head = f"HTTP/1.1 {act.status} X\r\ncontent-type: {kind}\r\n{more}"
         if not streamed or act.status != 200:
@@ -179,7 +181,7 @@ def _openai_usage(used: Usage, asked: str, written: str) -> dict[str, Any]:
     return {asked: given, written: used.output, "total_tokens": given + used.output, **details}
 
 
-def _chat(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
+def _chat(act: Act, used: Usage, streamed: bool, number: int) -> tuple[bytes, str]:
     usage = _openai_usage(used, "prompt_tokens", "completion_tokens")
     said = {"usage": usage} if act.usage != "none" else {}
     if not streamed:
@@ -188,7 +190,14 @@ def _chat(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
         return json.dumps({"id": "c", "choices": [choice], **said}).encode(), "application/json"
     deltas = [{"role": "assistant", "content": ""}, *({"content": word + " "} for word in act.text.split())]
     events: list[Any] = [{"choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
-    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    if act.tool is not None:
+        name, arguments = act.tool
+        call = {"id": f"call_{number}", "type": "function"}
+        called = call | {"function": {"name": name, "arguments": json.dumps(arguments)}}
+        delta = {"tool_calls": [{"index": 0, **called}]}
+        events.append({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    why = "tool_calls" if act.tool else "stop"
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": why}]})
     events += [{"choices": [], **said}] * {"once": 1, "twice": 2, "none": 0}[act.usage]
     lines = [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
     return "".join(lines).encode(), "text/event-stream"

@@ -5,9 +5,12 @@ import inspect
 import pytest
 
 from dashd import agent_ports
+from dashd.drivers import Programs
 from dashd.service import ports
 from dashd.wire import errors
 from tests.fakes.ports import FakeDrivers, FakeSpools
+
+REAL = agent_ports.DriverPort(Programs())
 
 
 @pytest.mark.parametrize(
@@ -28,12 +31,13 @@ def test_every_question_has_an_answer_of_the_same_shape(port: type, filled: type
         assert list(inspect.signature(asked).parameters) == list(inspect.signature(answered).parameters), name
 
 
-@pytest.mark.parametrize("drivers", [FakeDrivers(), agent_ports.DriverPort()], ids=["fake", "real"])
+@pytest.mark.parametrize("drivers", [FakeDrivers(), REAL], ids=["fake", "real"])
 async def test_drivers(drivers: ports.Drivers, tmp_path) -> None:
-    assert drivers.choose(None)[0] == "command"
-    assert drivers.choose("command") == ("command", "it was asked for")
+    assert drivers.choose(None, has_argv=True)[0] == "command"
+    assert drivers.choose(None, has_argv=False)[0] == "command"
+    assert drivers.choose("command", has_argv=True) == ("command", "it was asked for")
     with pytest.raises(errors.Unsupported, match="no driver 'nothing'") as caught:
-        drivers.choose("nothing")
+        drivers.choose("nothing", has_argv=False)
     assert caught.value.hint.startswith("drivers: command")
     assert caught.value.path == "driver"
     assert drivers.abilities("command") == ports.DriverAbilities(pause="hard", message=False)

@@ -52,6 +52,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "unprivileged": ("dashd.config", "dashd.wire.errors"),
     "model_side": EVERYTHING,
     "outside_door": EVERYTHING,
+    "program_ports": EVERYTHING,
     "app": EVERYTHING,
     "__main__": EVERYTHING,
 }
@@ -66,8 +67,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"rpc", "runtime"}),
     frozenset(
         {
-            *("model_doors", "model_ports", "agent_ports", "outside_door", "model_side", "workspace_ports"),
-            *("app", "__main__"),
+            *("model_doors", "model_ports", "agent_ports", "program_ports", "outside_door", "model_side"),
+            *("workspace_ports", "app", "__main__"),
         }
     ),
 )

@@ -256,10 +256,11 @@ class MessageAgent(Params):
 
     agent: Id
     text: Text
+    idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 
 
 class MessageSent(Result):
-    """The agent's program has taken the message."""
+    """The message is kept, and on its way to the agent's program."""
 
     agent: str
     number: int

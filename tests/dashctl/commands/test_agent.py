@@ -141,7 +141,7 @@ def test_what_does_not_become_so_in_time_is_a_timeout(dashd, ctl):
 
 def test_retry_message_and_result(dashd, ctl):
     assert ctl("agent", "retry", A).out == f"{A} has its last task again (agent idle)\n"
-    assert ctl("agent", "message", A, "hello").out == f"{A} has taken message 1\n"
+    assert ctl("agent", "message", A, "hello").out == f"{A} gets message 1 with its next step\n"
     ctl("agent", "message", A, "-", typed="from a pipe\n")
     assert [params["text"] for params in dashd.asked("agent.message")] == ["hello", "from a pipe\n"]
     ran = ctl("agent", "result", A)

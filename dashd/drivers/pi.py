@@ -1,0 +1,146 @@
+"""Driver `pi`: the Pi coding agent in its RPC mode, one jailed process an attempt, models behind the proxy.
+
+What is said to it is `pi_conversation.py`; this makes the command: an agent directory of its own (written by
+`pi_preload.cjs`, in the jail), an explicit environment, no extension, no telemetry, no update, and retries
+left to the proxy. A refused budget is final. Where there are gates about commands, paths or tools, it asks
+before each tool call (`pi_gate.js`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dashd.domain import brief
+from dashd.domain.attempt import Ending
+from dashd.jail import view
+from dashd.jail.launch_folder import ExitRecord
+from dashd.wire import errors
+
+from .command import PASSED_ON, check_folder
+from .driver import Command, History, ModelAccess, Work
+from .pi_conversation import PiConversation
+from .programs import Programs
+from .results import RESULT_BYTES_MAX
+
+PRELOAD = Path(__file__).with_name("pi_preload.cjs")
+GATE = Path(__file__).with_name("pi_gate.js")
+AGENT_FOLDER = f"{view.HOME}/pi"
+"""Inside a jail; elsewhere the program makes one below TMPDIR and removes it."""
+GONE = "/nonexistent"
+CONTEXT_TOKENS = 128_000
+OUTPUT_TOKENS = 16_384
+FLAGS = ("--mode", "rpc", "--offline", "-ne", "-ns", "-np", "--no-themes", "-na", "--no-session")
+"""No extensions, skills, prompt templates or themes of the machine's, and a project's own are not trusted."""
+ADDENDUM = (
+    "You are one agent of a swarm, and nobody watches: do not ask questions, and do not wait for anybody. "
+    "Work only inside the current folder, and keep to your task."
+)
+SETTINGS = {
+    "retry": {"enabled": False},  # the proxy owns retries and deadlines
+    "httpIdleTimeoutMs": "disabled",
+    "cacheWarming": "off",  # it would make calls that nobody asked for
+    "compaction": {"enabled": True},
+    "enableInstallTelemetry": False,
+}
+
+
+class PiDriver:
+    """Runs Pi."""
+
+    name = "pi"
+    pause: Literal["hard", "soft"] = "soft"
+    takes_messages = True
+    needs_model = True
+    refusals: Literal["embedded", "pi", "openclaw"] = "pi"
+    result_bytes_max = RESULT_BYTES_MAX
+
+    def __init__(self, programs: Programs) -> None:
+        """`programs` says where it is."""
+        self._programs = programs
+
+    def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+        """Its program must be here; the folder must exist."""
+        if argv:
+            raise errors.InvalidParams(
+                "driver pi runs its own program and takes no argv",
+                hint="leave argv out, or name driver command",
+                path="argv",
+            )
+        if (name := self._programs.missing(self.name)) is not None:
+            raise errors.Unsupported(
+                f"driver pi needs {name}, which is neither installed nor configured",
+                hint=f"dashctl program install {name}, or set programs.{name} to the one you have",
+                path="driver",
+            )
+        return [], check_folder(cwd)
+
+    def remarks(self, argv: Sequence[str]) -> list[str]:
+        """None: it takes no argv."""
+        return []
+
+    def command(self, work: Work, environ: Mapping[str, str]) -> Command:
+        """Node and Pi by absolute path, nothing of the daemon's environment but what any program needs."""
+        assert work.model is not None, "pi was started without a model"
+        node, pi = self._programs.find("node"), self._programs.find("pi")
+        passed = {
+            name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")
+        }
+        own = {
+            "DASH_SWARM": work.swarm_id,
+            "DASH_AGENT": work.agent_id,
+            "DASH_TASK": work.task_id,
+            "DASH_MODEL_KEY": work.model.key,
+            "DASH_PI_FILES": json.dumps(_files(work.model)),
+            "PI_OFFLINE": "1",
+            "PI_TELEMETRY": "0",
+            "PI_SKIP_VERSION_CHECK": "1",
+            "TERM": "dumb",
+        }
+        if work.isolated:
+            own["PI_CODING_AGENT_DIR"] = AGENT_FOLDER
+        ours = f"{view.CODE}/dashd/drivers" if work.isolated else str(PRELOAD.parent)
+        gate = ("-e", f"{ours}/{GATE.name}") if work.asks else ()
+        # One that has gone since it was checked fails the attempt, and never becomes some other one of PATH.
+        node_path = node.path if node else f"{GONE}/node"
+        pi_path = pi.path if pi else f"{GONE}/pi"
+        preload = f"{ours}/{PRELOAD.name}"
+        argv = (node_path, "--require", preload, pi_path, *FLAGS, *gate, "--append-system-prompt", ADDENDUM)
+        folders = tuple(dict.fromkeys(each.folder for each in (node, pi) if each is not None))
+        return Command(argv=argv, env={**passed, **own}, cwd=work.cwd, stdin=True, programs=folders)
+
+    def conversation(self, work: Work, history: History) -> PiConversation:
+        """Its brief, and what follows from what it answers."""
+        first = brief.compose(
+            task=work.task, item=work.item, folder=work.cwd, write=work.write, earlier=work.earlier
+        )
+        return PiConversation(first, history)
+
+    def reader(self) -> PiConversation:
+        """One that reads progress alone; a run of this driver reads with its conversation."""
+        return PiConversation("", {})
+
+    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
+        """What an exit means where nothing else is known."""
+        return PiConversation("", {}).ending(exited)
+
+
+def _files(model: ModelAccess) -> dict[str, Any]:
+    """Of its agent directory: the one provider there is, and the settings."""
+    free = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}  # the proxy alone counts
+    offered = {
+        "id": model.name,
+        "contextWindow": CONTEXT_TOKENS,
+        "maxTokens": OUTPUT_TOKENS,
+        "cost": free,
+    }
+    provider = {
+        "baseUrl": model.url,
+        "api": "openai-completions",
+        "apiKey": "$DASH_MODEL_KEY",
+        "models": [offered],
+    }
+    return {
+        "models.json": {"providers": {"dash": provider}},
+        "settings.json": {"defaultProvider": "dash", "defaultModel": model.name, **SETTINGS},
+    }

@@ -1,0 +1,332 @@
+"""What is said to Pi in its RPC mode, from `get_state` to the end: sans-I/O, a function of what Pi prints.
+
+    ready ──get_state answered──▶ accepted ──prompt taken──▶ working ──agent_settled──▶ leaving
+                                      ▲                                     │
+                                      └── cut stream, message, no result ───┘
+
+One JSON object a line, both ways. `agent_settled` is the only end of a run; `agent_end` comes several times.
+A dialog of Pi's is answered with a refusal at once, so that none ever blocks.
+"""
+
+import contextlib
+import dataclasses
+import re
+from typing import Any
+
+import msgspec
+
+from dashd.domain import brief
+from dashd.domain.asking import Ask, Kind
+from dashd.domain.attempt import Ending
+from dashd.jail.launch_folder import ExitRecord
+
+from . import results
+from .driver import Asks, History, Input, Progress, Stage, Told
+
+READY = Stage("ready", 120.0)
+"""From the start: half a second for one, half a minute for a hundred at once on two cores."""
+ACCEPTED = Stage("accepted", 60.0)
+WORKING = Stage("working", None)
+LEAVING = Stage("leaving", 10.0)
+LINE_BYTES_MAX = 4 << 20
+"""A longer line is passed over; none that is read here comes near."""
+NOTE_CHARACTERS_MAX = 120
+LAST_WORDS_BYTES_MAX = 2_000
+REASON_CHARACTERS_MAX = 500
+RESUMES_MAX = 5
+"""In a row, without an answer between: what breaks every stream is not mended by asking."""
+RESUME = "The connection to the model broke off. Go on from where you were."
+HEED = "Take the last message into account, then end as you were told to."
+
+GATE_TITLE = "dash.tool_call"
+ASK = "ask:"
+
+_READ = tuple(
+    b'{"type":"' + name
+    for name in (b"message_end", b"agent_settled", b"tool_execution_start", b"extension_ui_request")
+)
+_DIALOGS = frozenset({"select", "confirm", "input", "editor"})
+_BUDGET = re.compile(r"insufficient_quota|^402\b")
+_STATUS = re.compile(r"^[1-5]\d\d\b")
+
+
+class _Asked(msgspec.Struct):
+    """What pi_gate.js asks about; a path only where it would be written."""
+
+    tool: str
+    command: str | None = None
+    path: str | None = None
+
+    def asks(self, call: str) -> tuple[Ask, ...]:
+        """By kind of gate."""
+        found: list[tuple[Kind, str | None]] = [
+            ("tool", self.tool),
+            ("command", self.command),
+            ("path", self.path),
+        ]
+        return tuple(Ask(kind, text, f"{call}/{kind}") for kind, text in found if text)
+
+
+class PiConversation:
+    """See Conversation."""
+
+    def __init__(self, first: str, history: History) -> None:
+        """`first` is the brief."""
+        self.inputs: list[Input] = []
+        self.asks: list[Asks] = []
+        self.stage = READY
+        self._history = dict(history)
+        self._keys: set[str] = set()
+        self._line = bytearray()
+        self._too_long = False
+        self._last_words = b""
+        self._first = first
+        self._held: list[Told] = []
+        """Messages that came before there was a run to steer."""
+        self._unheard: dict[str, str] = {}
+        """Messages that Pi has, or will have, and has not put before the model yet."""
+        self._runs = 0
+        self._resumes = 0
+        self._asked_again = False
+        self._answer: dict[str, Any] = {}
+        """The last message of the model's."""
+        self._outcome: Ending | None = None
+        self._say("ready", type="get_state")
+
+    @property
+    def starting(self) -> bool:
+        """Until `get_state` is answered."""
+        return self.stage is READY
+
+    @property
+    def pending(self) -> bool:
+        """True inside a line."""
+        return bool(self._line) or self._too_long
+
+    def feed(self, stream: int, output: bytes) -> list[Progress]:
+        """See OutputReader. Lines end with LF alone: other line ends may stand inside strings."""
+        if stream != 1:
+            self._last_words = (self._last_words + output)[-LAST_WORDS_BYTES_MAX:]
+            return []
+        *ended, rest = output.split(b"\n")
+        found = []
+        for piece in ended:
+            self._add(piece)
+            if not self._too_long and (progress := self._read(bytes(self._line))):
+                found.append(progress)
+            self._line.clear()
+            self._too_long = False
+        self._add(rest)
+        return found
+
+    def tell(self, told: Told) -> None:
+        """See Conversation."""
+        if told.kind == "message":
+            self._message(told)
+        elif told.kind == "leave":
+            self._leave(told.key)
+        elif told.kind == "answer":
+            self._answer_dialog(told.key, confirmed=told.text == "allow")
+        elif self._outcome is None:
+            self._fail(_expired(told.text), told.key)
+
+    def ending(self, exited: ExitRecord) -> Ending:
+        """See Conversation; what was found out while it ran counts for more than how the process ended."""
+        return dataclasses.replace(
+            self._judge(exited), cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib, exit_code=exited.code
+        )
+
+    def _judge(self, exited: ExitRecord) -> Ending:
+        if exited.reason == "start":
+            return Ending("failed", f"could not start: {exited.error}")
+        if self._outcome is not None:
+            return self._outcome
+        how = f"signal {exited.signal}" if exited.signal is not None else f"exit code {exited.code}"
+        words = _short(self._last_words.decode("utf-8", "replace").strip())
+        said = f": {words}" if words else ""
+        reason = f"pi ended ({how}) while {self.stage.name}{said}"
+        return Ending("failed", reason, exit_signal=exited.signal)
+
+    # --- what Pi says -------------------------------------------------------------------------------------
+
+    def _add(self, piece: bytes) -> None:
+        if self._too_long or len(self._line) + len(piece) > LINE_BYTES_MAX:
+            self._too_long = True
+            self._line.clear()
+        else:
+            self._line += piece
+
+    def _read(self, line: bytes) -> Progress | None:
+        """Of the many kinds of lines few matter, and the rest is not even decoded."""
+        if not (line.startswith(_READ) or b'"type":"response"' in line[:200]):
+            return None
+        try:
+            record = msgspec.json.decode(line, type=dict[str, Any])
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        match record:
+            case {"type": "response", "id": str(key)}:
+                self._answered(key, record)
+            case {"type": "message_end", "message": {"role": "assistant"} as message}:
+                self._answer = message
+                if message.get("stopReason") != "error":
+                    self._resumes = 0
+            case {"type": "message_end", "message": {"role": "user"} as message}:
+                text = _text(message)
+                self._unheard = {key: said for key, said in self._unheard.items() if said != text}
+            case {"type": "tool_execution_start", "toolName": str(name)}:
+                return Progress(None, None, _note(name, record.get("args")))
+            case {"type": "extension_ui_request", "id": str(key), "method": method} if method in _DIALOGS:
+                self._dialog(key, record)
+            case {"type": "agent_settled"}:
+                self._settled(aborted=bool(record.get("aborted")))
+        return None
+
+    def _answered(self, key: str, record: dict[str, Any]) -> None:
+        """What became of a command; `key` is the one it was sent under."""
+        data = record.get("data")
+        data = data if isinstance(data, dict) else {}
+        if key == "ready" and self.stage is READY:
+            if not record.get("success") or _provider(data) != "dash":
+                self._fail(
+                    f"not_ready: pi has no way to its model: {_short(str(record.get('error') or data))}"
+                )
+                return
+            self.stage = ACCEPTED
+            self._prompt(self._first)
+        elif key == f"prompt:{self._runs}" and self.stage is ACCEPTED:
+            if not record.get("success") or data.get("disposition") == "handled":
+                self._fail(f"not_accepted: pi refused its task: {_short(str(record.get('error') or data))}")
+                return
+            self.stage = WORKING
+            held, self._held = self._held, []
+            for told in held:
+                self._message(told)
+
+    def _settled(self, *, aborted: bool) -> None:
+        """The run is over: what next?"""
+        if self.stage is LEAVING or self._outcome is not None:
+            return
+        if aborted:
+            self._fail("it was aborted, and nobody had asked for that")
+        elif self._answer.get("stopReason") == "error":
+            self._failed_call(str(self._answer.get("errorMessage") or "no reason given"))
+        elif self._unheard:
+            self._unheard.clear()
+            self._prompt(HEED)
+        else:
+            self._answered_task(_text(self._answer))
+
+    def _failed_call(self, why: str) -> None:
+        """A refused budget is final; a stream that was cut is asked for again, in the same session."""
+        if _BUDGET.search(why):
+            self._fail("its budget did not cover the next call", retry=False)
+        elif _STATUS.match(why) or self._resumes >= RESUMES_MAX:
+            self._fail(f"no model answered: {_short(why)}")
+        else:
+            self._resumes += 1
+            self._prompt(RESUME)
+
+    def _answered_task(self, text: str) -> None:
+        found = results.find(text)
+        if found is None and not self._asked_again:
+            self._asked_again = True
+            self._prompt(brief.ask_again())
+            return
+        if found is None and not text.strip():
+            self._fail("it ended without a result")
+            return
+        result, cut = results.encode(found or results.Result(text.strip()))
+        how = "finished" if found else "finished, without the result in the shape that was asked for"
+        self._outcome = Ending("succeeded", how, result=result, result_cut=cut)
+        self._end("end")
+
+    def _dialog(self, key: str, record: dict[str, Any]) -> None:
+        """That of the gate is for others to answer; all others are refused at once, so that none blocks."""
+        asked = None
+        if record.get("title") == GATE_TITLE:
+            with contextlib.suppress(msgspec.DecodeError, RecursionError):
+                asked = msgspec.json.decode(str(record.get("message")), type=_Asked)
+        if asked is None:
+            self._say(f"dialog:{key}", type="extension_ui_response", id=key, cancelled=True)
+            return
+        self.asks.append(Asks(f"{ASK}{key}", asked.asks(key)))
+
+    # --- what it is told ----------------------------------------------------------------------------------
+
+    def _message(self, told: Told) -> None:
+        if self.stage is WORKING:
+            self._unheard[told.key] = told.text
+            self._say(told.key, type="steer", message=told.text)
+        elif self.stage is not LEAVING:
+            self._held.append(told)
+
+    def _answer_dialog(self, key: str, *, confirmed: bool) -> None:
+        if self.stage is LEAVING:  # it hears nothing more
+            return
+        raw = key.removeprefix(ASK)
+        self._say(key, type="extension_ui_response", id=raw, confirmed=confirmed)
+
+    def _leave(self, key: str) -> None:
+        """`clear_queue` first: an abort goes on with what is queued."""
+        if self.stage is LEAVING:
+            return
+        self._say(key, type="clear_queue")
+        self._say(f"{key}:abort", type="abort")
+        self._end(f"{key}:end")
+
+    def _fail(self, reason: str, key: str = "end", *, retry: bool = True) -> None:
+        self._outcome = Ending("failed", reason, retry=retry)
+        self._end(key)
+
+    def _end(self, key: str) -> None:
+        """End of file is what Pi ends by in an orderly way, its tools with it."""
+        self.stage = LEAVING
+        self._add_input(Input(key, b"", eof=True))
+
+    def _prompt(self, text: str) -> None:
+        self._runs += 1
+        self.stage = ACCEPTED
+        self._say(f"prompt:{self._runs}", type="prompt", message=text)
+
+    def _say(self, key: str, **command: object) -> None:
+        line = msgspec.json.encode({"id": key} | command) + b"\n"
+        self._add_input(Input(key, line))
+
+    def _add_input(self, made: Input) -> None:
+        if made.key in self._keys:
+            return
+        self._keys.add(made.key)
+        self.inputs.append(made)
+        for told in self._history.pop(made.key, ()):
+            self.tell(told)
+
+
+def _expired(stage: str) -> str:
+    what = {
+        "ready": f"not_ready: pi did not answer within {READY.limit_s:g} s of its start",
+        "accepted": f"not_accepted: pi did not take its task within {ACCEPTED.limit_s:g} s",
+    }
+    return what.get(stage, f"stuck: pi did not get past {stage}")
+
+
+def _provider(data: dict[str, Any]) -> str:
+    model = data.get("model")
+    return str(model.get("provider")) if isinstance(model, dict) else ""
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    parts = [part for part in content or () if isinstance(part, dict) and part.get("type") == "text"]
+    return "".join(str(part.get("text") or "") for part in parts)
+
+
+def _note(tool: str, arguments: object) -> str:
+    told = arguments if isinstance(arguments, dict) else {}
+    return f"{tool} {told.get('path') or told.get('command') or ''}"[:NOTE_CHARACTERS_MAX].strip()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= REASON_CHARACTERS_MAX else f"{text[:REASON_CHARACTERS_MAX]}…"

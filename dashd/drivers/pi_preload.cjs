@@ -1,0 +1,18 @@
+// Loaded into Pi before its own code (`node --require`): gives it an agent directory of its own, with the
+// provider that is this agent's listener and the settings that Dash needs. Everything comes by environment;
+// the key itself stays there, and the files name only its variable.
+"use strict";
+const fs = require("fs");
+const os = require("os");
+const path = require("path");
+
+if (process.env.DASH_PI_FILES) {
+  const told = process.env.PI_CODING_AGENT_DIR;
+  if (told) fs.mkdirSync(told, { recursive: true, mode: 0o700 });
+  const folder = told || fs.mkdtempSync(path.join(os.tmpdir(), "dash-pi-"));
+  for (const [name, content] of Object.entries(JSON.parse(process.env.DASH_PI_FILES)))
+    fs.writeFileSync(path.join(folder, name), JSON.stringify(content), { mode: 0o600 });
+  process.env.PI_CODING_AGENT_DIR = folder;
+  delete process.env.DASH_PI_FILES;
+  if (!told) process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }));
+}

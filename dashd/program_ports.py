@@ -1,0 +1,195 @@
+"""Composition of service and programs: `service.ports.Programs` over a worker process and its folder.
+
+An installation is a process of its own: however it ends, the folder is there whole or not at all, and the
+worker's own lock keeps two daemons' workers apart.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import trio
+
+from dashd.drivers import program_install
+from dashd.drivers.programs import Programs, pinned
+from dashd.wire import errors
+from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled, ProgramState
+
+INSTALL_S_MAX = 900.0
+RUN_S_MAX = 30.0
+END_S_MAX = 5.0
+LINE_BYTES_MAX = 65_536
+KNOWN = ("node", "pi", "openclaw")
+"""Those that can be configured; `programs.pinned` says which of them can be installed here."""
+
+
+class ProgramPort:
+    """See the port."""
+
+    def __init__(self, programs: Programs, environ: Mapping[str, str]) -> None:
+        """`environ` is the daemon's own; npm gets little of it."""
+        self._programs = programs
+        self._environ = environ
+        self._installing = trio.Lock()
+        self._stages: dict[str, str] = {}
+
+    async def listed(self) -> list[Program]:
+        """See the port."""
+        return await trio.to_thread.run_sync(lambda: [self._shown(name) for name in KNOWN])
+
+    async def install(self, name: str) -> ProgramInstalled:
+        """See the port."""
+        program = pinned().get(_known(name))
+        if program is None:
+            raise errors.Unsupported(
+                f"this version of Dash cannot install {name} on this machine",
+                hint=f"install it yourself and set programs.{name} to it",
+                path="name",
+            )
+        began = trio.current_time()
+        wanted = [each for each in (*program.needs, name) if self._programs.find(each) is None]
+        for each in wanted:
+            if each in self._programs.configured:
+                raise errors.Conflict(
+                    f"programs.{each} is set to {self._programs.configured[each]!r}, which is no program",
+                    hint=f"correct programs.{each}, or take it out of the configuration and install again",
+                )
+        if wanted:
+            await self._install(wanted)
+        found = self._programs.find(name)
+        if found is None:
+            raise errors.Unavailable(f"{name} was installed and is not there", hint="dashctl program check")
+        return ProgramInstalled(
+            name=name,
+            version=program.version if found.origin == "installed" else "",
+            path=found.path,
+            changed=bool(wanted),
+            took_s=round(trio.current_time() - began, 1),
+        )
+
+    async def check(self, name: str) -> ProgramChecked:
+        """See the port."""
+        found = self._programs.find(_known(name))
+        if found is None:
+            missing = [f"{name} is neither installed nor configured; dashctl program install {name}"]
+            return ProgramChecked(name=name, ok=False, version="", path="", faults=missing)
+        program, faults = pinned().get(name), []
+        if program is not None and found.origin == "installed" and self._programs.folder is not None:
+            place = self._programs.folder / program.folder
+            faults = await trio.to_thread.run_sync(program_install.faults, place, program)
+        version, failure = await self._run(name, found.path)
+        faults += [failure] if failure else []
+        if not failure and program and found.origin == "installed" and version != program.version:
+            faults.append(f"it says that it is {version}, and {program.version} was installed")
+        return ProgramChecked(name=name, ok=not faults, version=version, path=found.path, faults=faults)
+
+    async def _install(self, names: list[str]) -> None:
+        assert self._programs.folder is not None, "a daemon has a folder for programs"
+        argv = [sys.executable, "-P", "-m", program_install.__name__, str(self._programs.folder), *names]
+        async with self._installing:
+            try:
+                with trio.fail_after(INSTALL_S_MAX):
+                    for name in names:
+                        self._stages[name] = "waiting"
+                    await self._follow(argv)
+            except trio.TooSlowError:
+                raise errors.DeadlinePassed(
+                    f"installing {' and '.join(names)} took longer than {INSTALL_S_MAX:g} s and was given up",
+                    hint="look at the network, then install again",
+                ) from None
+            finally:
+                self._stages.clear()
+
+    async def _follow(self, argv: list[str]) -> None:
+        """Until the worker has ended; cancelled, it is ended with all that it started."""
+        process = await trio.lowlevel.open_process(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=dict(self._environ),
+            cwd="/",
+            start_new_session=True,
+        )
+        last: dict[str, object] = {}
+        rest = b""
+        assert process.stdout is not None, "it was asked for"
+        try:
+            while piece := await process.stdout.receive_some(LINE_BYTES_MAX):
+                *lines, rest = (rest[-LINE_BYTES_MAX:] + piece).split(b"\n")
+                for line in lines:
+                    last = self._heard(line)
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(END_S_MAX):  # bounded, after a KILL
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+                await process.stdout.aclose()
+        if "done" not in last:
+            raise errors.Unavailable(
+                str(last.get("error") or "the installation ended without a word"),
+                hint=str(last.get("hint") or "install again; dashd's log may say more"),
+            )
+
+    def _heard(self, line: bytes) -> dict[str, object]:
+        try:
+            told: dict[str, object] = json.loads(line)
+        except ValueError:
+            return {}
+        name, _, stage = str(told.get("progress") or "").partition(": ")
+        if stage:
+            self._stages[name] = stage
+        return told
+
+    async def _run(self, name: str, path: str) -> tuple[str, str]:
+        """(the version that it says, what is wrong)."""
+        node = self._programs.find("node")
+        is_script = name != "node" and path.endswith((".js", ".mjs", ".cjs"))
+        if is_script and node is None:
+            return "", f"{name} needs node, which is neither installed nor configured"
+        argv = [node.path, path] if is_script and node is not None else [path]
+        env = {"PATH": self._environ.get("PATH", os.defpath), "HOME": "/nonexistent", "PI_OFFLINE": "1"}
+        try:
+            with trio.fail_after(RUN_S_MAX):
+                done = await trio.run_process(
+                    [*argv, "--version"],
+                    capture_stdout=True,
+                    capture_stderr=True,
+                    check=False,
+                    env=env,
+                    cwd="/",
+                )
+        except trio.TooSlowError:
+            return "", f"it did not say its version within {RUN_S_MAX:g} s"
+        except OSError as error:
+            return "", f"it cannot be run: {error.strerror}"
+        said = done.stdout.decode("utf-8", "replace").strip()
+        if done.returncode or not said:
+            why = done.stderr.decode("utf-8", "replace").strip()[-300:]
+            return "", f"it ended with exit code {done.returncode}: {why or 'it said nothing'}"
+        return said.splitlines()[0][:100].removeprefix("v"), ""
+
+    def _shown(self, name: str) -> Program:
+        program, found = pinned().get(name), self._programs.find(name)
+        state: ProgramState = "missing" if found is None else found.origin
+        note = ""
+        if stage := self._stages.get(name):
+            state, note = "installing", stage
+        elif found is None and name in self._programs.configured:
+            note = f"programs.{name} is set to {self._programs.configured[name]!r}, which is no program"
+        elif found is None:
+            note = f"dashctl program install {name}" if program else f"set programs.{name}"
+        version = program.version if program and state != "configured" else ""
+        return Program(name=name, version=version, state=state, path=found.path if found else "", note=note)
+
+
+def _known(name: str) -> str:
+    if name not in KNOWN:
+        raise errors.NotFound(
+            f"there is no program {name!r}", hint=f"programs: {', '.join(KNOWN)}", path="name"
+        )
+    return name

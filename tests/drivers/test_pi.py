@@ -1,0 +1,91 @@
+"""How a task becomes Pi's command: absolute paths, an environment of its own, its listener alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dashd.drivers.driver import ModelAccess, Work
+from dashd.drivers.pi import AGENT_FOLDER, GATE, PRELOAD, PiDriver
+from dashd.drivers.programs import Programs
+from dashd.jail import view
+from dashd.wire import errors
+
+MODEL = ModelAccess("http://127.0.0.1:8787/v1", "dk_canary", "a -> b")
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Programs:
+    for name in ("node", "cli.js"):
+        (tmp_path / name).write_text("")
+    return Programs(None, {"node": str(tmp_path / "node"), "pi": str(tmp_path / "cli.js")})
+
+
+def _work(**more) -> Work:
+    given = {
+        "argv": (), "item": "a.txt", "task": "count", "cwd": "/w", "swarm_id": "s", "agent_id": "s-001",
+        "task_id": "s-t1", "timeout_s": 300.0, "model": MODEL, "isolated": True, "write": ("/w",),
+    }  # fmt: skip
+    return Work(**(given | more))
+
+
+def test_the_command(programs: Programs, tmp_path: Path) -> None:
+    command = PiDriver(programs).command(_work(), {"PATH": "/usr/bin", "ANTHROPIC_API_KEY": "canary"})
+    node, require, preload, pi, *flags = command.argv
+    assert (node, require, pi) == (str(tmp_path / "node"), "--require", str(tmp_path / "cli.js"))
+    assert preload == f"{view.CODE}/dashd/drivers/{PRELOAD.name}"
+    assert {"--mode", "rpc", "--offline", "-ne", "-na", "--no-session"} <= set(flags)
+    assert (command.stdin, command.cwd, command.programs) == (True, "/w", (str(tmp_path),))
+    assert "canary" not in str(command.env.get("ANTHROPIC_API_KEY"))
+    assert command.env["PI_CODING_AGENT_DIR"] == AGENT_FOLDER
+    assert command.env["PI_OFFLINE"] == "1"
+    assert "dk_canary" not in " ".join(command.argv)  # which every local user can read
+
+
+def test_a_program_that_has_gone_is_not_replaced_by_another(programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "node").unlink()
+    command = PiDriver(programs).command(_work(), {"PATH": "/usr/bin"})
+    assert command.argv[0] == "/nonexistent/node"
+
+
+def test_its_files_name_the_listener_and_not_the_key(programs: Programs) -> None:
+    command = PiDriver(programs).command(_work(), {})
+    files = json.loads(command.env["DASH_PI_FILES"])
+    (provider,) = files["models.json"]["providers"].values()
+    assert (provider["baseUrl"], provider["apiKey"]) == (MODEL.url, "$DASH_MODEL_KEY")
+    assert [model["id"] for model in provider["models"]] == ["a -> b"]
+    settings = files["settings.json"]
+    assert (settings["defaultProvider"], settings["defaultModel"]) == ("dash", "a -> b")
+    assert settings["retry"] == {"enabled": False}
+    assert "dk_canary" not in command.env["DASH_PI_FILES"]
+
+
+def test_it_asks_first_where_there_are_gates(programs: Programs) -> None:
+    gated = PiDriver(programs).command(_work(asks=("tool",)), {}).argv
+    assert gated[gated.index("-e") + 1] == f"{view.CODE}/dashd/drivers/{GATE.name}"
+    assert "-e" not in PiDriver(programs).command(_work(), {}).argv
+    assert GATE.is_file()
+
+
+def test_without_a_jail_the_folder_is_the_programs_own(programs: Programs) -> None:
+    command = PiDriver(programs).command(_work(isolated=False), {})
+    assert "PI_CODING_AGENT_DIR" not in command.env
+    assert str(PRELOAD) in command.argv
+    assert PRELOAD.is_file()
+
+
+def test_its_first_prompt_is_the_brief(programs: Programs) -> None:
+    talk = PiDriver(programs).conversation(_work(), {})
+    talk.feed(1, b'{"type":"response","id":"ready","success":true,"data":{"model":{"provider":"dash"}}}\n')
+    said = json.loads(talk.inputs[1].data)["message"]
+    assert said.startswith("Task: count\nYour item: a.txt\nFolder: /w\nYou can write only in: /w\n")
+
+
+def test_what_is_missing_is_named_with_the_way_to_get_it(programs: Programs, tmp_path: Path) -> None:
+    assert PiDriver(programs).check(None, str(tmp_path)) == ([], str(tmp_path))
+    with pytest.raises(errors.InvalidParams, match="takes no argv"):
+        PiDriver(programs).check(["true"], str(tmp_path))
+    (tmp_path / "node").unlink()
+    with pytest.raises(errors.Unsupported, match="driver pi needs node") as refused:
+        PiDriver(programs).check(None, str(tmp_path))
+    assert "dashctl program install node" in refused.value.hint

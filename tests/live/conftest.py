@@ -1,0 +1,46 @@
+"""The real programs, from the cache that `./run live` fills: what is not there is skipped, and says so."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dashd.drivers.programs import Programs
+from tests.whole import daemons
+
+WALLS = {"DASH_JAIL_REQUIRED": "true"}
+
+
+@pytest.fixture(scope="session")
+def programs() -> Programs:
+    """Where the real programs are."""
+    return Programs(Path(os.environ.get("DASH_LIVE_PROGRAMS") or "/nonexistent"))
+
+
+@pytest.fixture(scope="session")
+def pi_environ(programs: Programs) -> dict[str, str]:
+    """What configures them for a dashd of a test."""
+    missing = programs.missing("pi")
+    if missing is not None:
+        pytest.skip(f"not installed: {missing}; ./run live fetches it, and needs npm and a network for that")
+    node, pi = programs.find("node"), programs.find("pi")
+    assert node is not None
+    assert pi is not None
+    return {"DASH_PROGRAMS_NODE": node.path, "DASH_PROGRAMS_PI": pi.path}
+
+
+@pytest.fixture
+def start_daemon(tmp_path_factory, pi_environ):
+    """`start_daemon()`: a dashd of this test's own, with Pi and walls; nothing of it is left afterwards."""
+    started = []
+
+    def start_daemon(program: tuple[str, ...] = ("-m", "dashd"), **environ: str) -> daemons.DaemonProcess:
+        folder = tmp_path_factory.mktemp("l")
+        started.append(daemons.DaemonProcess(folder, program, **(WALLS | pi_environ | environ)))
+        started[-1].start()
+        return started[-1]
+
+    yield start_daemon
+    for each in started:
+        each.end()
+        assert each.processes() == []

@@ -1,0 +1,320 @@
+"""The real Pi behind real walls, on a scripted model behind the real proxy: what it does, and how it fails.
+
+Wherever no call is cut, what the ledger charged is what the model's own book says, to the token.
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from dashd import client_blocking
+from dashd.drivers import embedded
+from tests.fakes import dashd_of_callers
+from tests.fakes import pi as fake_pi
+from tests.fakes.provider import MODEL, Act, Provider, Script, open_provider
+from tests.whole import daemons, door
+
+pytestmark = pytest.mark.live
+
+HASTY = dashd_of_callers.argv(embedded.PROGRAM, hasty=True)
+RESULT = {"summary": "all done", "files_changed": ["note.txt"], "tests": [], "follow_ups": []}
+DONE = Act(text=json.dumps(RESULT, separators=(",", ":")))
+BUSY = Act(status=429, retry_after="0.2", error={"type": "rate_limit_error", "message": "slow down"})
+
+
+def bash(command: str) -> Act:
+    """The model calls the tool."""
+    return Act(text="I look.", tool=("bash", {"command": command}))
+
+
+def acts(*found: Act) -> Script:
+    """One after the other; the last one for ever."""
+    return lambda number: found[min(number, len(found) - 1)]
+
+
+class Scene:
+    """A dashd, its scripted model, and one folder to work in."""
+
+    def __init__(
+        self, daemon: daemons.DaemonProcess, dash: door.Door, provider: Provider, folder: Path
+    ) -> None:
+        self.daemon, self.dash, self.provider, self.folder = daemon, dash, provider, folder
+
+    async def swarm(self, task: str = "do it", **more: Any) -> str:
+        given = {"task": task, "driver": "pi", "model": MODEL, "cwd": str(self.folder), "budget": 5} | more
+        made = await self.dash.call("swarm.create", **given)
+        self.dash.swarms.append(made["id"])
+        return made["id"]
+
+    async def calls(self, swarm: str) -> list[dict[str, Any]]:
+        return (await self.dash.call("budget.export", swarm=swarm))["rows"]
+
+    async def ended(self, swarm: str) -> dict[str, Any]:
+        """The report; the books must agree by then."""
+        report = await self.dash.ended(swarm)
+        assert report["outcome"] in ("complete", "none"), report
+        return report
+
+    async def balanced(self, swarm: str) -> None:
+        """The ledger charged what the model billed, to the nano-dollar."""
+        node = (await self.dash.call("budget.status", budget=swarm))["budget"]
+        assert (round(node["spent_usd"] * 1e9), node["held_usd"]) == (self.provider.bill_nusd, 0)
+
+
+@contextlib.asynccontextmanager
+async def scene(daemon: daemons.DaemonProcess, folder: Path, script: Script) -> AsyncIterator[Scene]:
+    with trio.fail_after(60):
+        async with open_provider(Provider(script)) as provider, door.open_door(daemon.socket) as dash:
+            given = {"name": "p0", "format": "openai-chat", "url": provider.url}
+            await dash.call("provider.add", **given, models=[MODEL])
+            await dash.call("model.set", model=MODEL, input_usd_per_mtok=1.0, output_usd_per_mtok=4.0)
+            made = Scene(daemon, dash, provider, folder)
+            yield made
+            await made.dash.destroy_all()
+
+
+def _result(report: dict[str, Any]) -> dict[str, Any]:
+    assert report["outcome"] == "complete", report
+    return json.loads(report["results"][0]["result"])
+
+
+async def test_text_and_the_result_asked_for_once_more(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, acts(Act(text="It is done."), DONE)) as on:
+        swarm = await on.swarm()
+        assert _result(await on.ended(swarm))["summary"] == "all done"
+        await on.balanced(swarm)
+        assert on.provider.calls == 2
+        costs = await on.dash.call("swarm.costs", swarm=swarm)
+        assert (costs["calls"], costs["unconfirmed_usd"]) == (2, 0.0)
+
+
+async def test_a_tool_writes_a_file_in_the_jail(start_daemon, tmp_path) -> None:
+    script = acts(bash("echo hi > note.txt; cat /etc/shadow; touch /usr/x; ls ~/.ssh"), DONE)
+    async with scene(start_daemon(), tmp_path, script) as on:
+        swarm = await on.swarm()
+        assert _result(await on.ended(swarm))["files_changed"] == ["note.txt"]
+        assert (tmp_path / "note.txt").read_text() == "hi\n"
+        told = json.dumps(on.provider.bodies[-1]["messages"])
+        assert "Read-only file system" in told
+        assert "root:" not in told
+        await on.balanced(swarm)
+        agent = await on.dash.call("agent.get", agent=f"{swarm}-001")
+        assert agent["pause"] == "soft"
+
+
+@pytest.mark.parametrize("fault", [BUSY, Act(status=500, bills=False)], ids=["429", "500"])
+async def test_faults_of_the_provider_are_the_proxys_affair(start_daemon, tmp_path, fault) -> None:
+    async with scene(start_daemon(HASTY), tmp_path, acts(fault, DONE)) as on:
+        swarm = await on.swarm()
+        report = await on.ended(swarm)
+        assert _result(report)["summary"] == "all done"
+        assert (report["attempts"]["total"], on.provider.calls) == (1, 2)
+
+
+async def test_a_model_that_is_down_for_good_fails_the_attempt(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(HASTY), tmp_path, acts(Act(status=500, bills=False))) as on:
+        swarm = await on.swarm(limits={"retries": 0})
+        (failure,) = (await on.ended(swarm))["failures"]
+        assert failure["cause"].startswith("no model answered: 5")
+
+
+@pytest.mark.parametrize("broken", [Act(cut_at=400), Act(stall_at=400)], ids=["cut", "stalled"])
+async def test_a_broken_stream_goes_on_in_the_same_session(start_daemon, tmp_path, broken) -> None:
+    script = acts(bash("echo x >> marks"), broken, DONE)
+    async with scene(start_daemon(HASTY), tmp_path, script) as on:
+        swarm = await on.swarm()
+        report = await on.ended(swarm)
+        assert (_result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+        assert (tmp_path / "marks").read_text() == "x\n"
+        assert on.provider.calls == 3
+        told = [message["role"] for message in on.provider.bodies[-1]["messages"]]
+        assert told.count("tool") == 1  # the session knows what was done before
+
+
+async def test_a_refused_budget_is_one_call_and_a_clean_end(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, acts(bash("sleep 0.5"), DONE)) as on:
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "agent.progress")
+        given = {"limit_usd": 0.0001, "actions": {"at_100": "notify"}}
+        await on.dash.call("budget.set", budget=swarm, **given)
+        report = await on.ended(swarm)
+        assert report["failures"][0]["cause"] == "its budget did not cover the next call"
+        assert (report["attempts"]["total"], on.provider.calls) == (1, 1)
+        assert (
+            _result(await on.ended(await on.swarm()))["summary"] == "all done"
+        )  # the next one works at once
+
+
+async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemon, tmp_path) -> None:
+    daemon = start_daemon()
+    script = acts(bash("echo x >> marks; sleep 3; echo y >> marks"), DONE)
+    async with scene(daemon, tmp_path, script) as on:
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "agent.progress")
+        daemon.kill()
+        daemon.start()
+        async with door.open_door(daemon.socket) as dash:
+            on.dash = dash
+            report = await on.ended(swarm)
+            assert (_result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+            assert (tmp_path / "marks").read_text() == "x\ny\n"
+            await on.balanced(swarm)
+
+
+async def test_dashd_is_killed_in_a_model_call_and_the_session_goes_on(start_daemon, tmp_path) -> None:
+    daemon = start_daemon()
+    script = acts(bash("echo x >> marks"), Act(delay_s=30.0), DONE)
+    async with scene(daemon, tmp_path, script) as on:
+        called = trio.Event()
+
+        async def note() -> None:
+            if on.provider.calls == 2:
+                called.set()
+
+        on.provider.on_call = note
+        swarm = await on.swarm()
+        await called.wait()
+        daemon.kill()
+        daemon.start()
+        async with door.open_door(daemon.socket) as dash:
+            on.dash = dash
+            report = await on.ended(swarm)
+            assert (_result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+            assert (tmp_path / "marks").read_text() == "x\n"
+            node = (await dash.call("budget.status", budget=swarm))["budget"]
+            assert round(node["spent_usd"] * 1e9) >= on.provider.bill_nusd  # the cut call in full
+            assert node["unconfirmed_usd"] > 0
+            told = [message["role"] for message in on.provider.bodies[-1]["messages"]]
+            assert told.count("tool") == 1
+
+
+async def test_a_kill_in_a_tool_leaves_nothing_running(start_daemon, tmp_path) -> None:
+    script = acts(bash("echo x > begun; sleep 5; echo y > ended"))
+    async with scene(start_daemon(), tmp_path, script) as on:
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "agent.progress")
+        before = trio.current_time()
+        await on.dash.call("agent.kill", agent=f"{swarm}-001")
+        await on.dash.events(swarm, "agent.killed")
+        assert trio.current_time() - before < 4
+        assert not (tmp_path / "ended").exists()
+        logs = (await on.dash.call("agent.logs", agent=f"{swarm}-001", bytes_max=60_000))["text"]
+        assert '"command":"clear_queue"' in logs  # an orderly end, by its own protocol
+        await on.balanced(swarm)
+
+
+async def test_a_message_reaches_the_model(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, acts(bash("sleep 1"), DONE)) as on:
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "agent.progress")
+        await on.dash.call("agent.message", agent=f"{swarm}-001", text="mind the gap")
+        assert _result(await on.ended(swarm))["summary"] == "all done"
+        assert "mind the gap" in json.dumps(on.provider.bodies[-1]["messages"])
+
+
+async def test_paused_it_calls_no_model_until_it_is_resumed(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, acts(bash("sleep 1; echo x > marks"), DONE)) as on:
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "agent.progress")
+        await on.dash.call("agent.pause", agent=f"{swarm}-001")
+        await on.dash.events(swarm, "agent.paused")
+        while not (tmp_path / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.05)
+        await trio.sleep(1.0)  # it calls now, and its call is held
+        assert on.provider.calls == 1
+        await on.dash.call("agent.resume", agent=f"{swarm}-001")
+        assert _result(await on.ended(swarm))["summary"] == "all done"
+        await on.balanced(swarm)
+
+
+async def test_it_is_installed_checked_and_chosen(start_daemon, pi_environ, tmp_path) -> None:
+    """Into the state folder of this dashd, by the npm of this machine; Node is the one of the cache."""
+    daemon = start_daemon(DASH_PROGRAMS_PI="", DASH_JAIL_REQUIRED="true")
+    async with door.open_door(daemon.socket) as dash:
+        listed = {row["name"]: row["state"] for row in (await dash.call("program.list"))["programs"]}
+        assert listed == {"node": "configured", "pi": "missing", "openclaw": "missing"}
+        try:
+            with trio.fail_after(120):
+                done = await trio.to_thread.run_sync(lambda: daemon.call("program.install", name="pi"))
+        except client_blocking.CallFailed as failed:
+            pytest.skip(f"not installed: {failed}")
+        assert done["changed"]
+        assert Path(done["path"]).is_relative_to(daemon.state)
+        checked = await dash.call("program.check", name="pi")
+        assert (checked["ok"], checked["version"]) == (True, done["version"]), checked
+        made = await dash.call("swarm.create", task="do `echo hi > note.txt`", cwd=str(tmp_path))
+        assert made["why_driver"] == "no driver was named, and pi is installed"
+        assert (await dash.ended(made["id"]))["outcome"] == "complete"
+        assert (tmp_path / "note.txt").read_text() == "hi\n"
+
+
+async def test_gates_are_asked_before_a_tool_works(start_daemon, tmp_path) -> None:
+    script = acts(bash("echo no > denied"), bash("echo yes > allowed"), DONE)
+    async with scene(start_daemon(), tmp_path, script) as on:
+        await on.dash.call("gate.set", name="no", kind="command", pattern="*denied*", verdict="deny")
+        await on.dash.call("gate.set", name="maybe", kind="command", pattern="*allowed*", verdict="ask")
+        swarm = await on.swarm()
+        (asked,) = await on.dash.events(swarm, "approval.requested")
+        assert asked["data"]["what"] == "run `echo yes > allowed`"
+        assert not (tmp_path / "allowed").exists()
+        await on.dash.call("approval.resolve", approvals=[asked["data"]["approval"]], decision="allow")
+        assert _result(await on.ended(swarm))["summary"] == "all done"
+        assert ((tmp_path / "allowed").exists(), (tmp_path / "denied").exists()) == (True, False)
+        assert "Dash did not allow this" in json.dumps(on.provider.bodies[-1]["messages"])
+
+
+async def test_a_kill_ends_a_question_that_waits(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, acts(bash("echo x > marks"))) as on:
+        await on.dash.call("gate.set", name="maybe", kind="tool", verdict="ask")
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "approval.requested")
+        await on.dash.call("agent.kill", agent=f"{swarm}-001")
+        await on.dash.events(swarm, "agent.killed")
+        (row,) = (await on.dash.call("approval.list", state="any"))["items"]
+        assert row["state"] == "withdrawn"
+        assert not (tmp_path / "marks").exists()
+
+
+def _essence(text: str) -> list[str]:
+    """The frames that a conversation acts upon, in order, without what differs between any two runs."""
+    found = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            match json.loads(line):
+                case {"type": "response", "command": str(command), "success": bool(good), **more}:
+                    data = more.get("data") or {}
+                    found.append(f"{command} {good} {data.get('disposition', '')} {more.get('id')}")
+                case {"type": "message_end", "message": {"role": "user" | "assistant" as role} as message}:
+                    found.append(f"{role} {message.get('stopReason', '')}")
+                case {"type": "tool_execution_start", "toolName": name, "args": arguments}:
+                    found.append(f"tool {name} {arguments}")
+                case {"type": "agent_settled", "aborted": aborted}:
+                    found.append(f"settled {aborted}")
+    return found
+
+
+async def test_the_stand_in_of_other_tests_talks_as_the_real_one(start_daemon, tmp_path) -> None:
+    """On the same task and the same built-in model."""
+    seen: list[list[str]] = []
+    fake = str(Path(fake_pi.__file__))
+    stand_in: dict[str, str] = {"DASH_PROGRAMS_NODE": fake, "DASH_PROGRAMS_PI": fake}
+    choices: list[Callable[[], daemons.DaemonProcess]] = [
+        lambda: start_daemon(DASH_JAIL_REQUIRED="false"),
+        lambda: start_daemon(**stand_in, DASH_JAIL_REQUIRED="false"),
+    ]
+    for start in choices:
+        async with door.open_door(start().socket) as dash:
+            made = await dash.call("swarm.create", task="`echo one`, then `echo two`", cwd=str(tmp_path))
+            assert made["driver"] == "pi"
+            assert (await dash.ended(made["id"]))["outcome"] == "complete"
+            logs = await dash.call(
+                "agent.logs", agent=f"{made['id']}-001", bytes_max=262_144, stream="stdout"
+            )
+            seen.append(_essence(logs["text"]))
+    assert seen[0] == seen[1]
+    assert len(seen[0]) > 8
