@@ -18,6 +18,7 @@ from tests.fakes import dashd_of_callers
 from tests.fakes import pi as fake_pi
 from tests.fakes.provider import MODEL, Act, Provider, Script, open_provider
 from tests.whole import daemons, door
+from tests.workspace.world import World
 
 pytestmark = pytest.mark.live
 
@@ -105,6 +106,26 @@ async def test_a_tool_writes_a_file_in_the_jail(start_daemon, tmp_path) -> None:
         await on.balanced(swarm)
         agent = await on.dash.call("agent.get", agent=f"{swarm}-001")
         assert agent["pause"] == "soft"
+
+
+async def test_on_a_repository_it_works_in_a_workspace(start_daemon, tmp_path) -> None:
+    world = World(tmp_path.resolve())
+    world.make_repo()
+    script = acts(bash("pwd; echo hi > note.txt; git add note.txt; git commit -qm mine; echo x > more"), DONE)
+    async with scene(start_daemon(), tmp_path, script) as on:
+        swarm = await on.swarm(repo=str(world.repo), cwd=str(world.repo / "src"), scope=["src"])
+        report = await on.ended(swarm)
+        assert _result(report)["summary"] == "all done"
+        (files,) = report["files"]
+        assert [each["path"] for each in files["files"]] == ["src/more", "src/note.txt"]
+        assert world.git("log", "-2", "--format=%an/%s", files["branch"]).split("\n")[1].endswith("/mine")
+        assert world.git("status", "--porcelain") == ""
+        (tree,) = (await on.dash.call("worktree.list", swarm=swarm))["items"]
+        told = json.dumps(on.provider.bodies[-1]["messages"])
+        assert f"Folder: {tree['path']}/src\\n" in told
+        assert f"You can write only in: {tree['path']}/src\\n" in told
+        assert str(world.repo) not in told
+        await on.balanced(swarm)
 
 
 @pytest.mark.parametrize("fault", [BUSY, Act(status=500, bills=False)], ids=["429", "500"])

@@ -12,6 +12,7 @@ import trio
 from tests.fakes import pi as fake_pi
 from tests.whole import daemons
 from tests.whole.door import Door, Refused, open_door
+from tests.workspace.world import World
 
 pytestmark = pytest.mark.slow
 
@@ -140,6 +141,45 @@ async def test_no_prompt_is_lost_or_given_twice(start_daemon_at, tmp_path, point
     assert (tmp_path / "marks").read_text() == "x\n"
     # A call that dashd died in is asked for again by another prompt; the task itself is given once.
     assert logs.count('"text":"Task: do') == 1
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A user's repository."""
+    made = World(tmp_path.resolve())
+    made.make_repo()
+    return made
+
+
+async def _came_back(dash: Door, world: World, made: dict) -> None:
+    """One agent worked in its workspace and was told of that, not of the repository; its work is here."""
+    report = await dash.ended(made["id"])
+    assert (report["outcome"], report["attempts"]["total"]) == ("complete", 1), report
+    (files,) = report["files"]
+    assert [each["path"] for each in files["files"]] == ["note.txt"]
+    assert world.git("show", f"{files['branch']}:note.txt") == "hi"
+    assert world.git("status", "--porcelain") == ""
+    logs = (await dash.call("agent.logs", agent=f"{made['id']}-001", bytes_max=60_000))["text"]
+    assert logs.count("Task: do") == 1
+    (tree,) = (await dash.call("worktree.list", swarm=made["id"]))["items"]
+    assert f"Folder: {tree['path']}\\n" in logs
+
+
+async def test_on_a_repository_it_works_in_a_workspace(dash, world) -> None:
+    made = await dash.call("swarm.create", task="do `echo hi > note.txt`", repo=str(world.repo))
+    dash.swarms.append(made["id"])
+    await _came_back(dash, world, made)
+
+
+async def test_a_brief_that_dashd_died_before_names_the_workspace(start_daemon_at, world) -> None:
+    daemon = start_daemon_at("talk.before_commit:2")
+    async with open_door(daemon.socket) as dash:
+        made = await dash.call("swarm.create", task="do `echo hi > note.txt`", repo=str(world.repo))
+    with trio.fail_after(30):
+        assert await trio.to_thread.run_sync(daemon.process.wait) == -9
+    daemon.start()
+    async with open_door(daemon.socket) as dash:
+        await _came_back(dash, world, made)
 
 
 @pytest.fixture
