@@ -131,12 +131,15 @@ class ModelDoors:
         await self._write(lambda tx: proxy_keys.revoke(tx, claim.agent_id, claim.attempt_id))
 
     async def swap(self, agent_id: str) -> None:
-        """The agent's next call goes to the model of its row, or to what the call names where it has none."""
+        """The agent's next try goes to the model of its row, or to what the call names where it has none; so
+        does a call that is parked.
+        """
         async with self._swapping:  # so that whoever reads last also sets last
             row = await self._store.own.read(lambda db: agents.find(db, agent_id))
             door = self._doors.get(self._seats.get(agent_id, ""))
             for caller in door.callers() if row is not None and door is not None else ():
                 caller.model = row.model if row is not None else None
+            self._exchange.registry.changes.ring()
 
     async def _serve(
         self, claim: Claim, listener: socket.socket, door: doors.Door, digests: list[bytes]

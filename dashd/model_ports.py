@@ -98,6 +98,7 @@ class ProviderPort:
             elif row.name not in self._registry.providers:
                 self._registry.add(await self._read(row))
         _put_models(self._registry, models)
+        self._registry.changes.ring()
 
     async def states(self) -> dict[str, ProviderState]:
         """See the port."""
@@ -129,6 +130,7 @@ class ProviderPort:
         if ok:
             provider.circuit.succeeded()
             self._registry.thaw(name)
+            self._registry.changes.ring()
         return Tested(ok, text, status, latency_ms)
 
     async def _refresh(self, row: ProviderRow, provider: Provider) -> Tested | None:

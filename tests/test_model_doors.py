@@ -13,7 +13,7 @@ from dashd.clock import Clock
 from dashd.model_doors import ModelDoors
 from dashd.proxy.tunnel import Tunnels
 from dashd.runtime.doors import OpenDoor
-from dashd.store import proxy_keys
+from dashd.store import agents, proxy_keys
 from dashd.store.queue import Claim
 from tests.proxy import world as proxy_world
 from tests.proxy.world import World
@@ -149,6 +149,14 @@ async def test_a_failure_leaves_no_listener_behind(bed: Bed, monkeypatch: pytest
         await bed.doors.resume(bed.claim(), kept)
     assert kept.fileno() == -1
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_swap_wakes_calls_that_are_parked(bed: Bed) -> None:
+    (await bed.doors.open(bed.claim(), None, inside=False)).listener.close()
+    changes = bed.world.registry.changes.ticket()
+    await bed.world.store.writer.apply(lambda tx: agents.set_model(tx, bed.world.agents[0], "offline-b"))
+    await bed.doors.swap(bed.world.agents[0])
+    await changes.wait()
 
 
 @pytest.mark.slow

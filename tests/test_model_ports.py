@@ -215,6 +215,19 @@ async def test_a_test_says_what_is_wrong(world: World, status: int, ok: bool, sa
     assert world.registry.providers["one"].frozen == (None if ok else "quota")
 
 
+async def test_who_waits_for_a_change_hears_of_it(world: World) -> None:
+    for method, params in (
+        ("provider.add", ADD),
+        ("provider.test", {"name": "one"}),
+        ("model.set", {"model": "m-1", "aliases": ["fast"], **PRICE}),
+        ("provider.remove", {"name": "one"}),
+    ):
+        heard = world.registry.changes.ticket()
+        await world(method, **params)
+        with trio.fail_after(1):
+            await heard.wait()
+
+
 async def test_an_unknown_provider_is_named_with_those_there_are(world: World) -> None:
     await world("provider.add", **ADD)
     with pytest.raises(errors.NotFound) as refused:

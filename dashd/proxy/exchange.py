@@ -130,6 +130,8 @@ class _Call:
         self._left = False
         self._asked = b""
         self._heard: Heard | None = None
+        self._model = caller.model
+        """The caller's when the chain was made: who swaps it meanwhile is obeyed by the next try."""
         self._held_until = trio.current_time() + (
             (caller.held_s or self._patience.held_s)
             if self._payer.agent_id is not None
@@ -142,9 +144,9 @@ class _Call:
         with self._scope:
             call = await self._parsed(body)
             await self._x.registry.prepare()
-            chain = self._chain(call)
+            route = self._route(call)
             await self._keep_rate()
-            await self._serve(call, Route(chain, self._x.chance))
+            await self._serve(call, route)
 
     async def refuse(self, status: int, kind: str, message: str, data: object = None) -> None:
         """Says no, in the caller's format and style: as an answer of its own, or in band."""
@@ -171,8 +173,13 @@ class _Call:
             return self._form.parse(body)
         return await trio.to_thread.run_sync(self._form.parse, body)
 
+    def _route(self, call: ParsedCall) -> Route:
+        """The way that the call has now."""
+        return Route(self._chain(call), self._x.chance)
+
     def _chain(self, call: ParsedCall) -> list[Candidate]:
-        asked = call.model if self._caller.model is None else self._caller.model
+        self._model = self._caller.model
+        asked = call.model if self._model is None else self._model
         found = self._x.registry.chain(asked)
         chain = [each for each in found if each.serves(call.format)]
         if not chain:
@@ -207,16 +214,20 @@ class _Call:
         give_up_at = float("inf")
         words: Whole | None = None
         while not self._left:
+            if self._caller.model != self._model:
+                route, give_up_at, words = self._route(call), float("inf"), None
             now = trio.current_time()
             turn = route.choose(now, give_up_at)
-            if turn is None and await self._parked(route):
-                continue
             if turn is None:
-                break
+                again = await self._parked(call, route)
+                if again is None:
+                    break
+                route, give_up_at, words = again, float("inf"), None
+                continue
             if isinstance(turn, Pause):
                 give_up_at = min(give_up_at, now + self._patience.retry_s)
                 if turn.until <= give_up_at:
-                    await trio.sleep_until(turn.until)
+                    await self._pause(turn.until)
                 continue  # past that, whoever is free has their turn, or nobody
             outcome = await self._attempt(call, route, turn)
             if outcome is None:
@@ -243,16 +254,31 @@ class _Call:
         why = route.frozen or (route.last.why if route.last else "every provider rests after its failures")
         raise NobodyAnswers(f"no provider answers; the last said: {why}", data=data)
 
-    async def _parked(self, route: Route) -> bool:
-        """Waits until a frozen provider may be called again; False where that is not what is missing."""
+    async def _pause(self, until: float) -> None:
+        """Sleeps; whoever changes something of models or providers ends it."""
+        with trio.move_on_at(until):
+            await self._x.registry.changes.ticket().wait()
+
+    async def _parked(self, call: ParsedCall, route: Route) -> Route | None:
+        """Waits while all of the chain are frozen; then the way that there is by now, with all tries again.
+        None where frozen providers are not what is missing, or it took too long.
+        """
         if not route.frozen or self._payer.agent_id is None:
-            return False
+            return None
         with trio.move_on_at(self._held_until):
-            while route.frozen:
+            while True:
                 await self._x.registry.changes.ticket().wait()
-            route.begin_again()
-            return True
-        return False
+                await self._x.registry.prepare()
+                model = self._model
+                try:
+                    route = self._route(call)
+                except errors.InvalidParams:
+                    if self._model != model:
+                        raise
+                    continue  # taken away, and perhaps about to be added anew
+                if not route.frozen:
+                    return route
+        return None
 
     async def _attempt(self, call: ParsedCall, route: Route, candidate: Candidate) -> Outcome | None:
         """One try; None where it was not made because another call probes the provider, or the caller

@@ -99,7 +99,9 @@ class Registry:
         self.owners: dict[str, str] = {}
         """The one provider that serves a model, where the operator has said so."""
         self.changes = Bell()
-        """Rung when a provider was added, thawed or removed."""
+        """Rung when who serves what has changed: a provider was added, tested or thawed, a model set, an
+        agent's model swapped.
+        """
         self._latencies: dict[str, deque[float]] = {}
 
     def chain(self, asked: str | Wish) -> list[Candidate]:

@@ -143,12 +143,6 @@ class Route:
         whys = [each.provider.frozen for each in self.chain]
         return next(iter(whys), None) if all(whys) else None
 
-    def begin_again(self) -> None:
-        """Somebody has looked after the frozen providers: everybody has all tries again."""
-        self._given_up.clear()
-        self._tries.clear()
-        self._not_before.clear()
-
     def succeeded(self, candidate: Candidate) -> bool:
         """The provider answers; returns whether that closed its circuit."""
         return candidate.provider.circuit.succeeded()

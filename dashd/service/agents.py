@@ -138,7 +138,7 @@ async def retry(core: Core, _caller: Caller, params: wire.RetryAgent) -> wire.Ag
 
 
 async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> wire.AgentModel:
-    """Keeps the model in the agent's row, then has its door look; calls under way end as they began."""
+    """Keeps the model in the agent's row, then has its door look; tries under way end as they began."""
     model = models.told(params.model)
 
     def operation(tx: Tx) -> tuple[bool, str | None]:

@@ -162,23 +162,6 @@ async def test_a_terminal_error_freezes_the_provider(tmp_path: Path, status: int
         assert (await world.holds())[0][1:] == ("rejected", 0)
 
 
-async def test_a_call_waits_for_a_frozen_provider_to_be_thawed(tmp_path: Path):
-    async with open_provider(Provider()) as provider, open_world(tmp_path) as world:
-        world.use(provider)
-        world.registry.providers["p0"].frozen = "402"
-        answers: list[Said] = []
-
-        async def waits() -> None:
-            answers.append(await call(world))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(waits)
-            await until(lambda: world.registry.changes._next is not None)
-            assert provider.calls == 0
-            world.registry.thaw("p0")
-        assert answers[0].status == 200
-
-
 async def test_what_the_provider_says_of_a_bad_call_is_passed_on(tmp_path: Path):
     error = {"type": "invalid_request_error", "message": "context_length_exceeded"}
     act = Act(status=400, error=error)

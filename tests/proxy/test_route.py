@@ -105,10 +105,6 @@ def test_terminal_freezes_and_next_goes_on():
     assert way.frozen is None
     two.provider.frozen = "401"
     assert way.frozen == "402"
-    for each in (one, two, three):
-        each.provider.frozen = None
-    way.begin_again()
-    assert way.choose(0) is one
 
 
 def test_slow_down_rests_the_provider_and_opens_nothing():
