@@ -104,8 +104,11 @@ class ProviderPort:
         """See the port."""
         await self._registry.prepare()
         now = trio.current_time()
+        served = {each.name: self._registry.served(each) for each in self._real()}
         return {
-            each.name: ProviderState(each.circuit.state(now), each.frozen, len(self._registry.served(each)))
+            each.name: ProviderState(
+                each.circuits.best(now, served[each.name]), each.frozen, len(served[each.name])
+            )
             for each in self._real()
         }
 
@@ -128,7 +131,7 @@ class ProviderPort:
         latency_ms = (trio.current_time() - began) * 1_000
         ok, text = _verdict(provider, status, body)
         if ok:
-            provider.circuit.succeeded()
+            provider.circuits.reset()
             self._registry.thaw(name)
             self._registry.changes.ring()
         return Tested(ok, text, status, latency_ms)
@@ -234,7 +237,8 @@ class ModelPort:
         provider, stand_in = candidate.provider, candidate.provider.format == OFFLINE
         listed = None if stand_in else registry.prices.find(name, provider.listed_as or provider.name)
         latency_ms = registry.latency_ms(candidate.name)
-        down = provider.frozen is not None or provider.circuit.state(trio.current_time()) != "closed"
+        state = provider.circuits.state(trio.current_time(), name)
+        down = provider.frozen is not None or state != "closed"
         return ModelSeen(
             offer=_offer(candidate),
             aliases=[alias for alias, target in registry.aliases.items() if target == name],
@@ -261,7 +265,7 @@ def _renewed(before: Provider | None, made: Provider) -> Provider:
         return made
     before.url, before.secret, before.models = made.url, made.secret, made.models
     before.listed_as = before.frozen = None
-    before.circuit.succeeded()
+    before.circuits.reset()
     return before
 
 

@@ -28,6 +28,8 @@ class Patience:
     """From sending a try to the first byte of a streamed answer."""
     whole_s: float = 900.0
     """The same for an answer that is not streamed: it comes all at once, at the end."""
+    probe_s: float = 10.0
+    """The same for a call that tries whether somebody who was down is well again; see Circuits.probe_s."""
     idle_s: float = 60.0
     """Between two pieces of a stream; then it has stalled."""
     total_s: float = 1_800.0

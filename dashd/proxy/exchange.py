@@ -12,6 +12,7 @@ budget's refusal is a 402, which each style puts so that its reader stops.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,6 +20,7 @@ import trio
 from dashd import clock as clocks
 from dashd.domain import prices
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS, CallCost
+from dashd.domain.circuit import Admission, Change
 from dashd.store.holds import Settlement
 from dashd.wire import errors
 
@@ -288,12 +290,12 @@ class _Call:
         began = trio.current_time()
         settlement = Settlement(0, 0, "unsent")
         happened: list[Happened] = []
-        entered = False
+        entered: Admission | None = None
         try:
             entered = route.enter(candidate, began)
-            if not entered or self._left:
+            if entered is None or self._left:
                 return None
-            self._try = self._prepared(call, candidate, held)
+            self._try = self._prepared(call, candidate, held, self._patience_for(candidate, entered))
             self._heard = self._x.bodies.listener(stream=call.stream) if self._x.bodies else None
             outcome = await self._try.run(
                 self._x.upstream(candidate),
@@ -305,7 +307,7 @@ class _Call:
                 self._heard.feed(outcome.whole.body)
             if outcome.failure is not None:
                 self._failed(route, candidate, outcome.failure, happened)
-                entered = False
+                entered = None
             return outcome
         finally:
             trying, self._try = self._try, None
@@ -352,7 +354,19 @@ class _Call:
                 await ticket.wait()
         raise spent or errors.DeadlinePassed("calls under way hold what is left of the budget; try again")
 
-    def _prepared(self, call: ParsedCall, candidate: Candidate, held: Held) -> Try:
+    def _patience_for(self, candidate: Candidate, entered: Admission) -> Patience:
+        """A probe that says nothing gives up early: as long as it lasts, nobody else gets in."""
+        patience, circuits = self._patience, candidate.provider.circuits
+        if entered == "call":
+            return patience
+        usual_s = (self._x.registry.latency_ms(candidate.name) or 0.0) / 1_000
+        first_byte_s, whole_s = (
+            circuits.probe_s(candidate.model, patience.probe_s, full_s, usual_s)
+            for full_s in (patience.first_byte_s, patience.whole_s)
+        )
+        return replace(patience, first_byte_s=first_byte_s, whole_s=whole_s)
+
+    def _prepared(self, call: ParsedCall, candidate: Candidate, held: Held, patience: Patience) -> Try:
         provider = candidate.provider
         request = Request(
             provider=provider.name,
@@ -363,25 +377,22 @@ class _Call:
             stream=call.stream,
         )
         meter = self._form.meter(candidate.price, held.nusd, held.output_tokens, held.tokens)
-        return Try(candidate, held, request, meter, self._patience)
+        return Try(candidate, held, request, meter, patience)
 
     # --- what a try tells ---------------------------------------------------------------------------------
 
     def _answered(self, route: Route, candidate: Candidate, began: float, happened: list[Happened]) -> None:
         now = trio.current_time()
         self._x.registry.measured(candidate, now - began)
-        if route.succeeded(candidate):
-            happened.append(Happened("circuit.closed", {"provider": candidate.provider.name}))
+        happened += [_told(candidate, change) for change in route.succeeded(candidate)]
         first = route.chain[0]
         if candidate is not first:
             why = route.last.why if route.last else f"{first.provider.name} is left alone after failures"
             happened += self._x.reports.failover(now, first, candidate, why)
 
     def _failed(self, route: Route, candidate: Candidate, failure: Failure, happened: list[Happened]) -> None:
-        change = route.failed(candidate, failure, trio.current_time())
-        if change is not None:
-            data = {"provider": candidate.provider.name, "why": failure.why[:200]}
-            happened.append(Happened(f"circuit.{change}", data))
+        changes = route.failed(candidate, failure, trio.current_time())
+        happened += [_told(candidate, change, failure.why[:200]) for change in changes]
         if failure.what == "terminal":
             text = f"provider {candidate.provider.name} takes no more calls: {failure.why[:200]}"
             happened.append(Happened("system.alert", {"provider": candidate.provider.name, "text": text}))
@@ -419,3 +430,10 @@ class _Call:
             await self._reply.send(whole.body)
         except Gone:
             self._caller_left()
+
+
+def _told(candidate: Candidate, change: Change, why: str | None = None) -> Happened:
+    """The event of a circuit: the provider's, or that of one of its models."""
+    model = {"model": change.model} if change.model is not None else {}
+    reason = {"why": why} if why is not None else {}
+    return Happened(f"circuit.{change.to}", {"provider": candidate.provider.name} | model | reason)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import trio
 
-from dashd.domain.circuit import Circuit
+from dashd.domain.circuit import Circuits
 from dashd.domain.prices import Price
 from dashd.domain.wish import Wish, is_wish, parse
 from dashd.store.bells import Bell
@@ -47,7 +47,7 @@ class Provider:
     secret: str | None = field(default=None, repr=False)
     models: Sequence[str] = ()
     """The names it serves; none given means: whatever the price list knows."""
-    circuit: Circuit = field(default_factory=Circuit)
+    circuits: Circuits = field(default_factory=Circuits)
     frozen: str | None = None
     """Why nothing is sent to it until somebody has looked: a terminal quota, billing or key error."""
     listed_as: str | None = None

@@ -89,9 +89,10 @@ class Try:
                     return await self._stream(answer, begin, forward, answers)
                 return await self._collect(answer, answers)
         except trio.TooSlowError:
-            return Outcome(Failure("retry", self._slowness(), waited=True))
+            # Who takes a call and says nothing has one slow model, as far as anybody knows.
+            return Outcome(Failure("retry", self._slowness(), waited=True, reached=self.request.sent))
         except UpstreamBroken as broken:
-            return Outcome(Failure("retry", broken.message))
+            return Outcome(Failure("retry", broken.message, reached=self._status is not None))
         finally:
             if answer is not None:
                 with trio.CancelScope(shield=True):  # it has a bound of its own
@@ -147,7 +148,7 @@ class Try:
 
     async def _refused(self, answer: Answer) -> Outcome:
         body = bytearray()
-        with trio.move_on_after(self._patience.idle_s):
+        with trio.move_on_after(min(self._patience.idle_s, self._first_s)):
             while len(body) < ERROR_BYTES_MAX and (chunk := await answer.receive()):
                 self.meter.feed(chunk)
                 body += chunk

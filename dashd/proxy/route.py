@@ -1,8 +1,8 @@
 """Which candidate of a chain a call tries next, and what a failed try means. Pure: the time is an argument.
 
-A candidate gets some tries with growing, jittered pauses; then the next of the chain has its turn. A
-provider whose circuit is open, that rests or that is frozen is skipped at once. Nothing here is asked once
-the first byte has gone to the caller.
+A candidate gets some tries with growing, jittered pauses; then the next of the chain has its turn. Who is
+known to be down, its provider's circuit or its model's own open, and who rests or is frozen is skipped at
+once. Nothing here is asked once the first byte has gone to the caller.
 """
 
 import math
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+
+from dashd.domain.circuit import Admission, Blame, Change
 
 from .registry import Candidate
 
@@ -53,11 +55,15 @@ class Failure:
     retry_after_s: float | None = None
     waited: bool = False
     """It was waited for long enough already: the next of the chain, where there is one, has its turn."""
+    reached: bool = True
+    """The provider was: an answer began, or there was somebody to send the try to."""
 
     @property
-    def provider_is_down(self) -> bool:
-        """Whether it counts against the provider's circuit; being asked to slow down does not."""
-        return self.what == "retry" and self.status != 429
+    def blames(self) -> Blame | None:
+        """Whose circuit it counts against; being asked to slow down counts against nobody's."""
+        if self.what != "retry" or self.status == 429:
+            return None
+        return "model" if self.reached else "provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +125,25 @@ class Route:
         for each in self.chain:
             if each.provider.frozen is not None or each.name in self._given_up:
                 continue
-            circuit = each.provider.circuit
-            at = max(self._not_before.get(each.name, now), circuit.admits_at(now))
+            circuits = each.provider.circuits
+            at = max(self._not_before.get(each.name, now), circuits.admits_at(each.model, now))
             if at <= now:
                 return each
             if at > until:
                 continue
             soonest = at if soonest is None else min(soonest, at)
-            if circuit.state(now) == "closed" and at - now <= ELSEWHERE_S:
+            if circuits.state(now, each.model) == "closed" and at - now <= ELSEWHERE_S:
                 break  # Worth a short pause: the earlier ones of a chain are there for a reason.
         return None if soonest is None else Pause(soonest)
 
-    def enter(self, candidate: Candidate, now: float) -> bool:
-        """Takes the candidate's turn, right before it is called; False where somebody else probes it by now.
+    def enter(self, candidate: Candidate, now: float) -> Admission | None:
+        """Takes the candidate's turn, right before it is called; None where somebody else probes it by now.
 
         Whoever was let in says how it went: `succeeded`, `failed` or `withdrew`.
         """
-        return candidate.provider.frozen is None and candidate.provider.circuit.admits(now)
+        if candidate.provider.frozen is not None:
+            return None
+        return candidate.provider.circuits.admits(candidate.model, now)
 
     @property
     def frozen(self) -> str | None:
@@ -143,20 +151,18 @@ class Route:
         whys = [each.provider.frozen for each in self.chain]
         return next(iter(whys), None) if all(whys) else None
 
-    def succeeded(self, candidate: Candidate) -> bool:
-        """The provider answers; returns whether that closed its circuit."""
-        return candidate.provider.circuit.succeeded()
+    def succeeded(self, candidate: Candidate) -> list[Change]:
+        """The candidate answers; returns what that made of its circuits."""
+        return candidate.provider.circuits.succeeded(candidate.model)
 
     def withdrew(self, candidate: Candidate) -> None:
-        """The try ended without telling anything of the provider."""
-        candidate.provider.circuit.withdrew()
+        """The try ended without telling anything of the candidate."""
+        candidate.provider.circuits.withdrew(candidate.model)
 
-    def failed(
-        self, candidate: Candidate, failure: Failure, now: float
-    ) -> Literal["opened", "closed"] | None:
-        """The try failed; returns what that made of the provider's circuit."""
+    def failed(self, candidate: Candidate, failure: Failure, now: float) -> list[Change]:
+        """The try failed; returns what that made of the candidate's circuits."""
         self.last = failure
-        name, circuit = candidate.name, candidate.provider.circuit
+        name, circuits = candidate.name, candidate.provider.circuits
         tries = self._tries[name] = self._tries.get(name, 0) + 1
         if failure.what == "terminal":
             candidate.provider.frozen = failure.why
@@ -166,15 +172,16 @@ class Route:
             self._given_up.add(name)
         backoff = min(BACKOFF_S_MAX, BACKOFF_S * 2 ** (tries - 1)) * (0.5 + self._chance() / 2)
         if failure.retry_after_s is not None:
-            circuit.rest(now + failure.retry_after_s)
+            # Who asks to slow down speaks for the account; who is in trouble, for the model that was asked.
+            circuits.rest(candidate.model, failure.blames or "provider", now + failure.retry_after_s)
             backoff = max(backoff, failure.retry_after_s)
         self._not_before[name] = now + backoff
-        if failure.provider_is_down:
-            return "opened" if circuit.failed(now) else None
-        if failure.what in ("next", "final"):
-            return "closed" if circuit.succeeded() else None
-        circuit.withdrew()
-        return None
+        if failure.blames is not None:
+            return circuits.failed(candidate.model, failure.blames, now)
+        if failure.what == "final":
+            return circuits.succeeded(candidate.model)
+        circuits.withdrew(candidate.model)
+        return circuits.answered() if failure.what == "next" else []
 
 
 def _said(body: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dashd import __main__ as dashd_main
 from dashd import model_ports, model_side
-from dashd.domain.circuit import Circuit
+from dashd.domain.circuit import Circuit, Circuits
 from dashd.drivers import embedded
 from dashd.proxy.caller import Patience
 from dashd.proxy.exchange import Exchange
@@ -30,7 +30,7 @@ def argv(program: Path, *, hasty: bool) -> tuple[str, ...]:
 
 
 def _provider(*given: Any, **named: Any) -> Provider:
-    return Provider(*given, circuit=Circuit(open_s=OPEN_S), **named)
+    return Provider(*given, circuits=Circuits(Circuit(open_s=OPEN_S)), **named)
 
 
 def main() -> int:

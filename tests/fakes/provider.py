@@ -62,7 +62,9 @@ def _not_kept(_body: Body, _nusd: int) -> None:
 
 
 class Provider:
-    """The scripted provider; `script` is asked with the number of each call, from 0."""
+    """The scripted provider; `script` is asked with the number of each call, from 0, whose body is the last
+    of `bodies`.
+    """
 
     def __init__(self, script: Script = lambda _: Act(), price: Price = PRICE) -> None:
         self.script = script
@@ -108,11 +110,11 @@ class Provider:
     async def _answer(
         self, stream: trio.SocketStream, path: str, headers: dict[str, str], raw: bytes
     ) -> bool:
-        act = self.script(self.calls)
-        self.calls += 1
         body = json.loads(raw)
         self.heads.append(headers)
         self.bodies.append(body)
+        act = self.script(self.calls)
+        self.calls += 1
         await self.on_call()
         used = self._used(act, body, raw)
         if act.bills if act.bills is not None else act.status == 200:

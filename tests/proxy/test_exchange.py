@@ -142,7 +142,7 @@ async def test_failover_at_once_once_the_circuit_is_open(tmp_path: Path):
 async def test_a_circuit_closes_when_a_probe_comes_through(tmp_path: Path):
     async with open_provider(Provider()) as provider, open_world(tmp_path) as world:
         world.use(provider)
-        circuit = world.registry.providers["p0"].circuit
+        circuit = world.registry.providers["p0"].circuits.provider
         circuit.opened_at, circuit.open_s = trio.current_time(), 0.1
         assert (await call(world)).status == 200
         assert [each["provider"] for each in await world.events("circuit.closed")] == ["p0"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from dashd.proxy.registry import Provider as Configured
-from tests.fakes.provider import MODEL, Provider, open_provider
+from tests.fakes.provider import MODEL, PRICE, Act, Provider, open_provider
 from tests.proxy.world import HASTY, Said, World, ask, chat, open_world, request, until
 
 
@@ -96,7 +96,7 @@ async def test_a_call_that_pauses_for_a_circuit_sees_its_agent_s_new_model(tmp_p
     ):
         world.use(provider)
         for _ in range(3):
-            world.registry.providers["p0"].circuit.failed(trio.current_time())
+            world.registry.providers["p0"].circuits.failed(MODEL, "model", trio.current_time())
         answers: list[Said] = []
 
         async def waits() -> None:
@@ -109,4 +109,76 @@ async def test_a_call_that_pauses_for_a_circuit_sees_its_agent_s_new_model(tmp_p
             world.door.callers()[0].model = "offline"
             world.registry.changes.ring()
         assert answers[0].json["model"] == "offline"
-        assert trio.current_time() - began < world.registry.providers["p0"].circuit.open_s
+        assert trio.current_time() - began < world.registry.providers["p0"].circuits.provider.open_s
+
+
+HUNG = Act(stall_at=0)
+
+
+def _half_open(world: World, name: str = "p0") -> None:
+    circuit = world.registry.providers[name].circuits.provider
+    circuit.opened_at, circuit.open_s = trio.current_time(), 0.0
+
+
+async def test_a_probe_that_hangs_is_given_up_soon_and_its_call_goes_elsewhere(tmp_path: Path):
+    patience = replace(HASTY, first_byte_s=1_000, whole_s=1_000, probe_s=0.1)
+    async with (
+        open_provider(Provider(lambda _: HUNG)) as hung,
+        open_provider(Provider()) as other,
+        open_world(tmp_path, patience=patience) as world,
+    ):
+        world.use(hung, other)
+        for stream in (False, True):
+            _half_open(world)
+            said = await call(world, stream=stream)
+            assert said.status == 200
+        assert (hung.calls, other.calls) == (2, 2)
+
+
+async def test_while_a_probe_hangs_the_others_go_elsewhere_at_once(tmp_path: Path):
+    patience = replace(HASTY, first_byte_s=1_000, whole_s=1_000, probe_s=1_000)
+    async with (
+        open_provider(Provider(lambda _: HUNG)) as hung,
+        open_provider(Provider()) as other,
+        open_world(tmp_path, patience=patience, agents_count=2) as world,
+    ):
+        world.use(hung, other)
+        _half_open(world)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, world)
+            await until(lambda: hung.calls)
+            began = trio.current_time()
+            for _ in range(3):
+                assert (await ask(world.port, request(chat(), key="key-1"))).status == 200
+            assert trio.current_time() - began < 1
+            assert (hung.calls, other.calls) == (1, 3)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_model_that_is_slow_by_nature_is_given_the_time_to_prove_itself(tmp_path: Path):
+    patience = replace(HASTY, first_byte_s=1_000, whole_s=1_000, probe_s=0.01)
+    async with (
+        open_provider(Provider(lambda _: Act(delay_s=0.3))) as slow,
+        open_world(tmp_path, patience=patience) as world,
+    ):
+        world.use(slow)
+        assert (await call(world)).status == 200
+        _half_open(world)
+        assert (await call(world)).status == 200
+        assert slow.calls == 2
+
+
+async def test_a_broken_model_is_left_for_its_sibling_of_the_same_provider(tmp_path: Path):
+    async with open_provider(Provider()) as provider, open_world(tmp_path) as world:
+        provider.script = lambda _: Act(status=500) if provider.bodies[-1]["model"] == "m-500" else Act()
+        world.registry.prices.set("m-500", PRICE)
+        world.registry.add(Configured("p0", "openai-chat", provider.url, models=("m-500", MODEL)))
+        assert (await call(world, model=f"m-500 -> {MODEL}")).status == 200
+        assert [each["model"] for each in provider.bodies] == ["m-500"] * 3 + [MODEL]
+        told = await world.events("circuit.opened")
+        assert [(each["provider"], each["model"]) for each in told] == [("p0", "m-500")]
+        began = trio.current_time()
+        assert (await call(world, model=f"m-500 -> {MODEL}")).status == 200
+        assert (await call(world)).status == 200
+        assert trio.current_time() - began < 1
+        assert len(provider.bodies) == 6

@@ -153,7 +153,7 @@ async def test_whatever_the_provider_does_no_limit_is_passed(tmp_path: Path, see
             world.use(provider, provider)
             world.registry.providers["p1"].format = "anthropic"
             for configured in world.registry.providers.values():
-                configured.circuit.failures_max = 10**6
+                configured.circuits.provider.failures_max = 10**6
             await world.store.writer.apply(lambda tx: budgets.set_actions(tx, SWARM, *["notify"] * 3))
             unheld: list[int] = []
 

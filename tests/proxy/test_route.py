@@ -2,6 +2,7 @@
 
 import pytest
 
+from dashd.domain.circuit import Change
 from dashd.proxy.prices import OFFLINE_PRICE
 from dashd.proxy.registry import Candidate, Provider
 from dashd.proxy.route import (
@@ -31,12 +32,12 @@ def route(*names: str, chance: float = 1.0) -> tuple[Route, list[Candidate]]:
 
 def test_one_candidate_is_tried_with_growing_pauses_then_given_up():
     way, (one,) = route("one")
-    one.provider.circuit.failures_max = 99
+    one.provider.circuits.provider.failures_max = 99
     now, waits = 0.0, []
     for _ in range(LAST_TRIES_MAX):
         assert way.choose(now) is one
         assert way.enter(one, now)
-        assert way.failed(one, BROKEN, now) is None
+        assert way.failed(one, BROKEN, now) == []
         turn = way.choose(now)
         if isinstance(turn, Pause):
             waits.append(turn.until - now)
@@ -55,13 +56,13 @@ def test_an_earlier_candidate_is_waited_for_a_little_and_not_for_long():
 
 def test_the_next_one_has_its_turn_after_the_tries_or_at_once_when_the_circuit_is_open():
     way, (one, two) = route("one", "two")
-    one.provider.circuit.failures_max = 99
+    one.provider.circuits.provider.failures_max = 99
     for _ in range(TRIES_MAX):
         way.failed(one, BROKEN, 0)
     assert way.choose(0) is two
     other, (first, second) = route("one", "two")
-    for _ in range(first.provider.circuit.failures_max):
-        first.provider.circuit.failed(0)
+    for _ in range(first.provider.circuits.provider.failures_max):
+        first.provider.circuits.failed("m", "provider", 0)
     assert other.choose(0) is second
 
 
@@ -85,17 +86,17 @@ def test_nobody_is_paused_for_beyond_the_time_there_is():
 def test_all_open_pauses_until_the_first_may_be_probed_by_one():
     way, (one, two) = route("one", "two")
     for each, at in ((one, 5.0), (two, 0.0)):
-        each.provider.circuit.opened_at = at
+        each.provider.circuits.provider.opened_at = at
     assert way.choose(6) == Pause(20)
     assert way.choose(20) is two
     assert way.enter(two, 20)
     assert not way.enter(two, 20)
-    assert way.succeeded(two)
+    assert way.succeeded(two) == [Change("closed")]
 
 
 def test_terminal_freezes_and_next_goes_on():
     way, (one, two, three) = route("one", "two", "three")
-    assert way.failed(one, Failure("terminal", "402"), 0) is None
+    assert way.failed(one, Failure("terminal", "402"), 0) == []
     assert one.provider.frozen == "402"
     assert way.choose(0) is two
     way.failed(two, Failure("next", "404"), 0)
@@ -110,16 +111,52 @@ def test_terminal_freezes_and_next_goes_on():
 def test_slow_down_rests_the_provider_and_opens_nothing():
     way, (one,) = route("one")
     for _ in range(LAST_TRIES_MAX):
-        assert way.failed(one, Failure("retry", "429", 429, retry_after_s=3), 0) is None
-    assert one.provider.circuit.state(0) == "closed"
-    assert not one.provider.circuit.admits(2.9)
+        assert way.failed(one, Failure("retry", "429", 429, retry_after_s=3), 0) == []
+    assert one.provider.circuits.state(0, "m") == "closed"
+    assert not one.provider.circuits.admits("m", 2.9)
 
 
 def test_failures_open_and_an_answer_about_the_call_closes():
     way, (one,) = route("one")
-    one.provider.circuit.failures_max = 2
-    assert [way.failed(one, BROKEN, 0) for _ in range(2)] == [None, "opened"]
-    assert way.failed(one, Failure("final", "400"), 30) == "closed"
+    one.provider.circuits.provider.failures_max = 2
+    assert [way.failed(one, BROKEN, 0) for _ in range(2)] == [[], [Change("opened", "m")]]
+    assert way.failed(one, Failure("final", "400"), 30) == [Change("closed", "m")]
+
+
+def test_a_broken_model_leaves_its_sibling_alone_and_is_skipped_at_once():
+    provider = Provider("one", "openai-chat")
+    broken, sound = (Candidate(provider, name, OFFLINE_PRICE, 100) for name in ("m-500", "m-ok"))
+    way, now, tried = Route([broken, sound], lambda: 1.0), 0.0, []
+    while (turn := way.choose(now)) is not sound:
+        if isinstance(turn, Pause):
+            now = turn.until
+            continue
+        assert turn is broken
+        assert way.enter(turn, now)
+        tried.append(now)
+        way.failed(turn, BROKEN, now)
+    assert (len(tried), now < 1) == (TRIES_MAX, True)
+    assert Route([broken, sound], lambda: 1.0).choose(now) is sound
+    assert provider.circuits.state(now, "m-ok") == "closed"
+
+
+def test_a_missing_model_is_gone_on_from_at_once_and_proves_that_somebody_is_there():
+    provider = Provider("one", "openai-chat")
+    missing, sound = (Candidate(provider, name, OFFLINE_PRICE, 100) for name in ("m-404", "m-ok"))
+    provider.circuits.provider.open(0)
+    way = Route([missing, sound], lambda: 1.0)
+    assert way.enter(missing, 20) == "probe"
+    assert way.failed(missing, Failure("next", "404", 404), 20) == [Change("closed")]
+    assert way.choose(20) is sound
+
+
+def test_who_is_in_trouble_asks_for_a_rest_of_one_model_and_who_is_asked_too_much_for_all():
+    provider = Provider("one", "openai-chat")
+    one, two = (Candidate(provider, name, OFFLINE_PRICE, 100) for name in ("m-1", "m-2"))
+    Route([one], lambda: 1.0).failed(one, Failure("retry", "503", 503, retry_after_s=5), 0)
+    assert (provider.circuits.admits_at("m-1", 0), provider.circuits.admits_at("m-2", 0)) == (5, 0)
+    Route([two], lambda: 1.0).failed(two, Failure("retry", "429", 429, retry_after_s=7), 0)
+    assert (provider.circuits.admits_at("m-1", 0), provider.circuits.admits_at("m-2", 0)) == (7, 7)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +183,16 @@ def test_what_an_answer_means(status: int, body: bytes, what: str):
 
 
 def test_what_an_error_in_a_stream_means():
-    assert judge_in_band("overloaded_error").provider_is_down
+    assert judge_in_band("overloaded_error").blames == "model"
     assert judge_in_band("insufficient_quota").what == "terminal"
-    assert not judge_in_band("rate_limit_error").provider_is_down
+    assert judge_in_band("rate_limit_error").blames is None
+
+
+def test_whose_failure_it_is():
+    assert Failure("retry", "refused", reached=False).blames == "provider"
+    assert Failure("retry", "no answer", waited=True).blames == "model"
+    assert judge(500, {}, b"").blames == "model"
+    assert [judge(status, {}, b"").blames for status in (429, 404, 400, 402)] == [None] * 4
 
 
 @pytest.mark.parametrize(
