@@ -164,6 +164,7 @@ async def _serve(
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
             runtime.cancel_scope.cancel(reason="dashd is stopping; agents keep their leases")
         proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
+    await side.close()
 
 
 def _programs(config: Config) -> Programs:

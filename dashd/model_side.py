@@ -3,6 +3,9 @@
 rows ▸ ledger recovered ▸ (fork server) ▸ secrets read ▸ agents' doors ▸ the door for programs outside
 """
 
+import contextlib
+import logging
+
 import trio
 
 from dashd.clock import Clock
@@ -21,8 +24,12 @@ from dashd.proxy.registry import OFFLINE, Registry, offline_providers
 from dashd.proxy.stage import THINK_S, Stage
 from dashd.proxy.tunnel import Tunnels
 from dashd.proxy.upstream import HttpUpstream
-from dashd.store import call_bodies
+from dashd.store import call_bodies, insist
 from dashd.store.opening import Store
+from dashd.store.transaction import Operation
+from dashd.wire import errors
+
+log = logging.getLogger(__name__)
 
 MIB = 1_048_576
 DAY_MS = 86_400_000
@@ -85,6 +92,15 @@ class ModelSide:
         self._keep_bodies(ring)
         await self.outside.follow()
         ring.start_soon(self.outside.write_uses)
+        ring.start_soon(self._exchange.reports.run, self._write)
+
+    async def close(self) -> None:
+        """When the last call has been settled: what is still to be said of them."""
+        with contextlib.suppress(errors.StoreFull):
+            await self._exchange.reports.flush(self._store.writer.apply)
+
+    async def _write(self, operation: Operation[None]) -> None:
+        await insist.apply(self._store.writer, operation, log.warning)
 
     def _show_stage(self) -> None:
         if self._stage is not None:

@@ -175,7 +175,8 @@ class OutsideDoor:
 def _payer(db: Snapshot, row: KeyRow) -> Payer | None:
     if row.kind != "proxy" or row.budget_id is None:
         return None
-    return Payer(row.budget_id, budgets.get(db, row.budget_id).swarm_id)
+    swarm_id = budgets.get(db, row.budget_id).swarm_id
+    return Payer(row.budget_id, swarm_id, key_id=row.id, key_name=row.name)
 
 
 def _limit(own: int | None, configured: int | None) -> int | None:

@@ -98,6 +98,8 @@ async def test_a_key_pays_for_itself_and_is_refused_with_its_budgets_name(bed: B
     assert (await bed.call(secret)).status == 200
     node = await bed.world.budget("key-1")
     assert 0 < node.spent_nusd < 100_000_000
+    (told,) = await bed.world.events("model.call")
+    assert (told["budget"], told["key"], secret in str(told)) == ("key-1", "key-1", False)
     assert (await bed.world.budget("project")).spent_nusd == node.spent_nusd
     await bed.world.extend("key-1", node.spent_nusd)
     said = await bed.call(secret)

@@ -30,6 +30,9 @@ class Payer:
     swarm_id: str | None = None
     agent_id: str | None = None
     task_id: str | None = None
+    key_id: str | None = None
+    """Of a program outside."""
+    key_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

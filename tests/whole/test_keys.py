@@ -53,3 +53,17 @@ def test_a_key_outlives_the_daemon_and_its_secret_is_nowhere(start_daemon):
         path for path in daemon.folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
     ]
     assert found == []
+
+
+def test_each_call_of_a_key_is_told_also_those_right_before_a_stop(start_daemon):
+    daemon = start_daemon(DASH_PROXY_PORT="0")
+    made = daemon.call("key.create", name="editor", limit_usd=1)
+    for _ in range(5):
+        assert ask(made["url"], made["secret"])[0] == 200
+    daemon.stop()
+    daemon.start()
+    told = [each["data"] for each in daemon.call("event.list", kinds=["model.call"])["events"]]
+    assert sum(each["calls"] for each in told) == 5
+    key = made["key"]["id"]
+    assert {(each["key"], each["key_name"], each["budget"]) for each in told} == {(key, "editor", key)}
+    assert made["secret"] not in str(told)
