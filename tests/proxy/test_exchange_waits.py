@@ -1,11 +1,14 @@
 """Calls that wait: for a frozen provider, for a circuit, for money; and what ends each wait."""
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import trio
 
+from dashd.domain.budget import NUSD
 from dashd.proxy.registry import Provider as Configured
 from tests.fakes.provider import MODEL, PRICE, Act, Provider, open_provider
 from tests.proxy.world import HASTY, Said, World, ask, chat, open_world, request, until
@@ -182,3 +185,36 @@ async def test_a_broken_model_is_left_for_its_sibling_of_the_same_provider(tmp_p
         assert (await call(world)).status == 200
         assert trio.current_time() - began < 1
         assert len(provider.bodies) == 6
+
+
+ASKED = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
+    "/v1/responses": {"input": "hi"},
+    "/v1/messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100},
+}
+
+
+@pytest.mark.parametrize("as_agents", [True, False])
+@pytest.mark.parametrize("path", ASKED)
+async def test_a_wait_for_money_that_takes_too_long_is_a_refusal_that_may_be_retried(
+    tmp_path: Path, path: str, as_agents: bool
+):
+    """What calls under way hold is all that is in the way, so the budget is not spent: 503, and not 402."""
+    patience = replace(HASTY, first_byte_s=1_000, whole_s=1_000, line_s=0.1, held_s=0.1)
+    async with (
+        open_provider(Provider(lambda _: HUNG)) as provider,
+        open_world(tmp_path, limit=NUSD // 200, patience=patience, as_agents=as_agents) as world,
+        trio.open_nursery() as nursery,
+    ):
+        world.use(provider)
+        nursery.start_soon(call, world)
+        await until(lambda: provider.calls)
+        body = json.dumps({"model": "offline", **ASKED[path]}).encode()
+        said = await ask(world.port, request(body, path=path))
+        assert said.status == 503
+        error = said.json["error"]
+        assert error["data"] == {"kind": "unavailable", "retryable": True}
+        assert "calls under way hold what is left of the budget; try again" in error["message"]
+        assert [state for state, _, _ in await world.holds()] == ["open"]
+        assert (await world.budget()).reached < 100
+        nursery.cancel_scope.cancel()
