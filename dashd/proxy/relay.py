@@ -61,6 +61,9 @@ class Try:
         self._patience = patience
         self._status: int | None = None
         self._complete = False
+        self._scope = trio.CancelScope()
+        """Of all stages: its deadline moves on, which costs less than a scope for each piece of a stream."""
+        self._until = float("inf")
 
     @property
     def settlement(self) -> Settlement:
@@ -79,9 +82,10 @@ class Try:
         """
         answer: Answer | None = None
         try:
-            with trio.fail_after(self._patience.total_s):
-                with trio.fail_after(self._first_s):
-                    answer = await upstream.send(self.request)
+            with trio.fail_after(self._patience.total_s) as self._scope:
+                self._until = self._scope.deadline
+                self._wait(self._first_s)
+                answer = await upstream.send(self.request)
                 self._status = answer.status
                 if answer.status != 200:
                     return await self._refused(answer)
@@ -98,6 +102,11 @@ class Try:
                 with trio.CancelScope(shield=True):  # it has a bound of its own
                     await answer.aclose()
 
+    def _wait(self, seconds: float | None) -> None:
+        """What comes next has so much time, None what is left of the try's own, which always bounds it."""
+        at = self._until if seconds is None else trio.current_time() + seconds
+        self._scope.deadline = min(self._until, at)
+
     @property
     def _first_s(self) -> float:
         return self._patience.first_byte_s if self.request.stream else self._patience.whole_s
@@ -110,13 +119,14 @@ class Try:
         answers: Callable[[], None],
     ) -> Outcome:
         first = bytearray()
-        with trio.fail_after(self._first_s):
-            while len(first) < FIRST_BYTES_MAX:
-                chunk = await answer.receive()
-                self.meter.feed(chunk)
-                first += chunk
-                if not chunk or any(end in first.lstrip() for end in _EVENT_ENDS):
-                    break
+        self._wait(self._first_s)
+        while len(first) < FIRST_BYTES_MAX:
+            chunk = await answer.receive()
+            self.meter.feed(chunk)
+            first += chunk
+            if not chunk or any(end in first.lstrip() for end in _EVENT_ENDS):
+                break
+        self._wait(None)
         if self.meter.error:
             return Outcome(judge_in_band(self.meter.error))
         if not first.strip():
@@ -126,20 +136,21 @@ class Try:
         chunk = bytes(first)
         while chunk:
             await forward(chunk)
-            with trio.fail_after(self._patience.idle_s):
-                chunk = await answer.receive()
+            self._wait(self._patience.idle_s)
+            chunk = await answer.receive()
+            self._wait(None)
             self.meter.feed(chunk)
         self._complete = True
         return Outcome()
 
     async def _collect(self, answer: Answer, answers: Callable[[], None]) -> Outcome:
         body = bytearray()
-        with trio.fail_after(self._first_s):
-            while chunk := await answer.receive():
-                self.meter.feed(chunk)
-                body += chunk
-                if len(body) > ANSWER_BYTES_MAX:
-                    return Outcome(Failure("next", f"the answer is larger than {ANSWER_BYTES_MAX} bytes"))
+        self._wait(self._first_s)
+        while chunk := await answer.receive():
+            self.meter.feed(chunk)
+            body += chunk
+            if len(body) > ANSWER_BYTES_MAX:
+                return Outcome(Failure("next", f"the answer is larger than {ANSWER_BYTES_MAX} bytes"))
         self._complete = True
         if self.meter.error:
             return Outcome(judge_in_band(self.meter.error))
@@ -148,6 +159,7 @@ class Try:
 
     async def _refused(self, answer: Answer) -> Outcome:
         body = bytearray()
+        self._wait(None)
         with trio.move_on_after(min(self._patience.idle_s, self._first_s)):
             while len(body) < ERROR_BYTES_MAX and (chunk := await answer.receive()):
                 self.meter.feed(chunk)
