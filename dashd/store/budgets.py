@@ -168,14 +168,17 @@ def live_count(db: Snapshot, budget_id: str) -> int:
 
 
 def node(db: Snapshot, row: BudgetRow) -> rules.Node:
-    """The node as the rules see it."""
+    """The node as the rules see it. Who shares it is counted where there is something to share: that is the
+    dear part.
+    """
+    shared = row.limit_nusd is not None or row.limit_tokens is not None
     return rules.Node(
         id=row.id,
         limit=row.limit_nusd,
         reserve=row.reserve_nusd,
         held=row.held_nusd,
         spent=row.spent_nusd,
-        live=max(1, live_count(db, row.id)),
+        live=max(1, live_count(db, row.id)) if shared else 1,
         frozen=row.frozen,
         limit_tokens=row.limit_tokens,
         held_tokens=row.held_tokens,
