@@ -71,7 +71,7 @@ def _load(arguments: argparse.Namespace) -> "Config":
 def _run(arguments: argparse.Namespace) -> int:
     import trio
 
-    from dashd import app, unprivileged
+    from dashd import app, memory, unprivileged
     from dashd import log as logs
     from dashd.crash_points import CrashPoints
     from dashd.proxy import secrets
@@ -84,6 +84,7 @@ def _run(arguments: argparse.Namespace) -> int:
         points = CrashPoints(arguments.crash_at)
         os.umask(0o077)
         secrets.keep_memory_private()
+        memory.one_heap()
         ready = partial(_tell_ready, starter)
         trio.run(partial(app.run, config, ready=ready, points=points, stage=arguments.stage))
     except BaseExceptionGroup as group:

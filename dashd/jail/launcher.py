@@ -22,9 +22,11 @@ from typing import Any
 
 import trio
 
-from dashd.jail import forkserver, holder_link, processes
+from dashd.jail import holder_link, processes
 
-_SCRIPT = Path(forkserver.__file__).with_name("__main__.py")
+_SCRIPT = Path(__file__).with_name("__main__.py")
+_PACKET_BYTES_MAX = 65536
+"""The fork server's own; loading that module, and the holder with it, would stay in dashd's memory."""
 _INLINE_BYTES_MAX = 32768  # a larger request goes in a memfd: a packet must fit the socket's send buffer
 _END_S_MAX = 5.0
 _ENVIRON = {"LD_BIND_NOW": "1"}
@@ -123,7 +125,7 @@ class _ForkServer:
     async def receive(self) -> dict[str, Any]:
         """The next answer; ForkServerGone at the end."""
         try:
-            packet = await self.control.recv(forkserver.PACKET_BYTES_MAX)
+            packet = await self.control.recv(_PACKET_BYTES_MAX)
         except (OSError, trio.ClosedResourceError):  # closed: another caller found it dead, or we are leaving
             packet = b""
         if not packet:

@@ -6,11 +6,9 @@ checked copy of it stands beside it as `<file>.before-NNNN`.
 """
 
 import hashlib
-import importlib.resources
 import os
 import re
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
@@ -57,13 +55,13 @@ class Migration:
         return f"{self.number:04}_{self.name}"
 
 
-def folder() -> Traversable:
+def folder() -> Path:
     """Where the SQL files are: inside the package in a wheel, beside it in a checkout."""
-    inside = importlib.resources.files("dashd") / "schema" / "sql"
+    inside = Path(__file__).parents[1] / "schema" / "sql"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "schema" / "sql"
 
 
-def load(source: Traversable | None = None) -> list[Migration]:
+def load(source: Path | None = None) -> list[Migration]:
     """The migrations of this build, in order. Raises SchemaRefused where the numbers are not 1, 2, 3, …"""
     found = [
         Migration(int(match[1]), match[2], entry.read_text(encoding="utf-8"))

@@ -6,14 +6,17 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from dashd.jail import holder_link, launch_folder, launcher, processes
+from dashd.jail import forkserver, holder_link, launch_folder, launcher, processes
 from tests.jail.world import PATH, World, deadline, exited, gone, is_gone, printed, whole
+from tests.tidy import TOP
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 REQUEST_POINTS = [
@@ -361,3 +364,13 @@ def test_the_lock_names_its_owner(tmp_path):
 async def test_adopting_a_launch_that_never_was_is_holder_gone(world: World):
     with pytest.raises(holder_link.HolderGone):
         await holder_link.adopt(world.folder("nobody"), 1)
+
+
+def test_both_ends_agree_on_the_size_of_a_packet():
+    """The launcher repeats it: the fork server's module would stay in dashd's memory."""
+    assert launcher._PACKET_BYTES_MAX == forkserver.PACKET_BYTES_MAX
+    loaded = "import sys, dashd.app; print(*[name for name in sys.modules if name.startswith('dashd.jail.')])"
+    argv = [sys.executable, "-c", loaded]
+    found = subprocess.run(argv, cwd=TOP, check=True, capture_output=True, text=True).stdout.split()
+    assert "dashd.jail.launcher" in found
+    assert not {"dashd.jail.forkserver", "dashd.jail.holder"} & set(found)

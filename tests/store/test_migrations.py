@@ -51,7 +51,7 @@ def test_a_wheel_s_own_folder_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     inside = tmp_path / "schema" / "sql"
     inside.mkdir(parents=True)
     (inside / "0001_x.sql").write_text("SELECT 1;")
-    monkeypatch.setattr(migrations.importlib.resources, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(migrations, "__file__", str(tmp_path / "store" / "migrations.py"))
     assert migrations.load() == [Migration(1, "x", "SELECT 1;")]
 
 

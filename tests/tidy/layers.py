@@ -19,6 +19,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "clock": (),
     "schema": (),
     "notify": (),
+    "memory": (),
     "log": ("dashd.clock", "dashd.wire.safe"),
     "config": ("dashd.wire", "dashd.domain"),
     "crash_points": ("dashd.wire.errors",),
@@ -58,7 +59,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 }
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"wire", "clock", "schema", "notify", "log"}),
+    frozenset({"wire", "clock", "schema", "notify", "memory", "log"}),
     frozenset(
         {"domain", "config", "crash_points", "client", "client_blocking", "http", "dashctl", "mcp_server"}
     ),
