@@ -283,8 +283,8 @@ class _Call:
         return None
 
     async def _attempt(self, call: ParsedCall, route: Route, candidate: Candidate) -> Outcome | None:
-        """One try; None where it was not made because another call probes the provider, or the caller
-        left.
+        """One try; None where it was not made because another call probes the provider, the caller left, or
+        the agent's model was swapped while the hold was waited for.
         """
         held = await self._hold(call, candidate)
         began = trio.current_time()
@@ -292,6 +292,8 @@ class _Call:
         happened: list[Happened] = []
         entered: Admission | None = None
         try:
+            if self._caller.model != self._model:
+                return None
             entered = route.enter(candidate, began)
             if entered is None or self._left:
                 return None

@@ -11,7 +11,7 @@ import trio
 from dashd.domain.budget import NUSD
 from dashd.proxy.registry import Provider as Configured
 from tests.fakes.provider import MODEL, PRICE, Act, Provider, open_provider
-from tests.proxy.world import HASTY, Said, World, ask, chat, open_world, request, until
+from tests.proxy.world import HASTY, Said, World, ask, chat, open_world, pause, request, until
 
 
 async def call(world: World, **more: object) -> Said:
@@ -90,6 +90,26 @@ async def test_a_parked_call_waits_on_while_its_provider_is_taken_away_and_added
 
         assert (await _parked(world, replace_it)).status == 200
         assert provider.calls == 1
+
+
+async def test_a_call_of_a_paused_agent_sees_the_model_that_was_set_meanwhile(tmp_path: Path):
+    async with open_provider(Provider()) as provider, open_world(tmp_path) as world:
+        world.use(provider)
+        await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "pause"))
+        answers: list[Said] = []
+
+        async def waits() -> None:
+            answers.append(await call(world))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits)
+            await until(lambda: world.ledger._line)
+            world.door.callers()[0].model = "offline"
+            await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "run"))
+            world.ledger.changed()
+        assert answers[0].json["model"] == "offline"
+        assert provider.calls == 0
+        assert [basis for _, basis, _ in await world.holds()] == ["unsent", "usage"]
 
 
 async def test_a_call_that_pauses_for_a_circuit_sees_its_agent_s_new_model(tmp_path: Path):
