@@ -32,7 +32,7 @@ _CHANGES = (
     render.Column("WHAT", "kind"),
     render.Column("FROM", lambda row: dollars.text(row["from_usd"]), right=True),
     render.Column("TO", lambda row: dollars.text(row["to_usd"]), right=True),
-    render.Column("WHY", "why", least=10),
+    render.Column("WHY", lambda row: _why(row), least=10),
 )
 _EXPORTED = ("id", "at", "swarm", "agent", "task", "model", "provider")
 _EXPORTED_FIGURES = ("input_tokens", "output_tokens", "usd", "basis", "confirmed")
@@ -67,11 +67,9 @@ def set_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         given["limit_usd"] = args.limit
     if args.tokens is not None:
         given["limit_tokens"] = args.tokens
-    actions = {name: getattr(args, name) for name in ("at_75", "at_90", "at_100")}
-    if any(actions.values()):
-        # Actions are set together, so those that were not named are asked for first.
-        before = dash.call("budget.status", budget=args.budget)["budget"].get("actions", {})
-        given["actions"] = before | {name: action for name, action in actions.items() if action}
+    actions = {name: action for name in ("at_75", "at_90", "at_100") if (action := getattr(args, name))}
+    if actions:
+        given["actions"] = actions
     if set(given) == {"budget", "why"}:
         raise calling.UsageError("nothing to set", hint="dashctl budget set --help")
     # Not dash.call(**given): there None is "not given", and here it takes the limit away.
@@ -165,6 +163,17 @@ def _state(node: Any) -> str:  # noqa: ANN401
     if node["frozen"]:
         return f"frozen: {node['frozen']}"
     return {100: "spent", 90: "critical", 75: "warning"}.get(node["reached"], "")
+
+
+def _why(row: Any) -> str:  # noqa: ANN401
+    """What has changed besides dollars, and why."""
+    before, after = row.get("from_tokens"), row.get("to_tokens")
+    tokens = f"tokens {_tokens(before)} -> {_tokens(after)}" if before != after else ""
+    return "; ".join(part for part in (tokens, row.get("actions", ""), row["why"]) if part)
+
+
+def _tokens(limit: int | None) -> str:
+    return "no limit" if limit is None else f"{limit:,}"
 
 
 def _sentences(out: Output, title: str, sentences: list[str]) -> None:

@@ -51,20 +51,27 @@ async def status(core: Core, _caller: Caller, params: wire.GetBudget) -> wire.Bu
 
 async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.BudgetChanged:
     """Sets what was given. A limit below what is spent blocks new calls and does nothing else."""
+    actions = {} if params.actions is msgspec.UNSET else msgspec.to_builtins(params.actions)
+    if params.limit_usd is params.limit_tokens is msgspec.UNSET and not actions:
+        raise errors.InvalidParams(
+            "budget.set was told nothing to set",
+            hint="give limit_usd, limit_tokens, or actions with at_75, at_90 or at_100",
+            path="actions" if params.actions is not msgspec.UNSET else "",
+        )
 
     def operation(tx: Tx) -> wire.BudgetChanged:
         row = budgets.get(tx.db, params.budget)
-        limit = row.limit_nusd
+        limit, tokens = row.limit_nusd, row.limit_tokens
         if not isinstance(params.limit_usd, msgspec.UnsetType):
             limit = None if params.limit_usd is None else dollars.nusd(params.limit_usd)
-        tokens = row.limit_tokens
         if not isinstance(params.limit_tokens, msgspec.UnsetType):
             tokens = params.limit_tokens
         budgets.set_limits(tx, row.id, limit, tokens)
-        if not isinstance(params.actions, msgspec.UnsetType):
-            actions = params.actions
-            budgets.set_actions(tx, row.id, actions.at_75, actions.at_90, actions.at_100)
-        budgets.change(tx, row.id, "set", row.limit_nusd, limit, params.why)
+        acts = _act(tx, row, actions)
+        change = budgets.ChangeRow(
+            tx.now_ms, "set", row.limit_nusd, limit, params.why, row.limit_tokens, tokens, acts
+        )
+        budgets.changed(tx, row.id, change)
         return _changed(tx, row, limits.follow(tx, row))
 
     return await core.store.writer.apply(operation)
@@ -103,6 +110,9 @@ async def history(core: Core, _caller: Caller, params: wire.GetHistory) -> wire.
                 from_usd=dollars.usd_or_none(each.from_nusd),
                 to_usd=dollars.usd_or_none(each.to_nusd),
                 why=each.why,
+                from_tokens=each.from_tokens,
+                to_tokens=each.to_tokens,
+                actions=each.actions,
             )
             for each in budgets.changes(db, row.id, params.limit)
         ]
@@ -157,6 +167,14 @@ def refuse_stopped(tx: Tx, budget_id: str) -> None:
         )
     if budgets.find(tx.db, budget_id) is not None:
         budgets.set_paused_by(tx, budget_id, None)
+
+
+def _act(tx: Tx, row: BudgetRow, given: dict[str, str]) -> str:
+    """Sets the actions that were given and keeps the others; gives what has changed, for the history."""
+    before = {"at_75": row.action_75, "at_90": row.action_90, "at_100": row.action_100}
+    budgets.set_actions(tx, row.id, **before | given)
+    changed = (name for name, action in given.items() if action != before[name])
+    return ", ".join(f"{name} {before[name]} -> {given[name]}" for name in changed)
 
 
 def _changed(tx: Tx, before: BudgetRow, resumed: int) -> wire.BudgetChanged:

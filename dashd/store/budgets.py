@@ -39,6 +39,8 @@ class BudgetRow(msgspec.Struct, frozen=True):
     seat_rule: str | None = None
     seat_nusd: int | None = None
     paused_by: str | None = None
+    need_nusd: int | None = None
+    need_tokens: int | None = None
 
 
 class ChangeRow(msgspec.Struct, frozen=True):
@@ -49,6 +51,9 @@ class ChangeRow(msgspec.Struct, frozen=True):
     from_nusd: int | None
     to_nusd: int | None
     why: str
+    from_tokens: int | None = None
+    to_tokens: int | None = None
+    actions: str = ""
 
 
 _COLUMNS = columns(BudgetRow)
@@ -89,12 +94,9 @@ _q_share = (
 _q_paused_by = "UPDATE budget SET paused_by = ?2 WHERE id = ?1"
 _q_paused = f"SELECT {_COLUMNS} FROM budget WHERE paused_by = ? ORDER BY id"
 _q_change = (
-    "INSERT INTO budget_change (budget_id, at_ms, kind, from_nusd, to_nusd, why) VALUES (?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO budget_change (budget_id, {columns(ChangeRow)}) VALUES (?, {placeholders(ChangeRow)})"
 )
-_q_changes = (
-    "SELECT at_ms, kind, from_nusd, to_nusd, why FROM budget_change"
-    " WHERE budget_id = ? ORDER BY id DESC LIMIT ?"
-)
+_q_changes = f"SELECT {columns(ChangeRow)} FROM budget_change WHERE budget_id = ? ORDER BY id DESC LIMIT ?"
 
 
 def new(
@@ -248,8 +250,13 @@ def paused(db: Snapshot, by: str) -> list[BudgetRow]:
 
 
 def change(tx: Tx, budget_id: str, kind: str, before: int | None, after: int | None, why: str = "") -> None:
+    """Writes a change of the limit in dollars into the node's history, or what else has happened to it."""
+    changed(tx, budget_id, ChangeRow(tx.now_ms, kind, before, after, why))
+
+
+def changed(tx: Tx, budget_id: str, row: ChangeRow) -> None:
     """Writes a change into the node's history."""
-    tx.execute(_q_change, (budget_id, tx.now_ms, kind, before, after, why))
+    tx.execute(_q_change, (budget_id, *msgspec.structs.astuple(row)))
 
 
 def changes(db: Snapshot, budget_id: str, limit: int) -> list[ChangeRow]:

@@ -170,6 +170,33 @@ async def test_set_changes_what_was_given_and_nothing_else(call, scene) -> None:
     assert (changed.budget.limit_usd, changed.budget.left_usd) == (None, None)
 
 
+async def test_actions_that_are_not_named_stay_as_they_are(call, scene) -> None:
+    scene.swarm("a")
+    await call("budget.set", budget=SEAT, actions={"at_75": "none", "at_100": "kill"})
+    changed = await call("budget.set", budget=SEAT, actions={"at_90": "pause"})
+    acts = changed.budget.actions
+    assert (acts.at_75, acts.at_90, acts.at_100) == ("none", "pause", "kill")
+
+
+async def test_the_history_has_tokens_and_actions(call, scene) -> None:
+    scene.swarm("a")
+    await call("budget.set", budget=SEAT, limit_tokens=100)
+    await call("budget.set", budget=SEAT, limit_tokens=None, actions={"at_75": "notify", "at_100": "kill"})
+    last, first = (await call("budget.history", budget=SEAT)).changes[:2]
+    assert (first.from_tokens, first.to_tokens, first.actions) == (None, 100, "")
+    assert (last.from_tokens, last.to_tokens, last.actions) == (100, None, "at_100 pause -> kill")
+
+
+@pytest.mark.parametrize("given", [{}, {"why": "because"}, {"actions": {}}])
+async def test_setting_nothing_is_refused(call, scene, given) -> None:
+    scene.swarm("a")
+    before = len((await call("budget.history", budget=SEAT)).changes)
+    with pytest.raises(errors.InvalidParams, match="nothing to set") as caught:
+        await call("budget.set", budget=SEAT, **given)
+    assert "limit_tokens" in caught.value.hint
+    assert len((await call("budget.history", budget=SEAT)).changes) == before
+
+
 async def test_even_caps_follow_and_let_their_agents_go_on(call, scene) -> None:
     made = await call("swarm.create", task="t", agents=2, budget=2, agent_budget="even")
     seat = f"{made.id}-001"
@@ -199,6 +226,6 @@ async def test_export_in_pages(call, scene) -> None:
 
 @pytest.mark.parametrize("method", ["status", "extend", "set", "history"])
 async def test_an_unknown_budget(call, method) -> None:
-    more = {"usd": 1} if method == "extend" else {}
+    more = {"extend": {"usd": 1}, "set": {"limit_usd": 1}}.get(method, {})
     with pytest.raises(errors.NotFound):
         await call(f"budget.{method}", budget="nope", **more)

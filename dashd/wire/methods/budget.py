@@ -21,6 +21,14 @@ class Actions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     at_100: Action = "pause"
 
 
+class SetActions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+    """What is to happen from now on; what is left out stays as it is."""
+
+    at_75: Action | msgspec.UnsetType = msgspec.UNSET
+    at_90: Action | msgspec.UnsetType = msgspec.UNSET
+    at_100: Action | msgspec.UnsetType = msgspec.UNSET
+
+
 class GetBudget(Params):
     """Asks how a budget stands: `project`, or the id of a swarm, an agent, a task or a key."""
 
@@ -80,13 +88,13 @@ class BudgetStatus(Result):
 
 
 class SetBudget(Params):
-    """Sets limits and actions; lowering a limit below what is spent only blocks new calls."""
+    """Sets what is given, at least one thing; lowering a limit below what is spent only blocks new calls."""
 
     budget: Id
     limit_usd: Usd | msgspec.UnsetType | None = msgspec.UNSET
     """null takes the limit away."""
     limit_tokens: Tokens | msgspec.UnsetType | None = msgspec.UNSET
-    actions: Actions | msgspec.UnsetType = msgspec.UNSET
+    actions: SetActions | msgspec.UnsetType = msgspec.UNSET
     why: Annotated[str, Meta(max_length=500)] = ""
 
 
@@ -127,6 +135,11 @@ class Change(Result):
     from_usd: float | None
     to_usd: float | None
     why: str
+    from_tokens: int | None = None
+    """The limit in tokens before and after, where there is one."""
+    to_tokens: int | None = None
+    actions: str = ""
+    """Actions that were changed: `at_100 pause -> kill`."""
 
 
 class History(Result):

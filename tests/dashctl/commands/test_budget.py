@@ -54,11 +54,10 @@ def test_set_sends_what_was_given(dashd, ctl):
     ]
 
 
-def test_set_keeps_the_actions_that_were_not_named(dashd, ctl):
-    actions = budget.Actions(at_75="none")
-    dashd.on("budget.status", answers.budget_status(budget=answers.a_node(actions=actions)))
+def test_set_sends_the_actions_that_were_named_alone(dashd, ctl):
     ctl("budget", "set", S, "--at-100", "kill")
-    assert dashd.asked("budget.set")[0]["actions"] == {"at_75": "none", "at_100": "kill"}
+    assert dashd.asked("budget.set")[0]["actions"] == {"at_100": "kill"}
+    assert not dashd.asked("budget.status")
 
 
 @pytest.mark.parametrize(
@@ -96,6 +95,15 @@ def test_history(dashd, ctl):
     ran = ctl("budget", "history", S)
     assert ran.out.splitlines()[1].split()[-5:] == ["extended", "$1.00", "$1.50", "worth", "it"]
     assert json.loads(ctl("budget", "history", S, "--json").out)["changes"][0]["to_usd"] == 1.5
+
+
+def test_history_shows_tokens_and_actions(dashd, ctl):
+    change = budget.Change(
+        at=answers.AT, kind="set", from_usd=None, to_usd=None, why="w", to_tokens=5_000,
+        actions="at_100 pause -> kill",
+    )  # fmt: skip
+    dashd.on("budget.history", budget.History(budget=S, changes=[change]))
+    assert "tokens no limit -> 5,000; at_100 pause -> kill; w" in ctl("budget", "history", S).out
 
 
 def test_export_is_csv_without_scientific_notation_over_all_pages(dashd, ctl):
