@@ -162,7 +162,7 @@ def _node(out: Output, node: dict[str, Any], prices_date: str) -> None:
 def _state(node: Any) -> str:  # noqa: ANN401
     if node["frozen"]:
         return f"frozen: {node['frozen']}"
-    return {100: "spent", 90: "critical", 75: "warning"}.get(node["reached"], "")
+    return node.get("blocked") or {100: "at its end", 90: "critical", 75: "warning"}.get(node["reached"], "")
 
 
 def _why(row: Any) -> str:  # noqa: ANN401

@@ -13,7 +13,10 @@ NUSD = 1_000_000_000
 """Nano-dollars in a dollar."""
 USEFUL_OUTPUT_TOKENS = 256
 """A call with room for fewer output tokens than this is not worth making, unless configured otherwise."""
-DEFAULT_CEILING_NUSD = 10_000 * NUSD
+LIMIT_NUSD_MAX = 10_000 * NUSD
+"""No budget's limit is above it, however it came about."""
+TOKENS_MAX = 10**12
+DEFAULT_CEILING_NUSD = LIMIT_NUSD_MAX
 THRESHOLDS = (75, 90, 100)
 
 
@@ -32,6 +35,9 @@ class Node:
     limit_tokens: int | None = None
     held_tokens: int = 0
     spent_tokens: int = 0
+    need: int | None = None
+    """The least that the call must hold which it has refused last; None where one has fit since."""
+    need_tokens: int | None = None
 
     @property
     def usable(self) -> int | None:

@@ -41,3 +41,12 @@ def text(amount: int) -> str:
     rounded = (Decimal(size) / NUSD).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
     whole, _, part = f"{rounded:,f}".partition(".")
     return f"{sign}${whole}.{part.rstrip('0').ljust(2, '0')}"
+
+
+def typed(amount: int, most: int | None = None) -> str:
+    """Dollars to type, rounded up to two digits but not above `most`: `1.3`, `0.0042`, `120`."""
+    step = 10 ** max(0, len(str(max(1, amount))) - 2)
+    rounded = -(-amount // step) * step
+    rounded = rounded if most is None else min(rounded, most)
+    whole, part = divmod(rounded, NUSD)
+    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")

@@ -1,11 +1,9 @@
 """What a forecast means for a limit, in words, and what could be done about it, with figures. Pure."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import dollars, prices
-from .budget import NUSD
 from .forecast import Projection
 
 MODELS_MAX = 2
@@ -34,6 +32,8 @@ class Situation:
     model: str = ""
     usage: prices.Usage = _NOTHING
     """Of all its calls so far: the mix by which models are compared."""
+    blocked: str = ""
+    """What keeps its next call out, whatever the share that is spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,17 @@ def look(now: Situation, models: Sequence[tuple[str, prices.Price]] = ()) -> Out
     """The text and the suggestions; `models` are those that could be used, with what they cost."""
     rest = None if now.projection is None else now.projection.total - now.spent
     most = None if now.projection is None else now.projection.high - now.spent
-    if now.left is None:
+    if now.left is None and not now.blocked:
         return Outlook(None, _figures(now) or "nothing is limited, and too little has ended to tell", [])
-    passes = rest is None or rest > now.left
-    may_pass = most is None or most > now.left
-    in_s = now.left / now.burn_per_min * 60 if passes and now.burn_per_min > 0 else None
-    text = _text(now, now.left, in_s, passes=passes, may_pass=may_pass)
-    if not may_pass or (rest is None and now.left > 0):
+    left = now.left or 0
+    passes = rest is None or rest > left
+    may_pass = most is None or most > left
+    going = passes and now.burn_per_min > 0 and not now.blocked
+    in_s = left / now.burn_per_min * 60 if going else None
+    text = _text(now, left, in_s, passes=passes, may_pass=may_pass)
+    if not may_pass or (rest is None and left > 0):
         return Outlook(in_s, text, [])
-    return Outlook(in_s, text, _suggestions(now, now.left, rest or 0, most or 0, in_s, models))
+    return Outlook(in_s, text, _suggestions(now, left, rest or 0, most or 0, in_s, models))
 
 
 def span(seconds: float) -> str:
@@ -80,8 +82,8 @@ def _figures(now: Situation) -> str:
 def _text(now: Situation, left: int, in_s: float | None, *, passes: bool, may_pass: bool) -> str:
     figures = _figures(now)
     of = "the limit" if now.budget == now.swarm else f"the limit of {now.budget}"
-    if left <= 0:
-        return f"{of} is reached" + (f"; {figures}" if figures else "")
+    if now.blocked or left <= 0:
+        return (now.blocked or f"{of} is reached") + (f"; {figures}" if figures else "")
     if not figures:
         if in_s is None:
             return "nothing was spent lately, and too little has ended to tell"
@@ -103,15 +105,18 @@ def _suggestions(
     models: Sequence[tuple[str, prices.Price]],
 ) -> list[str]:
     found = []
-    if most > left:
-        enough = f", {_amount(rest - left)} the likely one" if rest > left else ""
-        found.append(f"budget.extend {now.budget} {_amount(most - left)}: covers the dearest case{enough}")
+    if most > left and not now.blocked:  # where it has stopped, the options say what lets it go on
+        enough = f", {dollars.typed(rest - left)} the likely one" if rest > left else ""
+        found.append(
+            f"budget.extend {now.budget} {dollars.typed(most - left)}: covers the dearest case{enough}"
+        )
     found += _cheaper(now, rest, models)
-    if in_s is not None and now.agents > 1:
+    if in_s and now.agents > 1:
         fewer = max(1, now.agents // 2)
         slower = span(in_s * now.agents / fewer)
         found.append(
-            f"swarm.scale {now.swarm} {fewer}: with {fewer} instead of {now.agents} agents it takes {slower}"
+            f"swarm.scale {now.swarm} {fewer}: slower, not cheaper: {fewer} instead of {now.agents} agents"
+            f" take {slower} to pass it"
         )
     if now.projection is not None and now.projection.each > 0 and now.not_begun:
         running = rest - now.projection.each * now.not_begun
@@ -142,11 +147,3 @@ def _cheaper(now: Situation, rest: int, models: Sequence[tuple[str, prices.Price
         for share, name in shares[:MODELS_MAX]
         if share <= _WORTH
     ]
-
-
-def _amount(nusd: int) -> str:
-    """Dollars to type, rounded up to two digits: `1.3`, `0.0042`, `120`."""
-    step = 10 ** max(0, len(str(max(1, nusd))) - 2)
-    rounded = math.ceil(nusd / step) * step
-    whole, part = divmod(rounded, NUSD)
-    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from dashd.domain import budget as rules
-from dashd.store import agents, approvals, budgets, holds, swarms, thresholds
+from dashd.store import agents, approvals, budgets, holds, standings, swarms, thresholds
 from dashd.store.bells import Bell, Ticket
 from dashd.store.holds import HoldRow, Settlement
 from dashd.store.opening import Store
@@ -61,7 +61,7 @@ class Held:
 
 
 class BudgetSpent(errors.BudgetExceeded):
-    """The budget does not cover this call."""
+    """The budget does not cover this call; the text says in its unit what is left and what it must hold."""
 
     def __init__(self, budget_id: str, action: str, text: str) -> None:
         """`action` is what the budget does at 100 %: under `pause` the call may be held instead of
@@ -248,7 +248,10 @@ def _answer(tx: Tx, ask: Ask, blocked: set[str]) -> _Answer:
         blocked.add(verdict.on)
         return _Waits(verdict.on)
     if isinstance(verdict, rules.Refuse):
-        return _refuse(tx, verdict)
+        return _refuse(tx, verdict, ask)
+    for row in path:
+        if row.need_nusd is not None:
+            budgets.set_need(tx, row.id, None, None)
     return _granted(tx, ask, verdict)
 
 
@@ -289,16 +292,15 @@ def _is_paused(tx: Tx, payer: Payer) -> bool:
     return approvals.holds(tx.db, seat.id)
 
 
-def _refuse(tx: Tx, verdict: rules.Refuse) -> BudgetSpent:
+def _refuse(tx: Tx, verdict: rules.Refuse, ask: Ask) -> BudgetSpent:
     row = budgets.get(tx.db, verdict.node)
     if verdict.reason == "frozen":
         return BudgetSpent(row.id, "none", f"budget {row.id} is frozen: {row.frozen}")
+    need = (ask.cost.least, ask.input_tokens + ask.cost.least_output)
+    if (row.need_nusd, row.need_tokens) != need:
+        budgets.set_need(tx, row.id, *need)
     thresholds.stop(tx, row.id)
-    spent, limit = row.spent_nusd / rules.NUSD, (row.limit_nusd or 0) / rules.NUSD
-    figures = f"${spent:.4f} of ${limit:.4f}"
-    if row.limit_tokens is not None:
-        figures += f", {row.spent_tokens} of {row.limit_tokens} tokens"
-    return BudgetSpent(row.id, row.action_100, f"budget {row.id} is spent: {figures}")
+    return BudgetSpent(row.id, row.action_100, f"budget {row.id}: {standings.text(tx.db, row.id)}")
 
 
 def _settle(tx: Tx, hold_id: int, settlement: Settlement, happened: Sequence[Happened] = ()) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 from dashd.domain import dollars, outlook, prices
-from dashd.store import budgets, decisions, holds, limits, situations, swarms, thresholds
+from dashd.store import budgets, decisions, holds, limits, situations, standings, swarms, thresholds
 from dashd.store.budgets import BudgetRow
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
@@ -34,7 +34,7 @@ async def status(core: Core, _caller: Caller, params: wire.GetBudget) -> wire.Bu
         return _Seen(
             node=shown(db, row),
             children=[shown(db, each) for each in budgets.children(db, row.id)] if params.children else [],
-            options=situations.options(row),
+            options=situations.options(db, row, now_ms),
             situation=situations.of_swarm(db, row.id, now_ms) if row.kind == "swarm" else None,
         )
 
@@ -154,6 +154,7 @@ def shown(db: Snapshot, row: BudgetRow) -> wire.BudgetNode:
         frozen=row.frozen,
         actions=wire.Actions(at_75=row.action_75, at_90=row.action_90, at_100=row.action_100),  # type: ignore[arg-type]
         reached=row.reached,
+        blocked=standings.text(db, row.id),
     )
 
 
@@ -162,11 +163,20 @@ def refuse_stopped(tx: Tx, budget_id: str) -> None:
     by = thresholds.stopped_by(tx.db, budget_id)
     if by is not None:
         raise errors.BudgetExceeded(
-            f"budget {by.id} is spent: {dollars.text(by.spent_nusd)} of {dollars.text(by.limit_nusd or 0)}",
-            hint=f"budget.extend {by.id}; what has stopped then goes on by itself",
+            f"budget {by.id} lets nothing go on: {standings.text(tx.db, by.id) or 'it has come to its end'}",
+            hint=_way_on(tx, by),
         )
     if budgets.find(tx.db, budget_id) is not None:
         budgets.set_paused_by(tx, budget_id, None)
+
+
+def _way_on(tx: Tx, row: BudgetRow) -> str:
+    """The first thing that lets go on what the budget has stopped."""
+    ways = situations.options(tx.db, row, tx.now_ms)
+    first = next((each.partition(":")[0] for each in ways if each.startswith("budget.")), "")
+    return (
+        f"{first or f'budget.status {row.id} says what can be done'}; what has stopped then goes on by itself"
+    )
 
 
 def _act(tx: Tx, row: BudgetRow, given: dict[str, str]) -> str:

@@ -93,7 +93,8 @@ def _money(db: Snapshot, row: SwarmRow, account: wire.Report, now_ms: int) -> No
     found = outlook.look(situations.of_swarm(db, row.id, now_ms))
     account.money += f"; {found.text}"
     again = f"swarm.report {row.id}"
-    account.follow_ups += [each for each in situations.options(node) if not each.startswith(again)]
+    options = situations.options(db, node, now_ms)
+    account.follow_ups += [each for each in options if not each.startswith(again)]
     account.follow_ups += found.suggestions
 
 

@@ -87,6 +87,7 @@ _q_limit = "UPDATE budget SET limit_nusd = ?2, limit_tokens = ?3 WHERE id = ?1"
 _q_actions = "UPDATE budget SET action_75 = ?2, action_90 = ?3, action_100 = ?4 WHERE id = ?1"
 _q_reached = "UPDATE budget SET reached = ?2 WHERE id = ?1"
 _q_frozen = "UPDATE budget SET frozen = ?2 WHERE id = ?1"
+_q_need = "UPDATE budget SET need_nusd = ?2, need_tokens = ?3 WHERE id = ?1"
 _q_ended = "UPDATE budget SET ended = ?2 WHERE id = ?1"
 _q_share = (
     "UPDATE budget SET allotment_nusd = ?2, reserve_nusd = ?3, seat_rule = ?4, seat_nusd = ?5 WHERE id = ?1"
@@ -185,6 +186,8 @@ def node(db: Snapshot, row: BudgetRow) -> rules.Node:
         limit_tokens=row.limit_tokens,
         held_tokens=row.held_tokens,
         spent_tokens=row.spent_tokens,
+        need=row.need_nusd,
+        need_tokens=row.need_tokens,
     )
 
 
@@ -225,6 +228,11 @@ def set_reached(tx: Tx, budget_id: str, reached: int) -> None:
 def set_frozen(tx: Tx, budget_id: str, why: str | None) -> None:
     """Nothing may be held on the node while it is frozen; None thaws it."""
     tx.execute(_q_frozen, (budget_id, why))
+
+
+def set_need(tx: Tx, budget_id: str, nusd: int | None, tokens: int | None) -> None:
+    """Remembers what a call must hold at least that the node has refused; None: one has fit since."""
+    tx.execute(_q_need, (budget_id, nusd, tokens))
 
 
 def set_ended(tx: Tx, budget_id: str, *, ended: bool) -> None:

@@ -66,6 +66,11 @@ _q_lately = (
     " AND basis IS NOT 'unsent' GROUP BY 1 ORDER BY 1"
 )
 
+_q_largest = (
+    "SELECT coalesce(max(held_nusd), 0), coalesce(max(held_tokens), 0) FROM (SELECT held_nusd, held_tokens"
+    " FROM hold WHERE {where} LIMIT 20)"
+)
+
 
 def insert(tx: Tx, row: HoldRow) -> int:
     """Opens a hold on its budget and every budget above it, before a byte leaves; returns its id."""
@@ -103,6 +108,18 @@ def settle(tx: Tx, hold_id: int, settlement: Settlement) -> HoldRow | None:
         confirmed=settlement.confirmed,
     )
     return row
+
+
+def largest_lately(db: Snapshot, budget: budgets.BudgetRow) -> tuple[int, int]:
+    """(nano-dollars, tokens) that the last calls under a budget have held at most; each way has its index."""
+    lately = "ORDER BY started_at_ms DESC"
+    where = {
+        "project": "?1 IS ?1 AND ?2 IS ?2 ORDER BY id DESC",
+        "swarm": f"swarm_id IS ?2 AND ?1 IS ?1 {lately}",
+        "key": f"budget_id = ?1 AND agent_id IS NULL AND ?2 IS ?2 {lately}",
+    }.get(budget.kind, f"swarm_id IS ?2 AND budget_id = ?1 {lately}")
+    nusd, tokens = rows.table(db, _q_largest.format(where=where), (budget.id, budget.swarm_id))[0]
+    return nusd, tokens
 
 
 def page(db: Snapshot, swarm_id: str | None, after: int, limit: int) -> list[HoldRow]:

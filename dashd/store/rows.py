@@ -58,6 +58,7 @@ class AgentRow(msgspec.Struct, frozen=True):
     created_at_ms: int
     ended_at_ms: int | None
     model: str | None = None
+    cause: str | None = None
 
 
 class TaskRow(msgspec.Struct, frozen=True):
@@ -110,6 +111,7 @@ class AttemptRow(msgspec.Struct, frozen=True):
     created_at_ms: int
     started_at_ms: int | None
     ended_at_ms: int | None
+    stop_cause: str | None = None
 
 
 class LaunchRow(msgspec.Struct, frozen=True):

@@ -4,10 +4,13 @@ It is looked at when somebody asks, and in the operation that tells a threshold,
 the status would have said in that instant.
 """
 
-from dashd.domain import dollars, forecast, outlook
+from collections.abc import Sequence
+
+from dashd.domain import budget as rules
+from dashd.domain import forecast, outlook, standing
 from dashd.domain import swarm as swarm_rules
 
-from . import agents, allotments, budgets, costs, swarms
+from . import agents, allotments, budgets, costs, holds, standings, swarms
 from .budgets import BudgetRow
 from .rows import Snapshot
 
@@ -43,6 +46,7 @@ def of_swarm(db: Snapshot, swarm_id: str, now_ms: int) -> outlook.Situation:
         not_begun=seen.left,
         model=by_model[0].key if by_model else "",
         usage=costs.usage(db, swarm_id),
+        blocked=standings.text(db, swarm_id),
     )
 
 
@@ -75,22 +79,40 @@ def projected(db: Snapshot, row: BudgetRow, now_ms: int) -> int | None:
     return row.spent_nusd + rest
 
 
-def options(row: BudgetRow) -> list[str]:
-    """What can be done where the budget has come to its end."""
-    if row.reached < 100 and row.frozen is None:
+def options(db: Snapshot, row: BudgetRow, now_ms: int) -> list[str]:
+    """What can be done where the budget, or one above it, does not let the next call go; calls to type."""
+    nodes = [budgets.node(db, each) for each in budgets.path(db, row.id)]
+    if row.reached < 100 and not any(standing.blocked(node) for node in nodes):
         return []
-    found = []
-    if row.frozen:
-        found.append(f"budget.history {row.id}: see why it is frozen ({row.frozen})")
-    elif row.limit_nusd is not None:
-        more = max(1, row.limit_nusd // 4)
-        found.append(f"budget.extend {row.id} {dollars.text(more).lstrip('$').replace(',', '')}: go on")
+    review = [f"swarm.report {row.swarm_id}: review what there is"] if row.swarm_id else []
+    if standings.is_over(db, row):
+        return review
+    found = standing.extensions(nodes, _wanted(db, row, nodes, now_ms))
     if row.kind == "key":
-        return [*found, f"key.revoke {row.id}: nothing is called with it any more"]
-    if row.swarm_id:
-        found.append(f"swarm.report {row.swarm_id}: review what there is")
-        if row.kind == "swarm":
-            found.append(f"swarm.destroy {row.swarm_id}: finish partial, with what there is")
-        else:
-            found.append(f"agent.kill {row.id}: finish without this agent")
+        found.append(f"key.revoke {row.id}: nothing is called with it any more")
+    found += review
+    if row.kind == "swarm":
+        found.append(f"swarm.destroy {row.id}: finish partial, with what there is")
+    elif row.kind == "agent":
+        found.append(f"agent.kill {row.id}: finish without this agent")
     return found
+
+
+def _wanted(db: Snapshot, row: BudgetRow, nodes: Sequence[rules.Node], now_ms: int) -> standing.Wanted:
+    """What the calls that come next must hold, and what is projected to be spent yet."""
+    nusd, tokens = holds.largest_lately(db, row)
+    refused = next((node for node in nodes if node.need is not None), None)
+    if row.reached == 100 and standing.blocked(nodes[0]) is None:
+        # It is at its end for a call that nobody remembers; that needs more than what is left.
+        nusd += 1 + (nodes[0].headroom or 0)
+        tokens += 1 + max(0, (row.limit_tokens or 0) - row.spent_tokens)
+    total = projected(db, row, now_ms)
+    likely = None if total is None else max(0, total - row.spent_nusd)
+    per_nusd = row.spent_tokens / row.spent_nusd if row.spent_nusd else 0.0
+    return standing.Wanted(
+        next=max(1, (refused.need or 0) if refused else nusd),
+        next_tokens=max(1, (refused.need_tokens or 0) if refused else tokens),
+        calls=nodes[0].live,
+        likely=likely,
+        likely_tokens=None if likely is None else round(likely * per_nusd),
+    )

@@ -9,7 +9,7 @@ from dashd.domain import budget as rules
 from dashd.domain import outlook
 from dashd.domain import swarm as swarm_rules
 
-from . import agents, budgets, lifecycle, situations, stops, swarms, tasks
+from . import agents, budgets, lifecycle, situations, standings, stops, swarms, tasks
 from .budgets import BudgetRow
 from .rows import Snapshot
 from .transaction import Tx
@@ -62,7 +62,9 @@ def _passed(row: BudgetRow) -> int:
 
 def _tell(tx: Tx, row: BudgetRow, mark: int) -> None:
     budgets.set_reached(tx, row.id, mark)
-    budgets.change(tx, row.id, "threshold", row.limit_nusd, row.spent_nusd, f"{mark} %")
+    early = mark == 100 and _passed(row) < 100
+    why = standings.text(tx.db, row.id) if early else f"{mark} %"
+    budgets.change(tx, row.id, "threshold", row.limit_nusd, row.spent_nusd, why)
     action = {75: row.action_75, 90: row.action_90, 100: row.action_100}[mark]
     tx.emit(
         "budget.threshold",
@@ -89,7 +91,11 @@ def _told(tx: Tx, row: BudgetRow, mark: int) -> dict[str, Any]:
     if row.kind == "swarm":
         found = outlook.look(situations.of_swarm(tx.db, row.id, tx.now_ms))
         told |= {"text": found.text, "suggestions": found.suggestions}
-    return told | ({"options": situations.options(row)} if mark == 100 else {})
+    elif text := standings.text(tx.db, row.id):
+        told["text"] = text
+    if row.limit_tokens is not None:
+        told |= {"spent_tokens": row.spent_tokens, "allocated_tokens": row.limit_tokens}
+    return told | ({"options": situations.options(tx.db, row, tx.now_ms)} if mark == 100 else {})
 
 
 def _swarms_of(tx: Tx, row: BudgetRow) -> list[str]:
@@ -140,7 +146,7 @@ def _go_on(tx: Tx, held: BudgetRow, by: str) -> int:
 
 
 def _kill(tx: Tx, row: BudgetRow) -> None:
-    cause = f"budget {row.id} is spent"
+    cause = f"budget {row.id}: {standings.text(tx.db, row.id) or 'its end is reached'}"
     for swarm_id in _swarms_of(tx, row):
         swarm = swarms.get(tx.db, swarm_id)
         if swarm.state in swarm_rules.OPEN:

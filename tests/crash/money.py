@@ -309,7 +309,7 @@ class Run:
         told.spent_usd, told.unconfirmed_usd = next(iter(_rows(database, query)))
         query = (
             "SELECT b.kind, count(*) FROM budget_change c JOIN budget b ON b.id = c.budget_id"
-            " WHERE c.kind = 'threshold' AND c.why = '100 %' GROUP BY b.kind"
+            " WHERE c.kind = 'threshold' AND c.why NOT IN ('75 %', '90 %') GROUP BY b.kind"
         )
         told.ran_out.update(dict(_rows(database, query)))
         told.bases.update(dict(_rows(database, "SELECT basis, count(*) FROM hold GROUP BY basis")))

@@ -36,9 +36,21 @@ def test_past_the_limit_it_says_when_and_what_would_help() -> None:
     assert found.suggestions == [
         "budget.extend 7k2m9q 5: covers the dearest case, 3 the likely one",
         "model small for what is left: 25% of the price of big, saves about $3.00",
-        "swarm.scale 7k2m9q 5: with 5 instead of 10 agents it takes 6 min",
+        "swarm.scale 7k2m9q 5: slower, not cheaper: 5 instead of 10 agents take 6 min to pass it",
         "task.cancel 6 of the 6 tasks that have not begun: what is left covers about 0",
     ]
+
+
+def test_where_it_has_stopped_neither_a_rate_nor_more_agents_are_spoken_of() -> None:
+    found = outlook.look(dataclasses.replace(NOW, left=USD // 2, blocked="$0.50 left of $1.00, and so on"))
+    assert found.text.startswith("$0.50 left of $1.00, and so on; all tasks together")
+    assert found.passes_in_s is None
+    assert [each.split()[0] for each in found.suggestions] == ["task.cancel"]
+
+
+def test_a_limit_in_tokens_alone_is_told_too() -> None:
+    found = outlook.look(dataclasses.replace(NOW, left=None, blocked="nothing is left of 100 tokens"))
+    assert found.text.startswith("nothing is left of 100 tokens")
 
 
 def test_within_the_limit_nothing_is_suggested() -> None:

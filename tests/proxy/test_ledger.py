@@ -67,7 +67,9 @@ async def test_a_refusal_changes_nothing_but_says_the_end(tmp_path: Path):
     """I5."""
     async with open_world(tmp_path, limit=LIMIT) as world:
         before = await world.budget("project")
-        with pytest.raises(BudgetSpent, match="is spent") as refused:
+        with pytest.raises(
+            BudgetSpent, match=r"0.00001 left of \$0.00001, the next call must hold \$0.000000001 more"
+        ) as refused:
             await world.ledger.hold(ask(world, cost=LIMIT + 1))
         assert refused.value.action == "pause"
         assert refused.value.budget_id == SWARM
@@ -219,8 +221,24 @@ async def test_tokens_are_a_limit_of_their_own(tmp_path: Path):
         assert held.output_tokens == 300
         assert held.tokens == 400
         await world.ledger.settle(held.id, Settlement(5, 350, "usage"))
-        with pytest.raises(BudgetSpent, match="350 of 400 tokens"):
+        with pytest.raises(
+            BudgetSpent, match="50 tokens left of 400 tokens, the next call must hold 356 tokens"
+        ):
             await world.ledger.hold(asked)
+
+
+async def test_what_a_refused_call_needs_is_known_until_one_fits(tmp_path: Path):
+    async with open_world(tmp_path, limit=LIMIT, agents_count=2) as world:
+        await world.store.writer.apply(lambda tx: budgets.set_actions(tx, SWARM, "none", "none", "none"))
+        with pytest.raises(BudgetSpent):
+            await world.ledger.hold(ask(world, cost=LIMIT + 1))
+        row = await world.budget()
+        assert (row.need_nusd, row.need_tokens, row.spent_nusd) == (LIMIT + 1, 11, 0)
+        (told,) = await world.events("budget.threshold")
+        assert "the next call must hold" in told["text"]
+        assert told["options"][0].startswith(f"budget.extend {SWARM} 0.0000")
+        await world.ledger.hold(ask(world, 1))
+        assert (await world.budget()).need_nusd is None
 
 
 async def test_a_payer_without_a_budget_is_told_and_nobody_else_suffers(tmp_path: Path):

@@ -77,11 +77,11 @@ async def test_at_its_end_a_budget_offers_what_can_be_done(call, scene) -> None:
     stopped(scene)
     found = await call("budget.status", budget=SWARM)
     assert found.options == [
-        f"budget.extend {SWARM} 0.25: go on",
+        f"budget.extend {SWARM} 0.000000001: go on; it covers the next call",
         f"swarm.report {SWARM}: review what there is",
         f"swarm.destroy {SWARM}: finish partial, with what there is",
     ]
-    assert found.forecast.text == "the limit is reached"
+    assert found.forecast.text == found.budget.blocked == "nothing is left of $1.00"
 
 
 async def test_extending_lets_go_on_what_had_stopped(call, scene) -> None:
@@ -112,7 +112,9 @@ async def test_a_budget_without_a_limit_cannot_be_extended(call, scene) -> None:
 
 async def test_resuming_by_hand_is_refused_while_the_budget_is_spent(call, scene) -> None:
     stopped(scene)
-    with pytest.raises(errors.BudgetExceeded, match=r"is spent: \$1.00 of \$1.00") as caught:
+    with pytest.raises(
+        errors.BudgetExceeded, match=r"lets nothing go on: nothing is left of \$1.00"
+    ) as caught:
         await call("swarm.resume", swarm=SWARM)
     assert caught.value.hint.startswith(f"budget.extend {SWARM}")
     await call("budget.extend", budget=SWARM, usd=1)
@@ -137,6 +139,12 @@ async def test_lowering_below_what_is_spent_only_blocks_new_calls(call, scene) -
     since = scene.seq
     changed = await call("budget.set", budget=SWARM, limit_usd=2)
     assert (changed.budget.left_usd, changed.budget.spent_usd, changed.resumed) == (0.0, 5.0, 0)
+    below = "limit $2.00 is below spent $5.00: nothing more may be spent"
+    found = await call("budget.status", budget=SWARM, children=True)
+    assert (changed.budget.blocked, found.budget.blocked, found.forecast.text) == (below, below, below)
+    assert found.children[0].blocked == f"budget {SWARM}: {below}"
+    assert found.options[0].startswith(f"budget.extend {SWARM} 3.1: go on")
+    assert (await call("swarm.report", swarm=SWARM)).money.endswith(f"spent; {below}")
     assert scene.kinds(since) == []
     scene.do(lambda tx: thresholds.stop(tx, SWARM))
     assert swarms.get(scene.db, SWARM).state == "active"

@@ -124,7 +124,7 @@ async def test_an_open_report_says_where_the_money_is_going(call, scene) -> None
 
     scene.do(operation)
     got = await call("swarm.report", swarm=SWARM)
-    assert got.money == "$1.00 of $1.00 spent; the limit is reached"
+    assert got.money == "$1.00 of $1.00 spent; nothing is left of $1.00"
     assert any(each.startswith(f"budget.extend {SWARM}") for each in got.follow_ups)
     assert any("finish partial" in each for each in got.follow_ups)
     await call("swarm.destroy", swarm=SWARM)

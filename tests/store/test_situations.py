@@ -2,6 +2,7 @@
 
 import pytest
 
+from dashd.domain import dollars
 from dashd.store import budgets, situations
 from dashd.store.budgets import PROJECT
 from tests.fakes.scene import SWARM
@@ -59,15 +60,45 @@ def test_the_project_adds_what_its_open_swarms_will_need(scene) -> None:
     assert projected(scene, PROJECT) is None
 
 
+def options(scene, node: str) -> list[str]:
+    return situations.options(scene.db, budgets.get(scene.db, node), scene.clock.now_ms())
+
+
 @pytest.mark.parametrize("node", [SWARM, f"{SWARM}-001"])
 def test_at_the_end_one_can_extend_review_or_finish_partial(scene, node) -> None:
     scene.swarm("a")
     scene.do(lambda tx: budgets.set_limits(tx, node, 4_000_000_000, None))
-    assert situations.options(budgets.get(scene.db, node)) == []
-    scene.do(lambda tx: budgets.set_reached(tx, node, 100))
-    extend, review, finish = situations.options(budgets.get(scene.db, node))
-    assert extend == f"budget.extend {node} 1.00: go on"
+    assert options(scene, node) == []
+    scene.do(lambda tx: budgets.set_need(tx, node, 4_500_000_000, 10))
+    extend, review, finish = options(scene, node)
+    assert extend == f"budget.extend {node} 0.5: go on; it covers the next call"
     assert review == f"swarm.report {SWARM}: review what there is"
     assert finish.startswith(
         f"swarm.destroy {SWARM}: finish partial" if node == SWARM else f"agent.kill {node}"
     )
+
+
+def test_what_is_projected_is_covered_where_somebody_can_tell(scene) -> None:
+    half_done(scene, SWARM)
+    scene.do(lambda tx: budgets.set_limits(tx, SWARM, 300, None))
+    rest = projected(scene, SWARM) - 300
+    (extend, *_) = options(scene, SWARM)
+    _, _, sum_ = extend.partition(":")[0].partition(f"{SWARM} ")
+    assert dollars.nusd(float(sum_)) >= rest
+    assert extend.endswith("go on; it covers what is likely still to come")
+
+
+def test_an_ended_swarm_offers_its_report_alone(scene) -> None:
+    half_done(scene, SWARM)
+    scene.do(lambda tx: budgets.set_limits(tx, SWARM, 300, None))
+    scene.do(lambda tx: tx.execute("UPDATE swarm SET state = 'destroyed' WHERE id = ?", (SWARM,)))
+    assert options(scene, SWARM) == [f"swarm.report {SWARM}: review what there is"]
+    assert options(scene, f"{SWARM}-001") == [f"swarm.report {SWARM}: review what there is"]
+
+
+def test_an_end_that_nobody_remembers_the_call_of_can_be_extended(scene) -> None:
+    """As before there was a column for it."""
+    scene.swarm("a")
+    scene.do(lambda tx: budgets.set_limits(tx, SWARM, 100, None))
+    scene.do(lambda tx: budgets.set_reached(tx, SWARM, 100))
+    assert options(scene, SWARM)[0].startswith(f"budget.extend {SWARM} 0.000000001: go on")

@@ -146,7 +146,7 @@ def test_an_event_says_where_it_is_going_and_at_the_end_what_can_be_done(scene) 
         "suggestions",
     }
     assert (warned["spent"], warned["allocated"], warned["projected"]) == (0.75, 1.0, None)
-    assert stopped["text"].startswith("the limit is reached")
+    assert stopped["text"].startswith("nothing is left of $1.00")
     assert [each.partition(":")[0].split()[0] for each in stopped["options"]] == [
         "budget.extend",
         "swarm.report",

@@ -61,6 +61,8 @@ class BudgetNode(Result):
     actions: Actions
     reached: int
     """The highest threshold told: 0, 75, 90 or 100."""
+    blocked: str = ""
+    """Why the next call waits or is refused, by this budget or one above it; empty where it may go."""
 
 
 class Forecast(Result):

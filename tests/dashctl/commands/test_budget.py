@@ -28,7 +28,9 @@ def test_status_shows_figures_forecast_and_what_can_be_done(dashd, ctl):
         f"  now: dashctl swarm report {S}: review what there is",
     ):
         assert line in ran.out.splitlines()
-    assert any(line.startswith(answers.AGENT) and line.endswith("spent") for line in ran.out.splitlines())
+    assert any(
+        line.startswith(answers.AGENT) and line.endswith("at its end") for line in ran.out.splitlines()
+    )
     assert dashd.asked("budget.status") == [{"budget": S, "children": True}]
 
 
