@@ -351,7 +351,7 @@ TOOLS: dict[str, Tool] = {
         ),
         Tool(
             budget_extend,
-            "Adds dollars to a budget; what had stopped for it goes on. Only when whoever pays agrees.",
+            "Adds to a budget; what had stopped for it goes on. Only when whoever pays agrees.",
             patches={"idempotency_key": _KEY},
         ),
         Tool(

@@ -83,7 +83,13 @@ def set_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def extend(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Adds to a budget; what had stopped goes on."""
-    answer = dash.create("budget.extend", key=args.key, budget=args.budget, usd=args.usd, why=args.why)
+    if args.usd is None and args.tokens is None:
+        raise calling.UsageError(
+            "nothing to add", hint=f"dashctl budget extend {args.budget} USD, or --tokens N"
+        )
+    answer = dash.create(
+        "budget.extend", key=args.key, budget=args.budget, usd=args.usd, tokens=args.tokens, why=args.why
+    )
     return _changed(out, answer, "was extended already" if answer["deduplicated"] else "extended")
 
 
@@ -189,8 +195,18 @@ def _changed(out: Output, answer: dict[str, Any], done: str) -> int:
         return 0
     node = answer["budget"]
     limit = dollars.text(node["limit_usd"]) or "no limit"
+    tokens = node["limit_tokens"]
+    used = "" if tokens is None else f", {node['spent_tokens']:,} of {tokens:,} tokens"
     goes_on = f"; {answer['resumed']} that had stopped go on" if answer["resumed"] else ""
-    out.line(f"Budget '{node['id']}' {done}: {dollars.text(node['spent_usd'])} spent of {limit}{goes_on}")
+    out.line(
+        f"Budget '{node['id']}' {done}: {dollars.text(node['spent_usd'])} spent of {limit}{used}{goes_on}"
+    )
+    if answer.get("approval"):
+        out.note(
+            f"Nothing was added yet: it waits for a yes: dashctl approval resolve {answer['approval']} allow"
+        )
+    elif node.get("blocked"):
+        out.note(f"The next call does not go yet: {safe.line(node['blocked'])}")
     return 0
 
 
@@ -221,7 +237,10 @@ def _setting(parser: ArgumentParser) -> None:
 
 def _extending(parser: ArgumentParser) -> None:
     _one(parser)
-    parser.add_argument("usd", metavar="USD", type=dollars.amount, help="dollars to add")
+    parser.add_argument("usd", metavar="USD", nargs="?", type=dollars.amount, help="dollars to add")
+    parser.add_argument(
+        "--tokens", type=grammar.whole, metavar="N", help="tokens to add, where it limits them"
+    )
     parser.add_argument("--why", metavar="TEXT", help="kept in its history")
     parser.add_argument("--key", metavar="KEY", help="the same key never adds twice")
 

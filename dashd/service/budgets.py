@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from dashd.domain import budget as rules
 from dashd.domain import dollars, outlook, prices
 from dashd.store import budgets, decisions, holds, limits, situations, standings, swarms, thresholds
 from dashd.store.budgets import BudgetRow
@@ -79,20 +80,19 @@ async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.Budg
 
 async def extend(core: Core, caller: Caller, params: wire.ExtendBudget) -> wire.BudgetChanged:
     """Adds to the limit; what had stopped goes on where nothing else stops it. A gate may come first."""
+    if params.usd is params.tokens is msgspec.UNSET:
+        raise errors.InvalidParams(
+            "budget.extend was told nothing to add", hint="give usd, tokens or both", path="usd"
+        )
+    more = limits.More(dollars.nusd(params.usd or 0.0), params.tokens or 0)
 
     def operation(tx: Tx) -> wire.BudgetChanged:
         row = budgets.get(tx.db, params.budget)
-        if row.limit_nusd is None:
-            raise errors.Conflict(
-                f"budget {row.id} has no limit in dollars, so there is nothing to add to",
-                hint=f"budget.set {row.id} with limit_usd gives it one",
-                path="budget",
-            )
-        nusd = dollars.nusd(params.usd)
-        waits = _gated(tx, caller, row, nusd, params.why)
+        limits.check(row, more)
+        waits = _gated(tx, caller, row, more, params.why)
         if waits:
             return wire.BudgetChanged(budget=shown(tx.db, row), resumed=0, cursor=tx.seq, approval=waits)
-        return _changed(tx, row, limits.extend(tx, row, nusd, params.why))
+        return _changed(tx, row, limits.extend(tx, row, more, params.why))
 
     work = once("budget.extend", params, params.idempotency_key, operation, wire.BudgetChanged)
     return await core.store.writer.apply(work)
@@ -192,14 +192,18 @@ def _changed(tx: Tx, before: BudgetRow, resumed: int) -> wire.BudgetChanged:
     return wire.BudgetChanged(budget=shown(tx.db, after), resumed=resumed, cursor=tx.seq)
 
 
-def _gated(tx: Tx, caller: Caller, row: BudgetRow, nusd: int, why: str) -> str:
+def _gated(tx: Tx, caller: Caller, row: BudgetRow, more: limits.More, why: str) -> str:
     """The id of the approval that the extension now waits for; "" where it needs none.
 
     What counts is what the budget would come to, so that many small steps pass no gate that one large one
-    does not. Raises Forbidden where a gate forbids it.
+    does not. More tokens cost what the tightest limit in dollars lets them. Raises Forbidden where a gate
+    forbids it.
     """
-    limit = (row.limit_nusd or 0) + nusd
-    what = f"extend budget {row.id} by {dollars.text(nusd)} to {dollars.text(limit)}"
+    limits_above = (each.limit_nusd for each in budgets.path(tx.db, row.id) if each.limit_nusd is not None)
+    limit = (
+        (row.limit_nusd or 0) + more.nusd if more.nusd else min(limits_above, default=rules.LIMIT_NUSD_MAX)
+    )
+    what = f"extend budget {row.id} by {more.text} to {limits.text(row, more)}"
     asked = decisions.ask(
         tx,
         decisions.Question(
@@ -211,7 +215,7 @@ def _gated(tx: Tx, caller: Caller, row: BudgetRow, nusd: int, why: str) -> str:
             agent=row.id if row.kind == "agent" else None,
             context={"budget": row.id, "spent_usd": dollars.usd(row.spent_nusd), "why": why},
             act="budget.extend",
-            args={"budget": row.id, "nusd": nusd, "why": why},
+            args={"budget": row.id, "nusd": more.nusd, "tokens": more.tokens, "why": why},
         ),
     )
     if asked.verdict == "deny":

@@ -188,8 +188,9 @@ def _extend_budget(tx: Tx, row: ApprovalRow) -> None:
         return
     told = row.told
     before = budgets.find(tx.db, told["budget"])
-    if before is not None and before.limit_nusd is not None:
-        limits.extend(tx, before, told["nusd"], told["why"])
+    if before is not None:
+        more = limits.fitting(before, limits.More(told["nusd"], told.get("tokens", 0)))
+        limits.extend(tx, before, more, told["why"])
 
 
 def _land(tx: Tx, row: ApprovalRow) -> None:

@@ -96,6 +96,35 @@ async def test_extending_lets_go_on_what_had_stopped(call, scene) -> None:
     assert (first.kind, first.from_usd, first.to_usd, first.why) == ("extended", 1.0, 1.5, "worth it")
 
 
+async def test_a_limit_in_tokens_is_told_and_extended_in_tokens(call, scene) -> None:
+    scene.swarm("a")
+    limit(scene, None, 1_000)
+    spend(scene, 1, 1_000)
+    found = await call("budget.status", budget=SWARM)
+    assert found.budget.blocked == "nothing is left of 1,000 tokens"
+    assert found.options[0] == f"budget.extend {SWARM} --tokens 1: go on; it covers the next call"
+    with pytest.raises(errors.BudgetExceeded, match="1,000 tokens") as caught:
+        await call("swarm.resume", swarm=SWARM)
+    assert caught.value.hint.startswith(f"budget.extend {SWARM} --tokens 1;")
+    event = [each["data"] for each in scene.events() if each["kind"] == "budget.threshold"][-1]
+    assert (event["text"], event["spent_tokens"]) == ("nothing is left of 1,000 tokens", 1_000)
+    changed = await call("budget.extend", budget=SWARM, tokens=500)
+    assert (changed.resumed, changed.budget.limit_tokens, changed.budget.blocked) == (1, 1_500, "")
+    with pytest.raises(errors.Conflict, match="no limit in dollars"):
+        await call("budget.extend", budget=SWARM, tokens=500, usd=1)
+    with pytest.raises(errors.InvalidParams, match="nothing to add"):
+        await call("budget.extend", budget=SWARM)
+
+
+async def test_no_budget_comes_to_more_by_extending_than_by_setting(call, scene) -> None:
+    scene.swarm("a")
+    limit(scene, 9_000 * USD)
+    with pytest.raises(errors.InvalidParams, match=r"\$10,000.00 is the most") as caught:
+        await call("budget.extend", budget=SWARM, usd=1_001)
+    assert "$1,000.00 can be added" in caught.value.hint
+    assert (await call("budget.extend", budget=SWARM, usd=1_000)).budget.limit_usd == 10_000
+
+
 async def test_extending_under_a_key_adds_once(call, scene) -> None:
     scene.swarm("a")
     limit(scene, USD)

@@ -101,10 +101,14 @@ class SetBudget(Params):
 
 
 class ExtendBudget(Params):
-    """Adds to a limit; what had stopped for want of money goes on."""
+    """Adds to a limit; what had stopped for it goes on. No limit comes to more than budget.set takes."""
 
     budget: Id
-    usd: Annotated[float, Meta(gt=0, le=10_000, description="dollars to add")]
+    usd: Annotated[float, Meta(gt=0, le=10_000, description="dollars to add")] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    tokens: Annotated[int, Meta(gt=0, le=10**12)] | msgspec.UnsetType = msgspec.UNSET
+    """This, usd or both, as the budget has limits."""
     why: Annotated[str, Meta(max_length=500)] = ""
     idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 

@@ -86,6 +86,17 @@ def test_extend_says_what_goes_on(dashd, ctl):
     ]
 
 
+def test_extend_takes_tokens_and_says_what_still_keeps_calls_out(dashd, ctl):
+    node = answers.a_node(limit_tokens=5_000, blocked="nothing is left of 5,000 tokens")
+    dashd.on("budget.extend", budget.BudgetChanged(budget=node, resumed=0, cursor=1))
+    ran = ctl("budget", "extend", S, "--tokens", "500")
+    assert dashd.asked("budget.extend")[0]["tokens"] == 500
+    assert "usd" not in dashd.asked("budget.extend")[0]
+    assert "12,345 of 5,000 tokens" in ran.out
+    assert "nothing is left of 5,000 tokens" in ran.out + ran.err
+    assert ctl("budget", "extend", S).code == 2
+
+
 def test_a_refusal_has_its_own_exit_code(dashd, ctl):
     dashd.on("budget.extend", errors.BudgetExceeded("no", hint="budget.set it"))
     ran = ctl("budget", "extend", S, "1")
