@@ -70,6 +70,8 @@ def set_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     actions = {name: action for name in ("at_75", "at_90", "at_100") if (action := getattr(args, name))}
     if actions:
         given["actions"] = actions
+    if args.thaw:
+        given["thaw"] = True
     if set(given) == {"budget", "why"}:
         raise calling.UsageError("nothing to set", hint="dashctl budget set --help")
     # Not dash.call(**given): there None is "not given", and here it takes the limit away.
@@ -225,6 +227,9 @@ def _setting(parser: ArgumentParser) -> None:
     parser.add_argument("--limit", type=dollars.amount, metavar="USD", help="dollars it may spend in all")
     parser.add_argument("--no-limit", action="store_true", help="take its own limit away")
     parser.add_argument("--tokens", type=grammar.whole, metavar="N", help="tokens it may use in all")
+    parser.add_argument(
+        "--thaw", action="store_true", help="let calls go on that an overrun has frozen (see model set)"
+    )
     for mark in (75, 90, 100):
         parser.add_argument(
             f"--at-{mark}",

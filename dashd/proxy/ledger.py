@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from dashd.domain import budget as rules
-from dashd.store import agents, approvals, budgets, holds, standings, swarms, thresholds
+from dashd.store import agents, approvals, budgets, holds, situations, standings, swarms, thresholds
 from dashd.store.bells import Bell, Ticket
 from dashd.store.holds import HoldRow, Settlement
 from dashd.store.opening import Store
@@ -295,7 +295,8 @@ def _is_paused(tx: Tx, payer: Payer) -> bool:
 def _refuse(tx: Tx, verdict: rules.Refuse, ask: Ask) -> BudgetSpent:
     row = budgets.get(tx.db, verdict.node)
     if verdict.reason == "frozen":
-        return BudgetSpent(row.id, "none", f"budget {row.id} is frozen: {row.frozen}")
+        text = f"budget {row.id} is frozen: {row.frozen}; budget.set {row.id} --thaw lets its calls go on"
+        return BudgetSpent(row.id, row.action_100, text)
     need = (ask.cost.least, ask.input_tokens + ask.cost.least_output)
     if (row.need_nusd, row.need_tokens) != need:
         budgets.set_need(tx, row.id, *need)
@@ -330,5 +331,7 @@ def _overrun(tx: Tx, row: HoldRow, settlement: Settlement) -> None:
             "budget": row.budget_id,
             "held": row.held_nusd / rules.NUSD,
             "cost": settlement.cost_nusd / rules.NUSD,
+            "text": f"budget {row.budget_id} is frozen: {why}",
+            "options": situations.options(tx.db, budgets.get(tx.db, row.budget_id), tx.now_ms),
         },
     )

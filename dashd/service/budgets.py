@@ -53,15 +53,20 @@ async def status(core: Core, _caller: Caller, params: wire.GetBudget) -> wire.Bu
 async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.BudgetChanged:
     """Sets what was given. A limit below what is spent blocks new calls and does nothing else."""
     actions = {} if params.actions is msgspec.UNSET else msgspec.to_builtins(params.actions)
-    if params.limit_usd is params.limit_tokens is msgspec.UNSET and not actions:
+    nothing = params.limit_usd is params.limit_tokens is msgspec.UNSET and not actions
+    if nothing and not params.thaw:
         raise errors.InvalidParams(
             "budget.set was told nothing to set",
-            hint="give limit_usd, limit_tokens, or actions with at_75, at_90 or at_100",
+            hint="give limit_usd, limit_tokens, thaw, or actions with at_75, at_90 or at_100",
             path="actions" if params.actions is not msgspec.UNSET else "",
         )
 
     def operation(tx: Tx) -> wire.BudgetChanged:
         row = budgets.get(tx.db, params.budget)
+        if params.thaw:
+            limits.thaw(tx, row, params.why)
+        if nothing:
+            return _changed(tx, row, 0)
         limit, tokens = row.limit_nusd, row.limit_tokens
         if not isinstance(params.limit_usd, msgspec.UnsetType):
             limit = None if params.limit_usd is None else dollars.nusd(params.limit_usd)

@@ -88,6 +88,21 @@ def extend(tx: Tx, before: BudgetRow, more: More, why: str) -> int:
     return follow(tx, before)
 
 
+def thaw(tx: Tx, before: BudgetRow, why: str) -> None:
+    """Lets calls go again after an overrun, also those that wait for it; nothing where it is not frozen."""
+    if before.frozen is None:
+        return
+    budgets.set_frozen(tx, before.id, None)
+    budgets.change(tx, before.id, "thawed", before.limit_nusd, before.limit_nusd, why or before.frozen)
+    tx.emit(
+        "budget.thawed",
+        swarm=before.swarm_id,
+        agent=before.id if before.kind == "agent" else None,
+        data={"budget": before.id, "was": before.frozen, "why": why},
+    )
+    tx.ring("agents")
+
+
 def follow(tx: Tx, before: BudgetRow) -> int:
     """After a limit was set: thresholds lifted or silently passed, shares that follow, bells."""
     row = budgets.get(tx.db, before.id)

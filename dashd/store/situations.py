@@ -87,7 +87,12 @@ def options(db: Snapshot, row: BudgetRow, now_ms: int) -> list[str]:
     review = [f"swarm.report {row.swarm_id}: review what there is"] if row.swarm_id else []
     if standings.is_over(db, row):
         return review
-    found = standing.extensions(nodes, _wanted(db, row, nodes, now_ms))
+    found = [
+        f"budget.set {node.id} --thaw: its calls go on; set the model's price right first (model.set)"
+        for node in nodes
+        if node.frozen
+    ]
+    found += standing.extensions(nodes, _wanted(db, row, nodes, now_ms))
     if row.kind == "key":
         found.append(f"key.revoke {row.id}: nothing is called with it any more")
     found += review

@@ -16,7 +16,7 @@ from dashd.domain import prices
 from dashd.domain.budget import NUSD
 from dashd.proxy import exchange
 from dashd.proxy.rates import Limits, Past, Rates
-from dashd.store import budgets
+from dashd.store import budgets, limits
 from tests.fakes.provider import MODEL, PRICE, Act, Provider, open_provider
 from tests.proxy.world import HASTY, SWARM, Said, World, ask, chat, open_world, pause, request, until
 
@@ -261,6 +261,26 @@ async def test_a_spent_budget_holds_the_call_until_it_is_extended(tmp_path: Path
             await world.happened("budget.threshold")
             assert provider.calls == 0
             await world.extend(SWARM, NUSD)
+        assert answers[0].status == 200
+
+
+async def test_a_frozen_budget_holds_the_call_until_it_is_thawed(tmp_path: Path):
+    async with open_provider(Provider()) as provider, open_world(tmp_path) as world:
+        world.use(provider)
+        agent = world.agents[0]
+        await world.store.writer.apply(lambda tx: budgets.set_frozen(tx, agent, "its price is wrong"))
+        answers: list[Said] = []
+
+        async def waits() -> None:
+            answers.append(await call(world))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits)
+            await until(lambda: world.ledger._line)
+            await until(lambda: not world.ledger._line)  # refused: from now on it waits for a change
+            assert (answers, provider.calls) == ([], 0)
+            await world.store.writer.apply(lambda tx: limits.thaw(tx, budgets.get(tx.db, agent), ""))
+            world.ledger.changed()
         assert answers[0].status == 200
 
 

@@ -14,7 +14,7 @@ from dashd import store
 from dashd.domain.budget import CallCost
 from dashd.domain.gates import Gate
 from dashd.proxy.ledger import Ask, BudgetSpent, Happened, Held, Ledger, Payer
-from dashd.store import budgets, decisions, thresholds
+from dashd.store import budgets, decisions, limits, thresholds
 from dashd.store.decisions import Question
 from dashd.store.holds import Settlement
 from dashd.wire import errors
@@ -268,9 +268,13 @@ async def test_an_overrun_is_charged_written_down_and_freezes(tmp_path: Path):
         assert (row.spent_nusd, row.overrun_nusd) == (1_700, 700)
         assert row.frozen is not None
         assert len(await world.events("budget.overrun")) == 1
-        with pytest.raises(BudgetSpent, match="frozen") as refused:
+        (told,) = await world.events("budget.overrun")
+        assert told["options"][0].startswith(f"budget.set {world.agents[0]} --thaw")
+        with pytest.raises(BudgetSpent, match=r"frozen.*--thaw lets its calls go on") as refused:
             await world.ledger.hold(ask(world))
-        assert refused.value.action == "none"
+        assert refused.value.action == "pause"
+        await world.store.writer.apply(lambda tx: limits.thaw(tx, budgets.get(tx.db, world.agents[0]), ""))
+        await world.ledger.hold(ask(world))
 
 
 async def test_after_a_start_nothing_is_held_and_everything_is_charged(tmp_path: Path):

@@ -234,6 +234,24 @@ async def test_setting_nothing_is_refused(call, scene, given) -> None:
     assert len((await call("budget.history", budget=SEAT)).changes) == before
 
 
+async def test_a_frozen_budget_says_why_and_is_thawed_by_the_operator(call, scene) -> None:
+    scene.swarm("a")
+    scene.do(lambda tx: budgets.set_frozen(tx, SEAT, "m cost more than its worst case; its price is wrong"))
+    found = await call("budget.status", budget=SEAT)
+    assert found.budget.blocked.startswith("frozen: m cost more than its worst case")
+    assert found.options[0].startswith(f"budget.set {SEAT} --thaw: its calls go on")
+    since = scene.seq
+    changed = await call("budget.set", budget=SEAT, thaw=True, why="priced anew")
+    assert (changed.budget.frozen, changed.budget.blocked) == (None, "")
+    assert scene.kinds(since) == ["budget.thawed"]
+    (first, *_) = (await call("budget.history", budget=SEAT)).changes
+    assert (first.kind, first.why) == ("thawed", "priced anew")
+    again = await call("budget.set", budget=SEAT, thaw=True)
+    assert (again.cursor, scene.kinds(since)) == (changed.cursor, ["budget.thawed"])
+    recorded = (await call("audit.list", action="budget.set")).rows
+    assert [row.subject for row in recorded] == [SEAT, SEAT]
+
+
 async def test_even_caps_follow_and_let_their_agents_go_on(call, scene) -> None:
     made = await call("swarm.create", task="t", agents=2, budget=2, agent_budget="even")
     seat = f"{made.id}-001"

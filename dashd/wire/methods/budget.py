@@ -97,6 +97,8 @@ class SetBudget(Params):
     """null takes the limit away."""
     limit_tokens: Tokens | msgspec.UnsetType | None = msgspec.UNSET
     actions: SetActions | msgspec.UnsetType = msgspec.UNSET
+    thaw: bool = False
+    """Lets calls go again after an overrun has frozen it; set the model's price right first."""
     why: Annotated[str, Meta(max_length=500)] = ""
 
 

@@ -56,6 +56,11 @@ def test_set_sends_what_was_given(dashd, ctl):
     ]
 
 
+def test_set_thaws(dashd, ctl):
+    ctl("budget", "set", S, "--thaw", "--why", "priced anew")
+    assert dashd.asked("budget.set") == [{"budget": S, "thaw": True, "why": "priced anew"}]
+
+
 def test_set_sends_the_actions_that_were_named_alone(dashd, ctl):
     ctl("budget", "set", S, "--at-100", "kill")
     assert dashd.asked("budget.set")[0]["actions"] == {"at_100": "kill"}
