@@ -29,6 +29,8 @@ class Facts:
     """The request of its own that is open."""
     asks: str = ""
     """What it wants to do."""
+    cause: str = ""
+    """Why it was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def explain(facts: Facts) -> Waiting:
     """The one thing that keeps the agent from going on; the nearest cause wins."""
     on_task = (facts.task,) if facts.task else ()
     if facts.agent_state in agent.MACHINE.ended:
-        return Waiting("nothing", f"it has ended: {facts.agent_state}", on_task)
+        why = f", {facts.cause}" if facts.cause else ""
+        return Waiting("nothing", f"it has ended: {facts.agent_state}{why}", on_task)
     if facts.agent_state in agent.WORKING:
         return _working(facts, on_task)
     if facts.swarm_state == "creating":

@@ -79,6 +79,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             progress=views.progress(task),
             note=(task.note or "") if task else "",
             why=views.why(db, row, core.agents_max),
+            cause=row.cause or "",
             model=row.model,
             grade=grade,  # type: ignore[arg-type]
             identity="listener" if grade in ("A", "B") else "key",

@@ -89,6 +89,7 @@ def _money(db: Snapshot, row: SwarmRow, account: wire.Report, now_ms: int) -> No
     of = "" if node.limit_nusd is None else f" of {dollars.text(node.limit_nusd)}"
     account.money = f"{dollars.text(node.spent_nusd)}{of} spent"
     if row.state in rules.ENDED:
+        account.money += _ended_by(db, row)
         return
     found = outlook.look(situations.of_swarm(db, row.id, now_ms))
     account.money += f"; {found.text}"
@@ -96,6 +97,13 @@ def _money(db: Snapshot, row: SwarmRow, account: wire.Report, now_ms: int) -> No
     options = situations.options(db, node, now_ms)
     account.follow_ups += [each for each in options if not each.startswith(again)]
     account.follow_ups += found.suggestions
+
+
+def _ended_by(db: Snapshot, row: SwarmRow) -> str:
+    """What has killed agents of it, where that was a budget."""
+    killed, _, _ = agents.page(db, row.id, '["killed"]', 0, 1_000)
+    cause = next((seat.cause for seat in killed if seat.cause), "")
+    return f"; {cause}" if cause else ""
 
 
 def _summary(row: SwarmRow, by_state: dict[str, int], duration_s: float) -> str:

@@ -153,6 +153,7 @@ def _agent_brief(db: Snapshot, row: AgentRow, ended: int) -> agent_wire.AgentBri
         progress=progress(task_row),
         note=(task_row.note or "") if task_row else "",
         tasks_ended=ended,
+        cause=row.cause or "",
     )
 
 
@@ -176,6 +177,7 @@ def why(db: Snapshot, row: AgentRow, agents_max: int) -> agent_wire.Why:
             agents_max=agents_max,
             approval=asked.id if asked else "",
             asks=short(asked.what) if asked else "",
+            cause=row.cause or "",
         )
     )
     until_ms = retry.retry_at_ms if retry and found.waits_for == "retry" else None

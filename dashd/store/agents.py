@@ -16,6 +16,7 @@ _q_insert = f"INSERT INTO agent ({_COLUMNS}) VALUES ({placeholders(AgentRow)})"
 _q_state = "UPDATE agent SET state = ?2, liveness = ?3, ended_at_ms = ?4 WHERE id = ?1"
 _q_model = "UPDATE agent SET model = ?2 WHERE id = ?1"
 _q_wanted = "UPDATE agent SET wanted = ?2 WHERE id = ?1"
+_q_cause = "UPDATE agent SET cause = ?2 WHERE id = ?1"
 _q_unknown = "UPDATE agent SET liveness = 'unknown' WHERE state IN ('spawning', 'running', 'paused')"
 _q_liveness = "UPDATE agent SET liveness = ?2 WHERE id = ?1"
 _q_seat = "UPDATE agent SET state = 'spawning', task_id = ?2 WHERE id = ?1 AND state = 'idle'"
@@ -80,6 +81,11 @@ def set_wanted(tx: Tx, agent_id: str, wanted: str) -> None:
 def set_model(tx: Tx, agent_id: str, model: str | None) -> None:
     """What the seat's calls go to; None: what its swarm says."""
     tx.execute(_q_model, (agent_id, model))
+
+
+def set_cause(tx: Tx, agent_id: str, cause: str | None) -> None:
+    """Remembers why the seat was killed; None: nobody said, or it is open again."""
+    tx.execute(_q_cause, (agent_id, cause))
 
 
 def doubt_all(tx: Tx) -> None:

@@ -35,7 +35,7 @@ _q_open_in_swarm = (
 _q_started = "UPDATE attempt SET state = 'running', started_at_ms = ?2, active_since_ms = ?3 WHERE id = ?1"
 _q_launch_started = "UPDATE launch SET pid = ?2, start_time = ?3, boot_id = ?4 WHERE id = ?1"
 _q_stop = (
-    "UPDATE attempt SET stop = ?2 WHERE id = ?1"
+    "UPDATE attempt SET stop = ?2, stop_cause = ?3 WHERE id = ?1"
     " AND (stop IS NULL OR (stop IN ('requeue', 'timeout') AND ?2 IN ('cancel', 'kill')))"
 )
 _q_hold_clock = (
@@ -156,11 +156,11 @@ def set_running(
     tx.execute(_q_launch_started, (row.launch_id, pid, start_time, boot_id))
 
 
-def ask_stop(tx: Tx, attempt_id: str, stop: rules.Stop) -> None:
-    """Asks for the end of a run. The first reason wins, but an end for good overrides a run given back or
-    over time: what somebody cancelled must not come back.
+def ask_stop(tx: Tx, attempt_id: str, stop: rules.Stop, cause: str | None = None) -> None:
+    """Asks for the end of a run, for a cause that its task is told with. The first reason wins, but an end
+    for good overrides a run given back or over time: what somebody cancelled must not come back.
     """
-    tx.execute(_q_stop, (attempt_id, stop))
+    tx.execute(_q_stop, (attempt_id, stop, cause))
 
 
 def hold_clock(tx: Tx, attempt_id: str) -> None:

@@ -65,7 +65,8 @@ def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitt
     elif attempt.stop == "requeue" or (ending.state == "never" and attempt.stop is None):
         _give_back(tx, task, attempt, reason=ending.reason, jitter=jitter)
     else:
-        cancel_task(tx, task, "its agent was killed" if attempt.stop == "kill" else "cancelled while it ran")
+        unsaid = "its agent was killed" if attempt.stop == "kill" else "cancelled while it ran"
+        cancel_task(tx, task, attempt.stop_cause or unsaid)
     seats.free(tx, attempt.agent_id)
     settle_swarm(tx, task.swarm_id)
 

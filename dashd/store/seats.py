@@ -70,13 +70,16 @@ def end(tx: Tx, seat: AgentRow, *, killed: bool = False) -> None:
     agents.set_state(tx, seat, state)
     tasks.unpin(tx, seat.id)
     allotments.end_seat(tx, seat.id)
-    tx.emit(f"agent.{state}", swarm=seat.swarm_id, agent=seat.id, task=seat.task_id)
+    cause = agents.get(tx.db, seat.id).cause if killed else None
+    data = {"cause": cause} if cause else {}
+    tx.emit(f"agent.{state}", swarm=seat.swarm_id, agent=seat.id, task=seat.task_id, data=data)
 
 
 def reopen(tx: Tx, seat: AgentRow) -> None:
     """An ended seat takes tasks again."""
     agents.set_state(tx, seat, "idle")
     agents.set_wanted(tx, seat.id, "run")
+    agents.set_cause(tx, seat.id, None)
     allotments.reopen_seat(tx, seat.id)
     tx.emit("agent.status", swarm=seat.swarm_id, agent=seat.id, data={"state": "idle"})
     tx.ring("queue")

@@ -17,25 +17,28 @@ def cancel(tx: Tx, task: TaskRow, cause: str) -> None:
     if run is None:
         lifecycle.cancel_task(tx, current, cause)
         return
-    attempts.ask_stop(tx, run.id, "cancel")
+    attempts.ask_stop(tx, run.id, "cancel", cause)
     tx.ring("agents")
 
 
-def kill(tx: Tx, seat: AgentRow, *, requeue: bool) -> None:
+def kill(tx: Tx, seat: AgentRow, *, requeue: bool, cause: str | None = None) -> None:
     """Ends a seat: its task, and tasks only it may take, are cancelled, or given back with `requeue`.
 
-    Its task is also one that it ran last and that waits to be tried again.
+    Its task is also one that it ran last and that waits to be tried again. `cause` is kept with the seat, and
+    told as the tasks' own.
     """
     agents.set_wanted(tx, seat.id, "kill")
+    agents.set_cause(tx, seat.id, cause)
+    told = cause or f"agent {seat.id} was killed"
     if not requeue:
         last = tasks.find(tx.db, seat.task_id) if seat.task_id else None
         if last is not None and last.state in ("ready", "retrying") and last.agent_id == seat.id:
-            lifecycle.cancel_task(tx, last, f"agent {seat.id} was killed")
+            lifecycle.cancel_task(tx, last, told)
         for task in tasks.pinned(tx.db, seat.id):
-            lifecycle.cancel_task(tx, task, f"agent {seat.id} was killed")
+            lifecycle.cancel_task(tx, task, told)
     run = attempts.open_of_agent(tx.db, seat.id)
     if run is not None:
-        attempts.ask_stop(tx, run.id, "requeue" if requeue else "kill")
+        attempts.ask_stop(tx, run.id, "requeue" if requeue else "kill", cause)
         tx.ring("agents")
         return
     assert seat.state not in agent_rules.WORKING, f"seat {seat.id} is {seat.state} without an attempt"

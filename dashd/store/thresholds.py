@@ -75,7 +75,7 @@ def _tell(tx: Tx, row: BudgetRow, mark: int) -> None:
     if action == "pause":
         _pause(tx, row)
     elif action == "kill":
-        _kill(tx, row)
+        _kill(tx, row, mark)
 
 
 def _told(tx: Tx, row: BudgetRow, mark: int) -> dict[str, Any]:
@@ -145,16 +145,19 @@ def _go_on(tx: Tx, held: BudgetRow, by: str) -> int:
     return 1
 
 
-def _kill(tx: Tx, row: BudgetRow) -> None:
-    cause = f"budget {row.id}: {standings.text(tx.db, row.id) or 'its end is reached'}"
+def _kill(tx: Tx, row: BudgetRow, mark: int) -> None:
+    """Ends what the budget belongs to; its tasks and agents keep the cause."""
+    cause = f"ended by budget {row.id}: {standings.text(tx.db, row.id) or f'{mark} % is spent'}"
     for swarm_id in _swarms_of(tx, row):
         swarm = swarms.get(tx.db, swarm_id)
         if swarm.state in swarm_rules.OPEN:
             for task in tasks.open_tasks(tx.db, swarm_id):
                 stops.cancel(tx, task, cause)
+            for seat in agents.open_seats(tx.db, swarm_id):
+                stops.kill(tx, seat, requeue=False, cause=cause)
             lifecycle.settle_swarm(tx, swarm_id)
     if row.kind == "agent":
         seat = agents.get(tx.db, row.id)
         if seat.state not in ("completed", "failed", "killed") and seat.wanted != "kill":
-            stops.kill(tx, seat, requeue=False)
+            stops.kill(tx, seat, requeue=False, cause=cause)
             lifecycle.settle_swarm(tx, seat.swarm_id)

@@ -32,6 +32,11 @@ def test_nothing_after_the_end(state: str) -> None:
     assert explain(RUNNING, agent_state=state, ready=3) == ("nothing", ("s-t1",))
 
 
+def test_after_a_kill_the_cause_is_told() -> None:
+    found = waiting.explain(dataclasses.replace(RUNNING, agent_state="killed", cause="ended by budget s"))
+    assert found.text == "it has ended: killed, ended by budget s"
+
+
 def test_nothing_while_it_works() -> None:
     assert explain(RUNNING, ready=5, working=2) == ("nothing", ("s-t1",))
 

@@ -129,3 +129,25 @@ async def test_an_open_report_says_where_the_money_is_going(call, scene) -> None
     assert any("finish partial" in each for each in got.follow_ups)
     await call("swarm.destroy", swarm=SWARM)
     assert (await call("swarm.report", swarm=SWARM)).money == "$1.00 of $1.00 spent"
+
+
+async def test_a_swarm_that_its_budget_has_ended_says_so(call, scene) -> None:
+    scene.swarm("a")
+    scene.do(lambda tx: budgets.set_limits(tx, SWARM, 10**9, None))
+    scene.do(lambda tx: budgets.set_actions(tx, SWARM, "none", "none", "kill"))
+
+    def spent(tx) -> None:
+        budgets.settle(
+            tx, f"{SWARM}-001", held_nusd=0, held_tokens=0, cost_nusd=10**9, tokens=1, confirmed=True
+        )
+        thresholds.look(tx, f"{SWARM}-001")
+
+    scene.do(spent)
+    cause = f"ended by budget {SWARM}: nothing is left of $1.00"
+    got = await call("swarm.report", swarm=SWARM)
+    assert (got.state, got.agents["killed"], got.failures[0].cause) == ("failed", 1, cause)
+    assert got.money == f"$1.00 of $1.00 spent; {cause}"
+    agent = await call("agent.get", agent=f"{SWARM}-001")
+    assert (agent.state, agent.cause) == ("killed", cause)
+    assert agent.why.text == f"it has ended: killed, {cause}"
+    assert (await call("agent.list", swarm=SWARM)).items[0].cause == cause

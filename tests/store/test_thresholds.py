@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashd.store import agents, budgets, swarms, thresholds
+from dashd.store import agents, budgets, seats, swarms, thresholds
 from tests.fakes.scene import SWARM
 
 SEAT = f"{SWARM}-001"
@@ -110,7 +110,41 @@ def test_kill_ends_what_the_budget_belongs_to(scene, node) -> None:
     limit(scene, 10, node=node)
     scene.do(lambda tx: budgets.set_actions(tx, node, "none", "none", "kill"))
     spend(scene, 10)
-    assert scene.agent().state in ("killed", "completed")
+    assert scene.agent().state == "killed"
+    cause = f"ended by budget {node}: nothing is left of $0.00000001"
+    assert (scene.agent().cause, scene.task().cause) == (cause, cause if node == SWARM else None)
+    (event,) = (each for each in scene.events() if each["kind"] == "agent.killed")
+    assert event["data"] == {"cause": cause}
+
+
+@pytest.mark.parametrize("node", ["project", SWARM, SEAT])
+def test_what_runs_when_its_budget_kills_it_ends_with_the_cause(scene, node) -> None:
+    scene.swarm("a", "b", "c", agents_made=2)
+    limit(scene, 10, node=node)
+    scene.do(lambda tx: budgets.set_actions(tx, node, "none", "none", "kill"))
+    first, second = scene.claim()
+    scene.start(first)
+    scene.start(second)
+    spend(scene, 10)
+    for claim in (first, second) if node != SEAT else (first,):
+        scene.end(claim, "failed", "killed by signal 9")
+    cause = f"ended by budget {node}: nothing is left of $0.00000001"
+    assert (scene.agent().state, scene.agent().cause, scene.task().cause) == ("killed", cause, cause)
+    if node == SEAT:
+        assert scene.seat_states() == ["killed", "running"]
+        return
+    assert scene.seat_states() == ["killed", "killed"]
+    assert [scene.task(n).cause for n in (1, 2, 3)] == [cause] * 3
+    assert (scene.row().state, scene.row().outcome) == ("failed", "none")
+
+
+def test_a_seat_that_its_budget_killed_and_that_works_again_has_no_cause(scene) -> None:
+    scene.swarm("a", "b", agents_made=2)
+    limit(scene, 10, node=SEAT)
+    scene.do(lambda tx: budgets.set_actions(tx, SEAT, "none", "none", "kill"))
+    spend(scene, 10)
+    scene.do(lambda tx: seats.reopen(tx, scene.agent()))
+    assert scene.agent().cause is None
 
 
 def test_a_lowered_limit_tells_nothing_and_stops_nothing(scene) -> None:

@@ -80,6 +80,8 @@ class AgentBrief(Result):
     """`3/5`, or empty."""
     note: str
     tasks_ended: int
+    cause: str = ""
+    """Why it was killed, where there is more to say than that somebody did."""
 
 
 class AgentList(Result):
@@ -166,6 +168,8 @@ class Agent(Result):
     identity: Literal["listener", "key"] = "key"
     """What tells its calls apart: a listener that nobody else can reach, or its key alone."""
     enforced: list[Enforced] = field(default_factory=list)
+    cause: str = ""
+    """Why it was killed, where there is more to say than that somebody did."""
 
 
 class PauseAgent(Params):
