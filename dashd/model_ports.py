@@ -4,6 +4,7 @@ Rows say which providers and models there are; the registry follows them at a st
 secret goes from its file, or from what its command prints, into the registry and nowhere else.
 """
 
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -15,7 +16,8 @@ from dashd.proxy.registry import OFFLINE, Candidate, Known, Provider, Registry
 from dashd.proxy.relay import without_secret
 from dashd.proxy.route import judge
 from dashd.proxy.upstream import Request, Upstream, UpstreamBroken
-from dashd.service.ports import ModelSeen, Offer, ProviderState, Tested
+from dashd.proxy.waits import Wait
+from dashd.service.ports import CallWait, ModelSeen, Offer, ProviderState, Tested
 from dashd.store import models as model_rows
 from dashd.store import providers as provider_rows
 from dashd.store.models import ModelRow
@@ -189,9 +191,15 @@ class ProviderPort:
 class ModelPort:
     """`service.ports.Models`."""
 
-    def __init__(self, registry: Registry, swap: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        swap: Callable[[str], Awaitable[None]],
+        waiting: Callable[[str], Wait | None] = lambda _: None,
+    ) -> None:
         self._registry = registry
         self._swap = swap
+        self._waiting = waiting
 
     async def choose(self, model: str | None) -> Offer | None:
         """See the port."""
@@ -218,6 +226,11 @@ class ModelPort:
     async def swap(self, agent_id: str) -> None:
         """See the port."""
         await self._swap(agent_id)
+
+    def waiting(self, agent_id: str) -> CallWait | None:
+        """See the port."""
+        found = self._waiting(agent_id)
+        return None if found is None else CallWait(*dataclasses.astuple(found))
 
     async def _all(self) -> list[Candidate]:
         """Real providers first."""

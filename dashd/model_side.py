@@ -85,7 +85,7 @@ class ModelSide:
         store, clock, exchange = self._store, self._clock, self._exchange
         settings = self._settings
         self.doors = ModelDoors(store, clock, exchange, Tunnels(clock), ring, agents_limits(settings))
-        self.models = ModelPort(self._registry, self.doors.swap)
+        self.models = ModelPort(self._registry, self.doors.swap, exchange.waiting)
         self.outside = OutsideDoor(
             store, clock, exchange, ring, port=settings.port, limits=keys_limits(settings)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dashctl import calling, grammar, listing, many, money, render, terminal, trees, waiting
+from dashctl import calling, grammar, listing, many, money, render, terminal, trees, waiting, wording
 from dashctl.commands import Command, swarm
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     render.facts(
         out,
         [
-            ("why", found["why"]["text"]),
+            ("why", wording.for_person(found["why"]["text"])),
             ("swarm", found["swarm"]),
             ("parent", found["parent"] or ""),
             ("task", f"{found['task']} ({found['task_state']})" if found["task"] else ""),
@@ -140,7 +140,7 @@ def why(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     if out.as_json:
         out.data(found)
         return 0
-    out.line((found["agent"], "bold"), f": {found['text']}")
+    out.line((found["agent"], "bold"), f": {wording.for_person(found['text'])}")
     render.facts(
         out,
         [

@@ -1,6 +1,7 @@
 """What an agent waits for, decided from the facts about it; the words a person reads come from here too."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from . import agent
 
@@ -31,6 +32,15 @@ class Facts:
     """What it wants to do."""
     cause: str = ""
     """Why it was killed."""
+    budget: str = ""
+    """The budget that has paused it, or its swarm."""
+    money: str = ""
+    """Of that budget: what is wrong and what to run."""
+    call: Literal["", "budget", "rate", "provider"] = ""
+    """What a call of its waits for."""
+    call_on: str = ""
+    call_text: str = ""
+    """What that waits for in words, and what to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,8 @@ def explain(facts: Facts) -> Waiting:
         return _working(facts, on_task)
     if facts.swarm_state == "creating":
         return Waiting("approval", "its swarm has not started: it waits for an approval (approval.list)")
+    if facts.budget:
+        return _money(facts)
     if facts.swarm_state == "paused":
         return Waiting("pause", "its swarm is paused; resume it to go on")
     if facts.wanted == "pause":
@@ -78,10 +90,20 @@ def _working(facts: Facts, on_task: tuple[str, ...]) -> Waiting:
         return Waiting(
             "approval", f"it waits for approval {facts.approval}: {facts.asks}{more}", (facts.approval,)
         )
+    if facts.budget:
+        return _money(facts)
     if facts.swarm_state == "paused":
         return Waiting("pause", "its swarm is paused, and it with it; resume the swarm to go on", on_task)
     if facts.agent_state == "paused" or facts.wanted == "pause":
         return Waiting("pause", "it is paused in place; resume it to go on", on_task)
     if facts.agent_state == "spawning":
         return Waiting("start", "its program is being started", on_task)
+    if facts.call:
+        return Waiting(facts.call, f"its next model call waits: {facts.call_text}", (facts.call_on,))
     return Waiting("nothing", "it is working", on_task)
+
+
+def _money(facts: Facts) -> Waiting:
+    """Paused by a budget: to resume it would not help."""
+    who = "its swarm" if facts.swarm_state == "paused" else "it"
+    return Waiting("budget", f"{who} is paused by budget {facts.budget}: {facts.money}", (facts.budget,))

@@ -10,9 +10,10 @@ disables a provider at 402, 403 and 429 but only repeats a 5xx, Pi repeats it if
 budget's refusal is a 402, which each style puts so that its reader stops.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import trio
@@ -33,6 +34,7 @@ from .relay import Outcome, Try, Whole
 from .reports import Reports
 from .route import Failure, Pause, Route
 from .upstream import Request, Upstream
+from .waits import Wait, Waits
 
 if TYPE_CHECKING:
     from .bodies import Bodies, Heard
@@ -76,6 +78,7 @@ class Exchange:
         self.registry = registry
         self.patience = patience or Patience()
         self.reports = Reports()
+        self.waits = Waits(clock)
         self.useful_tokens = useful_tokens
         self.bodies: Bodies | None = None
         """Keeps what was said, where the operator wants that."""
@@ -110,6 +113,14 @@ class Exchange:
     def upstream(self, candidate: Candidate) -> Upstream:
         """The way to a candidate's provider."""
         return self._offline if candidate.provider.format == OFFLINE else self._http
+
+    def waiting(self, agent_id: str) -> Wait | None:
+        """What a call of the agent waits for; None where none does."""
+        found = self.waits.of(agent_id)
+        if found is None or found.what != "line":
+            return found
+        on = self.ledger.waits_on(agent_id)  # most calls are through the line at once
+        return None if on is None else dataclasses.replace(found, on=on)
 
     def chance(self) -> float:
         """A number in [0, 1)."""
@@ -199,7 +210,9 @@ class _Call:
         while slow := rates.slowest(trio.current_time()):
             if self._payer.agent_id is None or trio.current_time() + slow.wait_s > self._held_until:
                 raise TooFast(slow, rates.remedy)
-            await trio.sleep(slow.wait_s)
+            text = f"its calls are slowed down to {slow.text}"
+            with self._x.waits.during(self._payer.agent_id, "rate", slow.name, text, slow.wait_s):
+                await trio.sleep(slow.wait_s)
         rates.begin(trio.current_time())
 
     def _caller_left(self) -> None:
@@ -229,7 +242,10 @@ class _Call:
             if isinstance(turn, Pause):
                 give_up_at = min(give_up_at, now + self._patience.retry_s)
                 if turn.until <= give_up_at:
-                    await self._pause(turn.until)
+                    why = route.last.why if route.last else "it is left alone after its failures"
+                    text = f"does not answer just now: {why}"
+                    with self._waits_for_provider(route, text, turn.until - now):
+                        await self._pause(turn.until)
                 continue  # past that, whoever is free has their turn, or nobody
             outcome = await self._attempt(call, route, turn)
             if outcome is None:
@@ -267,7 +283,8 @@ class _Call:
         """
         if not route.frozen or self._payer.agent_id is None:
             return None
-        with trio.move_on_at(self._held_until):
+        text = f"takes no more calls: {route.frozen}"
+        with trio.move_on_at(self._held_until), self._waits_for_provider(route, text):
             while True:
                 await self._x.registry.changes.ticket().wait()
                 await self._x.registry.prepare()
@@ -281,6 +298,14 @@ class _Call:
                 if not route.frozen:
                     return route
         return None
+
+    def _waits_for_provider(
+        self, route: Route, text: str, for_s: float | None = None
+    ) -> AbstractContextManager[None]:
+        name = route.chain[0].provider.name
+        return self._x.waits.during(
+            self._payer.agent_id, "provider", name, f"provider {name} {text[:200]}", for_s
+        )
 
     async def _attempt(self, call: ParsedCall, route: Route, candidate: Candidate) -> Outcome | None:
         """One try; None where it was not made because another call probes the provider, the caller left, or
@@ -348,12 +373,16 @@ class _Call:
             while True:
                 ticket = self._x.ledger.ticket()
                 try:
-                    return await self._x.ledger.hold(ask)
+                    with self._x.waits.during(
+                        self._payer.agent_id, "line", "", "calls under way hold what is left of the budget"
+                    ):
+                        return await self._x.ledger.hold(ask)
                 except BudgetSpent as refused:
                     if refused.action != "pause" or self._payer.agent_id is None:
                         raise
                     spent = refused
-                await ticket.wait()
+                with self._x.waits.during(self._payer.agent_id, "budget", spent.budget_id, spent.message):
+                    await ticket.wait()
         raise spent or errors.DeadlinePassed("calls under way hold what is left of the budget; try again")
 
     def _patience_for(self, candidate: Candidate, entered: Admission) -> Patience:
@@ -366,7 +395,7 @@ class _Call:
             circuits.probe_s(candidate.model, patience.probe_s, full_s, usual_s)
             for full_s in (patience.first_byte_s, patience.whole_s)
         )
-        return replace(patience, first_byte_s=first_byte_s, whole_s=whole_s)
+        return dataclasses.replace(patience, first_byte_s=first_byte_s, whole_s=whole_s)
 
     def _prepared(self, call: ParsedCall, candidate: Candidate, held: Held, patience: Patience) -> Try:
         provider = candidate.provider

@@ -185,6 +185,11 @@ class Ledger:
         """A ticket for the next change, for who was refused and may be admitted later."""
         return self._changed.ticket()
 
+    def waits_on(self, agent_id: str) -> str | None:
+        """The budget for which a call of the agent is in line; None where none is, or its agent is paused."""
+        found = (each.answer for each in self._line if each.ask.payer.agent_id == agent_id)
+        return next((each.on for each in found if isinstance(each, _Waits)), None)
+
     async def _wait(self, place: _Place) -> Held | errors.DashError:
         while True:
             ticket = self._line_moves.ticket()

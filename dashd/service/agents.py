@@ -13,7 +13,7 @@ from dashd.wire.methods import agent as wire
 from dashd.wire.methods import swarm as swarm_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
 
-from . import budgets, models, pages, retries, views
+from . import budgets, models, pages, retries, views, whys
 from . import swarms as swarm_service
 from .core import Caller, Core
 from .idempotency import once
@@ -53,7 +53,8 @@ async def list_(core: Core, _caller: Caller, params: wire.ListAgents) -> wire.Ag
 
 async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
     """How the agent stands, in one snapshot."""
-    steady_ms = core.clock.steady_ms()
+    steady_ms, now_ms = core.clock.steady_ms(), core.clock.now_ms()
+    held = core.models.waiting(params.agent)
 
     def query(db: Snapshot) -> wire.Agent:
         row = agents.get(db, params.agent)
@@ -78,7 +79,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             item=task.item if task else "",
             progress=views.progress(task),
             note=(task.note or "") if task else "",
-            why=views.why(db, row, core.agents_max),
+            why=whys.why(db, row, core.agents_max, held, now_ms),
             cause=row.cause or "",
             model=row.model,
             grade=grade,  # type: ignore[arg-type]
@@ -94,8 +95,9 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
 
 async def why(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Why:
     """What the agent waits for."""
+    held, now_ms = core.models.waiting(params.agent), core.clock.now_ms()
     return await core.store.reader.read(
-        lambda db: views.why(db, agents.get(db, params.agent), core.agents_max)
+        lambda db: whys.why(db, agents.get(db, params.agent), core.agents_max, held, now_ms)
     )
 
 

@@ -169,19 +169,10 @@ def refuse_stopped(tx: Tx, budget_id: str) -> None:
     if by is not None:
         raise errors.BudgetExceeded(
             f"budget {by.id} lets nothing go on: {standings.text(tx.db, by.id) or 'it has come to its end'}",
-            hint=_way_on(tx, by),
+            hint=f"{situations.way_on(tx.db, by, tx.now_ms)}; what has stopped then goes on by itself",
         )
     if budgets.find(tx.db, budget_id) is not None:
         budgets.set_paused_by(tx, budget_id, None)
-
-
-def _way_on(tx: Tx, row: BudgetRow) -> str:
-    """The first thing that lets go on what the budget has stopped."""
-    ways = situations.options(tx.db, row, tx.now_ms)
-    first = next((each.partition(":")[0] for each in ways if each.startswith("budget.")), "")
-    return (
-        f"{first or f'budget.status {row.id} says what can be done'}; what has stopped then goes on by itself"
-    )
 
 
 def _act(tx: Tx, row: BudgetRow, given: dict[str, str]) -> str:

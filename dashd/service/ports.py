@@ -120,6 +120,18 @@ class ModelSeen:
     stand_in: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CallWait:
+    """What a call of an agent waits for."""
+
+    what: Literal["budget", "line", "rate", "provider"]
+    on: str
+    """The budget, the limit as its setting is called, or the provider."""
+    text: str
+    since_ms: int
+    until_ms: int | None
+
+
 class Models(Protocol):
     """The models behind the proxy."""
 
@@ -140,6 +152,9 @@ class Models(Protocol):
 
     async def swap(self, agent_id: str) -> None:
         """The agent's next call goes to what its row says."""
+
+    def waiting(self, agent_id: str) -> CallWait | None:
+        """What a call of the agent waits for; None where none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +422,9 @@ class NoModels:
         return []
 
     async def swap(self, _agent_id: str) -> None:
+        """Nobody calls."""
+
+    def waiting(self, _agent_id: str) -> None:
         """Nobody calls."""
 
     def prices_date(self) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from dashd.domain import dollars, repository, waiting
+from dashd.domain import dollars, repository
 from dashd.domain import scope as scopes
-from dashd.store import agents, approvals, attempts, budgets, swarms, tasks
+from dashd.store import agents, attempts, budgets, swarms, tasks
 from dashd.store.rows import AgentRow, AttemptRow, Snapshot, SwarmRow, TaskRow
 from dashd.wire.events import iso
 from dashd.wire.methods import agent as agent_wire
@@ -154,42 +154,6 @@ def _agent_brief(db: Snapshot, row: AgentRow, ended: int) -> agent_wire.AgentBri
         note=(task_row.note or "") if task_row else "",
         tasks_ended=ended,
         cause=row.cause or "",
-    )
-
-
-def why(db: Snapshot, row: AgentRow, agents_max: int) -> agent_wire.Why:
-    """What an agent waits for."""
-    swarm_row = swarms.get(db, row.swarm_id)
-    run = attempts.open_of_agent(db, row.id)
-    retry = tasks.next_retrying(db, row.swarm_id)
-    asked = next(iter(approvals.open_of_agent(db, row.id)), None)
-    found = waiting.explain(
-        waiting.Facts(
-            agent_state=row.state,
-            wanted=row.wanted,
-            swarm_state=swarm_row.state,
-            stopping=run is not None and run.stop is not None,
-            task=row.task_id,
-            ready=tasks.takeable_count(db, row.swarm_id, row.id),
-            blocked_on=tuple(tasks.blockers(db, row.swarm_id)),
-            retry_task=retry.id if retry else None,
-            working=attempts.open_count(db),
-            agents_max=agents_max,
-            approval=asked.id if asked else "",
-            asks=short(asked.what) if asked else "",
-            cause=row.cause or "",
-        )
-    )
-    until_ms = retry.retry_at_ms if retry and found.waits_for == "retry" else None
-    if asked and found.on == (asked.id,):
-        until_ms = asked.deadline_at_ms
-    return agent_wire.Why(
-        agent=row.id,
-        waits_for=found.waits_for,  # type: ignore[arg-type]
-        text=found.text,
-        since=iso_or_none(run.started_at_ms or run.created_at_ms) if run else None,
-        until=iso_or_none(until_ms),
-        on=list(found.on),
     )
 
 

@@ -103,6 +103,12 @@ def options(db: Snapshot, row: BudgetRow, now_ms: int) -> list[str]:
     return found
 
 
+def way_on(db: Snapshot, row: BudgetRow, now_ms: int) -> str:
+    """The first call to type that lets go on what the budget has stopped."""
+    found = (each.partition(":")[0] for each in options(db, row, now_ms) if each.startswith("budget."))
+    return next(found, f"budget.status {row.id} says what can be done")
+
+
 def _wanted(db: Snapshot, row: BudgetRow, nodes: Sequence[rules.Node], now_ms: int) -> standing.Wanted:
     """What the calls that come next must hold, and what is projected to be spent yet."""
     nusd, tokens = holds.largest_lately(db, row)

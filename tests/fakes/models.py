@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import trio
 
 from dashd.domain.prices import Price
-from dashd.service.ports import DriverAbilities, Offer
+from dashd.service.ports import CallWait, DriverAbilities, Offer
 from dashd.wire import errors
 
 
@@ -31,6 +31,12 @@ class FakeModels:
     async def offers(self) -> list[Offer]:
         await trio.lowlevel.checkpoint()
         return [BIG, SMALL]
+
+    held: CallWait | None = None
+    """What every agent's call waits for."""
+
+    def waiting(self, _agent_id: str) -> CallWait | None:
+        return self.held
 
     def prices_date(self) -> str:
         return "2026-11-01"

@@ -7,16 +7,19 @@ The invariants of the money (I1 to I9) are in test_ledger.py and test_invariants
 import inspect
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from dashd.domain import prices
-from dashd.domain.budget import NUSD
+from dashd.domain.budget import NUSD, CallCost
 from dashd.proxy import exchange
+from dashd.proxy.ledger import Ask, Payer
 from dashd.proxy.rates import Limits, Past, Rates
 from dashd.store import budgets, limits
+from dashd.store.holds import Settlement
 from tests.fakes.provider import MODEL, PRICE, Act, Provider, open_provider
 from tests.proxy.world import HASTY, SWARM, Said, World, ask, chat, open_world, pause, request, until
 
@@ -276,12 +279,28 @@ async def test_a_frozen_budget_holds_the_call_until_it_is_thawed(tmp_path: Path)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(waits)
-            await until(lambda: world.ledger._line)
-            await until(lambda: not world.ledger._line)  # refused: from now on it waits for a change
+            await until(lambda: (waits := world.exchange.waiting(agent)) and waits.what == "budget")
+            assert world.exchange.waiting(agent).on == agent
             assert (answers, provider.calls) == ([], 0)
             await world.store.writer.apply(lambda tx: limits.thaw(tx, budgets.get(tx.db, agent), ""))
             world.ledger.changed()
         assert answers[0].status == 200
+        assert world.exchange.waiting(agent) is None
+
+
+async def test_a_call_in_line_says_for_which_budget(tmp_path: Path):
+    async with open_world(tmp_path, limit=NUSD) as world:
+        agent = world.agents[0]
+        first = await world.ledger.hold(
+            Ask(Payer(agent, SWARM, agent), CallCost(NUSD, 0, 0, 10), 10, MODEL, "p", "d")
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(call, world, model="offline"))
+            await until(lambda: world.exchange.waiting(agent))
+            waits = world.exchange.waiting(agent)
+            assert (waits.what, waits.on) == ("line", SWARM)
+            await world.ledger.settle(first.id, Settlement(0, 0, "unsent"))
+        assert world.exchange.waiting(agent) is None
 
 
 @pytest.mark.parametrize(("style", "status"), [("openclaw", 400), ("pi", 402), ("embedded", 402)])

@@ -39,6 +39,9 @@ async def test_a_parked_call_waits_for_its_provider_to_be_thawed(tmp_path: Path)
 
         async def thaw() -> None:
             assert provider.calls == 0
+            told = world.exchange.waiting(world.agents[0])
+            text = "provider p0 takes no more calls: 402"
+            assert (told.what, told.on, told.text) == ("provider", "p0", text)
             world.registry.thaw("p0")
             await trio.lowlevel.checkpoint()
 

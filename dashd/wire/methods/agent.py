@@ -26,7 +26,20 @@ from .table import (
 )
 from .worktree import AgentDiff, DiffAgent
 
-Waiting = Literal["nothing", "slot", "dependency", "pause", "retry", "start", "work", "end", "approval"]
+Waiting = Literal[
+    "nothing",
+    "slot",
+    "dependency",
+    "pause",
+    "retry",
+    "start",
+    "work",
+    "end",
+    "approval",
+    "budget",
+    "rate",
+    "provider",
+]
 
 
 class SpawnAgent(Params):

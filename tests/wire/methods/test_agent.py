@@ -78,4 +78,5 @@ def test_every_reason_to_wait_can_be_said() -> None:
 
     source = Path(waiting.__file__).read_text()
     said = set(re.findall(r'Waiting\(\s*"(\w+)"', source))
+    said |= set(get_args(waiting.Facts.__annotations__["call"])) - {""}
     assert said == set(get_args(agent.Waiting))

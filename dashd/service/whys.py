@@ -1,0 +1,104 @@
+"""What an agent waits for: the facts about it, of rows and of the call of it that waits, put together."""
+
+from dashd.domain import waiting
+from dashd.store import approvals, attempts, budgets, situations, standings, swarms, tasks
+from dashd.store.budgets import BudgetRow
+from dashd.store.rows import AgentRow, Snapshot
+from dashd.wire.methods import agent as wire
+
+from .ports import CallWait
+from .views import iso_or_none, short
+
+_CHANGES_MAX = 50
+"""How far back the history of a budget is looked through."""
+
+
+def why(
+    db: Snapshot, row: AgentRow, agents_max: int, held: CallWait | None = None, now_ms: int = 0
+) -> wire.Why:
+    """What an agent waits for; `held` is what a call of it waits for."""
+    swarm_row = swarms.get(db, row.swarm_id)
+    run = attempts.open_of_agent(db, row.id)
+    retry = tasks.next_retrying(db, row.swarm_id)
+    asked = next(iter(approvals.open_of_agent(db, row.id)), None)
+    paused_by = _paused_by(db, row)
+    call_on, call_text = _call(db, held, now_ms)
+    found = waiting.explain(
+        waiting.Facts(
+            agent_state=row.state,
+            wanted=row.wanted,
+            swarm_state=swarm_row.state,
+            stopping=run is not None and run.stop is not None,
+            task=row.task_id,
+            ready=tasks.takeable_count(db, row.swarm_id, row.id),
+            blocked_on=tuple(tasks.blockers(db, row.swarm_id)),
+            retry_task=retry.id if retry else None,
+            working=attempts.open_count(db),
+            agents_max=agents_max,
+            approval=asked.id if asked else "",
+            asks=short(asked.what) if asked else "",
+            cause=row.cause or "",
+            budget=paused_by.id if paused_by else "",
+            money=_money(db, paused_by, now_ms) if paused_by else "",
+            call=("budget" if held.what == "line" else held.what) if held else "",
+            call_on=call_on,
+            call_text=call_text,
+        )
+    )
+    until_ms = retry.retry_at_ms if retry and found.waits_for == "retry" else None
+    if asked and found.on == (asked.id,):
+        until_ms = asked.deadline_at_ms
+    since_ms = (run.started_at_ms or run.created_at_ms) if run else None
+    if found.on and paused_by and found.on == (paused_by.id,):
+        since_ms = _stopped_at_ms(db, paused_by) or since_ms
+    elif held and found.waits_for in ("budget", "rate", "provider"):
+        since_ms, until_ms = held.since_ms, held.until_ms
+    return wire.Why(
+        agent=row.id,
+        waits_for=found.waits_for,  # type: ignore[arg-type]
+        text=found.text,
+        since=iso_or_none(since_ms),
+        until=iso_or_none(until_ms),
+        on=list(found.on),
+    )
+
+
+def _paused_by(db: Snapshot, row: AgentRow) -> BudgetRow | None:
+    """The budget that has paused the agent or its swarm, where it is paused still."""
+    swarm_paused = swarms.get(db, row.swarm_id).state == "paused"
+    for owner, paused in ((row.swarm_id, swarm_paused), (row.id, row.wanted == "pause")):
+        node = budgets.find(db, owner) if paused else None
+        if node is not None and node.paused_by is not None:
+            return budgets.find(db, node.paused_by)
+    return None
+
+
+def _money(db: Snapshot, row: BudgetRow, now_ms: int) -> str:
+    if row.reached < 100:
+        return f"{row.reached} % of it is spent; resume it to go on"
+    return f"{standings.text(db, row.id) or 'it has come to its end'}; {situations.way_on(db, row, now_ms)}"
+
+
+def _call(db: Snapshot, held: CallWait | None, now_ms: int) -> tuple[str, str]:
+    """(what a call waits on, in words with what to run)."""
+    if held is None:
+        return "", ""
+    if held.what == "line":
+        return (
+            held.on,
+            f"calls under way hold what is left of budget {held.on}; one that settles lets it go on",
+        )
+    if held.what == "budget" and (row := budgets.find(db, held.on)):
+        says = standings.text(db, row.id) or held.text
+        return row.id, f"budget {row.id}: {says}; {situations.way_on(db, row, now_ms)}"
+    if held.what == "rate":
+        return held.on, f"{held.text}; proxy.{held.on} in dashd's configuration says so"
+    if held.until_ms is None:
+        return held.on, f"{held.text}; provider.test {held.on}, once it is mended, lets calls go on"
+    return held.on, f"{held.text}; it is tried again by itself"
+
+
+def _stopped_at_ms(db: Snapshot, row: BudgetRow) -> int | None:
+    """When the budget last came to a threshold."""
+    changes = budgets.changes(db, row.id, _CHANGES_MAX)
+    return next((each.at_ms for each in changes if each.kind == "threshold"), None)
