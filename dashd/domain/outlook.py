@@ -8,6 +8,8 @@ from .forecast import Projection
 
 MODELS_MAX = 2
 """Cheaper models that are suggested at once."""
+_NEAR = 3
+"""From three quarters of a limit on something is suggested, though nobody can tell where it ends."""
 _WORTH = 0.9
 """A model is worth naming from a tenth cheaper on."""
 _NOTHING = prices.Usage(0, 0, 0, 0)
@@ -30,8 +32,11 @@ class Situation:
     not_begun: int
     """Tasks."""
     model: str = ""
+    """The one that has cost most so far."""
     usage: prices.Usage = _NOTHING
-    """Of all its calls so far: the mix by which models are compared."""
+    """Of all calls of that model so far: the mix by which others are compared with it."""
+    calls: int = 1
+    """How many these were."""
     blocked: str = ""
     """What keeps its next call out, whatever the share that is spent."""
 
@@ -57,7 +62,8 @@ def look(now: Situation, models: Sequence[tuple[str, prices.Price]] = ()) -> Out
     going = passes and now.burn_per_min > 0 and not now.blocked
     in_s = left / now.burn_per_min * 60 if going else None
     text = _text(now, left, in_s, passes=passes, may_pass=may_pass)
-    if not may_pass or (rest is None and left > 0):
+    near = bool(now.blocked) or now.spent >= _NEAR * left
+    if not may_pass or (rest is None and not near):
         return Outlook(in_s, text, [])
     return Outlook(in_s, text, _suggestions(now, left, rest or 0, most or 0, in_s, models))
 
@@ -110,7 +116,7 @@ def _suggestions(
         found.append(
             f"budget.extend {now.budget} {dollars.typed(most - left)}: covers the dearest case{enough}"
         )
-    found += _cheaper(now, rest, models)
+    found += _cheaper(now, left, rest, models)
     if in_s and now.agents > 1:
         fewer = max(1, now.agents // 2)
         slower = span(in_s * now.agents / fewer)
@@ -130,20 +136,34 @@ def _suggestions(
     return found
 
 
-def _cheaper(now: Situation, rest: int, models: Sequence[tuple[str, prices.Price]]) -> list[str]:
-    """Models that would have cost less for the same tokens, and what the rest would cost less with them."""
+def _cheaper(now: Situation, left: int, rest: int, models: Sequence[tuple[str, prices.Price]]) -> list[str]:
+    """The dearest model with which what is left to do would fit, and the cheapest, with what they save.
+
+    Both by the tokens that the swarm has really used; among models the dearer one is taken for the better.
+    """
     own = next((price for name, price in models if name == now.model), None)
-    if own is None or not now.usage.tokens or rest <= 0:
-        return []
-    paid = prices.cost(now.usage, own)
+    paid = _cost(now, own) if own is not None and now.usage.tokens else 0
     if paid <= 0:
         return []
     shares = sorted(
-        (prices.cost(now.usage, price) / paid, name) for name, price in models if name != now.model
+        (_cost(now, price) / paid, name) for name, price in models if name != now.model and price.output
     )
-    return [
-        f"model {name} for what is left: {share:.0%} of the price of {now.model}, "
-        f"saves about {dollars.text(int(rest * (1 - share)))}"
-        for share, name in shares[:MODELS_MAX]
-        if share <= _WORTH
-    ]
+    able = [each for each in shares if each[0] <= _WORTH]
+    fit = [each for each in able if rest * each[0] <= left]
+    picked = dict.fromkeys([*fit[-1:], *able[:1]])
+    return [_saving(now, rest, share, name) for share, name in picked][:MODELS_MAX]
+
+
+def _saving(now: Situation, rest: int, share: float, name: str) -> str:
+    if rest > 0:
+        saves = f"saves about {dollars.text(int(rest * (1 - share)))}"
+    else:
+        so_far = dollars.text(int(now.spent * share))
+        saves = f"{dollars.text(now.spent)} so far would have been about {so_far}"
+    return (
+        f"model {name} for what is left: {share:.0%} of the price of {now.model}, {saves} (agent.set_model)"
+    )
+
+
+def _cost(now: Situation, price: prices.Price) -> int:
+    return prices.cost(now.usage, price) + max(0, now.calls - 1) * price.per_request

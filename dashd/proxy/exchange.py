@@ -28,6 +28,7 @@ from dashd.wire import errors
 from .caller import Caller, Gone, Patience, Reply
 from .formats.format import CallRefused, Format, ParsedCall
 from .ledger import Ask, BudgetSpent, Happened, Held, Ledger
+from .offers import Offers
 from .rates import Slow, retry_after
 from .registry import OFFLINE, Candidate, Registry
 from .relay import Outcome, Try, Whole
@@ -79,6 +80,7 @@ class Exchange:
         self.patience = patience or Patience()
         self.reports = Reports()
         self.waits = Waits(clock)
+        ledger.offers = Offers(registry).known
         self.useful_tokens = useful_tokens
         self.bodies: Bodies | None = None
         """Keeps what was said, where the operator wants that."""

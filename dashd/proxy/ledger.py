@@ -4,13 +4,14 @@ A call that only other calls' holds keep out waits in line: whenever something s
 looked at in one operation, oldest first, and nobody overtakes an older call that waits for the same budget.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 
 from dashd.domain import budget as rules
+from dashd.domain.prices import Price
 from dashd.store import agents, approvals, budgets, holds, situations, standings, swarms, thresholds
 from dashd.store.bells import Bell, Ticket
 from dashd.store.holds import HoldRow, Settlement
@@ -90,6 +91,7 @@ class _Waits:
     """The budget whose holds are in the way; None where the agent is paused."""
 
 
+_Models = Sequence[tuple[str, Price]]
 _Answer = Held | errors.DashError | _Waits
 
 
@@ -116,6 +118,8 @@ class Ledger:
         self._changed = Bell()
         self._line_moves = Bell()
         self._late: list[tuple[int, Settlement]] = []
+        self.offers: Callable[[], Sequence[tuple[str, Price]]] = tuple
+        """Models that could be called instead, for what is suggested at a threshold."""
 
     async def hold(self, ask: Ask) -> Held:
         """Holds the worst case of a call, or waits in line for it; the caller has the deadline.
@@ -147,12 +151,12 @@ class Ledger:
         held, and a crash before that charges the hold in full. Other faults of the store are raised.
         """
 
-        late = list(self._late)
+        late, models = list(self._late), self.offers()
 
         def operation(tx: Tx) -> bool:
             for late_id, unwritten in late:
-                _settle(tx, late_id, unwritten)
-            return _settle(tx, hold_id, settlement, happened)
+                _settle(tx, late_id, unwritten, models=models)
+            return _settle(tx, hold_id, settlement, happened, models)
 
         with trio.CancelScope(shield=True):  # bounded by one commit
             try:
@@ -211,9 +215,9 @@ class Ledger:
                 seen = [each.answer for each in waiting if isinstance(each.answer, _Waits)]
                 blocked = {each.on for each in seen if each.on is not None}
                 waiting = [each for each in waiting if each.answer is None]
-            asks = [each.ask for each in waiting]
+            asks, models = [each.ask for each in waiting], self.offers()
             try:
-                answers = await self._store.writer.apply(lambda tx: _round(tx, asks, blocked))
+                answers = await self._store.writer.apply(lambda tx: _round(tx, asks, blocked, models))
                 for each, answer in zip(waiting, answers, strict=True):
                     each.answer = answer
                 self._looked = begun
@@ -232,12 +236,12 @@ class Ledger:
                 self.changed()  # a younger call may have waited behind this one
 
 
-def _round(tx: Tx, asks: Sequence[Ask], blocked: set[str]) -> list[_Answer]:
+def _round(tx: Tx, asks: Sequence[Ask], blocked: set[str], models: _Models) -> list[_Answer]:
     """Answers each ask in order; `blocked` are the budgets for which an older call waits."""
-    return [_answer(tx, ask, blocked) for ask in asks]
+    return [_answer(tx, ask, blocked, models) for ask in asks]
 
 
-def _answer(tx: Tx, ask: Ask, blocked: set[str]) -> _Answer:
+def _answer(tx: Tx, ask: Ask, blocked: set[str], models: _Models) -> _Answer:
     try:
         path = budgets.path(tx.db, ask.payer.budget_id) or [budgets.get(tx.db, ask.payer.budget_id)]
         if _is_paused(tx, ask.payer):
@@ -253,7 +257,7 @@ def _answer(tx: Tx, ask: Ask, blocked: set[str]) -> _Answer:
         blocked.add(verdict.on)
         return _Waits(verdict.on)
     if isinstance(verdict, rules.Refuse):
-        return _refuse(tx, verdict, ask)
+        return _refuse(tx, verdict, ask, models)
     for row in path:
         if row.need_nusd is not None:
             budgets.set_need(tx, row.id, None, None)
@@ -297,7 +301,7 @@ def _is_paused(tx: Tx, payer: Payer) -> bool:
     return approvals.holds(tx.db, seat.id)
 
 
-def _refuse(tx: Tx, verdict: rules.Refuse, ask: Ask) -> BudgetSpent:
+def _refuse(tx: Tx, verdict: rules.Refuse, ask: Ask, models: _Models) -> BudgetSpent:
     row = budgets.get(tx.db, verdict.node)
     if verdict.reason == "frozen":
         text = f"budget {row.id} is frozen: {row.frozen}; budget.set {row.id} --thaw lets its calls go on"
@@ -305,17 +309,19 @@ def _refuse(tx: Tx, verdict: rules.Refuse, ask: Ask) -> BudgetSpent:
     need = (ask.cost.least, ask.input_tokens + ask.cost.least_output)
     if (row.need_nusd, row.need_tokens) != need:
         budgets.set_need(tx, row.id, *need)
-    thresholds.stop(tx, row.id)
+    thresholds.stop(tx, row.id, models)
     return BudgetSpent(row.id, row.action_100, f"budget {row.id}: {standings.text(tx.db, row.id)}")
 
 
-def _settle(tx: Tx, hold_id: int, settlement: Settlement, happened: Sequence[Happened] = ()) -> bool:
+def _settle(
+    tx: Tx, hold_id: int, settlement: Settlement, happened: Sequence[Happened] = (), models: _Models = ()
+) -> bool:
     row = holds.settle(tx, hold_id, settlement)
     if row is None:
         return False
     if settlement.cost_nusd > row.held_nusd:
         _overrun(tx, row, settlement)
-    thresholds.look(tx, row.budget_id)
+    thresholds.look(tx, row.budget_id, models)
     for event in happened:
         tx.emit(event.kind, swarm=row.swarm_id, agent=row.agent_id, task=row.task_id, data=event.data)
     return True

@@ -2,7 +2,7 @@
 
 from dashd.domain import dollars, outlook
 from dashd.domain import swarm as rules
-from dashd.store import agents, attempts, budgets, situations, swarms, tasks, workspaces
+from dashd.store import agents, attempts, budgets, situations, swarms, tasks, thresholds, workspaces
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
 from dashd.store.workspaces import WorkspaceRow
 from dashd.wire import errors
@@ -22,10 +22,11 @@ async def report(core: Core, _caller: Caller, params: wire.ReportSwarm) -> wire.
     """The account, in one snapshot; the last lines of failed tasks are read from their spools after it."""
     entries_max, characters_max = _CUTS[params.detail]
     now_ms = core.clock.now_ms()
+    models = [(offer.name, offer.price) for offer in await core.models.offers()]
 
     def query(db: Snapshot) -> tuple[wire.Report, dict[str, str]]:
         row = swarms.get(db, params.swarm)
-        return _account(db, row, entries_max, characters_max, now_ms)
+        return _account(db, row, entries_max, characters_max, now_ms, models)
 
     account, launches = await core.store.reader.read(query)
     for failure in account.failures:
@@ -43,7 +44,7 @@ async def _last_lines(core: Core, launch_id: str) -> str:
 
 
 def _account(
-    db: Snapshot, row: SwarmRow, entries_max: int, characters_max: int, now_ms: int
+    db: Snapshot, row: SwarmRow, entries_max: int, characters_max: int, now_ms: int, models: thresholds.Models
 ) -> tuple[wire.Report, dict[str, str]]:
     by_state = tasks.counts(db, row.id)
     total, lost, late, cpu_ms, retried, cut = attempts.sums(db, row.id)
@@ -69,7 +70,7 @@ def _account(
         follow_ups=_follow_ups(row, failed, ended - by_state.get("completed", 0)),
         files=[_files(each, entries_max) for each in workspaces.of_swarm(db, row.id)],
     )
-    _money(db, row, account, now_ms)
+    _money(db, row, account, now_ms, models)
     launches: dict[str, str] = {}
     for task in failed:
         if runs := attempts.of_task(db, task.id, 1):
@@ -81,7 +82,7 @@ def _account(
     return account, launches
 
 
-def _money(db: Snapshot, row: SwarmRow, account: wire.Report, now_ms: int) -> None:
+def _money(db: Snapshot, row: SwarmRow, account: wire.Report, now_ms: int, models: thresholds.Models) -> None:
     """What it has cost; while it runs also where that is going, and what can be done about it."""
     node = budgets.find(db, row.id)
     if node is None or not node.spent_nusd + node.held_nusd:
@@ -91,7 +92,7 @@ def _money(db: Snapshot, row: SwarmRow, account: wire.Report, now_ms: int) -> No
     if row.state in rules.ENDED:
         account.money += _ended_by(db, row)
         return
-    found = outlook.look(situations.of_swarm(db, row.id, now_ms))
+    found = outlook.look(situations.of_swarm(db, row.id, now_ms), models)
     account.money += f"; {found.text}"
     again = f"swarm.report {row.id}"
     options = situations.options(db, node, now_ms)

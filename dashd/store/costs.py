@@ -92,9 +92,8 @@ def since(db: Snapshot, swarm_id: str, at_ms: int) -> tuple[int, int | None]:
     return nusd, first
 
 
-def usage(db: Snapshot, swarm_id: str) -> prices.Usage:
-    """The tokens of all calls, as far as they are known."""
-    found = total(db, swarm_id)
+def usage(found: SumRow) -> prices.Usage:
+    """The tokens of summed calls, as far as they are known; what was read from a cache counts as input."""
     return prices.Usage(found.input_tokens, 0, 0, found.output_tokens)
 
 

@@ -7,7 +7,7 @@ the status would have said in that instant.
 from collections.abc import Sequence
 
 from dashd.domain import budget as rules
-from dashd.domain import forecast, outlook, standing
+from dashd.domain import forecast, outlook, prices, standing
 from dashd.domain import swarm as swarm_rules
 
 from . import agents, allotments, budgets, costs, holds, standings, swarms
@@ -45,7 +45,8 @@ def of_swarm(db: Snapshot, swarm_id: str, now_ms: int) -> outlook.Situation:
         agents=agents.open_count(db, swarm_id),
         not_begun=seen.left,
         model=by_model[0].key if by_model else "",
-        usage=costs.usage(db, swarm_id),
+        usage=costs.usage(by_model[0]) if by_model else prices.Usage(0, 0, 0, 0),
+        calls=by_model[0].calls if by_model else 0,
         blocked=standings.text(db, swarm_id),
     )
 

@@ -3,31 +3,38 @@
 75 warns · 90 is critical · 100 stops; each node says what stopping means: notify, pause, kill or none
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from dashd.domain import budget as rules
 from dashd.domain import outlook
 from dashd.domain import swarm as swarm_rules
+from dashd.domain.prices import Price
 
 from . import agents, budgets, lifecycle, situations, standings, stops, swarms, tasks
 from .budgets import BudgetRow
 from .rows import Snapshot
 from .transaction import Tx
 
+Models = Sequence[tuple[str, Price]]
 
-def look(tx: Tx, budget_id: str) -> None:
-    """After a settlement: tells what the node and those above it have newly passed."""
+
+def look(tx: Tx, budget_id: str, models: Models = ()) -> None:
+    """After a settlement: tells what the node and those above it have newly passed.
+
+    `models` are those that could be called instead, with what they cost.
+    """
     for row in budgets.path(tx.db, budget_id):
         mark = _passed(row)
         if mark > row.reached:
-            _tell(tx, row, mark)
+            _tell(tx, row, mark, models)
 
 
-def stop(tx: Tx, budget_id: str) -> None:
+def stop(tx: Tx, budget_id: str, models: Models = ()) -> None:
     """The next useful call does not fit what is left: the node is at its end, whatever the exact share."""
     row = budgets.get(tx.db, budget_id)
     if row.reached < 100:
-        _tell(tx, row, 100)
+        _tell(tx, row, 100, models)
 
 
 def lift(tx: Tx, row: BudgetRow) -> int:
@@ -60,7 +67,7 @@ def _passed(row: BudgetRow) -> int:
     return max(rules.passed(row.spent_nusd, usable), rules.passed(row.spent_tokens, row.limit_tokens))
 
 
-def _tell(tx: Tx, row: BudgetRow, mark: int) -> None:
+def _tell(tx: Tx, row: BudgetRow, mark: int, models: Models) -> None:
     budgets.set_reached(tx, row.id, mark)
     early = mark == 100 and _passed(row) < 100
     why = standings.text(tx.db, row.id) if early else f"{mark} %"
@@ -70,7 +77,7 @@ def _tell(tx: Tx, row: BudgetRow, mark: int) -> None:
         "budget.threshold",
         swarm=row.swarm_id,
         agent=row.id if row.kind == "agent" else None,
-        data=_told(tx, budgets.get(tx.db, row.id), mark) | {"action": action},
+        data=_told(tx, budgets.get(tx.db, row.id), mark, models) | {"action": action},
     )
     if action == "pause":
         _pause(tx, row)
@@ -78,7 +85,7 @@ def _tell(tx: Tx, row: BudgetRow, mark: int) -> None:
         _kill(tx, row, mark)
 
 
-def _told(tx: Tx, row: BudgetRow, mark: int) -> dict[str, Any]:
+def _told(tx: Tx, row: BudgetRow, mark: int, models: Models) -> dict[str, Any]:
     """What a reader of the event needs to decide: figures, where it is going, and what can be done."""
     projected = situations.projected(tx.db, row, tx.now_ms)
     told: dict[str, Any] = {
@@ -89,7 +96,7 @@ def _told(tx: Tx, row: BudgetRow, mark: int) -> dict[str, Any]:
         "projected": None if projected is None else projected / rules.NUSD,
     }
     if row.kind == "swarm":
-        found = outlook.look(situations.of_swarm(tx.db, row.id, tx.now_ms))
+        found = outlook.look(situations.of_swarm(tx.db, row.id, tx.now_ms), models)
         told |= {"text": found.text, "suggestions": found.suggestions}
     elif text := standings.text(tx.db, row.id):
         told["text"] = text

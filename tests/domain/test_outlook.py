@@ -35,10 +35,47 @@ def test_past_the_limit_it_says_when_and_what_would_help() -> None:
     )
     assert found.suggestions == [
         "budget.extend 7k2m9q 5: covers the dearest case, 3 the likely one",
-        "model small for what is left: 25% of the price of big, saves about $3.00",
+        "model small for what is left: 25% of the price of big, saves about $3.00 (agent.set_model)",
         "swarm.scale 7k2m9q 5: slower, not cheaper: 5 instead of 10 agents take 6 min to pass it",
         "task.cancel 6 of the 6 tasks that have not begun: what is left covers about 0",
     ]
+
+
+def test_the_dearest_model_that_fits_and_the_cheapest_are_named() -> None:
+    models = [("big", price(1_000)), *((f"m{n}", price(n)) for n in (950, 700, 240, 200, 100))]
+    found = outlook.look(NOW, models).suggestions
+    assert [each.partition(" (")[0] for each in found if each.startswith("model")] == [
+        "model m240 for what is left: 24% of the price of big, saves about $3.04",
+        "model m100 for what is left: 10% of the price of big, saves about $3.60",
+    ]
+
+
+def test_the_saving_is_by_the_tokens_that_were_used_and_by_fees() -> None:
+    """Another mix, another saving: one that is cheap to read only pays where much is read."""
+    reads = Price(100, 9_000, 100, 100, 0, "", "config")
+    models = [("big", price(1_000)), ("reads", reads)]
+    reading = dataclasses.replace(NOW, usage=Usage(1_000_000, 0, 0, 1_000))
+    (named,) = (each for each in outlook.look(reading, models).suggestions if each.startswith("model"))
+    assert named.startswith("model reads for what is left: 11% of the price of big, saves about $3.57")
+    writing = dataclasses.replace(NOW, usage=Usage(1_000, 0, 0, 1_000_000))
+    assert not any(each.startswith("model") for each in outlook.look(writing, models).suggestions)
+    fee = dataclasses.replace(price(250), per_request=10**9)
+    dear = dataclasses.replace(NOW, calls=50)
+    assert not any(
+        each.startswith("model")
+        for each in outlook.look(dear, [("big", price(1_000)), ("fee", fee)]).suggestions
+    )
+
+
+def test_near_the_limit_a_model_is_named_though_nobody_can_tell_the_end() -> None:
+    models = [("big", price(1_000)), ("small", price(250))]
+    early = dataclasses.replace(NOW, projection=None, spent=2 * USD)
+    assert outlook.look(early, models).suggestions == []
+    found = outlook.look(dataclasses.replace(early, spent=3 * USD), models).suggestions
+    assert found[0] == (
+        "model small for what is left: 25% of the price of big, $3.00 so far would have been about $0.75"
+        " (agent.set_model)"
+    )
 
 
 def test_where_it_has_stopped_neither_a_rate_nor_more_agents_are_spoken_of() -> None:

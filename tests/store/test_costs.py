@@ -26,7 +26,7 @@ def test_sums_by_agent_model_and_day(scene, clock) -> None:
     assert [row.nusd for row in costs.by(scene.db, SWARM, "day")] == [30, 105]
     for key in ("agent", "model", "day"):
         assert sum(row.nusd for row in costs.by(scene.db, SWARM, key)) == total.nusd
-    assert costs.usage(scene.db, SWARM) == Usage(9, 0, 0, 6)
+    assert costs.usage(costs.total(scene.db, SWARM)) == Usage(9, 0, 0, 6)
     assert costs.since(scene.db, SWARM, clock.now_ms()) == (105, 0)
     assert costs.total(scene.db, "other").nusd == 0
 

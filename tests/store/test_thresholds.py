@@ -2,8 +2,10 @@
 
 import pytest
 
+from dashd.domain.prices import Price
 from dashd.store import agents, budgets, seats, swarms, thresholds
 from tests.fakes.scene import SWARM
+from tests.store.test_holds import settled
 
 SEAT = f"{SWARM}-001"
 
@@ -186,6 +188,21 @@ def test_an_event_says_where_it_is_going_and_at_the_end_what_can_be_done(scene) 
         "swarm.report",
         "swarm.destroy",
     ]
+
+
+def test_a_threshold_names_a_cheaper_model_and_its_saving(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 1_000_000_000)
+    settled(scene, 750_000_000, model="big")
+    models = [
+        (name, Price(each, each, each, each, 0, "", "config")) for name, each in (("big", 4), ("small", 1))
+    ]
+    scene.do(lambda tx: thresholds.look(tx, SEAT, models))
+    (event,) = (each for each in scene.events() if each["kind"] == "budget.threshold")
+    assert event["data"]["suggestions"][0] == (
+        "model small for what is left: 25% of the price of big, $0.75 so far would have been about $0.1875"
+        " (agent.set_model)"
+    )
 
 
 def test_a_key_s_end_is_told_with_what_can_be_done(scene) -> None:
