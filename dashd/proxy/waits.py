@@ -11,11 +11,14 @@ from typing import Literal
 from dashd.clock import Clock
 
 
+What = Literal["budget", "line", "rate", "provider"]
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """What one call waits for."""
 
-    what: Literal["budget", "line", "rate", "provider"]
+    what: What
     on: str
     """The budget, the limit as its setting is called, or the provider."""
     text: str
@@ -34,9 +37,8 @@ class Waits:
 
     @contextmanager
     def during(
-        self, agent_id: str | None, what: Literal["budget", "line", "rate", "provider"], on: str, text: str,
-        for_s: float | None = None,
-    ) -> Iterator[None]:  # fmt: skip
+        self, agent_id: str | None, what: What, on: str, text: str, for_s: float | None = None
+    ) -> Iterator[None]:
         """The agent's call waits inside, for `for_s` at most where that is known; nobody's is not noted."""
         if agent_id is None:
             yield

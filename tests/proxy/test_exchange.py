@@ -15,6 +15,7 @@ import trio
 
 from dashd.domain import prices
 from dashd.domain.budget import NUSD, CallCost
+from dashd.proxy import call as one_call
 from dashd.proxy import exchange
 from dashd.proxy.ledger import Ask, Payer
 from dashd.proxy.rates import Limits, Past, Rates
@@ -397,7 +398,7 @@ async def test_calls_are_told_at_most_once_a_second(tmp_path: Path):
 
 async def test_an_exchange_needs_no_http_library():
     """Loading it costs megabytes, and most swarms on the stand-in never need it."""
-    assert "httpx" not in inspect.getsource(exchange)
+    assert "httpx" not in inspect.getsource(exchange) + inspect.getsource(one_call)
 
 
 async def test_two_settlements_are_one(tmp_path: Path):
@@ -409,6 +410,6 @@ async def test_two_settlements_are_one(tmp_path: Path):
         world.use(provider)
         await call(world, stream=True)
         (hold,) = await world.holds()
-        settled = await world.ledger.settle(1, exchange.Settlement(5, 5, "usage"))
+        settled = await world.ledger.settle(1, Settlement(5, 5, "usage"))
         assert not settled
         assert await world.holds() == [hold]

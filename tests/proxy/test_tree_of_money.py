@@ -65,7 +65,7 @@ class Tree(RuleBasedStateMachine):
             for seat in asked
         ]
         before = self.sums()
-        answers = self.store.do(lambda tx: ledger._round(tx, asks, set()))
+        answers = self.store.do(lambda tx: ledger._round(tx, asks, set(), ()))
         granted = [answer for answer in answers if isinstance(answer, ledger.Held)]
         self.open += [(answer.id, answer.nusd) for answer in granted]
         if not granted:  # refused or waiting: nothing has changed anywhere

@@ -1,0 +1,399 @@
+"""One model call, from its body to its settlement: parse, choose, hold, forward, meter, settle.
+
+Each try holds its own worst case before a byte leaves, and settles exactly once, whatever ends it. Tries are
+repeated and rerouted only while nothing has gone to the caller; afterwards a fault cuts the stream in band. A
+caller that hangs up does not end the try at once: the answer is read on for a little while, because its usage
+is cheaper than the whole hold. Knows no sockets: the server hands in a `Reply`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import trio
+
+from dashd.domain import prices
+from dashd.domain.budget import CallCost
+from dashd.domain.circuit import Admission, Change
+from dashd.store.holds import Settlement
+from dashd.wire import errors
+
+from .caller import Caller, Gone, Patience, Reply
+from .formats.format import Format, ParsedCall
+from .ledger import Ask, BudgetSpent, Happened, Held
+from .rates import Slow, retry_after
+from .registry import Candidate
+from .relay import Outcome, Try, Whole
+from .route import Failure, Pause, Route
+from .upstream import Request
+
+if TYPE_CHECKING:
+    from .bodies import Heard
+    from .exchange import Exchange
+
+INLINE_BYTES_MAX = 512 * 1024
+"""A larger body is parsed in a thread, so that the others' streams go on."""
+
+
+class NobodyAnswers(errors.Unavailable):
+    """No provider of the chain answers."""
+
+
+class TooFast(errors.RateLimited):
+    """More calls, or more tokens, than the limit lets through."""
+
+    def __init__(self, slow: Slow, remedy: str) -> None:
+        hint = remedy.format(limit=slow.name)
+        super().__init__(
+            f"more than {slow.text}; the next call is possible in {math.ceil(slow.wait_s)} s"
+            + (f"; {hint}" if hint else ""),
+            hint=hint,
+            data={"retry_after_s": slow.wait_s, "limit": slow.name},
+        )
+
+
+class Call:
+    """One call of one caller; used once."""
+
+    def __init__(
+        self, exchange: "Exchange", form: Format, caller: Caller, headers: Mapping[str, str], reply: Reply
+    ) -> None:
+        self._x = exchange
+        self._form = form
+        self._caller = caller
+        self._payer = caller.payer
+        self._headers = headers
+        self._reply = reply
+        self._patience = exchange.patience
+        self._scope = trio.CancelScope()
+        self._try: Try | None = None
+        self._left = False
+        self._asked = b""
+        self._heard: Heard | None = None
+        self._model = caller.model
+        """The caller's when the chain was made: who swaps it meanwhile is obeyed by the next try."""
+        self._held_until = trio.current_time() + (
+            (caller.held_s or self._patience.held_s)
+            if self._payer.agent_id is not None
+            else self._patience.line_s
+        )
+
+    async def run(self, body: bytes) -> None:
+        self._reply.watch(self._caller_left)
+        self._asked = body
+        with self._scope:
+            call = await self._parsed(body)
+            await self._x.registry.prepare()
+            route = self._route(call)
+            await self._keep_rate()
+            await self._serve(call, route)
+
+    async def refuse(self, status: int, kind: str, message: str, data: object = None) -> None:
+        """Says no, in the caller's format and style: as an answer of its own, or in band."""
+        style = self._caller.style
+        if self._left:
+            return
+        try:
+            if self._reply.started:
+                await self._reply.send(self._form.refusal_in_stream(status, kind, message, style=style))
+                return
+            said, body = self._form.refusal(status, kind, message, style=style)
+            headers = {"content-type": "application/json"}
+            if said in (429, 503) and isinstance(data, dict) and "retry_after_s" in data:
+                headers["retry-after"] = retry_after(data["retry_after_s"])
+            await self._reply.start(said, headers, length=len(body))
+            await self._reply.send(body)
+        except Gone:
+            return
+
+    # --- before a try -------------------------------------------------------------------------------------
+
+    async def _parsed(self, body: bytes) -> ParsedCall:
+        if len(body) <= INLINE_BYTES_MAX:
+            return self._form.parse(body)
+        return await trio.to_thread.run_sync(self._form.parse, body)
+
+    def _route(self, call: ParsedCall) -> Route:
+        """The way that the call has now."""
+        return Route(self._chain(call), self._x.chance)
+
+    def _chain(self, call: ParsedCall) -> list[Candidate]:
+        self._model = self._caller.model
+        asked = call.model if self._model is None else self._model
+        found = self._x.registry.chain(asked)
+        chain = [each for each in found if each.serves(call.format)]
+        if not chain:
+            speaks = ", ".join(sorted({str(each.provider.format) for each in found}))
+            raise errors.InvalidParams(
+                f"the model is served, but not in the format {call.format}", hint=f"call it as {speaks}"
+            )
+        return chain
+
+    async def _keep_rate(self) -> None:
+        """An agent that is too fast is slowed down; a program outside is told to come back."""
+        rates = self._caller.rates
+        if rates is None:
+            return
+        while slow := rates.slowest(trio.current_time()):
+            if self._payer.agent_id is None or trio.current_time() + slow.wait_s > self._held_until:
+                raise TooFast(slow, rates.remedy)
+            text = f"its calls are slowed down to {slow.text}"
+            with self._x.waits.during(self._payer.agent_id, "rate", slow.name, text, slow.wait_s):
+                await trio.sleep(slow.wait_s)
+        rates.begin(trio.current_time())
+
+    def _caller_left(self) -> None:
+        self._left = True
+        trying = self._try
+        if trying is None or not trying.request.sent or trying.meter.finished:
+            self._scope.cancel(reason="the caller has left")
+        else:
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self._patience.drain_s)
+
+    # --- tries --------------------------------------------------------------------------------------------
+
+    async def _serve(self, call: ParsedCall, route: Route) -> None:
+        give_up_at = float("inf")
+        words: Whole | None = None
+        while not self._left:
+            if self._caller.model != self._model:
+                route, give_up_at, words = self._route(call), float("inf"), None
+            now = trio.current_time()
+            turn = route.choose(now, give_up_at)
+            if turn is None:
+                again = await self._parked(call, route)
+                if again is None:
+                    break
+                route, give_up_at, words = again, float("inf"), None
+                continue
+            if isinstance(turn, Pause):
+                give_up_at = min(give_up_at, now + self._patience.retry_s)
+                if turn.until <= give_up_at:
+                    why = route.last.why if route.last else "it is left alone after its failures"
+                    text = f"does not answer just now: {why}"
+                    with self._waits_for_provider(route, text, turn.until - now):
+                        await self._pause(turn.until)
+                continue  # past that, whoever is free has their turn, or nobody
+            outcome = await self._attempt(call, route, turn)
+            if outcome is None:
+                continue
+            if outcome.failure is None:
+                if outcome.whole is not None:
+                    await self._pass_on(outcome.whole)
+                return
+            if self._reply.started:
+                raise NobodyAnswers(f"the answer broke off: {outcome.failure.why}")
+            give_up_at = min(give_up_at, trio.current_time() + self._patience.retry_s)
+            if outcome.failure.what in ("next", "final"):
+                words = outcome.whole
+            if outcome.failure.what == "final":
+                break
+        if not self._left:
+            await self._give_up(route, words)
+
+    async def _give_up(self, route: Route, words: Whole | None) -> None:
+        if words is not None and route.last is not None and route.last.what in ("next", "final"):
+            await self._pass_on(words)
+            return
+        data = {"retry_after_s": max(1.0, (route.last and route.last.retry_after_s) or 1.0)}
+        why = route.frozen or (route.last.why if route.last else "every provider rests after its failures")
+        raise NobodyAnswers(f"no provider answers; the last said: {why}", data=data)
+
+    async def _pause(self, until: float) -> None:
+        """Sleeps; whoever changes something of models or providers ends it."""
+        with trio.move_on_at(until):
+            await self._x.registry.changes.ticket().wait()
+
+    async def _parked(self, call: ParsedCall, route: Route) -> Route | None:
+        """Waits while all of the chain are frozen; then the way that there is by now, with all tries again.
+        None where frozen providers are not what is missing, or it took too long.
+        """
+        if not route.frozen or self._payer.agent_id is None:
+            return None
+        text = f"takes no more calls: {route.frozen}"
+        with trio.move_on_at(self._held_until), self._waits_for_provider(route, text):
+            while True:
+                await self._x.registry.changes.ticket().wait()
+                await self._x.registry.prepare()
+                model = self._model
+                try:
+                    route = self._route(call)
+                except errors.InvalidParams:
+                    if self._model != model:
+                        raise
+                    continue  # taken away, and perhaps about to be added anew
+                if not route.frozen:
+                    return route
+        return None
+
+    def _waits_for_provider(
+        self, route: Route, text: str, for_s: float | None = None
+    ) -> AbstractContextManager[None]:
+        name = route.chain[0].provider.name
+        return self._x.waits.during(
+            self._payer.agent_id, "provider", name, f"provider {name} {text[:200]}", for_s
+        )
+
+    async def _attempt(self, call: ParsedCall, route: Route, candidate: Candidate) -> Outcome | None:
+        """One try; None where it was not made because another call probes the provider, the caller left, or
+        the agent's model was swapped while the hold was waited for.
+        """
+        held = await self._hold(call, candidate)
+        began = trio.current_time()
+        settlement = Settlement(0, 0, "unsent")
+        happened: list[Happened] = []
+        entered: Admission | None = None
+        try:
+            if self._caller.model != self._model:
+                return None
+            entered = route.enter(candidate, began)
+            if entered is None or self._left:
+                return None
+            self._try = self._prepared(call, candidate, held, self._patience_for(candidate, entered))
+            self._heard = self._x.bodies.listener(stream=call.stream) if self._x.bodies else None
+            outcome = await self._try.run(
+                self._x.upstream(candidate),
+                self._begin,
+                self._forward,
+                lambda: self._answered(route, candidate, began, happened),
+            )
+            if outcome.whole is not None and self._heard is not None:
+                self._heard.feed(outcome.whole.body)
+            if outcome.failure is not None:
+                self._failed(route, candidate, outcome.failure, happened)
+                entered = None
+            return outcome
+        finally:
+            trying, self._try = self._try, None
+            if entered and (trying is None or trying.first_byte_at is None):
+                route.withdrew(candidate)
+            if trying is not None and trying.request.sent:
+                settlement = trying.settlement
+                took_s = trio.current_time() - began
+                happened += self._x.reports.call(
+                    trio.current_time(), self._payer, candidate, settlement, took_s
+                )
+                self._keep(held, trying, took_s)
+            await self._settle(held, settlement, happened)  # noqa: ASYNC102  # it shields itself, for one commit
+
+    async def _settle(self, held: Held, settlement: Settlement, happened: list[Happened]) -> None:
+        with trio.CancelScope(shield=True):  # bounded by one commit
+            await self._x.ledger.settle(held.id, settlement, happened)
+        if self._caller.rates is not None:
+            self._caller.rates.used(trio.current_time(), settlement.tokens)
+
+    async def _hold(self, call: ParsedCall, candidate: Candidate) -> Held:
+        """The hold of a try. An agent's call that a spent budget keeps out is held here, unanswered."""
+        output_tokens = min(call.output_tokens or candidate.output_tokens_max, candidate.output_tokens_max)
+        worst = prices.worst_input(call.input_bytes, candidate.price, call.image_tokens)
+        input_tokens = call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens
+        ask = Ask(
+            payer=self._payer,
+            cost=CallCost(worst, candidate.price.output, output_tokens, input_tokens, self._x.useful_tokens),
+            input_tokens=input_tokens,
+            model=candidate.model,
+            provider=candidate.provider.name,
+            price_date=candidate.price.date,
+        )
+        spent: BudgetSpent | None = None
+        with trio.move_on_at(self._held_until):
+            while True:
+                ticket = self._x.ledger.ticket()
+                try:
+                    with self._x.waits.during(
+                        self._payer.agent_id, "line", "", "calls under way hold what is left of the budget"
+                    ):
+                        return await self._x.ledger.hold(ask)
+                except BudgetSpent as refused:
+                    if refused.action != "pause" or self._payer.agent_id is None:
+                        raise
+                    spent = refused
+                with self._x.waits.during(self._payer.agent_id, "budget", spent.budget_id, spent.message):
+                    await ticket.wait()
+        raise spent or errors.DeadlinePassed("calls under way hold what is left of the budget; try again")
+
+    def _patience_for(self, candidate: Candidate, entered: Admission) -> Patience:
+        """A probe that says nothing gives up early: as long as it lasts, nobody else gets in."""
+        patience, circuits = self._patience, candidate.provider.circuits
+        if entered == "call":
+            return patience
+        usual_s = (self._x.registry.latency_ms(candidate.name) or 0.0) / 1_000
+        first_byte_s, whole_s = (
+            circuits.probe_s(candidate.model, patience.probe_s, full_s, usual_s)
+            for full_s in (patience.first_byte_s, patience.whole_s)
+        )
+        return dataclasses.replace(patience, first_byte_s=first_byte_s, whole_s=whole_s)
+
+    def _prepared(self, call: ParsedCall, candidate: Candidate, held: Held, patience: Patience) -> Try:
+        provider = candidate.provider
+        request = Request(
+            provider=provider.name,
+            format=call.format,
+            url=provider.url.rstrip("/") + self._form.upstream_path,
+            headers=self._form.headers(provider.secret, dict(self._headers)),
+            body=self._form.outgoing(call, model=candidate.model, output_tokens=held.output_tokens),
+            stream=call.stream,
+        )
+        meter = self._form.meter(candidate.price, held.nusd, held.output_tokens, held.tokens)
+        return Try(candidate, held, request, meter, patience)
+
+    # --- what a try tells ---------------------------------------------------------------------------------
+
+    def _answered(self, route: Route, candidate: Candidate, began: float, happened: list[Happened]) -> None:
+        now = trio.current_time()
+        self._x.registry.measured(candidate, now - began)
+        happened += [_told(candidate, change) for change in route.succeeded(candidate)]
+        first = route.chain[0]
+        if candidate is not first:
+            why = route.last.why if route.last else f"{first.provider.name} is left alone after failures"
+            happened += self._x.reports.failover(now, first, candidate, why)
+
+    def _failed(self, route: Route, candidate: Candidate, failure: Failure, happened: list[Happened]) -> None:
+        changes = route.failed(candidate, failure, trio.current_time())
+        happened += [_told(candidate, change, failure.why[:200]) for change in changes]
+        if failure.what == "terminal":
+            text = f"provider {candidate.provider.name} takes no more calls: {failure.why[:200]}"
+            happened.append(Happened("system.alert", {"provider": candidate.provider.name, "text": text}))
+
+    async def _begin(self, status: int, headers: Mapping[str, str]) -> None:
+        if not self._left:
+            try:
+                await self._reply.start(status, headers, length=None)
+            except Gone:
+                self._caller_left()
+
+    def _keep(self, held: Held, trying: Try, took_s: float) -> None:
+        """What this try said, where that is kept."""
+        heard, self._heard = self._heard, None
+        if self._x.bodies is not None and heard is not None:
+            meta = {
+                "format": self._form.name,
+                "stream": trying.request.stream,
+                "took_ms": round(took_s * 1_000),
+            }
+            self._x.bodies.keep(held.id, self._asked, heard, meta)
+
+    async def _forward(self, data: bytes) -> None:
+        if self._heard is not None:
+            self._heard.feed(data)
+        if not self._left:
+            try:
+                await self._reply.send(data)
+            except Gone:
+                self._caller_left()
+
+    async def _pass_on(self, whole: Whole) -> None:
+        try:
+            await self._reply.start(whole.status, whole.headers, length=len(whole.body))
+            await self._reply.send(whole.body)
+        except Gone:
+            self._caller_left()
+
+
+def _told(candidate: Candidate, change: Change, why: str | None = None) -> Happened:
+    """The event of a circuit: the provider's, or that of one of its models."""
+    model = {"model": change.model} if change.model is not None else {}
+    reason = {"why": why} if why is not None else {}
+    return Happened(f"circuit.{change.to}", {"provider": candidate.provider.name} | model | reason)
