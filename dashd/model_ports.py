@@ -17,7 +17,7 @@ from dashd.proxy.relay import without_secret
 from dashd.proxy.route import judge
 from dashd.proxy.upstream import Request, Upstream, UpstreamBroken
 from dashd.proxy.waits import Wait
-from dashd.service.ports import CallWait, ModelSeen, Offer, ProviderState, Tested
+from dashd.service.ports import AliasSeen, CallWait, ModelSeen, Offer, ProviderState, Tested
 from dashd.store import models as model_rows
 from dashd.store import providers as provider_rows
 from dashd.store.models import ModelRow
@@ -222,6 +222,12 @@ class ModelPort:
         await self._registry.prepare()
         found = await self._all() if model is None else self._registry.chain(model)
         return [self._seen(each) for each in found]
+
+    async def aliases(self) -> list[AliasSeen]:
+        """See the port."""
+        await self._registry.prepare()
+        known = sorted(self._registry.aliases.items())
+        return [AliasSeen(name, means, self._registry.leads_to(name)) for name, means in known]
 
     async def swap(self, agent_id: str) -> None:
         """See the port."""

@@ -143,6 +143,25 @@ async def test_the_default_is_the_first_priced_model_of_a_real_provider(world: W
     assert (await world("model.list")).default == "m-1"
 
 
+async def test_an_alias_says_what_it_leads_to(world: World) -> None:
+    await world("provider.add", **ADD)
+    await world("model.set", model="m-1", aliases=["fast"], **PRICE)
+    await world("model.set", model="fast -> offline", aliases=["smart"])
+    listed = (await world("model.list")).aliases
+    assert [(each.name, each.means, each.leads_to) for each in listed] == [
+        ("fast", "m-1", ["one/m-1"]),
+        ("smart", "fast -> offline", ["one/m-1", "offline/offline", "offline-b/offline"]),
+    ]
+    assert (await world("model.get", model="smart")).leads_to == listed[1].leads_to
+    assert [each.name for each in (await world("model.list", provider="one")).aliases] == ["fast", "smart"]
+    await world("provider.remove", name="one")
+    assert [each.leads_to for each in (await world("model.list")).aliases] == [
+        [],
+        ["offline/offline", "offline-b/offline"],
+    ]
+    assert (await world("model.list", provider="one")).aliases == []
+
+
 async def test_what_was_set_is_there_after_a_start_and_files_of_nobody_are_gone(world: World) -> None:
     await world("provider.add", **ADD)
     await world("model.set", model="m-1", capabilities=["code"], context_tokens=9, provider="one", **PRICE)

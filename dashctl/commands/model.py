@@ -26,6 +26,11 @@ COLUMNS = (
     render.Column("FIRST BYTE", lambda row: _ms(row["latency_ms"]), right=True, drop=3),
     render.Column("ALIASES", lambda row: ", ".join(row["aliases"]), least=8, drop=4),
 )
+ALIASES = (
+    render.Column("ALIAS", "name"),
+    render.Column("LEADS TO", lambda row: _leads_to(row["leads_to"]), least=20),
+    render.Column("SET AS", "means", least=8, drop=1),
+)
 CALLS = (
     render.Column("CALL", "id", right=True),
     render.Column("AT", "at"),
@@ -46,6 +51,9 @@ def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         out.data(found)
         return 0
     render.table(out, COLUMNS, found["models"])
+    if found["aliases"]:
+        out.line()
+        render.table(out, ALIASES, found["aliases"])
     out.line()
     out.line(("Default: ", "bold"), safe.line(f"{found['default']}, because {found['why_default']}"))
     return 0
@@ -108,6 +116,7 @@ def _show(out: Output, row: dict[str, Any]) -> None:
             ("model", f"{row['name']}{pretends}"),
             ("provider", row["provider"]),
             ("aliases", ", ".join(row["aliases"])),
+            ("a call tries", _leads_to(row["leads_to"]) if len(row["leads_to"]) > 1 else ""),
             ("able to", ", ".join(row["capabilities"])),
             ("input", f"${row['input_usd_per_mtok']:g} a million tokens"),
             ("output", f"${row['output_usd_per_mtok']:g} a million tokens"),
@@ -118,6 +127,10 @@ def _show(out: Output, row: dict[str, Any]) -> None:
             ("first byte", _ms(row["latency_ms"])),
         ],
     )
+
+
+def _leads_to(names: list[str]) -> str:
+    return " -> ".join(names) or "nobody serves it"
 
 
 def _count(tokens: int | None) -> str:

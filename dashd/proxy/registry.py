@@ -122,6 +122,10 @@ class Registry:
             )
         return found
 
+    def leads_to(self, alias: str) -> list[str]:
+        """What a call with this name tries in order; nothing where nobody serves any of it."""
+        return [each.name for each in self._named(alias)]
+
     async def prepare(self) -> None:
         """Loads the price list in a thread, once, if a configured provider could need it: one that serves
         whatever the list knows, or a model without a price of the operator's.

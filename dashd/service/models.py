@@ -22,21 +22,27 @@ MTOK = 1_000_000
 async def list_(core: Core, _caller: Caller, params: wire.ListModels) -> wire.ModelList:
     """Those that can be called, and which is the default."""
     seen = await core.models.seen(None)
+    aliases = await core.models.aliases()
     wanted = params.provider or None
     offer = await core.models.choose(None)
     return wire.ModelList(
         default=offer.name if offer else "",
         why_default=offer.why if offer else "there is no model",
         models=[_shown(each) for each in seen if wanted in (None, each.offer.provider)],
+        aliases=[
+            wire.Alias(name=each.name, means=each.means, leads_to=each.leads_to)
+            for each in aliases
+            if wanted is None or any(name.partition("/")[0] == wanted for name in each.leads_to)
+        ],
     )
 
 
 async def get(core: Core, _caller: Caller, params: wire.GetModel) -> wire.Model:
-    """The one that would be called first."""
+    """The one that would be called first, and those that follow it."""
     seen = await core.models.seen(params.model)
     if not seen:
         raise errors.NotFound(f"there is no model {params.model!r}", hint="model.list", path="model")
-    return _shown(seen[0])
+    return _named(seen)
 
 
 async def set_(core: Core, _caller: Caller, params: wire.SetModel) -> wire.Model:
@@ -47,7 +53,7 @@ async def set_(core: Core, _caller: Caller, params: wire.SetModel) -> wire.Model
     seen = await core.models.seen(params.model)
     if not seen:
         raise errors.NotFound(f"model {params.model!r} is kept, but nobody serves it", hint="provider.add")
-    return _shown(seen[0])
+    return _named(seen)
 
 
 async def calls(core: Core, _caller: Caller, params: wire.ListCalls) -> wire.CallList:
@@ -149,6 +155,12 @@ def _per_token(usd_per_mtok: float | msgspec.UnsetType) -> int | msgspec.UnsetTy
 
 def _json(names: list[str] | msgspec.UnsetType) -> str | msgspec.UnsetType:
     return names if names is msgspec.UNSET else msgspec.json.encode(list(dict.fromkeys(names))).decode()
+
+
+def _named(seen: list[ModelSeen]) -> wire.Model:
+    """The first, with all that a call tries."""
+    leads_to = [f"{each.offer.provider}/{each.offer.name}" for each in seen]
+    return msgspec.structs.replace(_shown(seen[0]), leads_to=leads_to)
 
 
 def _shown(seen: ModelSeen) -> wire.Model:

@@ -132,6 +132,16 @@ class CallWait:
     until_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class AliasSeen:
+    """Another name, as the registry sees it now."""
+
+    name: str
+    means: str
+    leads_to: list[str]
+    """provider/model, in the order in which a call tries them."""
+
+
 class Models(Protocol):
     """The models behind the proxy."""
 
@@ -149,6 +159,9 @@ class Models(Protocol):
 
     async def seen(self, model: str | None) -> list[ModelSeen]:
         """Who serves a model, first choice first, or all models; raises InvalidParams for one not known."""
+
+    async def aliases(self) -> list[AliasSeen]:
+        """All other names, in the order of the alphabet."""
 
     async def swap(self, agent_id: str) -> None:
         """The agent's next call goes to what its row says."""
@@ -418,6 +431,10 @@ class NoModels:
     """A daemon without a proxy."""
 
     async def seen(self, _model: str | None) -> list[ModelSeen]:
+        """There are none."""
+        return []
+
+    async def aliases(self) -> list[AliasSeen]:
         """There are none."""
         return []
 

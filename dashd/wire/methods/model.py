@@ -51,6 +51,18 @@ class Model(Result):
     """Measured: the median time to the first byte of recent calls."""
     stand_in: bool
     """True for the built-in offline model, which only pretends."""
+    leads_to: list[str] = field(default_factory=list)
+    """Where one name was asked for: what a call with it tries in order, as provider/model."""
+
+
+class Alias(Result):
+    """Another name, and what it leads to."""
+
+    name: str
+    means: str
+    """As it was set: a model or a chain `a -> b`."""
+    leads_to: list[str]
+    """What a call with it tries in order, as provider/model; empty where nobody serves any of it."""
 
 
 class ModelList(Result):
@@ -60,6 +72,7 @@ class ModelList(Result):
     """What is called where nobody names a model."""
     why_default: str
     models: list[Model] = field(default_factory=list)
+    aliases: list[Alias] = field(default_factory=list)
 
 
 class ListCalls(Params):

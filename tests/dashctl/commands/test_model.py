@@ -22,6 +22,22 @@ def test_list_says_which_is_the_default_and_why(dashd, ctl):
     assert json.loads(ctl("model", "list", "--json").out)["default"] == "m-1"
 
 
+def test_list_says_what_an_alias_leads_to(dashd, ctl):
+    aliases = [
+        model.Alias(name="smart", means="m-1 -> offline", leads_to=["one/m-1", "offline/offline"]),
+        model.Alias(name="lost", means="gone", leads_to=[]),
+    ]
+    listed = model.ModelList(default="m-1", why_default="so", models=[a_model()], aliases=aliases)
+    dashd.on("model.list", listed)
+    lines = ctl("model", "list").out.splitlines()
+    assert lines[4].split() == ["smart", "one/m-1", "->", "offline/offline", "m-1", "->", "offline"]
+    assert "nobody serves it" in lines[5]
+    dashd.on("model.get", a_model(leads_to=["one/m-1", "offline/offline"]))
+    assert "one/m-1 -> offline/offline" in ctl("model", "get", "smart").out
+    dashd.on("model.get", a_model(leads_to=["one/m-1"]))
+    assert "a call tries" not in ctl("model", "get", "m-1").out
+
+
 def test_get(dashd, ctl):
     dashd.on("model.get", a_model(stand_in=True, context_tokens=None, latency_ms=None))
     ran = ctl("model", "get", "fast")
