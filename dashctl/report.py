@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 
-from dashctl import render, status_view, trees, wording
+from dashctl import dollars, render, status_view, trees, wording
 from dashd.wire import safe
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ def show(out: Output, report: dict[str, Any]) -> None:
     else:
         _failures(out, report["failures"])
         _results(out, report["results"])
+    _overruns(out, report.get("overruns", []))
     trees.show_files(out, report.get("files", []))
     if report["left_out"]:
         out.line()
@@ -57,7 +58,8 @@ def not_kept(result: dict[str, Any]) -> str:
 
 def next_commands(report: dict[str, Any]) -> list[str]:
     """What to type next; dashd's own follow-ups are calls, which a terminal does not take."""
-    retries = [wording.for_person(call) for call in report["follow_ups"] if call.startswith("task.retry ")]
+    said = ("task.retry ", "model.set ", "budget.history ")
+    retries = [wording.for_person(call) for call in report["follow_ups"] if call.startswith(said)]
     if not report["final"]:
         return [f"dashctl swarm report {report['id']} --wait", *retries]
     failed = [safe.line(failure["item"]) for failure in report["failures"]][:_ITEMS_MAX]
@@ -125,6 +127,19 @@ def _failures(out: Output, failures: list[dict[str, Any]]) -> None:
             out.block(failure["cause"], indent="    ")
         if failure["last_lines"].strip():
             out.block(failure["last_lines"], indent="    | ")
+
+
+def _overruns(out: Output, overruns: list[dict[str, Any]]) -> None:
+    if not overruns:
+        return
+    out.line()
+    out.line(("Above its worst case", "bold"))
+    for each in overruns:
+        out.line(
+            f"  call {each['call']} of {each['agent'] or each['budget']} to {safe.line(each['model'])}: ",
+            (f"{dollars.text(each['over_usd'])} more", "red"),
+            f" than the {dollars.text(each['held_usd'])} that it held; budget {each['budget']} was frozen",
+        )
 
 
 def _results(out: Output, results: list[dict[str, Any]]) -> None:

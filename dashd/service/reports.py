@@ -2,10 +2,12 @@
 
 from dashd.domain import dollars, outlook
 from dashd.domain import swarm as rules
-from dashd.store import agents, attempts, budgets, situations, swarms, tasks, thresholds, workspaces
+from dashd.store import agents, attempts, budgets, holds, situations, swarms, tasks, thresholds, workspaces
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
 from dashd.store.workspaces import WorkspaceRow
 from dashd.wire import errors
+from dashd.wire.events import iso
+from dashd.wire.methods import budget as budget_wire
 from dashd.wire.methods import swarm as wire
 from dashd.wire.methods import worktree as worktree_wire
 
@@ -70,7 +72,7 @@ def _account(
         follow_ups=_follow_ups(row, failed, ended - by_state.get("completed", 0)),
         files=[_files(each, entries_max) for each in workspaces.of_swarm(db, row.id)],
     )
-    _money(db, row, account, now_ms, models)
+    _money(db, row, account, entries_max, now_ms, models)
     launches: dict[str, str] = {}
     for task in failed:
         if runs := attempts.of_task(db, task.id, 1):
@@ -82,19 +84,22 @@ def _account(
     return account, launches
 
 
-def _money(db: Snapshot, row: SwarmRow, account: wire.Report, now_ms: int, models: thresholds.Models) -> None:
+def _money(
+    db: Snapshot, row: SwarmRow, account: wire.Report, entries_max: int, now_ms: int, models: thresholds.Models
+) -> None:
     """What it has cost; while it runs also where that is going, and what can be done about it."""
     node = budgets.find(db, row.id)
     if node is None or not node.spent_nusd + node.held_nusd:
         return
     of = "" if node.limit_nusd is None else f" of {dollars.text(node.limit_nusd)}"
     account.money = f"{dollars.text(node.spent_nusd)}{of} spent"
+    _overruns(db, row, account, entries_max)
     if row.state in rules.ENDED:
         account.money += _ended_by(db, row)
         return
     found = outlook.look(situations.of_swarm(db, row.id, now_ms), models)
     account.money += f"; {found.text}"
-    again = f"swarm.report {row.id}"
+    again = (f"swarm.report {row.id}", *([f"budget.history {row.id}"] if account.overruns else []))
     options = situations.options(db, node, now_ms)
     account.follow_ups += [each for each in options if not each.startswith(again)]
     account.follow_ups += found.suggestions
@@ -105,6 +110,36 @@ def _ended_by(db: Snapshot, row: SwarmRow) -> str:
     killed, _, _ = agents.page(db, row.id, '["killed"]', 0, 1_000)
     cause = next((seat.cause for seat in killed if seat.cause), "")
     return f"; {cause}" if cause else ""
+
+
+def _overruns(db: Snapshot, row: SwarmRow, account: wire.Report, entries_max: int) -> None:
+    """What was billed above its worst case is never passed over: it means that a price is wrong."""
+    count, nusd = holds.overrun(db, row.id)
+    if not count:
+        return
+    account.overrun_usd = dollars.usd(nusd)
+    account.overruns = [_overrun(each) for each in holds.overruns(db, row.id, entries_max)]
+    calls = "1 call" if count == 1 else f"{count} calls"
+    account.money += f"; {calls} cost {dollars.text(nusd)} more than held: a price is wrong"
+    models = dict.fromkeys(each.model.partition("/")[2] for each in account.overruns)
+    account.follow_ups += [f"model.set {name} with the price of its provider" for name in models]
+    nodes = dict.fromkeys(each.budget for each in account.overruns)
+    account.follow_ups += [f"budget.history {each}: see why it is frozen" for each in nodes]
+
+
+def _overrun(row: holds.HoldRow) -> budget_wire.Overrun:
+    cost = row.cost_nusd or 0
+    return budget_wire.Overrun(
+        call=row.id or 0,
+        at=iso(row.settled_at_ms or row.started_at_ms),
+        budget=row.budget_id,
+        agent=row.agent_id,
+        task=row.task_id,
+        model=f"{row.provider}/{row.model}",
+        held_usd=dollars.usd(row.held_nusd),
+        cost_usd=dollars.usd(cost),
+        over_usd=dollars.usd(cost - row.held_nusd),
+    )
 
 
 def _summary(row: SwarmRow, by_state: dict[str, int], duration_s: float) -> str:

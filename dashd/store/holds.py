@@ -60,6 +60,9 @@ _q_page = (
     " AND id < coalesce((SELECT min(id) FROM hold WHERE state = 'open'), 9223372036854775807)"
     " AND (?2 IS NULL OR swarm_id = ?2) ORDER BY id LIMIT ?3"
 )
+_OVER = "FROM hold WHERE swarm_id = ?1 AND state = 'settled' AND cost_nusd > held_nusd"
+_q_overruns = f"SELECT {_COLUMNS} {_OVER} ORDER BY id LIMIT ?2"
+_q_overrun = f"SELECT count(*), coalesce(sum(cost_nusd - held_nusd), 0) {_OVER}"
 _q_lately = (
     "SELECT started_at_ms / 1000 * 1000, count(*), coalesce(sum(tokens), 0) FROM hold"
     " WHERE swarm_id IS ?1 AND started_at_ms >= ?4 AND agent_id IS ?2 AND budget_id = coalesce(?3, budget_id)"
@@ -128,6 +131,17 @@ def page(db: Snapshot, swarm_id: str | None, after: int, limit: int) -> list[Hol
     It ends before the oldest try under way, so that whoever goes on from the last row misses none.
     """
     return rows.every(HoldRow, db, _q_page, (after, swarm_id, limit))
+
+
+def overruns(db: Snapshot, swarm_id: str, limit: int) -> list[HoldRow]:
+    """The swarm's calls that cost more than they held, oldest first."""
+    return rows.every(HoldRow, db, _q_overruns, (swarm_id, limit))
+
+
+def overrun(db: Snapshot, swarm_id: str) -> tuple[int, int]:
+    """(how many those are, what they cost above their holds in all)."""
+    count, nusd = rows.table(db, _q_overrun, (swarm_id,))[0]
+    return count, nusd
 
 
 def lately(

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from dashctl import report
-from dashd.wire.methods import swarm
+from dashd.wire.methods import budget, swarm
 from tests.fakes import daemon as fake
 
 EVIL = "bold\x1b[1m [red]x[/red]\u202e"
@@ -49,6 +49,23 @@ def test_it_says_what_came_of_it_what_failed_and_what_next(output, columns: int)
         assert part in text
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("columns", [0, 100])
+def test_a_bill_above_its_worst_case_is_said(output, columns: int):
+    over = budget.Overrun(
+        call=7, at="2026-11-20T10:00:00.000Z", budget="7k2m9q-004", agent="7k2m9q-004", task="7k2m9q-t4",
+        model=f"one/dear{EVIL}", held_usd=0.1, cost_usd=0.35, over_usd=0.25,
+    )  # fmt: skip
+    out = output(columns, color="never")
+    told = a_report(overruns=[over], overrun_usd=0.25)
+    told["follow_ups"].append("model.set dear with the price of its provider")
+    report.show(out, told)
+    text = out._stdout.getvalue()
+    assert "call 7 of 7k2m9q-004 to one/dear" in text
+    assert "$0.25 more than the $0.10 that it held; budget 7k2m9q-004 was frozen" in text
+    assert "dashctl model set dear with the price" in text
+    assert "\x1b" not in text
 
 
 @pytest.mark.parametrize(

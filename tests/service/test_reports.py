@@ -2,7 +2,8 @@
 
 import pytest
 
-from dashd.store import budgets, thresholds
+from dashd.store import budgets, holds, thresholds
+from dashd.store.holds import HoldRow, Settlement
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -151,3 +152,35 @@ async def test_a_swarm_that_its_budget_has_ended_says_so(call, scene) -> None:
     assert (agent.state, agent.cause) == ("killed", cause)
     assert agent.why.text == f"it has ended: killed, {cause}"
     assert (await call("agent.list", swarm=SWARM)).items[0].cause == cause
+
+
+async def test_what_was_billed_above_its_worst_case_is_in_the_report(call, scene) -> None:
+    scene.swarm("a")
+
+    def billed(tx, held: int, cost: int, model: str) -> None:
+        fields = dict.fromkeys(HoldRow.__struct_fields__) | {
+            "budget_id": SWARM, "swarm_id": SWARM, "agent_id": f"{SWARM}-001", "task_id": f"{SWARM}-t1",
+            "model": model, "provider": "one", "state": "open", "held_nusd": held, "held_tokens": 9,
+            "price_date": "2026-11-20", "started_at_ms": 1,
+        }  # fmt: skip
+        holds.settle(tx, holds.insert(tx, HoldRow(**fields)), Settlement(cost, 9, "usage"))
+
+    scene.do(lambda tx: billed(tx, 100_000_000, 100_000_000, "exact"))
+    got = await call("swarm.report", swarm=SWARM)
+    assert (got.overruns, got.overrun_usd) == ([], 0.0)
+    assert "more than held" not in got.money
+    scene.do(lambda tx: billed(tx, 100_000_000, 350_000_000, "dear"))
+    scene.do(lambda tx: billed(tx, 100_000_000, 110_000_000, "dear"))
+    scene.do(lambda tx: budgets.set_frozen(tx, SWARM, "dear cost more"))
+    for detail in ("concise", "full"):
+        got = await call("swarm.report", swarm=SWARM, detail=detail)
+        assert "2 calls cost $0.26 more than held: a price is wrong" in got.money
+        assert got.overrun_usd == 0.26
+        first, second = got.overruns
+        assert (first.call, first.budget, first.agent) == (2, SWARM, f"{SWARM}-001")
+        assert (first.model, first.held_usd, first.cost_usd, first.over_usd) == ("one/dear", 0.1, 0.35, 0.25)
+        assert second.over_usd == 0.01
+        assert got.follow_ups.count("model.set dear with the price of its provider") == 1
+        assert f"budget.history {SWARM}: see why it is frozen" in got.follow_ups
+    await call("swarm.destroy", swarm=SWARM)
+    assert "more than held" in (await call("swarm.report", swarm=SWARM)).money

@@ -183,6 +183,23 @@ class CallRow(Result):
     confirmed: bool
 
 
+class Overrun(Result):
+    """One call that was billed above its worst case: its price, or what is known of its model, is wrong."""
+
+    call: int
+    """Its id, as `budget.export` and `model.calls` have it."""
+    at: str
+    budget: str
+    """The node that paid and was frozen."""
+    agent: str | None
+    task: str | None
+    model: str
+    """As provider/model."""
+    held_usd: float
+    cost_usd: float
+    over_usd: float
+
+
 class Exported(Result):
     """Rows in order; `next` is 0 at the end."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from .budget import Usd
+from .budget import Overrun, Usd
 from .table import (
     Argv,
     FolderPath,
@@ -333,6 +333,10 @@ class Report(Result):
     """What was spent, of how much, and while it runs where that is going; empty where no model was called."""
     files: list[AgentFiles] = field(default_factory=list)
     """Where the swarm has a repository."""
+    overruns: list[Overrun] = field(default_factory=list)
+    """Calls that cost more than they held, the first of them."""
+    overrun_usd: float = 0.0
+    """What all of them cost more than they held."""
 
 
 class GetCosts(Params):
