@@ -38,7 +38,7 @@ class Situation:
     calls: int = 1
     """How many these were."""
     blocked: str = ""
-    """What keeps its next call out, whatever the share that is spent."""
+    """What keeps its next call out, whatever the share that is spent; then nothing runs into a limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dashd.domain import swarm as swarm_rules
 
 from . import agents, allotments, budgets, costs, holds, standings, swarms
 from .budgets import BudgetRow
-from .rows import Snapshot
+from .rows import Snapshot, SwarmRow
 
 BURN_WINDOW_MS = 300_000
 """What was spent in the last five minutes is the rate."""
@@ -34,21 +34,34 @@ def of_swarm(db: Snapshot, swarm_id: str, now_ms: int) -> outlook.Situation:
         other=max(0, row.spent_nusd - known),
     )
     tight = allotments.tightest(db, swarm_id)
+    blocked = _blocked(db, swarm)
     by_model = costs.by(db, swarm_id, "model")
     return outlook.Situation(
         swarm=swarm_id,
         budget=tight[0].id if tight else swarm_id,
         spent=row.spent_nusd,
         left=tight[1] if tight else None,
-        burn_per_min=_burn(db, swarm_id, swarm.ended_at_ms or now_ms),
+        burn_per_min=0 if blocked else _burn(db, swarm_id, swarm.ended_at_ms or now_ms),
         projection=forecast.project(seen),
         agents=agents.open_count(db, swarm_id),
         not_begun=seen.left,
         model=by_model[0].key if by_model else "",
         usage=costs.usage(by_model[0]) if by_model else prices.Usage(0, 0, 0, 0),
         calls=by_model[0].calls if by_model else 0,
-        blocked=standings.text(db, swarm_id),
+        blocked=blocked,
     )
+
+
+def _blocked(db: Snapshot, swarm: SwarmRow) -> str:
+    """Why the swarm makes no new call; empty where it may, and where it has ended."""
+    if swarm.state in swarm_rules.ENDED:
+        return ""
+    if text := standings.text(db, swarm.id):
+        return text
+    for row in budgets.path(db, swarm.id):
+        if row.reached == 100 and row.action_100 in ("pause", "kill"):
+            return f"budget {row.id} has stopped it, no new call is made"
+    return "it is paused, no new call is made" if swarm.state == "paused" else ""
 
 
 def _burn(db: Snapshot, swarm_id: str, now_ms: int) -> int:

@@ -90,6 +90,16 @@ def test_a_limit_in_tokens_alone_is_told_too() -> None:
     assert found.text.startswith("nothing is left of 100 tokens")
 
 
+@pytest.mark.parametrize("projection", [NOW.projection, None])
+@pytest.mark.parametrize("left", [1 * USD, None])
+def test_what_is_stopped_passes_no_limit_whatever_was_spent_lately(projection, left) -> None:
+    found = outlook.look(dataclasses.replace(NOW, projection=projection, left=left, blocked="it is paused"))
+    assert found.passes_in_s is None
+    assert found.text.startswith("it is paused")
+    assert "pass the limit" not in found.text
+    assert not any("it takes" in each for each in found.suggestions)
+
+
 def test_within_the_limit_nothing_is_suggested() -> None:
     found = outlook.look(dataclasses.replace(NOW, left=7 * USD))
     assert (found.passes_in_s, found.suggestions) == (None, [])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dashd.domain import dollars
-from dashd.store import budgets, situations
+from dashd.domain import dollars, outlook
+from dashd.store import budgets, situations, swarms, thresholds
 from dashd.store.budgets import PROJECT
 from tests.fakes.scene import SWARM
 
@@ -62,6 +62,53 @@ def test_the_project_adds_what_its_open_swarms_will_need(scene) -> None:
 
 def options(scene, node: str) -> list[str]:
     return situations.options(scene.db, budgets.get(scene.db, node), scene.clock.now_ms())
+
+
+def spending(scene) -> None:
+    """Three of six tasks have ended, and half of a limit that will not do was spent lately."""
+    half_done(scene, SWARM)
+    scene.do(lambda tx: budgets.set_limits(tx, SWARM, 400, None))
+    scene.do(lambda tx: tx.execute("UPDATE hold SET settled_at_ms = ?", (tx.now_ms,)))
+
+
+def outlook_of(scene):
+    return outlook.look(situations.of_swarm(scene.db, SWARM, scene.clock.now_ms()))
+
+
+@pytest.mark.parametrize(
+    ("stop", "why"),
+    [
+        (lambda tx: swarms.set_state(tx, swarms.get(tx.db, SWARM), "paused"), "it is paused"),
+        (lambda tx: thresholds.stop(tx, SWARM), f"budget {SWARM} has stopped it"),
+        (lambda tx: thresholds.stop(tx, PROJECT), "budget project has stopped it"),
+        (lambda tx: budgets.set_frozen(tx, PROJECT, "overrun"), "budget project: frozen: overrun"),
+    ],
+)
+def test_the_forecast_of_what_is_stopped_says_so_and_stands_still(scene, stop, why) -> None:
+    spending(scene)
+    assert outlook_of(scene).text.startswith("at this rate you pass the limit in ")
+    scene.do(stop)
+    found = outlook_of(scene)
+    assert found.text.startswith(why)
+    assert "; all tasks together come to " in found.text
+    assert "pass the limit" not in found.text
+    assert found.passes_in_s is None
+    scene.clock.advance(60_000)
+    assert outlook_of(scene) == found
+
+
+def test_the_event_at_the_end_does_not_say_when_it_will_come(scene) -> None:
+    spending(scene)
+    scene.do(lambda tx: thresholds.stop(tx, SWARM))
+    (told,) = [each["data"] for each in scene.events() if each["kind"] == "budget.threshold"]
+    assert told["text"].startswith(f"budget {SWARM} has stopped it")
+
+
+def test_a_limit_that_only_tells_stops_nothing(scene) -> None:
+    spending(scene)
+    scene.do(lambda tx: budgets.set_actions(tx, SWARM, "notify", "notify", "notify"))
+    scene.do(lambda tx: thresholds.stop(tx, SWARM))
+    assert outlook_of(scene).text.startswith("at this rate you pass the limit in ")
 
 
 @pytest.mark.parametrize("node", [SWARM, f"{SWARM}-001"])
