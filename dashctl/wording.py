@@ -30,4 +30,9 @@ def for_person(text: str) -> str:
         known = noun in commands.NOUNS and word in commands.of_module(noun)
         return f"dashctl {noun} {word}" if known else found.group()
 
-    return re.sub(r"\b([a-z]+)\.([a-z_]+)\b", command, text)
+    def option(found: re.Match[str]) -> str:
+        name = found["name"].replace("_", "-")
+        return f"{'or ' if found['word'] == 'or' else ''}--{name} {found['value']}"
+
+    commands_named = re.sub(r"\b([a-z]+)\.([a-z_]+)\b", command, text)
+    return re.sub(r"\b(?P<word>with|or) (?P<name>[a-z_]+): (?P<value>[0-9.]+)", option, commands_named)

@@ -9,7 +9,7 @@ import msgspec
 
 from dashd.domain import budget as rules
 from dashd.domain import dollars, fanout
-from dashd.store import allotments, budgets
+from dashd.store import allotments, budgets, costs
 from dashd.store.allotments import SeatRule, Terms
 from dashd.store.rows import Snapshot
 from dashd.wire import errors
@@ -17,6 +17,7 @@ from dashd.wire.methods import swarm as wire
 
 from . import models, repositories, walls
 from .core import Caller, Core
+from .providers import STAND_INS
 
 BRIEF_CHARACTERS_MAX = 4_000
 
@@ -42,10 +43,13 @@ async def plan(core: Core, _caller: Caller, params: wire.PlanSwarm) -> wire.Swar
     items = params.items or [str(number + 1) for number in range(params.agents)]
     brief = brief_of(params, argv, cwd, items[0])
     ready = await prepare(core, params, driver, brief, tasks=len(items))
-    await walls.prepare(core, params, place, cwd)
+    walled = await walls.prepare(core, params, place, cwd)
     await core.store.reader.read(lambda db: refuse_unstartable(db, ready))
     shown = _shown(core, params, driver, brief, ready, tasks=len(items))
-    return msgspec.structs.replace(shown, notes=[*shown.notes, *place.notes])
+    said = notes(params, ready, tasks=len(items))
+    return msgspec.structs.replace(
+        shown, notes=[*said, *core.drivers.remarks(driver, argv), *walled.notes, *place.notes]
+    )
 
 
 async def prepare(core: Core, params: wire.PlanSwarm, driver: str, brief: str, *, tasks: int) -> Prepared:
@@ -58,9 +62,17 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str, brief: str, *
         offer = await core.models.choose(model)
     fan_out = None
     if offer is not None and core.drivers.abilities(driver).needs_model:
-        size = len(brief.encode("utf-8", "replace"))
+        name, size = offer.name, len(brief.encode("utf-8", "replace"))
         fan_out = fanout.Fanout(
-            agents, tasks, size, offer.name, offer.price, offer.output_tokens_max, core.useful_tokens
+            agents=agents,
+            tasks=tasks,
+            brief_bytes=size,
+            model=name,
+            price=offer.price,
+            output_tokens_max=offer.output_tokens_max,
+            useful_tokens=core.useful_tokens,
+            learned=await core.store.reader.read(lambda db: costs.learned(db, driver, name)),
+            stand_in=offer.provider in STAND_INS,
         )
     note = (
         f"model {offer.name} of provider {offer.provider}: {offer.why}"
@@ -111,7 +123,7 @@ def refuse_unstartable(db: Snapshot, ready: Prepared) -> None:
         needed = _percent_up(found.start, ready.terms)
         instead = f", or agents: {fewer}" if 0 < fewer < ready.fan_out.agents else ""
         raise errors.BudgetExceeded(
-            f"{_need(ready.fan_out, found)}; the budget leaves them {dollars.text(usable)}",
+            f"{_need(ready.fan_out, found)}; the budget leaves {dollars.text(usable)}",
             hint=f"swarm.create with budget: {needed}{instead}",
             path="budget",
         )
@@ -127,9 +139,10 @@ def refuse_unstartable(db: Snapshot, ready: Prepared) -> None:
         )
 
 
-def notes(ready: Prepared) -> list[str]:
-    """What the creator should know about the money."""
-    found = [ready.model_note] if ready.model_note else []
+def notes(params: wire.PlanSwarm, ready: Prepared, *, tasks: int) -> list[str]:
+    """What the creator should know about seats and money; `plan` and `create` say it in the same words."""
+    found = _counted(params.agents, tasks)
+    found += [ready.model_note] if ready.model_note else []
     terms = ready.terms
     if terms.seat_rule == "allotment" and terms.seat_nusd is not None:
         found.append(f"{dollars.text(terms.seat_nusd)} is each agent's part of the budget; it is not a cap")
@@ -143,6 +156,12 @@ def notes(ready: Prepared) -> list[str]:
         if total > terms.limit - terms.reserve:
             found.append(f"all tasks are estimated at {dollars.text(total)}, more than the budget leaves")
     return found
+
+
+def _counted(agents: int, tasks: int) -> list[str]:
+    if tasks < agents:
+        return [f"{tasks} task(s) need no more than {tasks} agent(s)"]
+    return [f"{tasks} tasks queue for {agents} agents"] if tasks > agents else []
 
 
 def brief_of(params: wire.PlanSwarm, argv: list[str], cwd: str, item: str) -> str:
@@ -237,6 +256,6 @@ def _shown(
         enough=found is None or found.total <= usable,
         assumptions=assumed,
         brief=brief[:BRIEF_CHARACTERS_MAX],
-        notes=notes(ready),
+        notes=[],
         prices_date=core.models.prices_date(),
     )

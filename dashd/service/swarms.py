@@ -89,9 +89,8 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
             why_driver=why_driver,
             cursor=cursor,
             notes=[
-                *_notes(params, count, len(made)),
+                *plans.notes(params, ready, tasks=len(made)),
                 *core.drivers.remarks(driver, argv),
-                *plans.notes(ready),
                 *walled.notes,
                 *(note.replace("<swarm>", row.id) for note in place.notes),
                 *([_waits(approval)] if approval else []),
@@ -228,15 +227,6 @@ def _waits(approval: approvals.ApprovalRow) -> str:
         f"it waits for {approval.who} to resolve approval {approval.id} (gate {approval.gate}); "
         f"with no answer it is {'started' if approval.at_deadline == 'allow' else 'dropped'} at the deadline"
     )
-
-
-def _notes(params: wire.CreateSwarm, seats_made: int, tasks_made: int) -> list[str]:
-    notes = []
-    if seats_made < params.agents:
-        notes.append(f"{tasks_made} task(s) need no more than {seats_made} agent(s)")
-    if tasks_made > params.agents:
-        notes.append(f"{tasks_made} tasks queue for {seats_made} agents")
-    return notes
 
 
 def _hold(tx: Tx, swarm_id: str, state: Literal["active", "paused"]) -> wire.SwarmChanged:

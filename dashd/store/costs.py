@@ -2,10 +2,13 @@
 
 import msgspec
 
-from dashd.domain import prices
+from dashd.domain import fanout, prices
 
 from . import rows
 from .rows import Snapshot
+
+LEARNED_SWARMS_MAX = 10
+"""How many swarms back it is looked for what tasks take: what was asked long ago says little."""
 
 
 class SumRow(msgspec.Struct, frozen=True):
@@ -53,6 +56,15 @@ _q_lately = (
     "SELECT coalesce(sum(cost_nusd), 0), min(started_at_ms) FROM hold"
     " WHERE swarm_id = ?1 AND state = 'settled' AND settled_at_ms >= ?2"
 )
+_q_learned = (
+    "WITH lately AS (SELECT id FROM swarm WHERE driver = ?1 ORDER BY created_at_ms DESC LIMIT ?3)"
+    " SELECT count(*), coalesce(sum(calls), 0), coalesce(sum(input), 0), coalesce(sum(output), 0),"
+    " coalesce(sum(nusd), 0) FROM (SELECT count(*) AS calls, coalesce(sum(h.input_tokens), 0) AS input,"
+    " coalesce(sum(h.output_tokens), 0) AS output, sum(h.cost_nusd) AS nusd"
+    " FROM lately JOIN hold h ON h.swarm_id = lately.id JOIN task t ON t.id = h.task_id"
+    " WHERE t.state IN ('completed', 'dead') AND h.state = 'settled' AND h.basis <> 'unsent'"
+    " GROUP BY h.task_id HAVING sum(h.model <> ?2) = 0)"
+)
 _q_waits = (
     "SELECT priority, count(*), coalesce(sum(started_at_ms - created_at_ms), 0),"
     " coalesce(max(started_at_ms - created_at_ms), 0) FROM task"
@@ -95,6 +107,11 @@ def since(db: Snapshot, swarm_id: str, at_ms: int) -> tuple[int, int | None]:
 def usage(found: SumRow) -> prices.Usage:
     """The tokens of summed calls, as far as they are known; what was read from a cache counts as input."""
     return prices.Usage(found.input_tokens, 0, 0, found.output_tokens)
+
+
+def learned(db: Snapshot, driver: str, model: str) -> fanout.Learned:
+    """What ended tasks of this driver have taken that called this model alone, in its last swarms."""
+    return fanout.Learned(*rows.table(db, _q_learned, (driver, model, LEARNED_SWARMS_MAX))[0])
 
 
 def waits(db: Snapshot, swarm_id: str) -> list[WaitRow]:

@@ -17,6 +17,11 @@ from dashctl import wording
         ),
         ("agent.set_model a-1 cheap", "dashctl agent set-model a-1 cheap"),
         ("proxy.bodies and model.unheard stay", "proxy.bodies and model.unheard stay"),
+        (
+            "swarm.create with agent_budget: 0.0620, or agents: 5",
+            "dashctl swarm create --agent-budget 0.0620, or --agents 5",
+        ),
+        ("a path with a: colon or two: words", "a path with a: colon or two: words"),
         ("open README.md or swarm.unheard", "open README.md or swarm.unheard"),
     ],
 )

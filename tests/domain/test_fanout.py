@@ -48,3 +48,28 @@ def test_every_assumption_is_said() -> None:
 def test_a_fee_for_each_request_counts_for_each_call() -> None:
     priced = dataclasses.replace(PLAN, price=dataclasses.replace(PRICE, per_request=7))
     assert fanout.estimate(priced).task - fanout.estimate(PLAN).task == 7 * fanout.CALLS_EACH
+
+
+def test_what_was_learned_is_taken_instead_of_what_is_assumed() -> None:
+    learned = fanout.Learned(tasks=4, calls=10, input_tokens=4_001, output_tokens=400, nusd=4_001)
+    found = fanout.estimate(dataclasses.replace(PLAN, learned=learned))
+    assert (found.calls, found.input_tokens, found.output_tokens) == (100, 40_010, 4_000)
+    assert (found.total, found.task) == (40_010, 1_001)
+    blind = fanout.estimate(PLAN)
+    assert (found.first_hold, found.start) == (blind.first_hold, blind.start)
+    said = " ".join(fanout.assumptions(dataclasses.replace(PLAN, learned=learned)))
+    for figure in ("last 4 tasks", "2.5 calls", "1000 tokens in", "100 out", "$0.000001"):
+        assert figure in said
+
+
+def test_two_tasks_are_not_enough_to_learn_from() -> None:
+    learned = fanout.Learned(fanout.LEARNED_MIN - 1, 1, 1, 1, 1)
+    assert fanout.estimate(dataclasses.replace(PLAN, learned=learned)) == fanout.estimate(PLAN)
+    assert "nothing is learned yet" in fanout.assumptions(PLAN)[0]
+
+
+def test_the_stand_in_takes_less_and_says_what_is_assumed_of_it() -> None:
+    plan = dataclasses.replace(PLAN, stand_in=True)
+    assert fanout.estimate(plan).task * 10 < fanout.estimate(PLAN).task
+    assert fanout.estimate(plan).start == fanout.estimate(PLAN).start
+    assert f"{fanout.STAND_IN.calls} calls a task" in " ".join(fanout.assumptions(plan))

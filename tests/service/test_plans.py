@@ -8,6 +8,8 @@ from dashd.domain import fanout
 from dashd.store import budgets
 from dashd.wire import errors
 from tests.fakes import models
+from tests.fakes.scene import SWARM
+from tests.store.test_holds import settled
 
 USD = 10**9
 
@@ -41,7 +43,8 @@ async def test_a_plan_prices_the_fan_out_and_says_what_it_assumes(call, scene) -
     )  # fmt: skip
     assert (plan.budget_usd, plan.agent_usd, plan.agent_cap, plan.enough) == (50.0, 12.5, False, True)
     assert plan.brief == "fix it\n\nItem: a"
-    assert len(plan.assumptions) == 4
+    assert len(plan.assumptions) == 5
+    assert "nothing is learned yet" in plan.assumptions[0]
     assert plan.prices_date == "2026-11-01"
     assert rows(scene) == before
 
@@ -52,6 +55,68 @@ async def test_a_command_is_not_priced_and_its_line_is_the_brief(call) -> None:
     )
     assert (plan.model, plan.usd, plan.brief) == (None, 0.0, "lint a.py /")
     assert plan.assumptions == ["driver command calls no model that Dash knows of, so nothing is priced"]
+
+
+async def test_a_plan_learns_from_what_tasks_of_its_driver_and_model_have_taken(call, scene) -> None:
+    first = await call("swarm.plan", task="fix it", agents=4)
+    scene.swarm("a", "b", "c", "d", driver="thinker", agents_made=4)
+    for claim in scene.claim():
+        for _ in range(2):
+            settled(scene, 50_000, agent_id=claim.agent_id, task_id=claim.task_id, model="big")
+        if claim.task_id == f"{SWARM}-t3":
+            # Two are not enough to learn from.
+            assert await call("swarm.plan", task="fix it", agents=4) == first
+        if claim.task_id != f"{SWARM}-t4":
+            scene.end(claim)
+    plan = await call("swarm.plan", task="fix it", agents=10)
+    assert (plan.calls, plan.task_usd, plan.usd) == (20, 0.0001, 0.001)
+    assert plan.start_usd > 0.001  # the worst case of a first call is not learned
+    assert plan.assumptions[0].startswith("as the last 3 tasks of this driver and model that have ended: 2.0")
+    assert (await call("swarm.plan", task="fix it", agents=4, model="small")).calls == first.calls
+    made = await call("swarm.create", task="fix it", agents=10, budget=plan.start_usd)
+    assert not any("estimated" in note for note in made.notes)
+
+
+async def test_the_stand_in_is_not_priced_like_a_model_that_works(call, core) -> None:
+    stand_in = dataclasses.replace(models.BIG, name="offline", provider="offline")
+
+    async def choose(_model):
+        return stand_in
+
+    real = await call("swarm.plan", task="t")
+    core.models.choose = choose
+    plan = await call("swarm.plan", task="t")
+    assert plan.calls == fanout.STAND_IN.calls
+    assert plan.task_usd < real.task_usd / 10
+    assert plan.start_usd == real.start_usd
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"agents": 4, "budget": 10},
+        {"agents": 4, "items": ["a"], "budget": 0.05},
+        {"agents": 2, "items": ["a", "b", "c"]},
+        {"agents": 2, "budget": 5, "agent_budgets": {"1": 4, "2": 4}},
+        {"agents": 2, "driver": "command", "argv": ["true"]},
+    ],
+)
+async def test_plan_dry_run_and_create_say_the_same(call, terms) -> None:
+    plan = await call("swarm.plan", task="t", **terms)
+    dry = await call("swarm.create", task="t", dry_run=True, **terms)
+    made = await call("swarm.create", task="t", **terms)
+    assert dry.plan == plan
+    assert dry.notes[1:] == plan.notes == made.notes
+
+
+@pytest.mark.parametrize("terms", [{"budget": 0.001}, {"budget": 1, "agent_budget": 0.001}, {"reserve": 1}])
+async def test_plan_dry_run_and_create_refuse_in_the_same_words(call, terms) -> None:
+    said = []
+    for method, more in (("swarm.plan", {}), ("swarm.create", {"dry_run": True}), ("swarm.create", {})):
+        with pytest.raises(errors.DashError) as refused:
+            await call(method, task="t", **terms, **more)
+        said.append((refused.value.message, refused.value.hint, refused.value.path))
+    assert len(set(said)) == 1
 
 
 async def test_a_dry_run_creates_nothing(call, scene) -> None:

@@ -1,5 +1,6 @@
 """Sums of settled calls: exact, and each call in one line of each list."""
 
+from dashd.domain import fanout
 from dashd.domain.prices import Usage
 from dashd.store import costs, holds
 from dashd.store.holds import Settlement
@@ -55,3 +56,28 @@ def test_waits_and_computing(scene, clock) -> None:
     (wait,) = costs.waits(scene.db, SWARM)
     assert (wait.level, wait.tasks, wait.sum_ms, wait.longest_ms) == (2, 2, 10_000, 6_000)
     assert costs.compute_ms(scene.db, SWARM) == (70, 1_000)
+
+
+def test_learned_is_what_ended_tasks_of_the_last_swarms_have_taken(scene) -> None:
+    def run(swarm_id: str, driver: str, *models: str, state: str = "succeeded") -> None:
+        scene.swarm("a", swarm_id=swarm_id, driver=driver, retries=0)
+        (claim,) = scene.claim()
+        for model in models:
+            settled(scene, 10, swarm_id=swarm_id, budget_id=swarm_id, task_id=claim.task_id, model=model)
+        scene.end(claim, state)
+
+    run("aaaaaa", "embedded", "m", "m")
+    run("bbbbbb", "embedded", "m", state="failed")
+    run("cccccc", "embedded", "m", "n")  # two models: it says nothing of either
+    run("dddddd", "pi", "m")
+    run("eeeeee", "embedded")  # it called nobody
+    found = costs.learned(scene.db, "embedded", "m")
+    assert (found.tasks, found.calls, found.nusd) == (2, 3, 30)
+    assert costs.learned(scene.db, "pi", "m").tasks == 1
+    assert costs.learned(scene.db, "pi", "n") == fanout.Learned(0, 0, 0, 0, 0)
+
+
+def test_what_is_learned_is_looked_for_by_index(scene) -> None:
+    bindings = ("embedded", "m", costs.LEARNED_SWARMS_MAX)
+    plan = [row[3] for row in scene.db.execute(f"EXPLAIN QUERY PLAN {costs._q_learned}", bindings)]
+    assert any("USING INDEX hold_swarm" in step for step in plan), plan
