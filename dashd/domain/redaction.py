@@ -1,15 +1,28 @@
 """Takes out of a text what looks like a secret, before the text is kept. Pure.
 
 It knows the shapes that keys and tokens have, whatever the text is (prose, code, JSON in JSON), and the
-secrets that it is told. It cannot know a password that looks like a word: whoever reads what is kept should.
+secrets that it is told. JSON may write any character in several ways (`/`, `\\/`, `\\u002f`), and JSON in
+JSON does so once more: the text is looked at as it is and with its escapes read, layer by layer, and what is
+found in a layer is taken out of the text itself. It cannot know a password that looks like a word: whoever
+reads what is kept should.
 """
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 MARK = "[redacted]"
 LONGEST = 8_192
 """No secret that is looked for is longer, in characters."""
+LAYERS_MAX = 4
+"""JSON in JSON in JSON … that is read, at most."""
+
+_Span = tuple[int, int]
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[\"\\/bfnrt])"
+)
+_SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 _SHAPES = re.compile(
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.{0,8192}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
@@ -34,15 +47,13 @@ _NAMED = re.compile(
 
 def redact(text: str, known: Sequence[str] = ()) -> str:
     """The text with every secret replaced; `known` are taken out whatever they look like."""
-    for secret in sorted(filter(None, known), key=len, reverse=True):
-        text = text.replace(secret, MARK)
-    text = _SHAPES.sub(MARK, text)
-    return _NAMED.sub(_without_value, text)
+    return _replaced(text, _spans(_layers(text), known))
 
 
-def _without_value(found: re.Match[str]) -> str:
-    """What names the secret stays, so that a reader sees what was there."""
-    return (found["name"] or found["scheme"] or found["url"]) + MARK
+def without(text: str, known: Sequence[str], mark: str = MARK) -> str:
+    """The text without these secrets, however they are escaped; nothing else is looked for."""
+    spans = [span for layer in _layers(text) for span in layer.sources(_found(layer.text, known))]
+    return _replaced(text, spans, mark)
 
 
 def cut(text: str, bytes_max: int, known: Sequence[str] = (), *, whole: bool = True) -> tuple[str, bool]:
@@ -52,9 +63,94 @@ def cut(text: str, bytes_max: int, known: Sequence[str] = (), *, whole: bool = T
     comes before a cut, where one may have begun, is left out too.
     """
     seen = text[: bytes_max + LONGEST]
-    clean = redact(seen, known)
-    if not whole or len(seen) < len(text):
-        clean = clean[:-LONGEST]
-    kept = clean.encode("utf-8", "replace")
-    missing = not whole or len(seen) < len(text) or len(kept) > bytes_max
+    layers = _layers(seen)
+    spans = _spans(layers, known)
+    cut_before = not whole or len(seen) < len(text)
+    if cut_before:
+        # Counted as it reads: a secret of which every character is escaped is many times longer.
+        end = min(layer.source(max(0, len(layer.text) - LONGEST)) for layer in layers)
+        seen, spans = seen[:end], [(first, min(last, end)) for first, last in spans if first < end]
+    kept = _replaced(seen, spans).encode("utf-8", "replace")
+    missing = cut_before or len(kept) > bytes_max
     return kept[:bytes_max].decode("utf-8", "ignore"), missing
+
+
+class _Layer:
+    """A text as it reads with its escapes read, and where each of its characters is from."""
+
+    def __init__(self, text: str, under: "_Layer | None" = None) -> None:
+        self.text = text
+        self._under = under
+        self._at: list[int] = []
+        self._longer: list[int] = [0]
+        if under is not None:
+            escapes = list(_ESCAPE.finditer(under.text))
+            widths = [len(each.group()) - 1 for each in escapes]
+            self._longer = [0, *accumulate(widths)]
+            self._at = [
+                each.start() - before for each, before in zip(escapes, self._longer[:-1], strict=True)
+            ]
+
+    def source(self, at: int) -> int:
+        """Where the character is in the text itself; of the length of this layer: where the text ends."""
+        layer, found = self, at
+        while layer._under is not None:
+            found += layer._longer[bisect_left(layer._at, found)]
+            layer = layer._under
+        return found
+
+    def sources(self, spans: Iterator[_Span]) -> Iterator[_Span]:
+        """The same spans in the text itself."""
+        return ((self.source(first), self.source(last)) for first, last in spans)
+
+
+def _layers(text: str) -> list[_Layer]:
+    """The text as it is, then with its escapes read, as often as there are some."""
+    found = [_Layer(text)]
+    while len(found) <= LAYERS_MAX and "\\" in found[-1].text:
+        read = _ESCAPE.sub(_character, found[-1].text)
+        if read == found[-1].text:
+            break
+        found.append(_Layer(read, found[-1]))
+    return found
+
+
+def _character(found: re.Match[str]) -> str:
+    escape = found.group()
+    if escape[1] != "u":
+        return _SHORT[escape[1]]
+    units = bytes.fromhex(escape.replace("\\u", ""))
+    return units.decode("utf-16-be", "surrogatepass")
+
+
+def _spans(layers: Sequence[_Layer], known: Sequence[str]) -> list[_Span]:
+    """Where secrets are in the text itself."""
+    return [span for layer in layers for span in layer.sources(_secrets(layer.text, known))]
+
+
+def _secrets(text: str, known: Sequence[str]) -> Iterator[_Span]:
+    yield from _found(text, known)
+    yield from (found.span() for found in _SHAPES.finditer(text))
+    for found in _NAMED.finditer(text):
+        # What names the secret stays, so that a reader sees what was there.
+        yield found.span("value" if found["name"] else "credentials" if found["scheme"] else "password")
+
+
+def _found(text: str, known: Sequence[str]) -> Iterator[_Span]:
+    for secret in filter(None, known):
+        at = text.find(secret)
+        while at >= 0:
+            yield at, at + len(secret)
+            at = text.find(secret, at + len(secret))
+
+
+def _replaced(text: str, spans: Sequence[_Span], mark: str = MARK) -> str:
+    """Spans that overlap or touch are one."""
+    parts, done = [], 0
+    covered = -1
+    for first, last in sorted(spans):
+        if first > covered:
+            parts += [text[done:first], mark]
+        covered = max(covered, last)
+        done = max(done, covered)
+    return "".join([*parts, text[done:]])

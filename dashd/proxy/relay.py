@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import trio
 
+from dashd.domain import redaction
 from dashd.store.holds import Settlement
 
 from .caller import Patience
@@ -182,7 +183,10 @@ class Try:
 
 def without_secret(said: bytes, secret: str | None) -> bytes:
     """A provider's words without the key, which some repeat in full where they refuse it."""
-    return said.replace(secret.encode(), b"***") if secret else said
+    if not secret:
+        return said
+    text = said.decode("utf-8", "surrogateescape")
+    return redaction.without(text, [secret], "***").encode("utf-8", "surrogateescape")
 
 
 def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:

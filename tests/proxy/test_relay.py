@@ -160,3 +160,5 @@ async def test_a_first_event_without_end_is_not_kept_for_ever(autojump_clock: tr
 def test_a_key_that_a_provider_repeats_is_not_passed_on():
     assert relay.without_secret(b"not sk-1: sk-1", "sk-1") == b"not ***: ***"
     assert relay.without_secret(b"as it is", None) == b"as it is"
+    escaped = rb'{"error": "not ab\/c\u002B1\u003d"}' + b"\xff"
+    assert relay.without_secret(escaped, "ab/c+1=") == b'{"error": "not ***"}\xff'
