@@ -213,7 +213,7 @@ def _changed(out: Output, answer: dict[str, Any], done: str) -> int:
 
 
 def _one(parser: ArgumentParser) -> None:
-    parser.add_argument("budget", metavar="BUDGET", help="project, or the id of a swarm or an agent")
+    parser.add_argument("budget", metavar="BUDGET", help="project, or the id of a swarm, an agent or a task")
 
 
 def _optional(parser: ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import trio
 
 from dashd.domain import budget as rules
 from dashd.domain.prices import Price
-from dashd.store import agents, approvals, budgets, holds, situations, standings, swarms, thresholds
+from dashd.store import agents, approvals, budgets, holds, situations, standings, swarms, task_budgets, thresholds
 from dashd.store.bells import Bell, Ticket
 from dashd.store.holds import HoldRow, Settlement
 from dashd.store.opening import Store
@@ -244,6 +244,7 @@ def _round(tx: Tx, asks: Sequence[Ask], blocked: set[str], models: _Models) -> l
 def _answer(tx: Tx, ask: Ask, blocked: set[str], models: _Models) -> _Answer:
     try:
         path = budgets.path(tx.db, ask.payer.budget_id) or [budgets.get(tx.db, ask.payer.budget_id)]
+        path = task_budgets.beside(tx.db, ask.payer.task_id) + path
         if _is_paused(tx, ask.payer):
             return _Waits(None)
     except errors.NotFound as error:
@@ -321,7 +322,7 @@ def _settle(
         return False
     if settlement.cost_nusd > row.held_nusd:
         _overrun(tx, row, settlement)
-    thresholds.look(tx, row.budget_id, models)
+    thresholds.look(tx, row.budget_id, row.task_id, models)
     for event in happened:
         tx.emit(event.kind, swarm=row.swarm_id, agent=row.agent_id, task=row.task_id, data=event.data)
     return True

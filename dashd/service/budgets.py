@@ -6,7 +6,17 @@ import msgspec
 
 from dashd.domain import budget as rules
 from dashd.domain import dollars, outlook, prices
-from dashd.store import budgets, decisions, holds, limits, situations, standings, swarms, thresholds
+from dashd.store import (
+    budgets,
+    decisions,
+    holds,
+    limits,
+    situations,
+    standings,
+    swarms,
+    task_budgets,
+    thresholds,
+)
 from dashd.store.budgets import BudgetRow
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
@@ -62,7 +72,7 @@ async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.Budg
         )
 
     def operation(tx: Tx) -> wire.BudgetChanged:
-        row = budgets.get(tx.db, params.budget)
+        row = task_budgets.ensure(tx, params.budget)
         if params.thaw:
             limits.thaw(tx, row, params.why)
         if nothing:

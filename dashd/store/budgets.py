@@ -75,13 +75,13 @@ _q_live = (
 _q_children = f"SELECT {_COLUMNS} FROM budget WHERE parent_id = ? ORDER BY id"
 _q_hold = (
     "UPDATE budget SET held_nusd = held_nusd + ?2, held_tokens = held_tokens + ?3"
-    " WHERE id IN (SELECT above_id FROM budget_above WHERE id = ?1)"
+    " WHERE id IN (SELECT above_id FROM budget_above WHERE id = ?1 UNION ALL SELECT ?4)"
 )
 _q_settle = (
     "UPDATE budget SET held_nusd = held_nusd - ?2, held_tokens = held_tokens - ?3,"
     " spent_nusd = spent_nusd + ?4, spent_tokens = spent_tokens + ?5,"
     " unconfirmed_nusd = unconfirmed_nusd + ?6, overrun_nusd = overrun_nusd + ?7"
-    " WHERE id IN (SELECT above_id FROM budget_above WHERE id = ?1)"
+    " WHERE id IN (SELECT above_id FROM budget_above WHERE id = ?1 UNION ALL SELECT ?8)"
 )
 _q_limit = "UPDATE budget SET limit_nusd = ?2, limit_tokens = ?3 WHERE id = ?1"
 _q_actions = "UPDATE budget SET action_75 = ?2, action_90 = ?3, action_100 = ?4 WHERE id = ?1"
@@ -153,7 +153,8 @@ def get(db: Snapshot, budget_id: str) -> BudgetRow:
     if row is None:
         raise errors.NotFound(
             f"there is no budget {budget_id!r}",
-            hint="a budget is named project, or by the id of a swarm, an agent or a task",
+            hint="a budget is named project, or by the id of a swarm, an agent, a key or a task; a task has"
+            " one from when budget.set gives it a limit",
             path="budget",
         )
     return row
@@ -196,18 +197,30 @@ def children(db: Snapshot, budget_id: str) -> list[BudgetRow]:
     return rows.every(BudgetRow, db, _q_children, (budget_id,))
 
 
-def hold(tx: Tx, budget_id: str, nusd: int, tokens: int) -> None:
-    """Holds on the node and on every node above it; whether it fits was decided in this same operation."""
-    tx.execute(_q_hold, (budget_id, nusd, tokens))
+def hold(tx: Tx, budget_id: str, nusd: int, tokens: int, task_id: str | None = None) -> None:
+    """Holds on the node, on every node above it and on the task's, where it has one.
+
+    Whether it fits was decided in this same operation.
+    """
+    tx.execute(_q_hold, (budget_id, nusd, tokens, task_id))
 
 
 def settle(
-    tx: Tx, budget_id: str, *, held_nusd: int, held_tokens: int, cost_nusd: int, tokens: int, confirmed: bool
+    tx: Tx,
+    budget_id: str,
+    *,
+    held_nusd: int,
+    held_tokens: int,
+    cost_nusd: int,
+    tokens: int,
+    confirmed: bool,
+    task_id: str | None = None,
 ) -> None:
-    """Turns a hold into what was spent, on the node and on every node above it."""
+    """Turns a hold into what was spent, on the nodes that it was held on."""
     unconfirmed = 0 if confirmed else cost_nusd
     overrun = max(0, cost_nusd - held_nusd)
-    tx.execute(_q_settle, (budget_id, held_nusd, held_tokens, cost_nusd, tokens, unconfirmed, overrun))
+    figures = (held_nusd, held_tokens, cost_nusd, tokens, unconfirmed, overrun)
+    tx.execute(_q_settle, (budget_id, *figures, task_id))
 
 
 def set_limits(tx: Tx, budget_id: str, limit_nusd: int | None, limit_tokens: int | None) -> None:

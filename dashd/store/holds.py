@@ -77,7 +77,7 @@ _q_largest = (
 
 def insert(tx: Tx, row: HoldRow) -> int:
     """Opens a hold on its budget and every budget above it, before a byte leaves; returns its id."""
-    budgets.hold(tx, row.budget_id, row.held_nusd, row.held_tokens)
+    budgets.hold(tx, row.budget_id, row.held_nusd, row.held_tokens, row.task_id)
     hold_id: int = rows.value(tx.db, _q_insert, msgspec.structs.astuple(row))
     return hold_id
 
@@ -109,6 +109,7 @@ def settle(tx: Tx, hold_id: int, settlement: Settlement) -> HoldRow | None:
         cost_nusd=settlement.cost_nusd,
         tokens=settlement.tokens,
         confirmed=settlement.confirmed,
+        task_id=row.task_id,
     )
     return row
 

@@ -8,7 +8,7 @@ from dashd.domain import attempt as attempt_rules
 from dashd.domain import healing
 from dashd.domain import swarm as swarm_rules
 
-from . import agents, approvals, attempts, seats, swarms, tasks, workspaces
+from . import agents, approvals, attempts, seats, swarms, task_budgets, tasks, workspaces
 from .rows import AttemptRow, TaskRow
 from .transaction import Tx
 
@@ -67,6 +67,7 @@ def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitt
     else:
         unsaid = "its agent was killed" if attempt.stop == "kill" else "cancelled while it ran"
         cancel_task(tx, task, attempt.stop_cause or unsaid)
+    task_budgets.left(tx, attempt.agent_id, task.id)
     seats.free(tx, attempt.agent_id)
     settle_swarm(tx, task.swarm_id)
 

@@ -77,6 +77,7 @@ def extend(tx: Tx, before: BudgetRow, more: More, why: str) -> int:
         "budget.extended",
         swarm=before.swarm_id,
         agent=before.id if before.kind == "agent" else None,
+        task=before.id if before.kind == "task" else None,
         data={
             "budget": before.id,
             "from": dollars.usd_or_none(before.limit_nusd),

@@ -112,6 +112,8 @@ def options(db: Snapshot, row: BudgetRow, now_ms: int) -> list[str]:
     found += review
     if row.kind == "swarm":
         found.append(f"swarm.destroy {row.id}: finish partial, with what there is")
+    elif row.kind == "task":
+        found.append(f"task.cancel {row.id}: finish without this task")
     elif row.kind == "agent":
         found.append(f"agent.kill {row.id}: finish without this agent")
     return found

@@ -11,7 +11,7 @@ from dashd.domain import outlook
 from dashd.domain import swarm as swarm_rules
 from dashd.domain.prices import Price
 
-from . import agents, budgets, lifecycle, situations, standings, stops, swarms, tasks
+from . import agents, budgets, lifecycle, situations, standings, stops, swarms, task_budgets, tasks
 from .budgets import BudgetRow
 from .rows import Snapshot
 from .transaction import Tx
@@ -19,12 +19,12 @@ from .transaction import Tx
 Models = Sequence[tuple[str, Price]]
 
 
-def look(tx: Tx, budget_id: str, models: Models = ()) -> None:
-    """After a settlement: tells what the node and those above it have newly passed.
+def look(tx: Tx, budget_id: str, task_id: str | None = None, models: Models = ()) -> None:
+    """After a settlement: tells what the node, those above it and the task's have newly passed.
 
     `models` are those that could be called instead, with what they cost.
     """
-    for row in budgets.path(tx.db, budget_id):
+    for row in task_budgets.beside(tx.db, task_id) + budgets.path(tx.db, budget_id):
         mark = _passed(row)
         if mark > row.reached:
             _tell(tx, row, mark, models)
@@ -35,6 +35,8 @@ def stop(tx: Tx, budget_id: str, models: Models = ()) -> None:
     row = budgets.get(tx.db, budget_id)
     if row.reached < 100:
         _tell(tx, row, 100, models)
+    elif row.kind == "task" and row.action_100 == "pause" and _was_told(tx, row):
+        _pause(tx, row)  # another run of it, maybe in another seat
 
 
 def lift(tx: Tx, row: BudgetRow) -> int:
@@ -67,6 +69,11 @@ def _passed(row: BudgetRow) -> int:
     return max(rules.passed(row.spent_nusd, usable), rules.passed(row.spent_tokens, row.limit_tokens))
 
 
+def _was_told(tx: Tx, row: BudgetRow) -> bool:
+    """Whether its end is the last that happened to it; where a limit was lowered below it, that is not."""
+    return budgets.changes(tx.db, row.id, 1)[0].kind == "threshold"
+
+
 def _tell(tx: Tx, row: BudgetRow, mark: int, models: Models) -> None:
     budgets.set_reached(tx, row.id, mark)
     early = mark == 100 and _passed(row) < 100
@@ -77,6 +84,7 @@ def _tell(tx: Tx, row: BudgetRow, mark: int, models: Models) -> None:
         "budget.threshold",
         swarm=row.swarm_id,
         agent=row.id if row.kind == "agent" else None,
+        task=row.id if row.kind == "task" else None,
         data=_told(tx, budgets.get(tx.db, row.id), mark, models) | {"action": action},
     )
     if action == "pause":
@@ -118,9 +126,10 @@ def _pause(tx: Tx, row: BudgetRow) -> None:
             swarms.set_state(tx, swarm, "paused")
             budgets.set_paused_by(tx, swarm_id, row.id)
             tx.emit("swarm.paused", swarm=swarm_id, data={"by": "budget", "budget": row.id})
-    if row.kind == "agent" and agents.get(tx.db, row.id).wanted == "run":
-        agents.set_wanted(tx, row.id, "pause")
-        budgets.set_paused_by(tx, row.id, row.id)
+    seat = row.id if row.kind == "agent" else task_budgets.seat_of(tx.db, row) if row.kind == "task" else None
+    if seat is not None and agents.get(tx.db, seat).wanted == "run":
+        agents.set_wanted(tx, seat, "pause")
+        budgets.set_paused_by(tx, seat, row.id)
     tx.ring("agents")
 
 
@@ -163,6 +172,10 @@ def _kill(tx: Tx, row: BudgetRow, mark: int) -> None:
             for seat in agents.open_seats(tx.db, swarm_id):
                 stops.kill(tx, seat, requeue=False, cause=cause)
             lifecycle.settle_swarm(tx, swarm_id)
+    if row.kind == "task":
+        task = tasks.get(tx.db, row.id)
+        stops.cancel(tx, task, cause)
+        lifecycle.settle_swarm(tx, task.swarm_id)
     if row.kind == "agent":
         seat = agents.get(tx.db, row.id)
         if seat.state not in ("completed", "failed", "killed") and seat.wanted != "kill":

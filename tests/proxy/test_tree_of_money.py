@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dashd.domain import budget as rules
 from dashd.proxy import ledger
-from dashd.store import budgets, database, holds, migrations, swarms, thresholds
+from dashd.store import budgets, database, holds, migrations, swarms, task_budgets, thresholds
 from dashd.store.holds import Settlement
 from tests.fakes.clock import FixedClock
 from tests.fakes.inline import InlineStore
@@ -19,8 +19,12 @@ from tests.fakes.scene import Scene
 
 NODES = ("project", "aaaaaa", "bbbbbb", "aaaaaa-001", "aaaaaa-002", "bbbbbb-001")
 SEATS = NODES[3:]
+TASKS = ("aaaaaa-t1", "aaaaaa-t2", "bbbbbb-t1")
+"""Any seat of a swarm may work on any of its tasks; a task has a node from when it is limited."""
 CALL = rules.CallCost(input=1_000, output_each=10, output_tokens=2_000, input_tokens=300)
-seats = st.sampled_from(SEATS)
+asking = st.sampled_from(
+    [(seat, task) for seat in SEATS for task in (*TASKS, None) if task is None or task[:6] == seat[:6]]
+)
 nodes = st.sampled_from(NODES)
 amounts = st.integers(0, 60_000)
 
@@ -53,16 +57,17 @@ class Tree(RuleBasedStateMachine):
         self.open: list[tuple[int, int]] = []
         self.billed = dict.fromkeys(SEATS, 0)
         self.excess: dict[tuple[str, str], int] = {}
+        self.limited: set[str] = set()
 
     def teardown(self) -> None:
         self.store.close()
         self.folder.cleanup()
 
-    @rule(asked=st.lists(seats, min_size=1, max_size=4))
+    @rule(asked=st.lists(asking, min_size=1, max_size=4))
     def reserve(self, asked) -> None:
         asks = [
-            ledger.Ask(ledger.Payer(seat, seat[:6], None, None), CALL, CALL.input_tokens, "m", "p", "d")
-            for seat in asked
+            ledger.Ask(ledger.Payer(seat, seat[:6], None, task), CALL, CALL.input_tokens, "m", "p", "d")
+            for seat, task in asked
         ]
         before = self.sums()
         answers = self.store.do(lambda tx: ledger._round(tx, asks, set(), ()))
@@ -84,6 +89,13 @@ class Tree(RuleBasedStateMachine):
         assert not self.store.do(lambda tx: ledger._settle(tx, hold_id, settlement))
         assert self.sums() == after
         self.billed[row.budget_id] += cost
+
+    @rule(task=st.sampled_from(TASKS), limit=st.none() | amounts, tokens=st.none() | amounts)
+    def limit_task(self, task, limit, tokens) -> None:
+        """At any time, calls under way or not: what the task has taken before counts from then on."""
+        self.store.do(lambda tx: task_budgets.ensure(tx, task))
+        self.limited.add(task)
+        self.set(task, limit, tokens)
 
     @rule(node=nodes, limit=st.none() | amounts, tokens=st.none() | amounts)
     def change(self, node, limit, tokens) -> None:
@@ -126,7 +138,7 @@ class Tree(RuleBasedStateMachine):
         assert all(row.held_nusd == row.held_tokens == 0 for row in self.rows().values())
 
     def rows(self) -> dict[str, budgets.BudgetRow]:
-        return {node: budgets.get(self.db, node) for node in NODES}
+        return {node: budgets.get(self.db, node) for node in (*NODES, *sorted(self.limited))}
 
     def sums(self) -> dict[str, tuple[int, ...]]:
         return {
@@ -146,6 +158,18 @@ class Tree(RuleBasedStateMachine):
             assert self.sums()[node] == (held, spent, held_tokens, spent_tokens)
 
     @invariant()
+    def a_task_s_node_has_what_the_holds_for_it_have(self) -> None:
+        for node in self.limited:
+            row = budgets.get(self.db, node)
+            found = self.db.execute(
+                "SELECT coalesce(sum(iif(state = 'open', held_nusd, 0)), 0), coalesce(sum(cost_nusd), 0),"
+                " coalesce(sum(iif(state = 'open', held_tokens, 0)), 0), coalesce(sum(tokens), 0),"
+                " coalesce(sum(iif(confirmed = 0, cost_nusd, 0)), 0) FROM hold WHERE task_id = ?",
+                (node,),
+            ).fetchall()[0]
+            assert (*self.sums()[node], row.unconfirmed_nusd) == found
+
+    @invariant()
     def the_ledger_is_the_bill(self) -> None:
         for seat, billed in self.billed.items():
             assert budgets.get(self.db, seat).spent_nusd == billed
@@ -153,7 +177,7 @@ class Tree(RuleBasedStateMachine):
     @invariant()
     def parents_have_what_their_children_have(self) -> None:
         for node, row in self.rows().items():
-            below = budgets.children(self.db, node)
+            below = [each for each in budgets.children(self.db, node) if each.kind != "task"]
             assert row.spent_nusd >= sum(each.spent_nusd for each in below)
             assert row.held_nusd >= sum(each.held_nusd for each in below)
 

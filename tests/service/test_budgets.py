@@ -284,3 +284,28 @@ async def test_an_unknown_budget(call, method) -> None:
     more = {"extend": {"usd": 1}, "set": {"limit_usd": 1}}.get(method, {})
     with pytest.raises(errors.NotFound):
         await call(f"budget.{method}", budget="nope", **more)
+
+
+async def test_a_task_gets_a_budget_by_being_limited(call, scene) -> None:
+    scene.swarm("a", "b")
+    settled(scene, USD // 2)
+    task = f"{SWARM}-t1"
+    with pytest.raises(errors.NotFound, match="no budget") as unknown:
+        await call("budget.status", budget=task)
+    assert "budget.set gives it a limit" in unknown.value.hint
+    for method, more in (("budget.extend", {"usd": 1}), ("budget.history", {})):
+        with pytest.raises(errors.NotFound):
+            await call(method, budget=task, **more)
+    made = await call("budget.set", budget=task, limit_usd=2)
+    node = made.budget
+    assert (node.kind, node.parent, node.limit_usd, node.spent_usd, node.left_usd) == (
+        "task", SWARM, 2.0, 0.5, 1.5,
+    )  # fmt: skip
+    assert (await call("budget.extend", budget=task, usd=1)).budget.limit_usd == 3.0
+    assert [each.kind for each in (await call("budget.history", budget=task)).changes] == [
+        "extended", "set", "created",
+    ]  # fmt: skip
+    swarm = await call("budget.status", budget=SWARM, children=True)
+    assert [child.id for child in swarm.children] == [SEAT, task]
+    with pytest.raises(errors.NotFound):
+        await call("budget.set", budget=f"{SWARM}-t99", limit_usd=2)

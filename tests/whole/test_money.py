@@ -196,3 +196,29 @@ async def test_twenty_agents_finish_on_a_budget_that_covers_what_they_cost(dash,
     report = await dash.ended(swarm)
     assert (report["outcome"], report["tasks"]) == ("complete", {"total": 20, "completed": 20})
     assert (await _node(dash, swarm))["spent_usd"] <= limit
+
+
+async def test_a_task_of_its_own_limit_stops_its_seat_and_not_the_others(dash, tmp_path, gate):
+    folder = tmp_path / "w"
+    folder.mkdir()
+    made = await dash.call(
+        "swarm.create", task=f"`read -r _ < {gate.path}`, then `true`", cwd=str(folder), driver="embedded",
+        budget=1, agents=1, unsafe_no_jail=True,
+    )  # fmt: skip
+    dash.swarms.append(made["id"])
+    swarm, task = made["id"], f"{made['id']}-t1"
+    await dash.events(swarm, "model.call")
+    spent = (await _node(dash, f"{swarm}-001"))["spent_usd"]
+    limited = await dash.call("budget.set", budget=task, limit_usd=spent * 1.05)
+    assert limited["budget"]["spent_usd"] == spent
+    gate.let()
+    (told,) = [
+        each for each in await dash.events(swarm, "budget.threshold") if each["data"]["threshold"] == 100
+    ]
+    assert (told["task"], told["data"]["budget"]) == (task, task)
+    await dash.events(swarm, "agent.paused")
+    assert (await dash.call("swarm.get", swarm=swarm))["state"] == "active"
+    assert (await _node(dash, task))["spent_usd"] <= spent * 1.05
+    assert (await dash.call("budget.extend", budget=task, usd=0.5))["resumed"] == 1
+    assert (await dash.ended(swarm))["outcome"] == "complete"
+    assert (await _node(dash, task))["spent_usd"] == (await _node(dash, swarm))["spent_usd"]

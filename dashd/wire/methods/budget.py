@@ -93,6 +93,7 @@ class SetBudget(Params):
     """Sets what is given, at least one thing; lowering a limit below what is spent only blocks new calls."""
 
     budget: Id
+    """A task's id too: its budget is made by this, and counts what it has spent before."""
     limit_usd: Usd | msgspec.UnsetType | None = msgspec.UNSET
     """null takes the limit away."""
     limit_tokens: Tokens | msgspec.UnsetType | None = msgspec.UNSET
