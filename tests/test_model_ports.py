@@ -143,6 +143,15 @@ async def test_the_default_is_the_first_priced_model_of_a_real_provider(world: W
     assert (await world("model.list")).default == "m-1"
 
 
+async def test_a_model_that_can_be_called_is_nobody_s_alias(world: World) -> None:
+    with pytest.raises(errors.InvalidParams, match="'offline-b' cannot be an alias: it is a model"):
+        await world("model.set", model="offline", aliases=["offline-b"])
+    early = await world("model.set", model="m-1", **PRICE)
+    assert "cannot be called yet" in early.problem
+    await world("provider.add", **ADD)
+    assert (await world("model.get", model="m-1")).problem == ""
+
+
 async def test_an_alias_says_what_it_leads_to(world: World) -> None:
     await world("provider.add", **ADD)
     await world("model.set", model="m-1", aliases=["fast"], **PRICE)
@@ -159,7 +168,6 @@ async def test_an_alias_says_what_it_leads_to(world: World) -> None:
         [],
         ["offline/offline", "offline-b/offline"],
     ]
-    assert (await world("model.list", provider="one")).aliases == []
 
 
 async def test_what_was_set_is_there_after_a_start_and_files_of_nobody_are_gone(world: World) -> None:

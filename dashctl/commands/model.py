@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashctl import grammar, render
+from dashctl import grammar, render, wording
 from dashctl.calling import UsageError
 from dashctl.commands import Command
 from dashd.wire import safe
@@ -127,6 +127,8 @@ def _show(out: Output, row: dict[str, Any]) -> None:
             ("first byte", _ms(row["latency_ms"])),
         ],
     )
+    if row["problem"]:
+        out.note(("note:", "yellow"), f" {wording.for_person(row['problem'])}")
 
 
 def _leads_to(names: list[str]) -> str:

@@ -16,6 +16,7 @@ import trio
 
 from dashd.wire import errors
 
+ONE_WORD = "the key alone, as its provider shows it: one word"
 SECRET_BYTES_MAX = 16_384
 COMMAND_S_MAX = 20.0
 """How long a command may take to print a secret: a password store may ask over a network."""
@@ -119,9 +120,10 @@ async def printed(argv: Sequence[str], *, command_s_max: float = COMMAND_S_MAX) 
             cwd="/",
             start_new_session=True,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL, which no program can be given
+        why = error.strerror if isinstance(error, OSError) else error
         raise NoSecret(
-            f"the secret's command {argv[0]} cannot be run: {error.strerror}", hint="give an absolute path"
+            f"the secret's command {argv[0]!r} cannot be run: {why}", hint="give an absolute path"
         ) from None
     out = bytearray()
     assert process.stdout is not None
@@ -130,7 +132,9 @@ async def printed(argv: Sequence[str], *, command_s_max: float = COMMAND_S_MAX) 
             while len(out) <= SECRET_BYTES_MAX and (piece := await process.stdout.receive_some(4096)):
                 out += piece
             if len(out) > SECRET_BYTES_MAX:
-                raise NoSecret(f"the secret's command {argv[0]} prints more than {SECRET_BYTES_MAX} bytes")
+                raise NoSecret(
+                    f"the secret's command {argv[0]} prints more than {SECRET_BYTES_MAX} bytes", hint=ONE_WORD
+                )
             code = await process.wait()
     except trio.TooSlowError:
         raise NoSecret(
@@ -145,7 +149,10 @@ async def printed(argv: Sequence[str], *, command_s_max: float = COMMAND_S_MAX) 
             await process.wait()
             await process.stdout.aclose()
     if code != 0:
-        raise NoSecret(f"the secret's command {argv[0]} ended with exit code {code}")
+        raise NoSecret(
+            f"the secret's command {argv[0]} ended with exit code {code}",
+            hint="run it by hand; it must print the key and end with 0",
+        )
     return _clean(bytes(out), f"the secret's command {argv[0]}")
 
 
@@ -157,9 +164,10 @@ def check(secret: str) -> str:
 def _clean(raw: bytes, whence: str) -> str:
     text = raw.strip(b"\r\n\t ")
     if not text:
-        raise NoSecret(f"{whence} holds no secret: it is empty")
+        raise NoSecret(f"{whence} holds no secret: it is empty", hint=ONE_WORD)
     if len(text) > SECRET_BYTES_MAX or not all(0x21 <= byte < 0x7F for byte in text):
         raise NoSecret(
-            f"{whence} holds no secret: a key is one word of ASCII, {SECRET_BYTES_MAX} bytes at most"
+            f"{whence} holds no secret: a key is one word of ASCII, {SECRET_BYTES_MAX} bytes at most",
+            hint=ONE_WORD,
         )
     return text.decode("ascii")

@@ -15,7 +15,7 @@ from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import key as wire
 
-from . import models
+from . import models, names
 from .core import Caller, Core
 from .speakers import SPEAKING, digest
 
@@ -33,6 +33,7 @@ OF_CALLS = (
 
 async def create(core: Core, _caller: Caller, params: wire.CreateKey) -> wire.KeySecret:
     """The key is durable before its secret is shown; the door opens with the first one."""
+    names.check("name", params.name)
     if params.kind in SPEAKING:
         _refuse_money(params)
     model = models.told(params.model)

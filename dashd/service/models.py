@@ -1,21 +1,26 @@
 """`model.*`: what the registry knows of models, and what the operator says of them."""
 
+from collections.abc import Set as AbstractSet
+
 import msgspec
 
 from dashd.domain import dollars, wish
-from dashd.store import call_bodies, models, providers
+from dashd.store import budgets, call_bodies, models, providers
 from dashd.store.call_bodies import CallRow
 from dashd.store.models import ModelRow
+from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import model as wire
 from dashd.wire.methods.table import ModelWish
 
+from . import names
 from .core import Caller, Core
 from .ports import ModelSeen
+from .providers import STAND_INS, check_known
 
-CHAIN = "->"
+SETTABLE = wire.SetModel.__struct_fields__[1:]
 MTOK = 1_000_000
 
 
@@ -24,6 +29,8 @@ async def list_(core: Core, _caller: Caller, params: wire.ListModels) -> wire.Mo
     seen = await core.models.seen(None)
     aliases = await core.models.aliases()
     wanted = params.provider or None
+    if wanted is not None and wanted not in STAND_INS:
+        await core.store.reader.read(lambda db: check_known(db, wanted, "provider"))
     offer = await core.models.choose(None)
     return wire.ModelList(
         default=offer.name if offer else "",
@@ -46,20 +53,23 @@ async def get(core: Core, _caller: Caller, params: wire.GetModel) -> wire.Model:
 
 
 async def set_(core: Core, _caller: Caller, params: wire.SetModel) -> wire.Model:
-    """Changes what is given and leaves the rest; what could not be called then is refused whole."""
+    """Changes what is given and leaves the rest. It may come before the provider: then it says so."""
+    _check(params)
+    callable_now = {each.offer.name for each in await core.models.seen(None)}
     async with core.providers.changing:
-        await core.store.writer.apply(lambda tx: _set(tx, params))
+        row = await core.store.writer.apply(lambda tx: _set(tx, params, callable_now))
         await core.providers.follow()
-    seen = await core.models.seen(params.model)
-    if not seen:
-        raise errors.NotFound(f"model {params.model!r} is kept, but nobody serves it", hint="provider.add")
-    return _named(seen)
+    try:
+        seen = await core.models.seen(params.model)
+    except errors.InvalidParams:  # nobody serves it, or it has no price: not the fault of what was set
+        seen = []
+    return _named(seen) if seen else _kept(row)
 
 
 async def calls(core: Core, _caller: Caller, params: wire.ListCalls) -> wire.CallList:
     """Newest first; the texts only where they are asked for."""
     of = params.of or None
-    found = await core.store.reader.read(lambda db: call_bodies.page(db, of, params.before, params.limit))
+    found = await core.store.reader.read(lambda db: _calls(db, of, params))
     return wire.CallList(
         calls=[_call(row, texts=params.texts) for row in found],
         next=found[-1].id if len(found) == params.limit else 0,
@@ -73,6 +83,40 @@ def told(model: str | ModelWish | msgspec.UnsetType | None) -> str | None:
         limit = model.cost_limit
         return wish.text(wish.Wish(tuple(model.capabilities), model.prefer, limit, model.fallback_allowed))
     return model or None
+
+
+def _calls(db: Snapshot, of: str | None, params: wire.ListCalls) -> list[CallRow]:
+    found = call_bodies.page(db, of, params.before, params.limit)
+    if not found and of is not None and budgets.find(db, of) is None:
+        raise errors.NotFound(
+            f"there is no swarm, agent, key or budget {of!r}",
+            hint="swarm.list, agent.list, key.list",
+            path="of",
+        )
+    return found
+
+
+def _check(params: wire.SetModel) -> None:
+    """Raises InvalidParams for what can be seen to be wrong without looking at anything."""
+    for part in params.model.split(names.CHAIN) if names.CHAIN in params.model else ():
+        names.check_model("model", part.strip())
+    names.check("model", params.model)
+    if params.model.startswith("{"):
+        names.check_model("model", params.model)
+    for index, alias in enumerate(params.aliases or ()):
+        names.check_model(f"aliases[{index}]", alias)
+    given = [name for name in params.__struct_fields__[1:] if getattr(params, name) is not msgspec.UNSET]
+    if not given:
+        raise errors.InvalidParams(
+            f"nothing is given to set of model {params.model!r}", hint=f"give one of: {', '.join(SETTABLE)}"
+        )
+    fixed = next((name for name in given if name not in ("aliases", "capabilities")), "")
+    if params.model in STAND_INS and fixed:
+        raise errors.InvalidParams(
+            f"{params.model} is the built-in stand-in; its {fixed} cannot be set",
+            hint="aliases and capabilities can; provider.add makes a provider of your own",
+            path=fixed,
+        )
 
 
 def _call(row: CallRow, *, texts: bool) -> wire.KeptCall:
@@ -93,7 +137,7 @@ def _call(row: CallRow, *, texts: bool) -> wire.KeptCall:
     )
 
 
-def _set(tx: Tx, params: wire.SetModel) -> None:
+def _set(tx: Tx, params: wire.SetModel, callable_now: AbstractSet[str]) -> ModelRow:
     before = models.find(tx.db, params.model)
     given_price = (
         params.input_usd_per_mtok is not msgspec.UNSET,
@@ -110,7 +154,7 @@ def _set(tx: Tx, params: wire.SetModel) -> None:
             hint=f"providers: {', '.join(known) or 'none yet'}; provider.add makes one",
             path="provider",
         )
-    _refuse_taken(tx, params)
+    _refuse_taken(tx, params, callable_now)
     row = before or ModelRow(params.model, None, None, None, None, None, "[]", "[]", tx.now_ms)
     changes = {
         "provider": params.provider,
@@ -122,16 +166,18 @@ def _set(tx: Tx, params: wire.SetModel) -> None:
         "capabilities": _json(params.capabilities),
     }
     kept = {name: value for name, value in changes.items() if value is not msgspec.UNSET}
-    if CHAIN in params.model and set(kept) - {"aliases"}:
+    if names.CHAIN in params.model and set(kept) - {"aliases"}:
         raise errors.InvalidParams(
             f"{params.model!r} is a chain; only aliases can be given to it",
             hint="set its models",
             path="model",
         )
-    models.put(tx, msgspec.structs.replace(row, **kept, set_at_ms=tx.now_ms))
+    after = msgspec.structs.replace(row, **kept, set_at_ms=tx.now_ms)
+    models.put(tx, after)
+    return after
 
 
-def _refuse_taken(tx: Tx, params: wire.SetModel) -> None:
+def _refuse_taken(tx: Tx, params: wire.SetModel, callable_now: AbstractSet[str]) -> None:
     """An alias means one thing."""
     if params.aliases is msgspec.UNSET:
         return
@@ -142,9 +188,9 @@ def _refuse_taken(tx: Tx, params: wire.SetModel) -> None:
             raise errors.Conflict(
                 f"the alias {alias!r} is {owner}'s", hint=f"model.set {owner} with other aliases first"
             )
-        if CHAIN in alias or alias in {row.name for row in rows} | {params.model}:
+        if alias in {row.name for row in rows} | {params.model} | callable_now:
             raise errors.InvalidParams(
-                f"{alias!r} cannot be an alias: it is a model or a chain", hint="another word", path="aliases"
+                f"{alias!r} cannot be an alias: it is a model", hint="another word", path="aliases"
             )
 
 
@@ -161,6 +207,28 @@ def _named(seen: list[ModelSeen]) -> wire.Model:
     """The first, with all that a call tries."""
     leads_to = [f"{each.offer.provider}/{each.offer.name}" for each in seen]
     return msgspec.structs.replace(_shown(seen[0]), leads_to=leads_to)
+
+
+def _kept(row: ModelRow) -> wire.Model:
+    """What was set of a model that cannot be called yet, and why that is."""
+    priced = row.input_nusd is not None and row.output_nusd is not None
+    return wire.Model(
+        name=row.name,
+        provider=row.provider or "",
+        aliases=list(models.names(row.aliases)),
+        capabilities=list(models.names(row.capabilities)),
+        context_tokens=row.context_tokens,
+        output_tokens_max=row.output_tokens_max,
+        input_usd_per_mtok=dollars.usd((row.input_nusd or 0) * MTOK),
+        output_usd_per_mtok=dollars.usd((row.output_nusd or 0) * MTOK),
+        price_source="config" if priced else "",
+        price_date=iso(row.set_at_ms)[:10] if priced else "",
+        health="unknown",
+        latency_ms=None,
+        stand_in=False,
+        problem="it cannot be called yet: no provider serves it, or it has no price; provider.add,"
+        " or model.set with input_usd_per_mtok and output_usd_per_mtok",
+    )
 
 
 def _shown(seen: ModelSeen) -> wire.Model:

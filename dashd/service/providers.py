@@ -13,11 +13,14 @@ from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.methods import provider as wire
 
+from . import names
 from .core import Caller, Core
 from .ports import ProviderState
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """It is a file's name too."""
+ENDINGS = ("/chat/completions", "/responses", "/messages")
+"""What the formats add to an address."""
 STAND_INS = frozenset({"offline", "offline-b"})
 
 
@@ -25,6 +28,8 @@ async def add(core: Core, _caller: Caller, params: wire.AddProvider) -> wire.Pro
     """Adds or replaces; the secret is durable before the row says that it is there."""
     _check_name(params.name)
     _check_url(params.url)
+    for index, model in enumerate(params.models):
+        names.check_model(f"models[{index}]", model)
     given = None if params.secret is msgspec.UNSET else params.secret
     command = None if params.secret_command is msgspec.UNSET else params.secret_command
     if given is not None and command is not None:
@@ -58,7 +63,7 @@ async def list_(core: Core, _caller: Caller, _params: wire.GetProviders) -> wire
 
 async def test(core: Core, _caller: Caller, params: wire.NameProvider) -> wire.ProviderTested:
     """Asks for the provider's list of models, which costs nothing."""
-    await core.store.reader.read(lambda db: _check_known(db, params.name))
+    await core.store.reader.read(lambda db: check_known(db, params.name))
     found = await core.providers.test(params.name)
     return wire.ProviderTested(
         name=params.name, ok=found.ok, status=found.status, latency_ms=found.latency_ms, text=found.text
@@ -69,7 +74,7 @@ async def remove(core: Core, _caller: Caller, params: wire.NameProvider) -> wire
     """Calls under way end as they would have; its secret is gone when this returns."""
 
     def operation(tx: Tx) -> None:
-        _check_known(tx.db, params.name)
+        check_known(tx.db, params.name)
         providers.remove(tx, params.name)
 
     async with core.providers.changing:
@@ -78,11 +83,12 @@ async def remove(core: Core, _caller: Caller, params: wire.NameProvider) -> wire
     return wire.ProviderChanged(name=params.name, changed=True)
 
 
-def _check_known(db: Snapshot, name: str) -> None:
-    names = [row.name for row in providers.every(db)]
-    if name not in names:
-        hint = f"providers: {', '.join(names)}" if names else "none is configured; dashctl provider add …"
-        raise errors.NotFound(f"there is no provider {name!r}", hint=hint, path="name")
+def check_known(db: Snapshot, name: str, path: str = "name") -> None:
+    """Raises NotFound, with those there are."""
+    known = [row.name for row in providers.every(db)]
+    if name not in known:
+        hint = f"providers: {', '.join(known)}" if known else "none is configured; dashctl provider add …"
+        raise errors.NotFound(f"there is no provider {name!r}", hint=hint, path=path)
 
 
 def _shown(row: ProviderRow, states: dict[str, ProviderState]) -> wire.Provider:
@@ -118,6 +124,17 @@ def _check_url(url: str) -> None:
         raise errors.InvalidParams(
             "the address has a user, a query or a fragment in it; a secret does not belong there",
             hint=hint,
+            path="url",
+        )
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise errors.InvalidParams(
+            "the address has characters that no address has", hint=f"ASCII without blanks: {hint}", path="url"
+        )
+    ending = next((each for each in ENDINGS if parts.path.rstrip("/").endswith(each)), "")
+    if ending:
+        raise errors.InvalidParams(
+            f"the address ends in {ending}, which Dash adds by itself",
+            hint=f"leave it out: {url.rstrip('/').removesuffix(ending)}",
             path="url",
         )
     plain = parts.scheme == "http" and _is_loopback(host)

@@ -79,9 +79,9 @@ def describe(kind: inspect.Type | None) -> str:
     """What a value of this type is, in words: "an integer from 1 to 100"."""
     match kind:
         case inspect.IntType():
-            return "an integer" + _range(kind.ge, kind.le)
+            return "an integer" + _above(kind.gt) + _range(kind.ge, kind.le)
         case inspect.FloatType():
-            return "a number" + _range(kind.ge, kind.le)
+            return "a number" + _above(kind.gt) + _range(kind.ge, kind.le)
         case inspect.StrType():
             return "a string" + _length(kind.min_length, kind.max_length, "characters")
         case inspect.BoolType():
@@ -145,6 +145,10 @@ def _type_at(kind: inspect.Type | None, path: str) -> inspect.Type | None:
 
 def _plain(kind: inspect.Type | None) -> inspect.Type | None:
     return _plain(kind.type) if isinstance(kind, inspect.Metadata) else kind
+
+
+def _above(low: float | None) -> str:
+    return f" above {_number(low)}" if low is not None else ""
 
 
 def _range(low: float | None, high: float | None) -> str:

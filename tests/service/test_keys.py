@@ -52,6 +52,13 @@ async def test_the_last_use_is_the_door_s_where_that_is_newer_than_the_row(call,
     assert (await call("key.list")).keys[0].last_used_at == "1970-01-01T00:00:07.000Z"
 
 
+@pytest.mark.parametrize("name", [" ", "\0", "ed\nitor", " editor", "\u202eeditor"])
+async def test_a_name_that_nobody_can_repeat_makes_no_key(call, name):
+    with pytest.raises(errors.InvalidParams) as refused:
+        await call("key.create", name=name)
+    assert (refused.value.path, (await call("key.list")).keys) == ("name", [])
+
+
 async def test_a_key_under_a_swarm_is_paid_by_it(call, scene):
     swarm_id = scene.swarm("a")
     swarm_id = getattr(swarm_id, "id", swarm_id)

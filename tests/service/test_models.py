@@ -12,8 +12,9 @@ PRICE = {"input_usd_per_mtok": 0.15, "output_usd_per_mtok": 0.0001}
 
 async def said(call, **params):
     """What is said is kept, and that nobody serves it is said."""
-    with pytest.raises(errors.NotFound, match="nobody serves it"):
-        await call("model.set", **params)
+    said = await call("model.set", **params)
+    assert "it cannot be called yet: no provider serves it" in said.problem
+    return said
 
 
 async def test_what_is_given_changes_and_the_rest_stays(call, scene):
@@ -33,8 +34,18 @@ async def test_what_is_given_changes_and_the_rest_stays(call, scene):
         ({"input_usd_per_mtok": 1.0}, "input_usd_per_mtok"),
         ({"provider": "nobody"}, "provider"),
         ({"aliases": ["m"]}, "aliases"),
-        ({"aliases": ["a -> b"]}, "aliases"),
+        ({"aliases": ["a -> b"]}, "aliases[0]"),
         ({"model": "a -> b", "context_tokens": 5}, "model"),
+        ({}, ""),
+        ({"model": " m", "context_tokens": 5}, "model"),
+        ({"model": " -> ", "aliases": ["x"]}, "model"),
+        ({"model": "->", "aliases": ["x"]}, "model"),
+        ({"model": "a -> ", "aliases": ["x"]}, "model"),
+        ({"model": '{"prefer": "cost"}', "aliases": ["x"]}, "model"),
+        ({"aliases": ["fast", " "]}, "aliases[1]"),
+        ({"aliases": ['{"prefer": "cost"}']}, "aliases[0]"),
+        ({"model": "offline", "context_tokens": 5}, "context_tokens"),
+        ({"model": "offline-b", **PRICE}, "input_usd_per_mtok"),
     ],
 )
 async def test_what_cannot_be_is_refused_and_not_kept(call, scene, params, path):
@@ -49,6 +60,26 @@ async def test_an_alias_means_one_thing(call):
     with pytest.raises(errors.Conflict, match="'fast' is m's"):
         await call("model.set", model="n", aliases=["fast"])
     await said(call, model="m -> n", aliases=["both"])
+
+
+async def test_what_is_set_before_its_provider_is_kept_and_that_is_said(call, scene):
+    said_of = await said(call, model="later", aliases=["soon"], **PRICE)
+    assert (said_of.name, said_of.aliases, said_of.input_usd_per_mtok) == ("later", ["soon"], 0.15)
+    assert (said_of.provider, said_of.price_source, said_of.health) == ("", "config", "unknown")
+    chain = await said(call, model="later -> other", aliases=["both"])
+    assert (chain.price_source, chain.input_usd_per_mtok) == ("", 0.0)
+    assert [row.name for row in models.every(scene.db)] == ["later", "later -> other"]
+
+
+async def test_who_is_asked_for_and_is_not_there_is_named(call, scene):
+    with pytest.raises(errors.NotFound, match="no provider 'nope'"):
+        await call("model.list", provider="nope")
+    assert (await call("model.list", provider="offline")).models == []
+    with pytest.raises(errors.NotFound, match="'nope'") as unknown:
+        await call("model.calls", of="nope")
+    assert unknown.value.path == "of"
+    scene.swarm("a")
+    assert (await call("model.calls", of="aaaaaa")).calls == []
 
 
 async def test_without_a_proxy_there_are_none(call):
@@ -79,4 +110,5 @@ async def test_calls_that_were_kept_are_shown_with_their_texts_only_where_asked(
     rest = await call("model.calls", before=found.next, texts=True, of="project", limit=20)
     assert [(each.request, each.answer) for each in rest.calls] == [("asked", "one")]
     assert rest.next == 0
-    assert (await call("model.calls", of="nobody")).calls == []
+    scene.swarm("a")
+    assert (await call("model.calls", of="aaaaaa")).calls == []

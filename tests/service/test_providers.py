@@ -29,6 +29,11 @@ async def test_a_name_is_a_files_name(call, name):
         "http://[::1",
         "http://127.0.0.1:port/v1",
         "127.0.0.1:8080",
+        "https://one example.com/v1",
+        "https://one.example.com/\0",
+        "https://öne.example.com/v1",
+        "https://one.example.com/v1/chat/completions",
+        "https://one.example.com/v1/messages/",
     ],
 )
 async def test_an_address_that_would_give_a_key_away_is_refused_and_not_repeated(call, url):
@@ -45,6 +50,19 @@ async def test_without_a_proxy_nothing_of_it_is_kept(call, scene, url):
     with pytest.raises(errors.Unsupported):
         await call("provider.add", **(ADD | {"url": url}))
     assert providers.every(scene.db) == []
+
+
+async def test_what_dash_adds_by_itself_is_named_with_what_to_leave(call):
+    with pytest.raises(errors.InvalidParams, match="ends in /chat/completions") as refused:
+        await call("provider.add", **(ADD | {"url": "https://one.example.com/v1/chat/completions"}))
+    assert refused.value.hint == "leave it out: https://one.example.com/v1"
+
+
+@pytest.mark.parametrize("model", [" ", "a -> b", "m\0", '{"prefer": "cost"}'])
+async def test_a_model_s_name_is_one_that_can_be_called(call, model):
+    with pytest.raises(errors.InvalidParams) as refused:
+        await call("provider.add", **(ADD | {"models": ["m", model]}))
+    assert refused.value.path == "models[1]"
 
 
 async def test_one_way_to_a_secret(call):

@@ -33,6 +33,7 @@ def explained(method: str, params: bytes) -> errors.InvalidParams:
         ("swarm.create", b'{"task":""}', "task", "`task` is too short.", TEXT),
         ("swarm.create", b'{"task":"x","agents":1000}', "agents", "`agents` is too large.", AGENTS),
         ("event.list", b'{"since":-1}', "since", "`since` is too small.", None),
+        ("budget.export", b'{"since":1000000000000000000000}', "since", "`since` is too large.", None),
         ("swarm.create", b'{"task":"x","agents":"3"}', "agents", "`agents` may not be a string.", AGENTS),
         (
             "swarm.create",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from .table import Id, Key, Method, Params, Result
+from .table import Id, Key, Method, Params, Result, Seq
 
 Usd = Annotated[float, Meta(ge=0, le=10_000, description="US dollars")]
 Tokens = Annotated[int, Meta(ge=0, le=10**12)]
@@ -162,7 +162,7 @@ class ExportBudget(Params):
     """Asks for every settled call, for billing."""
 
     swarm: Id | msgspec.UnsetType = msgspec.UNSET
-    since: Annotated[int, Meta(ge=0)] = 0
+    since: Seq = 0
     """Rows after this one; from `next`."""
     limit: Annotated[int, Meta(ge=1, le=5_000)] = 1_000
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from .table import Data, Id, Method, Name, Params, Result
+from .table import Data, Id, Method, Name, Params, Result, Seq
 
 
 class ListModels(Params):
@@ -53,6 +53,8 @@ class Model(Result):
     """True for the built-in offline model, which only pretends."""
     leads_to: list[str] = field(default_factory=list)
     """Where one name was asked for: what a call with it tries in order, as provider/model."""
+    problem: str = ""
+    """Why it cannot be called yet, and what to do; then prices are those that were set, or 0."""
 
 
 class Alias(Result):
@@ -80,7 +82,7 @@ class ListCalls(Params):
 
     of: Id | msgspec.UnsetType = msgspec.UNSET
     """A swarm, an agent, a key or another budget; all by default."""
-    before: Annotated[int, Meta(ge=0)] = 0
+    before: Seq = 0
     """The id that the last page ended with."""
     limit: Annotated[int, Meta(ge=1, le=20)] = 20
     texts: bool = False

@@ -39,6 +39,8 @@ Argv = Annotated[list[Argument], Meta(min_length=1, max_length=1_000)]
 FolderPath = Annotated[str, Meta(min_length=1, max_length=4_096, description="an absolute path")]
 Key = Annotated[str, Meta(min_length=1, max_length=200, description="the same key never does the work twice")]
 Page = Annotated[int, Meta(ge=1, le=100)]
+Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A place in a list that only grows; the store compares with no larger one."""
 Priority = Literal["critical", "high", "medium", "low"]
 PRIORITIES: tuple[Priority, ...] = ("critical", "high", "medium", "low")
 """By level: index 0 is served first."""
