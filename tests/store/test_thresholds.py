@@ -197,7 +197,7 @@ def test_a_threshold_names_a_cheaper_model_and_its_saving(scene) -> None:
     models = [
         (name, Price(each, each, each, each, 0, "", "config")) for name, each in (("big", 4), ("small", 1))
     ]
-    scene.do(lambda tx: thresholds.look(tx, SEAT, models))
+    scene.do(lambda tx: thresholds.look(tx, SEAT, models=models))
     (event,) = (each for each in scene.events() if each["kind"] == "budget.threshold")
     assert event["data"]["suggestions"][0] == (
         "model small for what is left: 25% of the price of big, $0.75 so far would have been about $0.1875"
