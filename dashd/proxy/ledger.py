@@ -12,7 +12,17 @@ import trio
 
 from dashd.domain import budget as rules
 from dashd.domain.prices import Price
-from dashd.store import agents, approvals, budgets, holds, situations, standings, swarms, task_budgets, thresholds
+from dashd.store import (
+    agents,
+    approvals,
+    budgets,
+    holds,
+    situations,
+    standings,
+    swarms,
+    task_budgets,
+    thresholds,
+)
 from dashd.store.bells import Bell, Ticket
 from dashd.store.holds import HoldRow, Settlement
 from dashd.store.opening import Store

@@ -10,7 +10,6 @@ from typing import Literal
 
 from dashd.clock import Clock
 
-
 What = Literal["budget", "line", "rate", "provider"]
 
 

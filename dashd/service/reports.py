@@ -85,7 +85,12 @@ def _account(
 
 
 def _money(
-    db: Snapshot, row: SwarmRow, account: wire.Report, entries_max: int, now_ms: int, models: thresholds.Models
+    db: Snapshot,
+    row: SwarmRow,
+    account: wire.Report,
+    entries_max: int,
+    now_ms: int,
+    models: thresholds.Models,
 ) -> None:
     """What it has cost; while it runs also where that is going, and what can be done about it."""
     node = budgets.find(db, row.id)
