@@ -8,17 +8,11 @@ from dashd.clock import Clock
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
 from dashd.store.opening import Store
 
+from .absent import NoKeys, NoModels, NoOutside, NoPrograms, NoProviders, NoRepositories, NoWalls
 from .ports import (
     Drivers,
     Keys,
     Models,
-    NoKeys,
-    NoModels,
-    NoOutside,
-    NoPrograms,
-    NoProviders,
-    NoRepositories,
-    NoWalls,
     Outside,
     Programs,
     Providers,

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from dashd.service import HANDLERS
-from dashd.service.ports import NoPrograms
+from dashd.service.absent import NoPrograms
 from dashd.store import audit
 from dashd.wire import errors
 from dashd.wire.methods.program import ProgramInstalled

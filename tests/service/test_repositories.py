@@ -5,14 +5,14 @@ import dataclasses
 import pytest
 
 from dashd.domain import repository
-from dashd.service import plans, ports, swarms
+from dashd.service import absent, plans, ports, swarms
 from dashd.store import swarms as rows
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 from tests.service.test_walls import FakeWalls
 
 
-class FakeRepositories(ports.NoRepositories):
+class FakeRepositories(absent.NoRepositories):
     """Sees one clean repository, /repo, on main."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ async def test_a_plan_says_the_same(core, caller):
 
 
 async def test_without_the_port_it_is_unsupported(core, caller):
-    core = dataclasses.replace(core, repositories=ports.NoRepositories())
+    core = dataclasses.replace(core, repositories=absent.NoRepositories())
     with pytest.raises(errors.Unsupported):
         await create(core, caller, repo="/repo")
 

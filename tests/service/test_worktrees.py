@@ -7,7 +7,7 @@ import trio
 
 from dashd.domain import repository
 from dashd.domain.repository import Terms
-from dashd.service import ports
+from dashd.service import absent, ports
 from dashd.service import worktrees as service
 from dashd.store import workspaces
 from dashd.store.workspaces import Changed
@@ -129,7 +129,7 @@ async def test_the_list(call, scene, swarm):
 async def test_a_diff(core, caller, scene, swarm):
     from dashd.wire.methods import worktree as wire
 
-    class Repositories(ports.NoRepositories):
+    class Repositories(absent.NoRepositories):
         async def diff(self, owner, patch_bytes_max, files_max):
             assert (owner, patch_bytes_max, files_max) == (A, 10, 200)
             file = ports.FileSeen("Makefile", "added", 1, 0, "", ("build script",))

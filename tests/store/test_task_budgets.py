@@ -92,7 +92,7 @@ def test_at_its_end_the_seat_that_works_on_it_is_paused_and_goes_on_when_it_is_e
     assert scene.row().state == "active"
     assert thresholds.stopped_by(scene.db, SEAT).id == TASK
     row = budgets.get(scene.db, TASK)
-    assert scene.do(lambda tx: limits.extend(tx, row, 100, "")) == 1
+    assert scene.do(lambda tx: limits.extend(tx, row, limits.More(nusd=100), "")) == 1
     assert wanted(scene) == "run"
     extended = [each for each in scene.events() if each["kind"] == "budget.extended"]
     assert extended[0]["task"] == TASK

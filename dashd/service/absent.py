@@ -1,0 +1,154 @@
+"""What a daemon has in the place of a part that it does without: each answers its port truthfully."""
+
+from collections.abc import Sequence
+
+import trio
+
+from dashd.wire import errors
+from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
+
+from .ports import (
+    AliasSeen,
+    DiffSeen,
+    ModelSeen,
+    Offer,
+    ProviderState,
+    RepositorySeen,
+    Speaker,
+    Tested,
+    WallsState,
+)
+
+
+class NoPrograms:
+    """A daemon that installs none."""
+
+    async def listed(self) -> list[Program]:
+        """There are none."""
+        return []
+
+    async def install(self, name: str) -> ProgramInstalled:
+        """Refused."""
+        raise errors.Unsupported(f"this daemon cannot install {name}")
+
+    async def check(self, name: str) -> ProgramChecked:
+        """Refused."""
+        raise errors.Unsupported(f"this daemon has no program {name}")
+
+
+class NoWalls:
+    """A daemon that builds none."""
+
+    async def state(self) -> WallsState:
+        """Agents run as they are."""
+        return WallsState("0")
+
+    async def check(self, _write: Sequence[str], _read: Sequence[str]) -> None:
+        """Nothing is kept out anyway."""
+
+    def enforcers(self, _grade: str) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+
+class NoRepositories:
+    """A daemon that works on none."""
+
+    async def look(
+        self, _repo: str, _base: str, *, granted: Sequence[str] = (), folders: Sequence[str] = ()
+    ) -> RepositorySeen:
+        """Nothing can be looked at."""
+        raise errors.Unsupported("this daemon works on no repositories", path="repo")
+
+    async def tip(self, _repo: str, _branch: str, *, granted: Sequence[str] = ()) -> str | None:
+        """There is none."""
+        return None
+
+    async def diff(self, _owner: str, _patch_bytes_max: int, _files_max: int) -> DiffSeen | None:
+        """There is none."""
+        return None
+
+
+class NoKeys:
+    """A daemon that knows no keys."""
+
+    async def identify(self, _key: str) -> Speaker | None:
+        """None is known."""
+        return None
+
+    def stands(self, _proof: str) -> bool:
+        """None was identified."""
+        return False
+
+    async def follow(self) -> None:
+        """None becomes known."""
+
+
+class NoProviders:
+    """A daemon without a proxy."""
+
+    def __init__(self) -> None:
+        self.changing = trio.Lock()
+
+    async def obtain(self, _secret: str | None, _command: Sequence[str] | None) -> str | None:
+        """Nobody could use it."""
+        raise errors.Unsupported("this daemon has no model proxy")
+
+    async def keep(self, _name: str, _secret: str) -> None:
+        """Not reached: nothing is obtained."""
+        raise errors.Unsupported("this daemon has no model proxy")
+
+    async def follow(self, fresh: str | None = None, secret: str | None = None) -> None:
+        """There is no registry."""
+
+    async def states(self) -> dict[str, ProviderState]:
+        """There are none."""
+        return {}
+
+    async def test(self, _name: str) -> Tested:
+        """There is none."""
+        return Tested(False, "this daemon has no model proxy")
+
+
+class NoOutside:
+    """A daemon without a proxy."""
+
+    url = ""
+    problem = "this daemon has no model proxy"
+
+    async def follow(self) -> None:
+        """There is no door."""
+
+    def last_used_ms(self, _key_id: str) -> int | None:
+        """There is no door."""
+        return None
+
+
+class NoModels:
+    """A daemon without a proxy."""
+
+    async def seen(self, _model: str | None) -> list[ModelSeen]:
+        """There are none."""
+        return []
+
+    async def aliases(self) -> list[AliasSeen]:
+        """There are none."""
+        return []
+
+    async def swap(self, _agent_id: str) -> None:
+        """Nobody calls."""
+
+    def waiting(self, _agent_id: str) -> None:
+        """Nobody calls."""
+
+    def prices_date(self) -> str:
+        """There is no list."""
+        return ""
+
+    async def choose(self, model: str | None) -> Offer | None:
+        """None, whatever is asked for."""
+        return None
+
+    async def offers(self) -> list[Offer]:
+        """There are none."""
+        return []
