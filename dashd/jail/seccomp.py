@@ -3,15 +3,16 @@
 A deny list, because the calls of Node and Python move with every release; everything else is what a
 namespace, Landlock or a limit answers for. What is denied: ways to more kernel (bpf, io_uring, userfaultfd,
 perf, keyrings), to other processes (ptrace, their limits and places), to other namespaces, to sockets but
-TCP streams, and everything of an administrator's. A call through another architecture's table ends the
-process. https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
+TCP streams, and everything of an administrator's. Calls that are newer than the tables are as if the kernel
+lacked them, which every libc can live with. A call through another architecture's table ends the process.
+https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
 """
 
 import errno
 import struct
 from collections.abc import Iterable
 
-from .syscalls import Architecture
+from .syscalls import UNKNOWN_FROM, Architecture
 
 ALLOW, KILL = 0x7FFF_0000, 0x8000_0000
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
@@ -24,6 +25,7 @@ MSG_FASTOPEN, TIOCSTI, TIOCLINUX = 0x2000_0000, 0x5412, 0x541C
 
 DENIED = (
     *("unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "mount_setattr", "open_tree"),
+    *("open_tree_attr", "statmount", "listmount", "lsm_set_self_attr"),
     *("move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "ptrace", "process_vm_readv"),
     *("process_vm_writev", "pidfd_getfd", "kcmp", "process_madvise", "migrate_pages", "move_pages"),
     *("perf_event_open", "bpf", "userfaultfd", "keyctl", "add_key", "request_key", "io_uring_setup"),
@@ -31,7 +33,7 @@ DENIED = (
     *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon"),
     *("swapoff", "acct", "quotactl", "quotactl_fd", "settimeofday", "clock_settime", "adjtimex"),
     *("clock_adjtime", "iopl", "ioperm", "personality", "vhangup", "syslog", "sethostname", "setdomainname"),
-    *("memfd_secret", "lookup_dcookie", "modify_ldt", "mq_open", "shmget", "shmat"),
+    *("memfd_secret", "lookup_dcookie", "modify_ldt", "mq_open", "mq_unlink", "shmget", "shmat"),
     *("shmctl", "shmdt", "msgget", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semctl", "semtimedop"),
 )
 """Refused with EPERM whatever their arguments are."""
@@ -115,6 +117,8 @@ def program(machine: Architecture, *, denied: Iterable[str] = DENIED, unix_socke
         which = _WHICH_ONE.get(name)
         _when(code, machine, name, lambda index=index, which=which: _oneself(code, index, which))
     _when(code, machine, "ioctl", lambda: _no_typing(code))
+    code.jump(_JUMP_GREATER_EQUAL, UNKNOWN_FROM, 0, 1)
+    code.answer(_refusal(errno.ENOSYS))
     code.answer(ALLOW)
     return code.assembled()
 
