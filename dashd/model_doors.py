@@ -70,7 +70,7 @@ class ModelDoors:
         """The attempt whose door is its agent's now."""
         self._swapping = trio.Lock()
 
-    async def open(self, claim: Claim, model: str | None, *, inside: bool) -> OpenDoor:
+    async def open(self, claim: Claim, model: str | None, *, inside: bool, calls: bool) -> OpenDoor:
         """A fresh listener on a free port, served already; or the key alone, for one that a jail opens."""
         key = f"dk_{self._clock.token(KEY_BITS):064x}"
         payer, hosts, style = await self._store.own.read(
@@ -92,7 +92,8 @@ class ModelDoors:
             listener.setblocking(False)
             port = listener.getsockname()[1]
             door = doors.Door(None, style)
-            door.admit(doors.digest(key), await self._caller(claim, payer, hosts, style))
+            caller = await self._caller(claim, payer, hosts, style, calls=calls)
+            door.admit(doors.digest(key), caller)
             await self._serve(claim, listener.dup(), door, [doors.digest(key)])
         except BaseException:
             listener.close()
@@ -100,7 +101,7 @@ class ModelDoors:
         access = ModelAccess(f"http://127.0.0.1:{port}/v1", key, name)
         return OpenDoor(listener, access, environment(port, key) if hosts else {})
 
-    async def resume(self, claim: Claim, listener: socket.socket) -> None:
+    async def resume(self, claim: Claim, listener: socket.socket, *, calls: bool) -> None:
         """What connected while dashd was away waits in the backlog, and is answered now."""
 
         def query(db: Snapshot) -> tuple[Payer, tuple[str, ...], Style, list[bytes]]:
@@ -109,7 +110,7 @@ class ModelDoors:
 
         try:
             payer, hosts, style, digests = await self._store.own.read(query)
-            caller = await self._caller(claim, payer, hosts, style)
+            caller = await self._caller(claim, payer, hosts, style, calls=calls)
         except BaseException:
             listener.close()
             raise
@@ -160,7 +161,11 @@ class ModelDoors:
             raise
         self._open[claim.attempt_id] = scope
 
-    async def _caller(self, claim: Claim, payer: Payer, hosts: tuple[str, ...], style: Style) -> Caller:
+    async def _caller(
+        self, claim: Claim, payer: Payer, hosts: tuple[str, ...], style: Style, *, calls: bool
+    ) -> Caller:
+        if not calls:  # it has a key for its hosts alone, and asks nothing
+            return Caller(payer, style, calls=False, hosts=hosts)
         rates = await pace.rates_of(self._store, self._clock, payer, self._limits)
         desk = Desk(partial(self.judge, claim)) if self.judge is not None else None
         return Caller(payer, style, rates=rates, hosts=hosts, desk=desk)

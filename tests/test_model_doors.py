@@ -1,5 +1,6 @@
 """Each attempt's listener and key: what they open, for how long, and what a restart finds of them."""
 
+import base64
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -72,8 +73,8 @@ async def _status(opened: OpenDoor, key: str) -> int:
 
 async def test_a_key_opens_its_own_door_only(bed: Bed) -> None:
     mine, other = (
-        await bed.doors.open(bed.claim(0), None, inside=False),
-        await bed.doors.open(bed.claim(1), None, inside=False),
+        await bed.doors.open(bed.claim(0), None, inside=False, calls=True),
+        await bed.doors.open(bed.claim(1), None, inside=False, calls=True),
     )
     with mine.listener, other.listener:
         assert mine.access.key != other.access.key
@@ -86,7 +87,7 @@ async def test_a_key_opens_its_own_door_only(bed: Bed) -> None:
 
 
 async def test_after_the_end_the_key_opens_nothing(bed: Bed) -> None:
-    opened = await bed.doors.open(bed.claim(), None, inside=False)
+    opened = await bed.doors.open(bed.claim(), None, inside=False, calls=True)
     opened.listener.close()
     async with await _connect(opened) as kept:
         assert await _ask(kept, opened.access.key) == 200
@@ -103,8 +104,8 @@ async def test_after_the_end_the_key_opens_nothing(bed: Bed) -> None:
 
 async def test_a_late_close_leaves_the_seats_next_attempt_alone(bed: Bed) -> None:
     first, second = bed.claim(0, "t1.1"), bed.claim(0, "t2.1")
-    (await bed.doors.open(first, None, inside=False)).listener.close()
-    opened = await bed.doors.open(second, None, inside=False)
+    (await bed.doors.open(first, None, inside=False, calls=True)).listener.close()
+    opened = await bed.doors.open(second, None, inside=False, calls=True)
     with opened.listener:
         await bed.doors.close(first)
         assert await bed.keys() == [("t1.1-0", False), ("t2.1-0", True)]
@@ -112,14 +113,14 @@ async def test_a_late_close_leaves_the_seats_next_attempt_alone(bed: Bed) -> Non
 
 
 async def test_after_a_restart_the_same_key_opens_the_kept_listener(bed: Bed) -> None:
-    opened = await bed.doors.open(bed.claim(), None, inside=False)
+    opened = await bed.doors.open(bed.claim(), None, inside=False, calls=True)
     async with trio.open_nursery() as ring:
         later = ModelDoors(bed.world.store, Clock(), bed.world.exchange, Tunnels(Clock()), ring)
-        await later.resume(bed.claim(), opened.listener.dup())
+        await later.resume(bed.claim(), opened.listener.dup(), calls=True)
         bed.doors._open[bed.claim().attempt_id].cancel()
         await trio.testing.wait_all_tasks_blocked()
         assert await _status(opened, opened.access.key) == 200
-        await later.resume(bed.claim(), opened.listener.dup())  # its holder was adopted again
+        await later.resume(bed.claim(), opened.listener.dup(), calls=True)  # its holder was adopted again
         assert await _status(opened, opened.access.key) == 200
         await later.close(bed.claim())
         opened.listener.close()
@@ -127,14 +128,14 @@ async def test_after_a_restart_the_same_key_opens_the_kept_listener(bed: Bed) ->
 
 
 async def test_a_start_revokes_the_keys_of_attempts_that_have_ended(bed: Bed) -> None:
-    (await bed.doors.open(bed.claim(), None, inside=False)).listener.close()
+    (await bed.doors.open(bed.claim(), None, inside=False, calls=True)).listener.close()
     await bed.world.store.writer.apply(proxy_keys.revoke_ended)
     assert await bed.keys() == [("t1.1-0", False)]
 
 
 async def test_a_failure_leaves_no_listener_behind(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     (
-        await bed.doors.open(bed.claim(1), None, inside=False)
+        await bed.doors.open(bed.claim(1), None, inside=False, calls=True)
     ).listener.close()  # whatever is opened once for ever
 
     async def fails(agent_id: str) -> None:
@@ -143,10 +144,10 @@ async def test_a_failure_leaves_no_listener_behind(bed: Bed, monkeypatch: pytest
     monkeypatch.setattr(bed.doors, "swap", fails)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="no"):
-        await bed.doors.open(bed.claim(), None, inside=False)
+        await bed.doors.open(bed.claim(), None, inside=False, calls=True)
     kept = socket.create_server(("127.0.0.1", 0))
     with pytest.raises(OSError, match="no"):
-        await bed.doors.resume(bed.claim(), kept)
+        await bed.doors.resume(bed.claim(), kept, calls=True)
     assert kept.fileno() == -1
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -164,7 +165,7 @@ async def test_a_hundred_attempts_leave_no_file_open(bed: Bed) -> None:
     before = None
     for number in range(101):
         claim = bed.claim(0, f"t{number}.1")
-        opened = await bed.doors.open(claim, None, inside=False)
+        opened = await bed.doors.open(claim, None, inside=False, calls=True)
         opened.listener.close()
         assert await _status(opened, opened.access.key) == 200
         await bed.doors.close(claim)
@@ -176,3 +177,30 @@ async def test_a_hundred_attempts_leave_no_file_open(bed: Bed) -> None:
     assert not bed.doors._doors
     assert not bed.doors._keys
     assert not bed.doors._seats
+
+
+async def test_a_key_for_hosts_calls_no_model(bed: Bed) -> None:
+    """A command that was given hosts pays nothing, so its key must not spend; also after a restart."""
+    opened = await bed.doors.open(bed.claim(), None, inside=False, calls=False)
+    assert await _status(opened, opened.access.key) == 403
+    body = b'{"model":"offline","messages":[{"role":"user","content":"hi"}]}'
+    for path in ("chat/completions", "responses", "messages"):
+        async with await _connect(opened) as stream:
+            head = f"POST /v1/{path} HTTP/1.1\r\nhost: x\r\nx-api-key: {opened.access.key}\r\n"
+            await stream.send_all(
+                f"{head}connection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+            )
+            said = b"".join([piece async for piece in stream])
+        assert said.startswith(b"HTTP/1.1 403 "), said
+        assert b"calls no model" in said
+        assert b"--driver embedded" in said
+    holds = await bed.world.store.reader.read(lambda db: list(db.execute("SELECT * FROM hold")))
+    assert holds == []
+    async with await _connect(opened) as stream:
+        word = base64.b64encode(f"dash:{opened.access.key}".encode()).decode()
+        await stream.send_all(
+            f"CONNECT a.example:443 HTTP/1.1\r\nhost: x\r\nproxy-authorization: Basic {word}\r\n\r\n".encode()
+        )
+        assert b"--hosts a.example" in await stream.receive_some(4096), "its own door, to other hosts"
+    await bed.doors.resume(bed.claim(), opened.listener, calls=False)
+    assert await _status(opened, opened.access.key) == 403

@@ -40,8 +40,8 @@ _X86_64 = _table(
     mount=165 umount2=166 swapon=167 swapoff=168 reboot=169 sethostname=170 setdomainname=171 iopl=172
     ioperm=173 init_module=175 delete_module=176 quotactl=179 sched_setaffinity=203 lookup_dcookie=212
     clock_settime=227 mq_open=240 mq_unlink=241 kexec_load=246 add_key=248 request_key=249 keyctl=250
-    ioprio_set=251 migrate_pages=256 unshare=272 move_pages=279 perf_event_open=298 fanotify_init=300 prlimit64=302
-    name_to_handle_at=303 open_by_handle_at=304 clock_adjtime=305 sendmmsg=307 setns=308
+    ioprio_set=251 migrate_pages=256 unshare=272 move_pages=279 perf_event_open=298 fanotify_init=300
+    prlimit64=302 name_to_handle_at=303 open_by_handle_at=304 clock_adjtime=305 sendmmsg=307 setns=308
     process_vm_readv=310 process_vm_writev=311 kcmp=312 finit_module=313 sched_setattr=314
     memfd_create=319 kexec_file_load=320 bpf=321 userfaultfd=323
 """

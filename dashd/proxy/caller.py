@@ -77,6 +77,8 @@ class Caller:
     rates: Rates | None = None
     held_s: float | None = None
     """Instead of Patience.held_s, where the caller's program gives up earlier."""
+    calls: bool = True
+    """It may call models; otherwise its key opens tunnels to its hosts and nothing else."""
     hosts: tuple[str, ...] = ()
     """What CONNECT opens, each in the form of `domain.hosts.parse_all`."""
     traffic: Traffic = field(default_factory=Traffic)

@@ -47,6 +47,11 @@ MODELS = ("/models", "/v1/models")
 SHAPE: FormatName = "openai-chat"
 """Of refusals on paths that no format serves."""
 
+TUNNEL_ONLY = (
+    "this key opens the hosts of --hosts by CONNECT and calls no model, because its agent's driver calls none. "
+    "Create the swarm with --driver embedded, or give the command a key of its own: dashctl key create"
+)
+
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
 _STATUSES = frozenset(HTTPStatus)
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -197,6 +202,8 @@ class _Connection:
         caller = self._door.find(key)
         if caller is None:
             raise Refused(401, "not_admitted", "this key opens nothing here; it may have ended")
+        if not caller.calls:
+            raise Refused(403, "tunnel_only", TUNNEL_ONLY)
         return caller
 
     async def _pass_on(self, head: h11.Request, headers: Mapping[str, str]) -> None:

@@ -23,13 +23,14 @@ class OpenDoor:
 class Doors(Protocol):
     """The agents' listeners at the proxy, one an attempt."""
 
-    async def open(self, claim: Claim, model: str | None, *, inside: bool) -> OpenDoor:
+    async def open(self, claim: Claim, model: str | None, *, inside: bool, calls: bool) -> OpenDoor:
         """Makes a listener and a key for the attempt, and serves them; the key is durable. Raises OSError.
 
-        `inside`: the listener comes out of the agent's jail, and is served by `resume`.
+        `inside`: the listener comes out of the agent's jail, and is served by `resume`. `calls`: its program
+        calls a model; without that the key opens hosts, and no model.
         """
 
-    async def resume(self, claim: Claim, listener: socket.socket) -> None:
+    async def resume(self, claim: Claim, listener: socket.socket, *, calls: bool) -> None:
         """Serves a listener that its holder kept while dashd was away; it is owned from here on."""
 
     async def close(self, claim: Claim) -> None:

@@ -135,7 +135,9 @@ class Run:
             return await self._world.launcher.launch_adopted(self._spec(walls, None), self._world.epoch)
         inside = self.plan.asked.required and walls.grade in ("A", "B")
         try:
-            door = await self._world.doors.open(self.claim, self.plan.model, inside=inside)
+            door = await self._world.doors.open(
+                self.claim, self.plan.model, inside=inside, calls=self.driver.needs_model
+            )
         except OSError as error:
             raise LaunchFailed(f"no way to a model: {error.strerror}") from None
         with door.listener or contextlib.nullcontext():
@@ -167,7 +169,7 @@ class Run:
     async def _resume(self, link: HolderLink, listener: socket.socket) -> None:
         """Has the listener served that its holder kept; whatever goes wrong, nothing stays open."""
         try:
-            await self._world.doors.resume(self.claim, listener)
+            await self._world.doors.resume(self.claim, listener, calls=self.driver.needs_model)
         except BaseException:
             with trio.CancelScope(shield=True):  # bounded: it only closes
                 await link.aclose()

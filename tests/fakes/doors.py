@@ -15,14 +15,14 @@ class FakeDoors:
         self.given: list[socket.socket] = []
         self.refusal: BaseException | None = None
 
-    async def open(self, claim: Claim, model: str | None, *, inside: bool) -> OpenDoor:
+    async def open(self, claim: Claim, model: str | None, *, inside: bool, calls: bool) -> OpenDoor:
         self._ask("open", claim)
         if inside:
             return OpenDoor(None, ModelAccess("http://127.0.0.1:8787/v1", "dk_1", model or "offline"))
         self.given.append(socket.socket())
         return OpenDoor(self.given[-1], ModelAccess("http://127.0.0.1:9/v1", "dk_1", model or "offline"))
 
-    async def resume(self, claim: Claim, listener: socket.socket) -> None:
+    async def resume(self, claim: Claim, listener: socket.socket, *, calls: bool) -> None:
         listener.close()
         self._ask("resume", claim)
 

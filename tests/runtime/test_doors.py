@@ -115,6 +115,8 @@ async def test_a_listener_that_cannot_be_served_lets_go_of_the_holder(embedded, 
             closed.append("link")
 
     embedded.doors.refusal = OSError("no")
+    run = Run(embedded.world, embedded.claim())
+    await run.prepare()
     with pytest.raises(OSError, match="no"), socket.socket() as listener:
-        await Run(embedded.world, embedded.claim())._resume(Link(), listener)  # type: ignore[arg-type]
+        await run._resume(Link(), listener)  # type: ignore[arg-type]
     assert closed == ["link"]
