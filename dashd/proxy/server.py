@@ -48,7 +48,7 @@ SHAPE: FormatName = "openai-chat"
 """Of refusals on paths that no format serves."""
 
 TUNNEL_ONLY = (
-    "this key opens the hosts of --hosts by CONNECT and calls no model, because its agent's driver calls none. "
+    "this key opens the hosts of --hosts by CONNECT and calls no model, as its agent's driver calls none. "
     "Create the swarm with --driver embedded, or give the command a key of its own: dashctl key create"
 )
 
