@@ -1,13 +1,15 @@
 """How a holder learns that its agent runs: one socket, from the fork until the agent's own program has begun.
 
 An exec closes the other end. Before it there may come why nothing was started, and from a jail's stage the
-agent's listener and `ready`: without that word, whatever ended inside was the jail and not the agent.
-Standard library only.
+agent's listener and `ready`: without that word, whatever ended inside was the jail and not the agent. The
+stage then waits for `go`, which is said only while bubblewrap lives. By then every process of the jail ends
+with its parent (stage.py), so none can be left whenever we are killed. Standard library only.
 """
 
 from __future__ import annotations
 
 import _socket as socket
+import contextlib
 import os
 import select
 import struct
@@ -66,10 +68,11 @@ class AgentStart:
             env = {"DASH_LAUNCH": env["DASH_LAUNCH"], **(env if self.spec["jail"]["inherit_env"] else {})}
         agent_exec.become_agent(argv, files, env, cwd, holder, stdio, self._theirs)
 
-    def wait(self, stderr: int) -> None:
+    def wait(self, stderr: int, pid: int, leash: int | None = None) -> None:
         """In the holder: returns once the agent's program has begun, or `error` says why it did not.
 
-        `stderr` is read where a jail ended without a word of its own: bubblewrap explains itself there.
+        `stderr` is read where a jail ended without a word of its own: bubblewrap explains itself there. `pid`
+        is the forked child. Should `leash` become readable, nothing more is started.
         """
         os.close(self._theirs)
         self.fds.remove(self._theirs)
@@ -81,16 +84,22 @@ class AgentStart:
             left_ms = max(0.0, give_up_at - time.monotonic()) * 1000 if self.jail else None
             poll = select.poll()
             poll.register(self._ours, select.POLLIN)
-            if not poll.poll(left_ms):
+            if leash is not None:
+                poll.register(leash, select.POLLIN)
+            ready = poll.poll(left_ms)
+            if any(fd == leash for fd, _ in ready):
+                self.error = "nobody waits for it any more"
+                break
+            if not ready:
                 self.error = f"its jail was not ready after {START_S_MAX:g} s"
                 break
-            if not self._take(news):
+            if not self._take(news, pid):
                 break
         news.close()
         if self.jail and not self._ready and self.error is None:
             self.error = f"its jail ended before it began: {_last_words(stderr)}"
 
-    def _take(self, news: socket.socket) -> bool:
+    def _take(self, news: socket.socket, pid: int) -> bool:
         """One message; False at the end."""
         try:
             message, ancillary, _, _ = news.recvmsg(
@@ -103,6 +112,9 @@ class AgentStart:
             self.listener = rights.pop()
         elif message == b"ready":
             self._ready = True
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                with contextlib.suppress(OSError):  # it ended this instant, and the end is what is read next
+                    news.send(b"go")
         elif message:
             self.error = message.decode("utf-8", "replace")
         for fd in rights:

@@ -155,7 +155,7 @@ class Holder:
         self.agent_start = processes.start_time(self.agent) or 0
         self.begin.note(self.agent, self.agent_start)
         # Not for the news alone: from its exec on, our pages are ours again and cost no copying.
-        self.birth.wait([*self.outputs][1])
+        self.birth.wait([*self.outputs][1], self.agent)
         if self.birth.error is not None:
             self.reason, self.error = "start", self.birth.error
             processes.signal_tree(signal.SIGKILL)

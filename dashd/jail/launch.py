@@ -117,6 +117,7 @@ def plan(
             "landlock": None if "landlock" in without else _rules(walls, view, scratch, port),
             "seccomp": None if "seccomp" in without else _filter(view),
             "selftest": None if without else _selftest(outside, own=own),
+            "init": own and "unshare-pid" not in without,
             "cwd": view.cwd,
         },
     }

@@ -1,22 +1,29 @@
 """The last program before the agent's, inside its namespaces: it closes the door from within, then execs.
 
-    listener ▸ close_range ▸ rlimits ▸ no_new_privs ▸ Landlock ▸ seccomp ▸ self-test ▸ exec
+    listener ▸ close_range ▸ rlimits ▸ no_new_privs ▸ Landlock ▸ seccomp ▸ self-test ▸ leave to go ▸ exec
 
-Run as `python -I -S -c "… stage.main()" POLICY_FD CONTROL_FD`. The policy (JSON, made by launch.py) has every
-number in it, so that nothing here depends on architecture or kernel. The control socket carries the listener
-out, then `ready`, or else why nothing was started; exec closes it. Any step that fails ends the start:
-there is no weaker way on. Standard library only, and as little of it as possible: its start is the agent's.
+Run as `python -I -S -c "… stage.main()" POLICY_FD CONTROL_FD`. The policy (by marshal, because loading json
+would be a third of the start; made by launch.py) has every number in it, so that nothing here depends on
+architecture or kernel. The control socket carries the listener out, then `ready`, or else why nothing was
+started; `go` comes back, and exec closes it. Any step that fails ends the start: there is no weaker way on.
+Standard library only, and as little of it as possible: its start is the agent's.
+
+bubblewrap ends with its parent, and its first process inside with bubblewrap, by PR_SET_PDEATHSIG. That says
+nothing of a parent which died before the call. So `ready` is not said until the first process has made it
+(the filter that agent_jail.py gives bubblewrap is set right after, and shows in /proc), and `go` only by
+whoever has seen bubblewrap alive since. Nothing of the agent's runs without both.
 """
 
 from __future__ import annotations
 
 import _socket as socket
 import ctypes
-import json
+import marshal
 import os
 import resource
 import struct
 import sys
+import time
 
 from dashd.jail import selftest
 
@@ -30,6 +37,7 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers o
 _CLOSE_RANGE = 436
 _RULE_PATH, _RULE_PORT = 1, 2
 _LISTEN_BACKLOG = 128
+_LOOKS_MAX, _LOOK_S = 5000, 0.001
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -157,20 +165,34 @@ def close_door(policy: dict[str, Any], control: int) -> None:
         filter_calls(bytes.fromhex(policy["seccomp"]))
 
 
+def await_init() -> None:
+    """Returns once the first process of this PID namespace is tied to bubblewrap's life."""
+    for _ in range(_LOOKS_MAX):
+        with open("/proc/1/status", encoding="ascii") as file:
+            if "\nSeccomp:\t2\n" in file.read():
+                return
+        time.sleep(_LOOK_S)
+    raise Refused("the first process of the jail is not tied to bubblewrap")
+
+
 def main() -> NoReturn:
     """See the module's docstring; `sys.argv` is [-c, policy fd, control fd]."""
     policy_fd, control = int(sys.argv[1]), int(sys.argv[2])
     try:
-        with open(policy_fd, encoding="utf-8") as file:
-            policy = json.load(file)
+        with open(policy_fd, "rb") as file:
+            policy = marshal.load(file)
         os.set_inheritable(control, False)
         close_door(policy, control)
         if policy.get("selftest"):
             found = selftest.openings(policy["selftest"], control)
             if found:
                 raise Refused(f"self-test: {'; '.join(found)}")
+        if policy.get("init"):
+            await_init()
         os.chdir(policy["cwd"])
         os.write(control, b"ready")
+        if os.read(control, 2) != b"go":  # whoever started us is gone, or bubblewrap is
+            os._exit(EXIT_REFUSED)
         _exec(policy["argv"], policy["files"], policy["env"])
     except (OSError, ValueError, KeyError, Refused) as error:
         os.write(control, str(error).encode("utf-8", "replace")[:4096] or b"refused")

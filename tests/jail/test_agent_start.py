@@ -1,5 +1,6 @@
 """A jailed start through fork server and holder: its listener, its failures, its end."""
 
+import os
 import socket
 
 import pytest
@@ -100,7 +101,7 @@ def test_only_a_stage_that_said_ready_began():
     start = agent_start.AgentStart({"jail": None, "env": {}, "argv": ["x"], "launch": "a"})
     with ours, theirs:
         theirs.send(b"listener")  # without the descriptor it is no listener
-        assert start._take(ours)
+        assert start._take(ours, os.getppid())
         assert start.error == "listener"
         theirs.close()
-        assert not start._take(ours)
+        assert not start._take(ours, os.getppid())
