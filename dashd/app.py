@@ -24,7 +24,7 @@ from dashd.clock import Clock
 from dashd.config import Config, show
 from dashd.crash_points import CrashPoints
 from dashd.drivers import Programs
-from dashd.jail import launcher
+from dashd.jail import launcher, tool
 from dashd.jail.holder_link import EpochRefused
 from dashd.jail.launch import Outside
 from dashd.jail.watchdog import Watchdog
@@ -358,6 +358,7 @@ def _occupied(state_dir: Path) -> errors.Conflict:
 def _jails(config: Config) -> Jails:
     """The walls of this machine; each jail must find dashd's database and socket out of reach."""
     outside = Outside((str(config.daemon.database),), (str(config.daemon.socket),))
+    tool.keep_out(outside)
     return Jails(config.jail.grade_min, outside, dict(os.environ))
 
 

@@ -14,5 +14,5 @@ Walls stand in front of the agent's program and change nothing of this: `launch`
 `agent_jail` opens its folders by inode, and what is executed is bubblewrap, then `stage`, then the agent.
 `probe` finds out which walls a machine can build by building them, `selftest` looks for a way out before the
 agent begins, `watchdog` holds what only a daemon can count, `links` looks for hard links that lead out.
-`tool` runs git and gates in bubblewrap alone; its docstring says why.
+`tool` runs git and gates behind the same walls, each held by a `leash` that ends it when dashd is gone.
 """

@@ -1,42 +1,50 @@
 """Short-lived tools of our own (git, gates) in a jail: started, fed, read, and ended within a deadline.
 
-A tool sees the system read-only, its own empty `/tmp`, HOME, `/proc` and `/dev`, no network, and exactly the
-paths it was given, at their own names. It is spawned by the thread that runs the loop: `--die-with-parent`
-follows the thread that forked, and trio's worker threads end after ten idle seconds (prctl(2),
-PR_SET_PDEATHSIG). When `run` returns or raises, no process of the tool is left.
+The walls are an agent's: the same plan, the same stage inside, whatever grade this machine can build. A tool
+sees the system read-only, its own empty HOME and `/tmp`, no network, and exactly the paths it was given, at
+their own names. In grade C, without namespaces, its HOME and TMPDIR are a folder that goes with it. Its
+bounds are wider than an agent's, for the packs of a large repository, and there is no watchdog.
 
-Not yet through `launch.plan` and AgentJail, so without Landlock, seccomp and the self-test, and not where
-bubblewrap is missing: the stage is a Python that every one of some dozen gits of a merge would start first,
-and its bounds (rlimits on file size and data) are an agent's, not those of a pack of a large repository.
-Git and gates therefore need a machine on which agents get grade B.
+A leash (leash.py) holds each, so that when `run` returns or raises, and when dashd is killed, no process of
+the tool is left. The leashes' keeper is started by the first tool of a process and ends with it. Cost: the
+stage is a Python that is started for each tool, some 30 ms.
 """
 
+import atexit
 import contextlib
+import itertools
 import json
 import os
 import shutil
-import signal
+import socket
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import sys
+import tempfile
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
-HOME = "/home"
-TMPFS_BYTES_MAX = 256 << 20
+from . import launch, probe, processes, view
+from .launch import Outside, Walls
+from .view import GIB, MIB, Bounds, Folder, View
+
+HOME = view.HOME
+"""Where there are mounts."""
 READ_BYTES_MAX = 1 << 16
 KILL_S_MAX = 10.0  # a jail's processes are gone within milliseconds, unless the kernel is stuck with one
-INFO_BYTES_MAX = 4096
-
-SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
-SYSTEM_ETC = (
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/alternatives",
-    "/etc/localtime",
+WORD_BYTES_MAX = 8192
+MARK = "tool-{pid}-{number}"
+"""In DASH_LAUNCH of everything that a tool starts."""
+BOUNDS = Bounds(
+    memory_bytes=8 * GIB, processes=512, open_files=4_096, file_bytes=64 * GIB, tmp_bytes=256 * MIB
 )
+_KEEPER = f"import sys; sys.path.append({str(Path(__file__).resolve().parents[2])!r}); "
+_KEEPER += "from dashd.jail import leash; leash.main()"
 
 
 class ToolFailed(Exception):
@@ -76,69 +84,162 @@ class Finished:
 
 async def run(tool: Tool) -> Finished:
     """Runs the tool to its end; cancelling kills it. Raises ToolFailed and ToolTimeout."""
+    walls = await _machine.ask()
     with contextlib.ExitStack() as owned:
-        jail = _start(tool, owned)
+        jail = await _start(tool, walls, owned)
         try:
             with trio.fail_after(tool.deadline_s):
-                finished = await _attend(tool, jail, owned)
+                finished = await _attend(tool, jail)
         except trio.TooSlowError:
             raise ToolTimeout(f"{tool.argv[0]} did not end within {tool.deadline_s:g} s") from None
+        except ToolFailed:
+            _machine.doubt()
+            raise
         finally:
             with trio.CancelScope(deadline=trio.current_time() + KILL_S_MAX, shield=True):
-                await _end(jail, owned)
-            jail.process.kill()
-    if finished.code == 1 and finished.stderr.startswith(b"bwrap: "):
-        reason = finished.stderr.decode(errors="replace").strip()
-        raise ToolFailed(f"{tool.argv[0]} did not start in a jail: {reason}")
+                await _let_go(jail)
     return finished
+
+
+def keep_out(outside: Outside) -> None:
+    """What every tool's self-test must not reach, from now on."""
+    _machine.outside = outside
+
+
+class _Machine:
+    """What this machine can build, asked once, and again where it was not enough or did not stand."""
+
+    def __init__(self) -> None:
+        self.outside = Outside()
+        self._walls: Walls | None = None
+
+    async def ask(self) -> Walls:
+        if self._walls is None:
+            found = await trio.to_thread.run_sync(lambda: probe.probe(probe.find_bwrap()))
+            if found.grade == "0":
+                raise ToolFailed(f"no program can be jailed here: {found.why}; {found.fix}")
+            self._walls = found
+        return self._walls
+
+    def doubt(self) -> None:
+        self._walls = None
+
+
+_machine = _Machine()
+
+
+class _Keeper:
+    """This process's keeper of leashes. Its socket belongs to no run of the event loop."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    async def send(self, fds: list[int]) -> None:
+        """Hands a request over; starts the keeper, or another one, where there is none."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))]
+        for _ in range(2):
+            control = self._running()
+            try:
+                while True:
+                    try:
+                        control.sendmsg([b"tool"], rights)
+                        return
+                    except BlockingIOError:
+                        await trio.lowlevel.wait_writable(control)
+            except ConnectionError:
+                self.close()
+        raise ToolFailed("the keeper of tools ended as soon as it was started")
+
+    def _running(self) -> socket.socket:
+        if self._control is None or self._process is None or self._process.poll() is not None:
+            self.close()
+            self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._control.setblocking(False)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _KEEPER],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env={"DASH_TOOLS_OF": str(os.getpid())},
+                    cwd="/",
+                    start_new_session=True,
+                )
+        return self._control
+
+    def close(self) -> None:
+        """Leashes end by their own sockets, each with its tool."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+_keeper = _Keeper()
+atexit.register(_keeper.close)
+_numbers = itertools.count(1)
 
 
 @dataclass
 class _Jail:
-    """A started bwrap; `first` is a pidfd of the first process in its pid namespace, once that is known."""
+    """A tool that was handed to a leash."""
 
-    process: subprocess.Popen[bytes]
-    pidfd: int
+    mark: str
+    link: trio.socket.SocketType
     stdin: trio.lowlevel.FdStream
     stdout: trio.lowlevel.FdStream
     stderr: trio.lowlevel.FdStream
-    info: trio.lowlevel.FdStream
-    told: bytearray = field(default_factory=bytearray)
-    first: int | None = None
+    scratch: str
+    over: bool = False
+    """The leash has said its last word and is gone."""
 
 
-def _start(tool: Tool, owned: contextlib.ExitStack) -> _Jail:
-    """Spawns bwrap from this very thread; `owned` closes what the jail holds."""
-    bwrap = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
-    if bwrap is None:
-        raise ToolFailed("bubblewrap (bwrap) is not installed; apt-get install bubblewrap")
+async def _start(tool: Tool, walls: Walls, owned: contextlib.ExitStack) -> _Jail:
+    """Hands the tool to a leash; `owned` closes what we hold of it, and removes its scratch folder."""
+    mark = MARK.format(pid=os.getpid(), number=next(_numbers))
+    scratch = ""
+    if walls.grade == "C":
+        scratch = tempfile.mkdtemp(prefix="dash-tool-")
+        owned.callback(shutil.rmtree, scratch, ignore_errors=True)
     with contextlib.ExitStack() as theirs:
         their_stdin, stdin = _pipe(theirs, owned, ours="w")
         their_stdout, stdout = _pipe(theirs, owned, ours="r")
         their_stderr, stderr = _pipe(theirs, owned, ours="r")
-        info, ours = _pipe(theirs, owned, ours="r")
-        options = _memory(theirs, b"".join(os.fsencode(word) + b"\0" for word in _options(tool, info)))
-        try:
-            process = subprocess.Popen(
-                [bwrap, "--args", str(options), "--", *tool.argv],
-                stdin=their_stdin,
-                stdout=their_stdout,
-                stderr=their_stderr,
-                env={},
-                pass_fds=(options, info),
-            )
-        except (OSError, ValueError) as error:
-            raise ToolFailed(f"{tool.argv[0]} did not start in a jail: {error}") from error
-    owned.callback(process.wait)
-    pidfd = os.pidfd_open(process.pid)
-    owned.callback(os.close, pidfd)
-    return _Jail(process, pidfd, stdin, stdout, stderr, info=ours)
+        ours, their_link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.callback(their_link.close)
+        ours.setblocking(False)
+        link = trio.socket.from_stdlib_socket(ours)
+        owned.callback(link.close)
+        request = _memory(theirs, json.dumps(_spec(tool, walls, mark, scratch)).encode())
+        await _keeper.send([request, their_stdin, their_stdout, their_stderr, their_link.fileno()])
+    return _Jail(mark, link, stdin, stdout, stderr, scratch)
+
+
+def _spec(tool: Tool, walls: Walls, mark: str, scratch: str) -> dict[str, Any]:
+    """What a leash reads: a launch without a holder."""
+    own = walls.grade != "C"
+    seen = View(
+        str(tool.cwd),
+        tuple(Folder(str(path)) for path in tool.write),
+        tuple(Folder(str(path)) for path in tool.read),
+        BOUNDS,
+        unix_sockets=own,  # a gate may test a server; without a mount namespace others' would be in reach
+    )
+    plan = launch.plan(
+        walls, seen, python=view.python(), outside=_machine.outside, listener=False, scratch=scratch
+    )
+    places = {"HOME": HOME} if own else {"HOME": scratch, "TMPDIR": scratch}
+    env = {**tool.env, **places}
+    return {"argv": list(tool.argv), "env": env, "cwd": "/", "jail": plan, "launch": mark}
 
 
 def _pipe(
     theirs: contextlib.ExitStack, owned: contextlib.ExitStack, *, ours: str
 ) -> tuple[int, trio.lowlevel.FdStream]:
-    """A pipe as (the jail's end, our end)."""
+    """A pipe as (the tool's end, our end)."""
     read, write = os.pipe2(os.O_CLOEXEC)
     kept, given = (read, write) if ours == "r" else (write, read)
     theirs.callback(os.close, given)
@@ -148,8 +249,8 @@ def _pipe(
 
 
 def _memory(theirs: contextlib.ExitStack, content: bytes) -> int:
-    """A descriptor to read `content` from, of any size; options are invisible to `ps` this way."""
-    fd = os.memfd_create("dash-args", os.MFD_CLOEXEC)
+    """A descriptor to read `content` from, of any size."""
+    fd = os.memfd_create("dash-tool", os.MFD_CLOEXEC)
     theirs.callback(os.close, fd)
     with open(fd, "wb", closefd=False) as file:
         file.write(content)
@@ -157,48 +258,21 @@ def _memory(theirs: contextlib.ExitStack, content: bytes) -> int:
     return fd
 
 
-def _options(tool: Tool, info: int) -> Iterator[str]:
-    """The jail, as options of bwrap; later mounts cover earlier ones, so the given paths come last."""
-    yield from ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts")
-    yield from ("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "dash")
-    yield from ("--info-fd", str(info), "--clearenv")
-    for name, value in tool.env.items():
-        yield from ("--setenv", name, value)
-    yield from ("--ro-bind", "/usr", "/usr")
-    for folder in SYSTEM:
-        if os.path.islink(folder):
-            yield from ("--symlink", os.readlink(folder), folder)
-        elif os.path.isdir(folder):
-            yield from ("--ro-bind", folder, folder)
-    for path in SYSTEM_ETC:
-        yield from ("--ro-bind-try", path, path)
-    yield from ("--proc", "/proc", "--dev", "/dev")
-    for folder in ("/tmp", HOME):
-        yield from ("--size", str(TMPFS_BYTES_MAX), "--tmpfs", folder)
-    for path, option in _binds(tool):
-        yield from (option, path, path)
-    yield from ("--remount-ro", "/", "--chdir", str(tool.cwd))
-
-
-def _binds(tool: Tool) -> list[tuple[str, str]]:
-    """Each given path with its option, parents before what lies in them."""
-    wanted = {str(path): "--ro-bind" for path in tool.read} | {str(path): "--bind" for path in tool.write}
-    for path in wanted:
-        if os.path.realpath(path) != path:
-            raise ToolFailed(f"{path!r} cannot be given to a jail: it is reached through a symbolic link")
-    return sorted(wanted.items())
-
-
-async def _attend(tool: Tool, jail: _Jail, owned: contextlib.ExitStack) -> Finished:
+async def _attend(tool: Tool, jail: _Jail) -> Finished:
     """Feeds the tool and reads it until it has ended and nobody can write to its output any more."""
     out, err = _Kept(tool.output_bytes_max), _Kept(tool.output_bytes_max)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_feed, jail.stdin, tool.stdin)
         nursery.start_soon(_drain, jail.stdout, out)
         nursery.start_soon(_drain, jail.stderr, err)
-        jail.first = await _first(jail, owned)
-        await trio.lowlevel.wait_readable(jail.pidfd)
-    code = jail.process.wait()
+        word = await _last_word(jail)
+        if not jail.over:  # what it could not end may hold the pipes open
+            nursery.cancel_scope.cancel(reason="the leash was killed")
+    if "error" in word:
+        said = err.content.decode(errors="replace").strip()
+        reason = f"{word['error']}; {said}" if said else word["error"]
+        raise ToolFailed(f"{tool.argv[0]} did not start in a jail: {reason}")
+    code = os.waitstatus_to_exitcode(word["status"])
     code = 128 - code if code < 0 else code
     return Finished(code, bytes(out.content), bytes(err.content), out.cut or err.cut)
 
@@ -229,43 +303,23 @@ async def _drain(stream: trio.lowlevel.FdStream, kept: _Kept) -> None:
         kept.add(data)
 
 
-async def _first(jail: _Jail, owned: contextlib.ExitStack) -> int | None:
-    """A pidfd of the jail's first process; None if bwrap ended before there was one."""
-    while len(jail.told) < INFO_BYTES_MAX and (data := await jail.info.receive_some(INFO_BYTES_MAX)):
-        jail.told += data
-    if not jail.told:
-        return None
-    pid = int(json.loads(jail.told)["child-pid"])
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-    owned.callback(os.close, pidfd)
-    # If it has ended, its number may be somebody else's by now.
-    return pidfd if _parent(pid) == jail.process.pid else None
+async def _last_word(jail: _Jail) -> dict[str, Any]:
+    """What the leash says of the end, when nothing is left of the tool."""
+    word = b""
+    while data := await jail.link.recv(WORD_BYTES_MAX):
+        word = data
+    jail.over = bool(word)
+    found: dict[str, Any] = json.loads(word) if word else {"error": "its leash was killed"}
+    return found
 
 
-def _parent(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return int(stat.read().rpartition(b")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-async def _end(jail: _Jail, owned: contextlib.ExitStack) -> None:
-    """Returns when no process of the tool is left, killing what still runs.
-
-    The kernel reports the end of a pid namespace's first process only after that of all the others.
-    """
-    if (
-        jail.first is None
-    ):  # cancelled that early; killing bwrap now could leave behind what it has just forked
-        jail.first = await _first(jail, owned)
-    if jail.first is None:
-        jail.process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(jail.first, signal.SIGKILL)
-        await trio.lowlevel.wait_readable(jail.first)
-    await trio.lowlevel.wait_readable(jail.pidfd)
+async def _let_go(jail: _Jail) -> None:
+    """Returns when no process of the tool is left, killing what still runs."""
+    if not jail.over:
+        with contextlib.suppress(OSError):
+            jail.link.shutdown(socket.SHUT_WR)
+        await _last_word(jail)
+    if not jail.over:  # the kernel has ended what was running; this is what had not begun
+        await trio.to_thread.run_sync(processes.end_marked, jail.mark)
+    if jail.scratch:
+        await trio.to_thread.run_sync(partial(shutil.rmtree, jail.scratch, ignore_errors=True))

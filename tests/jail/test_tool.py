@@ -1,5 +1,6 @@
 """Tools in a jail: fed, read, bounded, and ended with all that they have started."""
 
+import errno
 import os
 import shutil
 import time
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from dashd.jail import tool
+from dashd.jail import probe, tool, view
+from dashd.jail.launch import Outside, Walls
 from dashd.jail.tool import Finished, Tool, ToolFailed, ToolTimeout
 from tests.fakes import jails
 
@@ -95,23 +97,80 @@ async def test_what_lies_in_a_given_path_may_have_other_rights(tmp_path: Path):
 async def test_a_link_is_not_followed_to_what_it_names(tmp_path: Path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with pytest.raises(ToolFailed, match="symbolic link"):
+    with pytest.raises(ToolFailed, match="a link is in the way"):
         await run("true", read=(real(tmp_path) / "link",))
 
 
 async def test_the_rest_of_the_machine_is_not_there():
-    script = (
-        "ls /home /tmp; env | sort; cat /proc/net/dev | wc -l; ls /proc | grep -c '^[0-9]'; touch /x /usr/x"
-    )
+    script = f"ls {tool.HOME} /tmp; env | sort; cat /proc/net/dev | wc -l; ls /proc | grep -c '^[0-9]'"
+    script += "; touch /x /usr/x"
     finished = await run("sh", "-c", script)
     lines = finished.stdout.decode().split("\n")
-    assert lines[:3] == ["/home:", "", "/tmp:"]
+    assert lines[:3] == [f"{tool.HOME}:", "", "/tmp:"]
     assert [line for line in lines if line.startswith(("HOME", "PATH", "PWD"))] == [
         f"HOME={tool.HOME}", "PATH=/usr/bin:/bin", "PWD=/tmp",
     ]  # fmt: skip
     assert lines[-3] == "3", "only the loopback device, which is down"
     assert int(lines[-2]) <= 8, "only its own processes"
     assert finished.code != 0, "the system is read-only"
+
+
+SEEN = """
+import ctypes, resource, socket, sys
+status = open("/proc/self/status").read()
+print([line.split()[1] for line in status.splitlines() if line.startswith(("NoNewPrivs", "Seccomp:"))])
+for path in sys.argv[1:]:
+    try: print(open(path).read())
+    except OSError as error: print(type(error).__name__)
+try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+except OSError as error: print(error.errno)
+print(ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) > 0)
+print(resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_NPROC)[0] > 0)
+"""
+
+
+@pytest.mark.parametrize("grade", ["B", "C"])
+async def test_a_tool_has_the_walls_of_an_agent(grade: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Also where there is no bubblewrap: what is not given is out of reach, and the calls are filtered."""
+    found = await tool._machine.ask()
+    monkeypatch.setattr(tool._machine, "_walls", Walls(grade, found.bwrap, found.landlock_abi))  # type: ignore[arg-type]
+    folder = real(tmp_path)
+    for name in ("mine", "other"):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text(name)
+    script = (view.python(), "-I", "-S", "-c", SEEN, f"{folder}/mine/file", f"{folder}/other/file")
+    done = await run(*script, cwd=folder / "mine", write=(folder / "mine",))
+    status, mine, other, refused, landlock, limits = done.stdout.decode().splitlines()
+    assert (status, mine, refused) == ("['1', '2']", "mine", str(errno.EACCES)), done.stderr
+    assert other == ("PermissionError" if grade == "C" else "FileNotFoundError")
+    assert (landlock, limits) == ("True", "(0, 0) True")
+
+
+async def test_in_grade_c_home_is_the_tool_s_own_and_goes_with_it(monkeypatch: pytest.MonkeyPatch):
+    found = await tool._machine.ask()
+    monkeypatch.setattr(tool._machine, "_walls", Walls("C", found.bwrap, found.landlock_abi))
+    script = "echo x > $HOME/x && cat $TMPDIR/x && echo $HOME && git init -q $HOME/r && echo y"
+    done = await run("sh", "-c", script, env={**ENV, "GIT_CONFIG_NOSYSTEM": "1"})
+    said, home, inited = done.stdout.decode().split()
+    assert (said, inited) == ("x", "y"), done.stderr
+    assert os.path.basename(home) not in os.listdir(os.path.dirname(home))
+
+
+async def test_where_nothing_can_be_built_no_tool_runs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tool._machine, "_walls", None)
+    monkeypatch.setattr(probe, "probe", lambda _: Walls("0", why="no walls", fix="get some"))
+    with pytest.raises(ToolFailed, match="no program can be jailed here: no walls; get some"):
+        await run("true")
+
+
+async def test_what_must_be_out_of_reach_and_is_not_ends_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = real(tmp_path)
+    (folder / "leak").write_text("x")
+    monkeypatch.setattr(tool._machine, "outside", Outside((f"{folder}/leak",)))
+    with pytest.raises(ToolFailed, match=r"self-test: .*/leak can be read"):
+        await run("true", read=(folder,))
 
 
 async def test_options_and_environment_do_not_show_in_a_list_of_processes():
