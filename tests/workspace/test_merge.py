@@ -77,7 +77,7 @@ async def test_a_conflict_names_the_files_and_moves_nothing(world: World):
 async def test_gates_see_the_merged_tree_and_decide(world: World):
     await put(world, await work(world, "a1", {"one": b"1"}))
     second = await work(world, "a2", {"two": b"2"})
-    good = Gate(("sh", "-c", "test -f one && test -f two && echo x > README && test ! -e /etc/passwd"))
+    good = Gate(("sh", "-c", "test -f one && test -f two && echo x > README && test ! -e /etc/hosts"))
     bad = Gate(("sh", "-c", "echo looking; echo broken >&2; exit 3"))
     before = world.ref(TARGET)
     with pytest.raises(GateFailed) as caught:
