@@ -70,6 +70,7 @@ def enter(walls: launch.Walls, folder: str) -> None:
     jail = AgentJail(launch.plan(walls, seen, python=view.python(), outside=outside, listener=False))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
+        ours.send(b"go")  # which is read after `ready` was said
         jail.prepare([TRIVIAL], [TRIVIAL], {"PATH": os.defpath})
         subprocess.run(
             jail.command(theirs.fileno()), pass_fds=[*jail.fds, theirs.fileno()], env={}, check=True

@@ -105,6 +105,8 @@ def test_options_are_in_memory_and_not_in_argv(tmp_path):
         assert "s3cret" not in " ".join(jail.command(9))
         options = os.pread(jail._options, 4096, 0).split(b"\0")
         assert options == [
+            b"--seccomp",
+            str(jail.fds[-2]).encode(),
             b"--x",
             b"--ro-bind",
             f"/proc/self/fd/{jail.fds[0]}".encode(),

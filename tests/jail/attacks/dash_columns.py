@@ -53,6 +53,7 @@ class DashColumn:
         env = {"PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": "/tmp" if own else home, "LANG": "C.UTF-8"}
         jail.prepare(argv, [argv[0]], {**env, "GIT_CONFIG_NOSYSTEM": "1"})
         control = os.memfd_create("control")
+        os.pwrite(control, b"readygo", 0)  # it says the one over the one, and then reads the other
         # The holder starts it with no environment but the launch id.
         emptied = [] if "clear_environment" in without else ["/usr/bin/env", "-i"]
         return Command([*emptied, *jail.command(control)], (*jail.fds, control), jail._policy)
