@@ -5,12 +5,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import trio
 
 from dashd import drivers
 from dashd.drivers import Programs
 from dashd.jail import launch, links, spool, view
-from dashd.runtime.jails import Jails
+from dashd.runtime.jails import Jails, StoredBounds
+from dashd.runtime.run import OUTPUT_BYTES_MAX
 from dashd.runtime.world import World
 from dashd.service.ports import Chunk, DriverAbilities, WallsState
 from dashd.wire import errors
@@ -121,9 +123,13 @@ class WallsPort:
         """See the port."""
         await trio.to_thread.run_sync(self._check, write, read)
 
-    def enforcers(self, grade: str) -> dict[str, str]:
+    def enforcers(self, grade: str, bounds: str) -> dict[str, tuple[str, str]]:
         """See the port."""
-        return launch.enforcers(grade) if grade != "0" else {}  # type: ignore[arg-type]
+        if grade == "0":
+            return {}
+        found = msgspec.json.decode(bounds, type=StoredBounds).bounds()
+        held = launch.enforcers(grade, found)  # type: ignore[arg-type]
+        return {**held, "output": (f"{OUTPUT_BYTES_MAX >> 20} MiB", held["output"][1])}
 
     def _check(self, write: Sequence[str], read: Sequence[str]) -> None:
         for folder in (*read, *write):

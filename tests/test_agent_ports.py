@@ -193,8 +193,11 @@ async def test_any_other_folder_may_be_given(tmp_path, monkeypatch):
 
 
 def test_what_enforces_is_told_by_grade(tmp_path):
-    assert port(tmp_path).enforcers("B")["memory"].startswith("watchdog")
-    assert port(tmp_path).enforcers("0") == {}
+    held = port(tmp_path).enforcers("B", '{"memory_mb": 512}')
+    assert held["memory"][0] == "512 MiB"
+    assert held["memory"][1].startswith("watchdog")
+    assert (held["tmp"][0], held["output"]) == ("128 MiB", ("256 MiB", "holder"))
+    assert port(tmp_path).enforcers("0", "{}") == {}
 
 
 async def test_a_file_that_is_linked_from_outside_is_named(tmp_path, monkeypatch):

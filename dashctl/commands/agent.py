@@ -131,7 +131,9 @@ def _walls(found: dict[str, Any]) -> str:
         return ""
     if grade == "0":
         return "none: it has all rights of its user"
-    return f"grade {grade}, its calls are told apart by its {found['identity']}"
+    identity = found["identity"]
+    told = f"its calls are told apart by its {identity}" if identity else "it calls nobody"
+    return f"grade {grade}, {told}"
 
 
 def why(args: SimpleNamespace, dash: Dash, out: Output) -> int:

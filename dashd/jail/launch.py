@@ -212,21 +212,24 @@ def _selftest(outside: Outside, *, own: bool) -> dict[str, Any]:
     }
 
 
-def enforcers(grade: Grade) -> dict[str, str]:
-    """What holds each bound of a jail of that grade."""
+def enforcers(grade: Grade, bounds: Bounds) -> dict[str, tuple[str, str]]:
+    """Each bound of a jail of that grade, in words, and what holds it; where there is none, none is named."""
     own = grade in ("A", "B")
-    return {
-        "memory": "cgroup" if grade == "A" else "watchdog, rlimit per process while dashd is away",
-        "processes": "cgroup"
-        if grade == "A"
-        else "watchdog, rlimit a sixteenth above"
-        if own
-        else "watchdog, rlimit far above",
-        "open_files": "rlimit",
-        "file_size": "rlimit",
-        "tmp": "sized tmpfs" if own else "watchdog",
-        "disk": "watchdog",
-        "cpu": "rlimit",
-        "wall_time": "dashd, and the lease while it is away",
-        "output": "holder",
+    near = "a sixteenth above" if own else "far above"
+    held = {
+        "memory": (_size(bounds.memory_bytes), "watchdog, rlimit per process while dashd is away"),
+        "processes": (str(bounds.processes), f"watchdog, rlimit {near}"),
+        "open_files": (f"{bounds.open_files} of each process", "rlimit"),
+        "file_size": (_size(bounds.file_bytes), "rlimit"),
+        "tmp": (_size(bounds.tmp_bytes), "sized tmpfs" if own else "watchdog"),
+        "disk": (_size(bounds.disk_bytes), "watchdog"),
+        "wall_time": ("", "dashd, and the lease while it is away"),
+        "output": ("", "holder"),
     }
+    if bounds.cpu_s is not None:
+        held["cpu"] = (f"{bounds.cpu_s} s of each process", "rlimit")
+    return held
+
+
+def _size(count_bytes: int) -> str:
+    return f"{count_bytes >> 20} MiB"

@@ -1,11 +1,14 @@
 """`agent.*`: check, decide, write, return."""
 
+from typing import Literal
+
 import msgspec
 
 from dashd.domain import agent as rules
 from dashd.domain import ids
+from dashd.domain import scope as scopes
 from dashd.store import agents, allotments, attempts, inputs, lifecycle, seats, stops, swarms, tasks
-from dashd.store.rows import AgentRow, Snapshot
+from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.events import iso
@@ -83,14 +86,24 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             cause=row.cause or "",
             model=row.model,
             grade=grade,  # type: ignore[arg-type]
-            identity="listener" if grade in ("A", "B") else "key",
-            enforced=views.enforced(swarm_row, core.walls.enforcers(grade) if grade else {}),
+            identity=_identity(core, swarm_row, grade),
+            enforced=views.enforced(
+                swarm_row, core.walls.enforcers(grade, swarm_row.bounds) if grade else {}
+            ),
             attempts=[views.attempt_brief(found, steady_ms) for found in attempts.of_agent(db, row.id, 10)],
             created_at=iso(row.created_at_ms),
             ended_at=views.iso_or_none(row.ended_at_ms),
         )
 
     return await core.store.reader.read(query)
+
+
+def _identity(core: Core, row: SwarmRow, grade: str | None) -> Literal["listener", "key"] | None:
+    """What tells its calls apart; nothing does where it has no way to make any."""
+    reached = row.walls == "required" and row.scope and scopes.reached_hosts(scopes.from_json(row.scope))
+    if grade is None or not (core.drivers.abilities(row.driver).needs_model or reached):
+        return None
+    return "listener" if grade in ("A", "B") else "key"
 
 
 async def why(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Why:

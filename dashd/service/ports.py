@@ -202,8 +202,8 @@ class Walls(Protocol):
         not there, or one to write with a file that is hard-linked from outside.
         """
 
-    def enforcers(self, grade: str) -> dict[str, str]:
-        """What holds each bound of an agent of that grade."""
+    def enforcers(self, grade: str, bounds: str) -> dict[str, tuple[str, str]]:
+        """Each bound of an agent of that grade, in words, and what holds it; `bounds` is its swarm's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,16 +104,13 @@ def progress(row: TaskRow | None) -> str:
     return f"{row.progress_done}/{row.progress_total}" if row.progress_total else str(row.progress_done)
 
 
-def enforced(row: SwarmRow, by: Mapping[str, str]) -> list[agent_wire.Enforced]:
-    """Each bound of a swarm's agents with what holds it."""
-    limits = _limits(row)
-    bounds = {
-        "memory": f"{limits.memory_mb} MiB",
-        "processes": str(limits.processes),
-        "disk": f"{limits.disk_mb} MiB",
-        "wall_time": f"{limits.timeout_s:g} s",
-    }
-    return [agent_wire.Enforced(what=what, bound=bounds.get(what, ""), by=text) for what, text in by.items()]
+def enforced(row: SwarmRow, held: Mapping[str, tuple[str, str]]) -> list[agent_wire.Enforced]:
+    """Each bound of a swarm's agents with what holds it; that of time is the swarm's own."""
+    told = {"wall_time": f"{row.timeout_s:g} s"}
+    return [
+        agent_wire.Enforced(what=what, bound=told.get(what, bound), by=by)
+        for what, (bound, by) in held.items()
+    ]
 
 
 def attempt_brief(row: AttemptRow, steady_ms: int) -> agent_wire.AttemptBrief:

@@ -51,7 +51,13 @@ def test_a_layer_that_is_none_is_a_mistake_of_ours():
 
 @pytest.mark.parametrize("grade", ["A", "B", "C", "0"])
 def test_every_bound_has_an_enforcer_that_is_named(grade):
-    assert all(launch.enforcers(grade).values())
+    held = launch.enforcers(grade, view.Bounds())
+    assert all(by for _, by in held.values())
+    assert {what for what, (bound, _) in held.items() if not bound} == {"wall_time", "output"}, (
+        "told by others"
+    )
+    assert "cpu" not in held, "it is not bounded"
+    assert launch.enforcers(grade, view.Bounds(cpu_s=7))["cpu"] == ("7 s of each process", "rlimit")
 
 
 @pytest.mark.parametrize(("grade", "kept"), [("B", 546), ("C", None)])

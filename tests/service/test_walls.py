@@ -26,8 +26,8 @@ class FakeWalls:
         if self.refusal:
             raise self.refusal
 
-    def enforcers(self, grade) -> dict[str, str]:
-        return {"memory": "watchdog"} if grade != "0" else {}
+    def enforcers(self, grade, bounds) -> dict[str, tuple[str, str]]:
+        return {"memory": (bounds, "watchdog")} if grade != "0" else {}
 
 
 @pytest.fixture

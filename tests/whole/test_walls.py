@@ -66,11 +66,14 @@ def test_an_agent_reads_its_folder_and_writes_its_scope(dashd, work, tmp_path):
 def test_what_stands_around_it_is_shown(dashd, work):
     report = run(dashd, argv=["true"], cwd=str(work))
     agent = dashd.call("agent.get", agent=f"{report['id']}-001")
-    assert (agent["grade"], agent["identity"]) == ("B", "listener")
-    assert {"memory", "processes", "disk", "wall_time"} <= {each["what"] for each in agent["enforced"]}
+    assert (agent["grade"], agent["identity"]) == ("B", None), "it was given no way to a model or a host"
+    held = {each["what"]: each["bound"] for each in agent["enforced"]}
+    assert {"memory", "processes", "disk", "wall_time"} <= held.keys()
+    assert "cpu" not in held, "it is not bounded"
+    assert all(held.values())
     alone = run(dashd, argv=["true"], cwd=str(work), unsafe_no_jail=True)
     agent = dashd.call("agent.get", agent=f"{alone['id']}-001")
-    assert (agent["grade"], agent["identity"], agent["enforced"]) == ("0", "key", [])
+    assert (agent["grade"], agent["identity"], agent["enforced"]) == ("0", None, [])
 
 
 def test_nothing_of_the_network_is_in_reach(dashd, work):
@@ -108,6 +111,7 @@ def test_a_host_is_reached_by_its_name_and_a_private_one_never(dashd, work):
 def test_a_model_is_called_through_the_listener_in_the_jail(dashd, work):
     report = run(dashd, task="look: `cat docs/a`", driver="embedded", cwd=str(work), budget=1.0)
     assert "from docs" in result(report)
+    assert dashd.call("agent.get", agent=f"{report['id']}-001")["identity"] == "listener"
 
 
 def test_an_agent_in_a_jail_is_adopted_and_its_calls_go_on(dashd, work):

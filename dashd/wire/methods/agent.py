@@ -178,9 +178,12 @@ class Agent(Result):
     """What its calls go to; null: what its swarm says."""
     grade: Literal["A", "B", "C", "0"] | None = None
     """Of the walls around what it runs now, or ran last; null before its first start."""
-    identity: Literal["listener", "key"] = "key"
-    """What tells its calls apart: a listener that nobody else can reach, or its key alone."""
+    identity: Literal["listener", "key"] | None = None
+    """What tells its calls apart: a listener that nobody else can reach, or its key alone. null: it has not
+    started, or was given no way to a model or a host.
+    """
     enforced: list[Enforced] = field(default_factory=list)
+    """What is bounded of what it runs now, or ran last; a bound that is not listed is not there."""
     cause: str = ""
     """Why it was killed, where there is more to say than that somebody did."""
 
