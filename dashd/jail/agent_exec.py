@@ -10,14 +10,21 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def reap_orphans(name: bytes) -> None:
+    """Whoever loses their parent below this process becomes its child; `name` is what `ps` shows of it."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl(_PR_SET_NAME, name, 0, 0, 0)
 
 
 def programs(name: str, env: dict[str, str]) -> list[str]:
@@ -76,6 +83,12 @@ def failure_text(error: OSError | ValueError, step: str, path: str) -> str:
     if not isinstance(error, OSError) or error.errno is None:
         return f"EINVAL: {error}: {step} {path!r}"
     return f"{errno.errorcode.get(error.errno, error.errno)}: {os.strerror(error.errno)}: {step} {path!r}"
+
+
+def usage() -> dict[str, int]:
+    """What all that ended below us has used, for the record."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"cpu_ms": round((used.ru_utime + used.ru_stime) * 1000), "max_rss_kib": used.ru_maxrss}
 
 
 def exit_code(status: int, *, jailed: bool) -> int:

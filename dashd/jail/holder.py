@@ -13,7 +13,6 @@ import _socket as socket
 import contextlib
 import functools
 import os
-import resource
 import select
 import signal
 import struct
@@ -29,14 +28,13 @@ if TYPE_CHECKING:
 STRANGERS_MAX = 8  # connections that have not said `adopt`; the oldest is dropped for a newer one
 BIRTH_LEASE_S_MIN = 10.0  # a lease of 0 still leaves the daemon time for its first adopt
 LEFTOVER_GRACE_S_MAX = 1.0  # what an agent left behind gets this long between TERM and KILL
-GRACE_S_MAX = 1e6
+GRACE_S_MAX, BREACH_CHARS_MAX = 1e6, 1000
 KILL_S_MAX = 5.0  # then the holder reports the survivors (uninterruptible sleep) and goes
 KILL_AGAIN_S = 0.02
 PAUSE_S_MAX = 0.1  # an uninterruptible sleep may last, but no instruction of the agent runs after it
 NOTIFY_S_MAX = 5.0  # for a daemon that does not read; the exit file is the truth
 DRAIN_READS_MAX = 64
 WAIT_MS_MAX = 2_000_000_000  # what poll(2) can say
-_PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 
 
 def crash(point: str, crash_at: str | None) -> None:
@@ -64,9 +62,9 @@ class Holder:
         self.strangers: list[daemon_link.DaemonLink] = []
         self.deadline: float | None = None
         self.kill_until = 0.0
-        self.agent, self.agent_start, self.begun_at = 0, 0, 0.0
+        self.agent, self.agent_start, self.begun_at, self.wall_ms = 0, 0, 0.0, 0
         self.status: int | None = None
-        self.wall_ms = 0
+        self.breach: str | None = None
         self.error: str | None = None
         self.record: dict[str, Any] | None = None
         self.poll = select.poll()
@@ -126,8 +124,7 @@ class Holder:
     def run(self) -> None:
         """The holder's whole life, in the forked child; its signal handlers are inherited and do nothing."""
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
-        agent_exec.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        agent_exec.prctl(_PR_SET_NAME, b"dash-holder", 0, 0, 0)
+        agent_exec.reap_orphans(b"dash-holder")
         if not self.begin.take(self.crash):
             return
         self.begun_at = time.monotonic()
@@ -178,7 +175,7 @@ class Holder:
         wait_ms = None
         if self.deadline is not None:
             wait_ms = max(0, min(WAIT_MS_MAX, (self.deadline - time.monotonic()) * 1000))  # poll rounds up
-        for fd, _ in self.poll.poll(wait_ms):
+        for fd, _ in sorted(self.poll.poll(wait_ms), key=lambda each: each[0] == self.wake):  # ends are last
             if fd in self.actions:  # an earlier action of this round may have closed it
                 self.actions[fd]()
         if self.deadline is not None and time.monotonic() >= self.deadline:
@@ -363,6 +360,11 @@ class Holder:
                 self.pause(True)
             case {"resume": _}:
                 self.pause(False)
+            case {
+                "breach": str(text)
+            }:  # the watchdog's: for the record, should dashd not live to write its own
+                self.breach = text[:BREACH_CHARS_MAX]
+                processes.send_signal(self.agent, self.agent_start, signal.SIGKILL)
             case {"stop": int() | float() as grace_s} if 0 <= grace_s <= GRACE_S_MAX:
                 self.stop(grace_s)
             case _:  # a newer daemon may ask what this holder cannot
@@ -427,7 +429,6 @@ class Holder:
         code = None
         if self.status is not None and self.reason != "start":
             code = agent_exec.exit_code(self.status, jailed=self.birth.jail is not None)
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.record = {
             "code": code if code is not None and code >= 0 else None,
             "signal": -code if code is not None and code < 0 else None,
@@ -436,8 +437,8 @@ class Holder:
             "spool_bytes": self.spool.file_bytes,
             "spool_dropped": self.spool.dropped_bytes,
             "wall_ms": self.wall_ms or round((time.monotonic() - self.begun_at) * 1000),
-            "cpu_ms": round((usage.ru_utime + usage.ru_stime) * 1000),
-            "max_rss_kib": usage.ru_maxrss,
+            "breach": self.breach,
+            **agent_exec.usage(),
         }
         self.crash("holder.before_exit")
         with contextlib.suppress(OSError):  # a full disk: the record says how much was not kept

@@ -126,6 +126,10 @@ class HolderLink:
         """TERM to the tree, KILL after `grace_s`; ends in Exited. A second may only shorten the grace."""
         await self._send({"stop": grace_s})
 
+    async def breach(self, text: str) -> None:
+        """Ends the agent at once, for a bound that it went over; its record says which. Ends in Exited."""
+        await self._send({"breach": text})
+
     async def aclose(self) -> None:
         """Lets go: the agent lives on and its lease starts. A listener stays the caller's."""
         self._sock.close()

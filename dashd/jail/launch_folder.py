@@ -30,7 +30,7 @@ class ExitRecord:
 
     `reason` start: exec failed, `error` says at which path with which errno. `spool_dropped` counts payload
     bytes over the limit or the disk. `cpu_ms` and `max_rss_kib` are of all descendants (RSS: at least a
-    holder's fork).
+    holder's fork). `breach` is the bound for which the watchdog had it ended, in words.
     """
 
     code: int | None
@@ -42,11 +42,15 @@ class ExitRecord:
     wall_ms: int
     cpu_ms: int
     max_rss_kib: int
+    breach: str | None = None
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "ExitRecord":
-        """Raises KeyError if a field is missing; fields of a later holder are ignored."""
-        return cls(**{name: record[name] for name in cls.__dataclass_fields__})
+        """Raises KeyError if a field is missing; fields of a later holder are ignored, and of an earlier one
+        not missed.
+        """
+        known = {name: record[name] for name in cls.__dataclass_fields__ if name != "breach"}
+        return cls(**known, breach=record.get("breach"))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 FDS = 5  # the request, stdin, stdout, stderr, and the leash's end of the tool's socket
 KILL_S_MAX = 5.0  # then the leash says who is left (uninterruptible sleep) and goes
 KILL_AGAIN_S = 0.005
-_PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 
 
 class Leash:
@@ -48,8 +47,7 @@ class Leash:
     def run(self) -> None:
         """The whole life, in the forked child."""
         os.setsid()
-        agent_exec.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        agent_exec.prctl(_PR_SET_NAME, b"dash-leash", 0, 0, 0)
+        agent_exec.reap_orphans(b"dash-leash")
         wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         leash = os.getpid()

@@ -1,8 +1,8 @@
 """A run's bounds in the care of the watchdog: whom it watches, and how an agent that went over one is ended.
 
 An attempt that ended so is not tried again: the same task would come to the same bound, and until then do to
-the others what it did before. What it was over is known to this daemon alone; one that dies between the kill
-and the row leaves a run that was `ended by signal 9`, which is tried again.
+the others what it did before. What it was over is said to the holder before the kill, so that it is in the
+exit record of a run whose daemon died before it wrote a row.
 """
 
 import contextlib
@@ -51,24 +51,31 @@ class Bounds:
         if self._guard is not None:
             with self._watchdog.watching(self._guard), contextlib.suppress(HolderGone):
                 await self._guard.breached.wait()
-                await self._end_at_once(link, self._guard.holder)
+                await self._end_at_once(link, self._guard)
 
-    async def _end_at_once(self, link: HolderLink, holder: int) -> None:
+    async def _end_at_once(self, link: HolderLink, guard: Guard) -> None:
         """The jail goes with all that is in it; the holder sees to the rest.
 
         Not by the holder alone: it would first be polite to every process of what may be a bomb of them.
         With a PID namespace the kernel ends all with the first one; without, they are stopped, then ended.
         """
+        assert guard.breach is not None
+        await link.breach(guard.breach.text)
         processes.send_signal(link.adopted.pid, link.adopted.start_time, signal.SIGKILL)
         if not self._own_processes:
-            await trio.to_thread.run_sync(processes.end_tree, holder)
+            await trio.to_thread.run_sync(processes.end_tree, guard.holder)
         await link.stop(0)
 
-    def explained(self, ending: Ending) -> Ending:
-        """The ending with the bound as its reason; what succeeded all the same has succeeded."""
-        if self._guard is None or self._guard.breach is None or ending.state != "failed":
+    def explained(self, ending: Ending, recorded: str | None) -> Ending:
+        """The ending with the bound as its reason; what succeeded all the same has succeeded.
+
+        `recorded` is what the exit record says of a bound.
+        """
+        seen = self._guard.breach if self._guard is not None else None
+        reason = seen.text if seen is not None else recorded
+        if reason is None or ending.state != "failed":
             return ending
-        return dataclasses.replace(ending, reason=self._guard.breach.text, retry=False)
+        return dataclasses.replace(ending, reason=reason, retry=False)
 
 
 def _quotas(asked: Asked, grade: str | None, folder: Path) -> tuple[Quota, ...]:

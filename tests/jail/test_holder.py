@@ -301,3 +301,16 @@ async def test_a_process_outside_the_tree_that_holds_the_output_does_not_hold_th
         assert (record.code, whole(folder)) == (0, b"sent\n")
         for fd in fds:
             os.close(fd)
+
+
+@deadline
+async def test_why_it_was_ended_is_in_the_record_though_nobody_is_left_to_write_it(world: World):
+    """The daemon goes in the instant after it had the agent ended."""
+    for number in range(10):
+        link = await world.adopt(await world.launch(f"a{number}", "sleep 100", lease_s=0))
+        await link.breach("memory 64 MiB exceeded")
+        processes.send_signal(link.adopted.pid, link.adopted.start_time, signal.SIGKILL)
+        await link.aclose()
+        settled = await world.settle(world.folder(f"a{number}"), epoch=2)
+        assert isinstance(settled, launch_folder.Ended)
+        assert (settled.record.signal, settled.record.breach) == (9, "memory 64 MiB exceeded")

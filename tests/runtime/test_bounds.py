@@ -27,7 +27,12 @@ class Link:
         pid = os.getpid() if pid is None else pid
         self.adopted = SimpleNamespace(pid=pid, start_time=processes.start_time(pid) or 0)
         self.stops: list[float] = []
+        self.breaches: list[str] = []
         self.gone = False
+
+    async def breach(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.breaches.append(text)
 
     async def stop(self, grace_s: float) -> None:
         await trio.lowlevel.checkpoint()
@@ -98,7 +103,7 @@ async def test_a_breach_ends_the_jail_at_once_and_explains_the_end(
     await bounds.start(grade)
     nursery.start_soon(bounds.keep, link, None)
     await trio.testing.wait_all_tasks_blocked()
-    assert bounds.explained(FAILED) == FAILED
+    assert bounds.explained(FAILED, None) == FAILED
     (guard,) = dog.guards
     guard.fail(BREACH)
     guard.fail(Breach("disk", "a later one"))
@@ -106,9 +111,9 @@ async def test_a_breach_ends_the_jail_at_once_and_explains_the_end(
     by_hand = [(os.getppid(),)] if grade == "C" else []
     assert signals == [(os.getpid(), link.adopted.start_time, signal.SIGKILL), *by_hand]
     assert (link.stops, dog.guards) == ([0], set())
-    explained = bounds.explained(FAILED)
+    explained = bounds.explained(FAILED, None)
     assert (explained.state, explained.reason, explained.retry) == ("failed", BREACH.text, False)
-    assert bounds.explained(Ending("succeeded", "exit code 0")).retry is True
+    assert bounds.explained(Ending("succeeded", "exit code 0"), None).retry is True
 
 
 async def test_an_end_that_was_cut_short_goes_on_with_the_next_link(dog, tmp_path, signals, nursery) -> None:
@@ -121,4 +126,11 @@ async def test_an_end_that_was_cut_short_goes_on_with_the_next_link(dog, tmp_pat
     with trio.CancelScope(shield=True):
         link = Link()
         await bounds.keep(link, "B")
-    assert (link.stops, bounds.explained(FAILED).reason) == ([0], BREACH.text)
+    assert (link.stops, bounds.explained(FAILED, None).reason) == ([0], BREACH.text)
+
+
+def test_what_a_killed_daemon_saw_is_read_from_the_record(dog, tmp_path) -> None:
+    bounds = _bounds(dog, tmp_path)
+    explained = bounds.explained(FAILED, BREACH.text)
+    assert (explained.reason, explained.retry) == (BREACH.text, False)
+    assert bounds.explained(Ending("succeeded", "exit code 0"), BREACH.text).reason == "exit code 0"
