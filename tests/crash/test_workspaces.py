@@ -95,11 +95,8 @@ def children(pid: int) -> set[int]:
 
 def survivors(before: set[int]) -> list[str]:
     """Adopted processes that live; those that have ended are reaped. What they leave is adopted in turn."""
-    found = []
-    for pid in children(os.getpid()) - before:
-        if os.waitpid(pid, os.WNOHANG)[0] == 0:
-            found.append(f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()!r}")
-    return found
+    alive = [pid for pid in children(os.getpid()) - before if os.waitpid(pid, os.WNOHANG)[0] == 0]
+    return [f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()!r}" for pid in alive]
 
 
 def gone_within(before: set[int], seconds: float) -> bool:
