@@ -153,7 +153,7 @@ async def test_a_failure_leaves_no_listener_behind(bed: Bed, monkeypatch: pytest
 
 
 async def test_a_swap_wakes_calls_that_are_parked(bed: Bed) -> None:
-    (await bed.doors.open(bed.claim(), None, inside=False)).listener.close()
+    (await bed.doors.open(bed.claim(), None, inside=False, calls=True)).listener.close()
     changes = bed.world.registry.changes.ticket()
     await bed.world.store.writer.apply(lambda tx: agents.set_model(tx, bed.world.agents[0], "offline-b"))
     await bed.doors.swap(bed.world.agents[0])
