@@ -44,8 +44,8 @@ async def bring_back(workspace: Workspace, *, within: Sequence[str] | None = Non
     """Imports the commits of the workspace, up to its HEAD, as its branch in the user's repository.
 
     Without commits of its own the branch is made at the base. After a crash at any point a second call does
-    the rest. `within` names folders, outside of which nothing may differ from the base. Raises GitFailed,
-    RefMoved, and OutsideScope, after which the branch is where it was.
+    the rest. `within` names folders, outside of which none of the commits may differ from the base. Raises
+    GitFailed, RefMoved, and OutsideScope, after which the branch is where it was.
     """
     source, ref = workspace.source, workspace.branch
     old = await read_ref(source, ref)
@@ -58,20 +58,29 @@ async def bring_back(workspace: Workspace, *, within: Sequence[str] | None = Non
 
 
 async def _must_be_within(source: Source, base: str, commit: str, within: Sequence[str]) -> None:
-    names = await git.lines(
-        source.reading, "diff-tree", "-r", "--no-renames", "--name-only", "-z", base, commit
-    )
-    roots = tuple(os.fsencode(folder) for folder in within)
-    if b"." in roots:
+    """Not the last commit alone: each one's tree is in the history, and somebody will check it out."""
+    if "." in within:
         return
-    outside = [
-        name for name in names if not any(name == root or name.startswith(root + b"/") for root in roots)
-    ]
+    changed = ("diff-tree", "-r", "--no-renames", "--no-commit-id", "--name-only", "-z")
+    outside = _outside(await git.lines(source.reading, *changed, base, commit), within)
+    hint = ""
+    if not outside:
+        between = (await git.text(source.reading, "rev-list", commit, f"^{base}", "--")).split()
+        pairs = "".join(f"{each} {base}\n" for each in between)  # compared with the base, not its parents
+        outside = _outside(await git.lines(source.reading, *changed, "--stdin", stdin=pairs.encode()), within)
+        hint = f"The last commit does not, earlier ones do: git reset --soft {base[:12]}, and commit again."
     if outside:
         raise OutsideScope(
             f"Scope violation: commits change paths outside of {', '.join(within) or 'nothing'}",
             [os.fsdecode(name) for name in outside],
+            hint=hint,
         )
+
+
+def _outside(names: Sequence[bytes], within: Sequence[str]) -> list[bytes]:
+    roots = tuple(os.fsencode(folder) for folder in within)
+    below = tuple(root + b"/" for root in roots)
+    return [name for name in dict.fromkeys(names) if name not in roots and not name.startswith(below)]
 
 
 async def write(workspace: Workspace) -> Path | None:

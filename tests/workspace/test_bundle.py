@@ -7,7 +7,7 @@ import pytest
 
 from dashd.workspace import bundle, refs
 from dashd.workspace.bundle import Imported
-from dashd.workspace.errors import GitFailed, RefMoved
+from dashd.workspace.errors import GitFailed, OutsideScope, RefMoved
 from tests.workspace.world import World
 
 BRANCH = "refs/heads/dash/s1/a1"
@@ -112,6 +112,43 @@ async def test_objects_that_git_refuses_stay_outside(world: World):
     with pytest.raises(GitFailed, match="hasDotgit"):
         await bundle.bring_back(made)
     assert world.ref(BRANCH) == ""
+
+
+async def test_no_commit_may_leave_the_scope_not_even_one_that_a_later_one_takes_back(world: World):
+    made = await world.workspace()
+    world.put("src/app.py", b"print(2)\n", within=made.path)
+    inside = world.commit("inside", cwd=made.path)
+    assert (await bundle.bring_back(made, within=["src"])).commit == inside
+    world.put("README", b"planted\n", within=made.path)
+    world.commit("outside", cwd=made.path)
+    with pytest.raises(OutsideScope, match="README") as last:
+        await bundle.bring_back(made, within=["src"])
+    assert last.value.hint == ""
+    world.put("README", b"hello\n", within=made.path)
+    world.commit("as if nothing had happened", cwd=made.path)
+    with pytest.raises(OutsideScope, match="outside of src: README") as earlier:
+        await bundle.bring_back(made, within=["src"])
+    assert world.ref(BRANCH) == inside
+
+    # The hint is a way on.
+    assert f"git reset --soft {made.base[:12]}" in earlier.value.hint
+    world.git("reset", "--quiet", "--soft", made.base, cwd=made.path)
+    again = world.commit("again", cwd=made.path)
+    assert (await bundle.bring_back(made, within=["src"])).commit == again
+    assert world.ref(BRANCH) == again
+
+
+async def test_a_side_branch_is_no_way_out_of_the_scope(world: World):
+    made = await world.workspace()
+    world.git("checkout", "--quiet", "-b", "side", cwd=made.path)
+    world.put("README", b"planted\n", within=made.path)
+    world.commit("outside", cwd=made.path)
+    world.git("checkout", "--quiet", made.branch.removeprefix("refs/heads/"), cwd=made.path)
+    world.git("merge", "--quiet", "--strategy=ours", "--no-ff", "-m", "merged", "side", cwd=made.path)
+    with pytest.raises(OutsideScope, match="README"):
+        await bundle.bring_back(made, within=["src", "docs"])
+    assert world.ref(BRANCH) == ""
+    await bundle.bring_back(made, within=["src", "README"])
 
 
 def _mktree(world: World, cwd: Path, blob: str) -> str:
