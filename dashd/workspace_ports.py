@@ -39,7 +39,9 @@ class RepositoryPort:
             head = await source.head_branch(found)
             missing = await source.missing(found, at.commit, folders) if folders else []
             top = str(found.tree or found.git_dir)
-            return RepositorySeen(top, at.commit, at.dirty, head.removeprefix("refs/heads/"), tuple(missing))
+            branch = head.removeprefix("refs/heads/")
+            stores = tuple(map(str, found.objects))
+            return RepositorySeen(top, at.commit, at.dirty, branch, tuple(missing), stores)
 
         self._refuse_own(repo)
         if above := await trio.to_thread.run_sync(_top_above, repo):

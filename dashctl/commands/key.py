@@ -4,6 +4,8 @@ say to dashd who calls (`--kind orchestrator|operator`, shown by DASH_KEY).
 
 from __future__ import annotations
 
+import os
+
 from dashctl import dollars, grammar, money, render
 from dashctl.commands import Command
 from dashd.wire import safe
@@ -44,6 +46,8 @@ def create(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         "limit_usd": args.limit,
         "limit_tokens": args.tokens,
         "model": args.model,
+        "within": args.within,
+        "unsafe_no_jail": args.unsafe_no_jail or None,
         "expires_in_s": args.expires,
     }
     return _told(out, dash.call("key.create", **given, **{name: getattr(args, name) for name in RATES}))
@@ -145,6 +149,16 @@ def _creating(parser: ArgumentParser) -> None:
     parser.add_argument("--budget", metavar="BUDGET", help="the budget above its own (project)")
     parser.add_argument(
         "--model", type=money.model, metavar="MODEL", help="what its calls go to, whatever they name"
+    )
+    parser.add_argument(
+        "--within",
+        action="append",
+        metavar="DIR",
+        type=os.path.abspath,
+        help="an orchestrator's: what its swarms reach lies below; again for more",
+    )
+    parser.add_argument(
+        "--unsafe-no-jail", action="store_true", help="an orchestrator's: it may start agents without walls"
     )
     parser.add_argument("--expires", type=_lasting, metavar="TIME", help="how long it is good: 30d")
     for name in RATES:

@@ -16,7 +16,7 @@ from dashd.wire.methods import agent as wire
 from dashd.wire.methods import swarm as swarm_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
 
-from . import budgets, models, pages, retries, views, whys
+from . import budgets, models, pages, reach, retries, views, whys
 from . import swarms as swarm_service
 from .core import Caller, Core
 from .idempotency import once
@@ -33,6 +33,8 @@ async def spawn(core: Core, caller: Caller, params: wire.SpawnAgent) -> wire.Age
             hint=f"leave out {', '.join(own)}, or leave out swarm to make a swarm of one",
             path=own[0],
         )
+    swarm = await core.store.reader.read(lambda db: swarms.get(db, str(params.swarm)))
+    await reach.check_swarm(core, caller, swarm)
     work = once(
         "agent.spawn", params, params.idempotency_key, lambda tx: _spawn(tx, params), wire.AgentSpawned
     )

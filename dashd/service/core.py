@@ -107,6 +107,10 @@ class Caller:
     """The name of the key it has shown."""
     proof: str = field(default="", repr=False)
     """What tells whether that key still stands."""
+    within: tuple[str, ...] | None = None
+    """The folders, below which all lies that it may give to agents; None: any. See reach.py."""
+    unsafe_no_jail: bool = False
+    """It may start agents without walls, where it is an orchestrator."""
 
     @property
     def who(self) -> str:

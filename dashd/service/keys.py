@@ -3,10 +3,12 @@ its hash is kept.
 """
 
 import base64
+import os
 
 import msgspec
+import trio
 
-from dashd.domain import dollars, ids
+from dashd.domain import dollars, folders, ids
 from dashd.store import access_keys, budgets
 from dashd.store.access_keys import KeyRow
 from dashd.store.rows import Snapshot
@@ -36,11 +38,12 @@ async def create(core: Core, _caller: Caller, params: wire.CreateKey) -> wire.Ke
     names.check("name", params.name)
     if params.kind in SPEAKING:
         _refuse_money(params)
+    within = await _within(params)
     model = models.told(params.model)
     if model is not None:
         await core.models.choose(model)
     key_id, secret = f"key-{ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))}", _secret(core)
-    row = await core.store.writer.apply(lambda tx: _create(tx, params, key_id, secret, model))
+    row = await core.store.writer.apply(lambda tx: _create(tx, params, key_id, secret, model, within))
     return await _told(core, row, secret)
 
 
@@ -126,7 +129,31 @@ def _refuse_money(params: wire.CreateKey) -> None:
         )
 
 
-def _create(tx: Tx, params: wire.CreateKey, key_id: str, secret: str, model: str | None) -> KeyRow:
+async def _within(params: wire.CreateKey) -> str | None:
+    """The folders as the file system knows them, for the row. Raises InvalidParams."""
+    named = (
+        "within" if params.within is not msgspec.UNSET else "unsafe_no_jail" if params.unsafe_no_jail else ""
+    )
+    if named and params.kind != "orchestrator":
+        raise errors.InvalidParams(
+            f"{named} bounds what an orchestrator gives to agents, and a key of kind {params.kind} is none",
+            hint=f"leave {named} out, or make a key of kind orchestrator",
+            path=named,
+        )
+    if params.within is msgspec.UNSET:
+        return None
+    real = []
+    for at, folder in enumerate(params.within):
+        if not os.path.isabs(folder):
+            path = f"within[{at}]"
+            raise errors.InvalidParams(f"{folder!r} is not an absolute path", hint="give one", path=path)
+        real.append(await trio.to_thread.run_sync(os.path.realpath, folder))
+    return msgspec.json.encode(folders.canonical(real)).decode()
+
+
+def _create(
+    tx: Tx, params: wire.CreateKey, key_id: str, secret: str, model: str | None, within: str | None
+) -> KeyRow:
     taken = access_keys.find(tx.db, params.name)
     if taken is not None and taken.revoked_at_ms is None:
         raise errors.Conflict(
@@ -154,6 +181,8 @@ def _create(tx: Tx, params: wire.CreateKey, key_id: str, secret: str, model: str
         tokens_per_day=_or_none(params.tokens_per_day),
         created_at_ms=tx.now_ms,
         expires_at_ms=None if lasts is msgspec.UNSET else tx.now_ms + lasts * 1_000,
+        within=within,
+        unsafe_no_jail=int(params.unsafe_no_jail),
     )
     access_keys.insert(tx, row)
     return row
@@ -201,4 +230,6 @@ def _shown(core: Core, db: Snapshot, row: KeyRow, now_ms: int) -> wire.KeyInfo:
         created_at=iso(row.created_at_ms),
         expires_at=None if row.expires_at_ms is None else iso(row.expires_at_ms),
         last_used_at=iso(used_ms) if used_ms else None,
+        within=None if row.folders is None else list(row.folders),
+        unsafe_no_jail=bool(row.unsafe_no_jail),
     )

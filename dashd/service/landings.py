@@ -13,6 +13,7 @@ from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.methods import worktree as wire
 
+from . import reach
 from .core import Caller, Core
 
 WAIT_S_MAX: Final = 120.0
@@ -22,6 +23,9 @@ WAIT_S_MAX: Final = 120.0
 async def land(core: Core, caller: Caller, params: wire.LandSwarm) -> wire.SwarmLanded:
     """Raises Conflict with the paths where the checkout is not clean, or the branch has moved on."""
     terms = await core.store.reader.read(lambda db: terms_of(db, params.swarm))
+    await reach.check_swarm(
+        core, caller, await core.store.reader.read(lambda db: swarms.get(db, params.swarm))
+    )
     result = repository.result_branch(params.swarm)
     commit = await core.repositories.tip(terms.path, result, granted=terms.granted)
     if commit is None:

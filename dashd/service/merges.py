@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from dashd.domain import repository
-from dashd.store import merges, workspaces
+from dashd.store import merges, swarms, workspaces
 from dashd.store.merges import MergeRow
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
@@ -15,7 +15,7 @@ from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import merge as wire
 
-from . import views
+from . import reach, views
 from .core import Caller, Core
 from .idempotency import once
 from .landings import terms_of
@@ -26,6 +26,9 @@ _TARGET: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.|lock(?:/|$)|/
 
 async def enqueue(core: Core, caller: Caller, params: wire.EnqueueMerges) -> wire.MergesQueued:
     """One merge each; what is in the queue, or merged, already is not queued again."""
+    await reach.check_swarm(
+        core, caller, await core.store.reader.read(lambda db: swarms.get(db, params.swarm))
+    )
 
     def operation(tx: Tx) -> wire.MergesQueued:
         terms_of(tx.db, params.swarm)

@@ -35,7 +35,7 @@ class Prepared:
     """Which model was taken and why, where nobody named one."""
 
 
-async def plan(core: Core, _caller: Caller, params: wire.PlanSwarm) -> wire.SwarmPlan:
+async def plan(core: Core, caller: Caller, params: wire.PlanSwarm) -> wire.SwarmPlan:
     """The estimate, with its assumptions, and one agent's brief; raises what `swarm.create` would."""
     driver, _ = core.drivers.choose(params.driver or None, has_argv=bool(params.argv))
     place = await repositories.prepare(core, params)
@@ -43,7 +43,7 @@ async def plan(core: Core, _caller: Caller, params: wire.PlanSwarm) -> wire.Swar
     items = params.items or [str(number + 1) for number in range(params.agents)]
     brief = brief_of(params, argv, cwd, items[0])
     ready = await prepare(core, params, driver, brief, tasks=len(items))
-    walled = await walls.prepare(core, params, place, cwd)
+    walled = await walls.prepare(core, caller, params, place, cwd)
     await core.store.reader.read(lambda db: refuse_unstartable(db, ready))
     shown = _shown(core, params, driver, brief, ready, tasks=len(items))
     said = notes(params, ready, tasks=len(items))

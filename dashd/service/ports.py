@@ -220,6 +220,8 @@ class RepositorySeen:
     """The branch it is on; empty if it is on none."""
     missing: tuple[str, ...] = ()
     """Folders that are not in that commit."""
+    stores: tuple[str, ...] = ()
+    """Where it keeps its objects, and borrows them from; agents read there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,9 @@ class Speaker:
     actor: Literal["operator", "orchestrator"]
     proof: str
     """What `stands` is asked about; it says nothing of the secret."""
+    within: tuple[str, ...] | None = None
+    unsafe_no_jail: bool = False
+    """These two as in `core.Caller`."""
 
 
 class Keys(Protocol):

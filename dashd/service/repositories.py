@@ -25,6 +25,8 @@ class Place:
     root: str | None
     terms: Terms | None = None
     notes: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    """Where the repository keeps its objects."""
 
     @property
     def json(self) -> str | None:
@@ -61,7 +63,7 @@ async def prepare(core: Core, params: wire.PlanSwarm) -> Place:
             path="cwd" if seen.missing[0] not in wanted else "scope",
         )
     terms = _terms(core, params, seen, granted)
-    return Place(cwd, seen.path, terms, tuple(_notes(params, seen, terms)))
+    return Place(cwd, seen.path, terms, tuple(_notes(params, seen, terms)), seen.stores)
 
 
 async def _real(folder: str, path: str) -> str:

@@ -7,6 +7,7 @@ key later opens nothing for the one before.
 """
 
 import hashlib
+from dataclasses import replace
 from typing import Literal, cast
 
 import trio
@@ -59,7 +60,8 @@ def digest(secret: str) -> str:
 def _speakers(row: KeyRow) -> list[tuple[Speaker, float]]:
     actor = cast("Literal['operator', 'orchestrator']", row.kind)
     until_ms = float("inf") if row.expires_at_ms is None else row.expires_at_ms
-    found = [(Speaker(row.name, actor, row.hash), until_ms)]
+    speaker = Speaker(row.name, actor, row.hash, row.folders, bool(row.unsafe_no_jail))
+    found = [(speaker, until_ms)]
     if row.old_hash is not None and row.old_until_ms is not None:
-        found.append((Speaker(row.name, actor, row.old_hash), min(until_ms, row.old_until_ms)))
+        found.append((replace(speaker, proof=row.old_hash), min(until_ms, row.old_until_ms)))
     return found

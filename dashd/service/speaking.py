@@ -24,7 +24,15 @@ async def introduce(core: Core, caller: Caller, client: str, key: str) -> Caller
         why = "This key is not known, has expired or was revoked."
         await refused(core, replace(caller, client=client), "auth.refused", "", why)
         raise errors.Unauthorized(why, hint=HINT)
-    known = replace(caller, actor=speaker.actor, key=speaker.name, proof=speaker.proof, client=client)
+    known = replace(
+        caller,
+        actor=speaker.actor,
+        key=speaker.name,
+        proof=speaker.proof,
+        client=client,
+        within=speaker.within,
+        unsafe_no_jail=speaker.unsafe_no_jail,
+    )
     data = {"uid": caller.uid, "client": masked(client)}
 
     def operation(tx: Tx) -> None:

@@ -12,7 +12,8 @@ from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 from dashd.wire.methods.table import Limits
 
-from .core import Core
+from . import reach
+from .core import Caller, Core
 from .ports import WallsState
 from .repositories import Place
 
@@ -27,14 +28,17 @@ class Walled:
     notes: list[str]
 
 
-async def prepare(core: Core, params: wire.PlanSwarm, place: Place, cwd: str) -> Walled:
+async def prepare(core: Core, caller: Caller, params: wire.PlanSwarm, place: Place, cwd: str) -> Walled:
     """Reads walls; `cwd` is what the driver made of the place's.
 
-    Raises Unsupported, saying what to install, where the walls would be too weak; InvalidParams.
+    Raises Unsupported, saying what to install, where the walls would be too weak; InvalidParams; Forbidden
+    where the caller's key reaches less far.
     """
     state = await core.walls.state()
     root = place.root or cwd
     asked = scope_of(params, root)
+    walled = not params.unsafe_no_jail and (state.required or caller.within is None)
+    await reach.check(caller, [*reach.of_scope(asked, root), *place.stores], walled=walled)
     bounds = msgspec.json.encode(_bounds(params.limits)).decode()
     if params.unsafe_no_jail or not state.required:
         _refuse_idle_limits(params)

@@ -28,6 +28,13 @@ class KeyRow(msgspec.Struct, frozen=True):
     expires_at_ms: int | None
     last_used_at_ms: int | None = None
     revoked_at_ms: int | None = None
+    within: str | None = None
+    unsafe_no_jail: int = 0
+
+    @property
+    def folders(self) -> tuple[str, ...] | None:
+        """Below which all lies that it may give to agents; None: any."""
+        return None if self.within is None else msgspec.json.decode(self.within, type=tuple[str, ...])
 
     def good(self, now_ms: int) -> bool:
         """Whether it opens its door now."""

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, field
 
 from .budget import Tokens, Usd
-from .table import Id, Method, Model, Name, Params, Result
+from .table import FolderPath, Id, Method, Model, Name, Params, Result
 
 Kind = Literal["proxy", "operator", "orchestrator"]
 """proxy: model calls, paid by a budget. operator, orchestrator: who `rpc.hello {key}` makes of a caller."""
@@ -28,6 +28,12 @@ class CreateKey(Params):
     """What its calls go to, whatever model they name."""
     expires_in_s: Annotated[int, Meta(ge=1, le=315_360_000)] | msgspec.UnsetType = msgspec.UNSET
     """It never does by default."""
+    within: Annotated[list[FolderPath], Meta(min_length=1, max_length=100)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    """An orchestrator's: what agents of its swarms are given lies below these folders; any by default."""
+    unsafe_no_jail: bool = False
+    """An orchestrator's: whether it may start agents without walls."""
     requests_per_minute: Rate | msgspec.UnsetType = msgspec.UNSET
     """This and the following: 0 is no limit; by default as configured (`proxy.key_requests_per_minute` …)."""
     tokens_per_minute: Rate | msgspec.UnsetType = msgspec.UNSET
@@ -78,6 +84,9 @@ class KeyInfo(Result):
     expires_at: str | None
     last_used_at: str | None
     """A crash of dashd forgets a minute of it at most."""
+    within: list[str] | None = None
+    """Of an orchestrator's key: what it gives to agents lies below these; null: anywhere."""
+    unsafe_no_jail: bool = False
 
 
 class KeySecret(Result):

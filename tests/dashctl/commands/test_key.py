@@ -117,3 +117,14 @@ def test_revoke(dashd, ctl):
 
 def test_every_command_of_the_module_is_tried_here():
     assert set(commands.of_module("key")) == {"create", "list", "rotate", "revoke"}
+
+
+def test_an_orchestrator_s_key_may_be_bounded(dashd, ctl, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dashd.on("key.create", a_secret(key=a_key(kind="orchestrator", budget=""), url="", url_anthropic=""))
+    ctl("key", "create", "claude", "--kind", "orchestrator", "--within", "src", "--within", "/usr/share")
+    ctl("key", "create", "bold", "--kind", "orchestrator", "--unsafe-no-jail")
+    assert dashd.asked("key.create") == [
+        {"name": "claude", "kind": "orchestrator", "within": [f"{tmp_path}/src", "/usr/share"]},
+        {"name": "bold", "kind": "orchestrator", "unsafe_no_jail": True},
+    ]

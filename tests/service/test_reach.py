@@ -1,0 +1,167 @@
+"""What an orchestrator's key may give to agents, and that nothing of it can be had by another way in."""
+
+import dataclasses
+import json
+
+import msgspec
+import pytest
+
+from dashd.domain import repository
+from dashd.domain.repository import Terms
+from dashd.service import HANDLERS
+from dashd.service.core import Caller
+from dashd.service.speakers import Speakers
+from dashd.service.speaking import introduce
+from dashd.store import swarms
+from dashd.wire import errors, methods
+from tests.service.test_repositories import FakeRepositories
+from tests.service.test_walls import FakeWalls
+
+
+@pytest.fixture
+def repositories():
+    return FakeRepositories()
+
+
+@pytest.fixture
+def walls():
+    return FakeWalls()
+
+
+@pytest.fixture
+def core(core, repositories, walls):
+    made = dataclasses.replace(core, repositories=repositories, walls=walls)
+    return dataclasses.replace(made, keys=Speakers(core.store, core.clock))
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """The key's folder."""
+    folder = tmp_path.resolve() / "mine"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+async def ask(core, call, mine):
+    """Calls with an orchestrator's key for that folder."""
+    made = await call("key.create", name="claude", kind="orchestrator", within=[str(mine)])
+    claude = await introduce(core, Caller("operator", 1), "test", made.secret)
+
+    async def asked(method, **params):
+        decoded = msgspec.json.decode(json.dumps(params), type=methods.METHODS[method].params)
+        return await HANDLERS[method](core, claude, decoded)
+
+    return asked
+
+
+async def test_what_lies_in_the_key_s_folders_is_given(ask, mine):
+    (mine / "src").mkdir()
+    await ask("swarm.create", task="t", cwd=str(mine / "src"))
+    made = await ask("swarm.create", task="t", cwd=str(mine), scope=["src"], read=[str(mine / "src")])
+    await ask("agent.spawn", task="more", swarm=made.id)
+    await ask("agent.spawn", task="alone", cwd=str(mine))
+
+
+@pytest.mark.parametrize("method", ["swarm.create", "swarm.plan", "agent.spawn"])
+async def test_no_folder_elsewhere_is_worked_in(ask, mine, tmp_path, scene, method):
+    beside = tmp_path.resolve() / "mine-too"
+    beside.mkdir()
+    for folder in (tmp_path.resolve(), beside, "/usr/share"):
+        with pytest.raises(errors.Forbidden, match=r"^orchestrator:claude may give agents what lies in"):
+            await ask(method, task="t", cwd=str(folder))
+    with pytest.raises(errors.Forbidden, match=f"may give .* {mine}, and / does not"):
+        await ask(method, task="t")
+    assert scene.db.execute("SELECT count(*) FROM swarm").get == 0
+
+
+@pytest.mark.parametrize("more", [{"read": ["/usr/share/doc"]}, {"scope": ["/usr/share/doc"]}])
+async def test_nothing_elsewhere_is_read_or_written(ask, mine, more):
+    with pytest.raises(errors.Forbidden, match="/usr/share/doc does not") as caught:
+        await ask("swarm.create", task="t", cwd=str(mine), **more)
+    assert "key.create {within: [..., '/usr/share/doc']}" in caught.value.hint
+
+
+async def test_a_link_is_followed_before_it_is_judged(ask, mine):
+    (mine / "out").symlink_to("/usr/share")
+    for more in ({"cwd": str(mine / "out")}, {"cwd": str(mine), "scope": ["out/doc"]}):
+        with pytest.raises(errors.Forbidden, match=f"{mine}/out"):
+            await ask("swarm.create", task="t", **more)
+
+
+async def test_walls_are_given_up_only_by_a_key_that_may(core, ask, call, mine, walls):
+    with pytest.raises(errors.Forbidden, match="may not start agents without walls") as caught:
+        await ask("swarm.create", task="t", cwd=str(mine), unsafe_no_jail=True)
+    assert "key.create {unsafe_no_jail: true}" in caught.value.hint
+    walls.found = ports_without_walls(walls)
+    with pytest.raises(errors.Forbidden, match="without walls"):  # they would keep none of its folders
+        await ask("swarm.create", task="t", cwd=str(mine))
+    made = await call("key.create", name="bold", kind="orchestrator", unsafe_no_jail=True)
+    bold = await introduce(core, Caller("operator", 1), "test", made.secret)
+    params = methods.METHODS["swarm.create"].params(task="t", cwd="/", unsafe_no_jail=True)
+    await HANDLERS["swarm.create"](core, bold, params)
+
+
+def ports_without_walls(walls):
+    return dataclasses.replace(walls.found, required=False)
+
+
+async def test_where_nobody_has_walls_a_key_without_folders_goes_on(core, call, walls):
+    walls.found = ports_without_walls(walls)
+    made = await call("key.create", name="claude", kind="orchestrator")
+    claude = await introduce(core, Caller("operator", 1), "test", made.secret)
+    created = await HANDLERS["swarm.create"](
+        core, claude, methods.METHODS["swarm.create"].params(task="t", cwd="/")
+    )
+    spawn = methods.METHODS["agent.spawn"].params(task="t", swarm=created.id)
+    await HANDLERS["agent.spawn"](core, claude, spawn)
+
+
+async def test_a_swarm_of_somebody_else_is_no_way_out(ask, call, mine):
+    wide = await call("swarm.create", task="t", cwd=str(mine), read=["/usr/share/doc"])
+    bare = await call("swarm.create", task="t", cwd=str(mine), unsafe_no_jail=True)
+    with pytest.raises(errors.Forbidden, match="/usr/share/doc does not"):
+        await ask("agent.spawn", task="t", swarm=wide.id)
+    with pytest.raises(errors.Forbidden, match="without walls"):
+        await ask("agent.spawn", task="t", swarm=bare.id)
+
+
+async def test_a_repository_and_where_it_keeps_its_objects(ask, mine, repositories, scene):
+    repo = mine / "repo"
+    repo.mkdir()
+    repositories.seen = dataclasses.replace(
+        repositories.seen, path=str(repo), stores=(f"{repo}/.git/objects",)
+    )
+    made = await ask("swarm.create", task="t", repo=str(repo))
+    await ask("agent.spawn", task="t", swarm=made.id)
+    repositories.seen = dataclasses.replace(repositories.seen, stores=("/home/me/secret/.git/objects",))
+    with pytest.raises(errors.Forbidden, match="/home/me/secret"):
+        await ask("swarm.create", task="t", repo=str(repo))
+    elsewhere = scene.swarm(
+        "x", swarm_id="bbbbbb", walls="required", repo=repository.to_json(Terms("/repo", "base"))
+    )
+    assert swarms.get(scene.db, elsewhere).repo
+    for method in ("swarm.land", "merge.enqueue"):
+        with pytest.raises(errors.Forbidden, match="/repo does not"):
+            await ask(method, swarm=elsewhere)
+
+
+@pytest.mark.parametrize("more", [{"within": ["/usr"]}, {"unsafe_no_jail": True}])
+@pytest.mark.parametrize("kind", ["proxy", "operator"])
+async def test_only_an_orchestrator_s_key_is_bounded_so(call, more, kind):
+    with pytest.raises(errors.InvalidParams, match=f"a key of kind {kind} is none"):
+        await call("key.create", name="x", kind=kind, **more)
+
+
+async def test_a_key_shows_its_folders_as_the_file_system_knows_them(core, call, mine, tmp_path):
+    (tmp_path / "link").symlink_to(mine)
+    made = await call(
+        "key.create", name="claude", kind="orchestrator", within=[f"{tmp_path}/link/", str(mine / "x")]
+    )
+    assert made.key.within == [str(mine)]
+    assert [key.within for key in (await call("key.list")).keys] == [[str(mine)]]
+    turned = await call("key.rotate", key="claude", grace_s=10)
+    for secret in (made.secret, turned.secret):
+        assert (await core.keys.identify(secret)).within == (str(mine),)
+    with pytest.raises(errors.InvalidParams, match="not an absolute path"):
+        await call("key.create", name="y", kind="orchestrator", within=["src"])
