@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dashctl.terminal import Output
 
 CLEANUPS = ("immediate", "on-success", "delayed", "manual")
-LAND_S_MAX = 180.0
-"""Longer than dashd waits for the landing itself."""
+LAND_S_MAX = 300.0
+"""Longer than dashd waits for a rebase and for the landing itself."""
 _FILES_MAX = 20
 """That a report names of each agent."""
 
@@ -115,7 +115,9 @@ def show_files(out: Output, trees: list[dict[str, Any]]) -> None:
 
 def land(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Moves a branch of the user's, files and all, to what the swarm's merges have come to."""
-    found = dash.call("swarm.land", deadline_s=LAND_S_MAX, swarm=args.swarm, onto=args.onto)
+    found = dash.call(
+        "swarm.land", deadline_s=LAND_S_MAX, swarm=args.swarm, onto=args.onto, rebase=args.rebase or None
+    )
     if out.as_json:
         out.data(found)
     elif found["approval"]:
@@ -133,6 +135,9 @@ def landing_arguments(parser: ArgumentParser) -> None:
     """Adds what is landed, and onto what."""
     parser.add_argument("swarm", metavar="SWARM")
     parser.add_argument("--onto", metavar="BRANCH", help="of your repository (the one that is checked out)")
+    parser.add_argument(
+        "--rebase", action="store_true", help="put the result on top of a branch that has moved on, first"
+    )
 
 
 def diff(args: SimpleNamespace, dash: Dash, out: Output) -> int:

@@ -13,7 +13,7 @@ from dashd.store import landings, swarms
 from dashd.store.landings import LandingRow
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
-from dashd.workspace.errors import CheckoutNotClean, WorkspaceError
+from dashd.workspace.errors import CheckoutNotClean, NotAhead, WorkspaceError
 
 from .workspaces import spoken
 from .world import World
@@ -57,4 +57,10 @@ def _next(db: Snapshot) -> tuple[LandingRow, Terms] | None:
 
 def _refused(row: LandingRow, error: WorkspaceError, tx: Tx) -> None:
     paths = [spoken(path) for path in error.paths] if isinstance(error, CheckoutNotClean) else []
-    landings.refused(tx, row, error.message, hint=error.hint, paths=paths)
+    hint = error.hint
+    if isinstance(error, NotAhead):
+        hint = (
+            f"swarm.land {row.swarm_id} --onto {row.onto} --rebase (rebase: true) puts the result on top of"
+            f" {row.onto} in a jail, behind the gates of its merges, and lands that"
+        )
+    landings.refused(tx, row, error.message, hint=hint, paths=paths)

@@ -90,6 +90,10 @@ async def _cancellable(world: World, row: MergeRow, terms: Terms) -> Merged | No
 
 
 async def _once(world: World, row: MergeRow, terms: Terms, *, gates: Sequence[Gate]) -> Merged:
+    if row.onto:
+        return await world.workspaces.rebase(
+            terms, key=row.id, target=row.target, onto=row.commit_id, at_ms=row.queued_at_ms, gates=gates
+        )
     return await world.workspaces.merge(
         terms,
         key=row.id,

@@ -164,6 +164,20 @@ class Workspaces:
             gates=gates,
         )
 
+    async def rebase(
+        self, terms: Terms, *, key: str, target: str, onto: str, at_ms: int, gates: Sequence[Gate]
+    ) -> Merged:
+        """Puts a branch of Dash's on top of a commit, or changes nothing. Raises WorkspaceError."""
+        return await merge.rebase(
+            self.root,
+            await self.source(terms),
+            key=key,
+            target=f"refs/heads/{target}",
+            onto=onto,
+            at_ms=at_ms,
+            gates=gates,
+        )
+
     async def land(self, terms: Terms, *, onto: str, commit: str) -> None:
         """Moves the user's branch, files and all, or changes nothing. Raises WorkspaceError."""
         found, branch = await self.source(terms), f"refs/heads/{onto}"

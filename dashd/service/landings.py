@@ -1,13 +1,15 @@
 """`swarm.land`: the one way in which a user's own branch moves; recorded, gated, done by the runtime."""
 
-from typing import Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
 import trio
 
 from dashd.domain import repository
 from dashd.domain.repository import Terms
-from dashd.store import decisions, landings, swarms
+from dashd.store import decisions, landings, merges, swarms
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 from dashd.wire import errors
@@ -17,7 +19,8 @@ from . import reach
 from .core import Caller, Core
 
 WAIT_S_MAX: Final = 120.0
-"""For the landing itself; one that takes longer goes on, and says so."""
+"""For the landing itself, and for a rebase before it; one that takes longer goes on, and says so."""
+Row = TypeVar("Row", merges.MergeRow, landings.LandingRow)
 
 
 async def land(core: Core, caller: Caller, params: wire.LandSwarm) -> wire.SwarmLanded:
@@ -35,6 +38,8 @@ async def land(core: Core, caller: Caller, params: wire.LandSwarm) -> wire.Swarm
         )
     onto = params.onto or (await core.repositories.look(terms.path, "HEAD", granted=terms.granted)).head
     _check(onto)
+    if params.rebase:
+        commit = await _rebase(core, caller, params.swarm, terms, onto) or commit
 
     def operation(tx: Tx) -> tuple[landings.LandingRow, decisions.Asked]:
         row = landings.insert(tx, swarm=params.swarm, onto=onto, commit=commit, asked_by=caller.who)
@@ -49,7 +54,36 @@ async def land(core: Core, caller: Caller, params: wire.LandSwarm) -> wire.Swarm
     row, asked = await core.store.writer.apply(operation)
     if asked.approval is not None:
         return _shown(row, approval=asked.approval.id)
-    return _answer(await _ended(core, row.number or 0))
+    number = row.number or 0
+    return _answer(await _until_ended(core, lambda db: landings.get(db, number), landings.OPEN))
+
+
+async def _rebase(core: Core, caller: Caller, swarm: str, terms: Terms, onto: str) -> str | None:
+    """Has the result put on top of the branch, through the merge queue; where it is then.
+
+    None where there is no such branch: landing says so. Raises Conflict where it cannot be put there.
+    """
+    result = repository.result_branch(swarm)
+    tip = await core.repositories.tip(terms.path, onto, granted=terms.granted)
+    if tip is None:
+        return None
+    add = partial(
+        merges.enqueue_rebase, swarm=swarm, target=result, onto=onto, commit=tip, asked_by=caller.who
+    )
+    queued = await core.store.writer.apply(add)
+    ended = await _until_ended(core, lambda db: merges.get(db, queued.id), merges.OPEN)
+    if ended.state in merges.OPEN:
+        raise errors.DeadlinePassed(
+            f"putting {result} on top of {onto} takes longer than {WAIT_S_MAX:g} s; merge {ended.id} goes on",
+            hint=f"merge.status {ended.id} says how it stands; once it is merged, swarm.land {swarm} again",
+        )
+    if ended.state != "merged":
+        raise errors.Conflict(
+            f"{result} cannot be put on top of {onto} (merge {ended.id}: {ended.state}): {ended.problem}",
+            hint=f"nothing was changed; rebase {result} yourself and land that, or have an agent do it",
+            data={"paths": msgspec.json.decode(ended.paths, type=list[str])},
+        )
+    return ended.result
 
 
 def terms_of(db: Snapshot, swarm_id: str) -> Terms:
@@ -84,13 +118,13 @@ def _question(caller: Caller, swarm: str, row: landings.LandingRow, result: str)
     )
 
 
-async def _ended(core: Core, number: int) -> landings.LandingRow:
-    """The landing once it has ended, or as it is then."""
+async def _until_ended(core: Core, read: Callable[[Snapshot], Row], open_states: Sequence[str]) -> Row:
+    """The merge or landing once it has ended, or as it is when the time is up."""
     deadline = trio.current_time() + WAIT_S_MAX
     while True:
         ticket = core.store.bells.merges.ticket()
-        row = await core.store.reader.read(lambda db: landings.get(db, number))
-        if row.state in landings.ENDED or trio.current_time() >= deadline:
+        row = await core.store.reader.read(read)
+        if row.state not in open_states or trio.current_time() >= deadline:
             return row
         with trio.move_on_at(deadline):
             await ticket.wait()

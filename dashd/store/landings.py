@@ -12,7 +12,7 @@ from . import rows
 from .rows import Snapshot, columns, placeholders
 from .transaction import Tx
 
-ENDED = ("landed", "refused")
+OPEN = ("waiting", "queued", "running")
 
 
 class LandingRow(msgspec.Struct, frozen=True):

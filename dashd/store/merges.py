@@ -17,6 +17,7 @@ from .transaction import Tx
 
 OPEN = ("queued", "running")
 PATHS_MAX = 200
+_BRANCHES = "refs/heads/"
 
 
 class MergeRow(msgspec.Struct, frozen=True):
@@ -45,8 +46,13 @@ class MergeRow(msgspec.Struct, frozen=True):
 
     @property
     def agent(self) -> str | None:
-        """Whose work it is; None where a swarm shares a clone."""
-        return self.owner if self.owner != self.swarm_id else None
+        """Whose work it is; None where a swarm shares a clone, and where it is the user's."""
+        return None if self.onto or self.owner == self.swarm_id else self.owner
+
+    @property
+    def onto(self) -> str:
+        """The branch of the user's on top of whose commit the target is put; empty where it is no rebase."""
+        return self.owner.removeprefix(_BRANCHES) if self.owner.startswith(_BRANCHES) else ""
 
 
 _COLUMNS = columns(MergeRow)
@@ -67,6 +73,11 @@ _q_known = (
     "SELECT 1 FROM merge WHERE owner = ? AND target = ? AND commit_id = ? AND state IN"
     " ('queued', 'running', 'merged')"
 )
+_q_open = (
+    f"SELECT {_COLUMNS} FROM merge WHERE owner = ? AND target = ? AND commit_id = ? AND NOT cancel"
+    " AND state IN ('queued', 'running') ORDER BY number LIMIT 1"
+)
+_q_gates = "SELECT gates FROM merge WHERE swarm_id = ? AND target = ? AND state = 'merged' ORDER BY number"
 
 
 def enqueue(
@@ -86,6 +97,19 @@ def enqueue(
     )
     tx.ring("merges")
     return row
+
+
+def enqueue_rebase(tx: Tx, *, swarm: str, target: str, onto: str, commit: str, asked_by: str) -> MergeRow:
+    """Has the target put on top of a commit of the user's branch, behind the gates of its merges so far.
+
+    The row of one that is in the queue already, where there is one.
+    """
+    owner = _BRANCHES + onto
+    if (known := rows.first(MergeRow, tx.db, _q_open, (owner, target, commit))) is not None:
+        return known
+    so_far = [msgspec.json.decode(found) for (found,) in rows.table(tx.db, _q_gates, (swarm, target))]
+    gates = list(dict.fromkeys(tuple(argv) for found in so_far for argv in found))
+    return enqueue(tx, swarm=swarm, owner=owner, target=target, commit=commit, gates=gates, asked_by=asked_by)
 
 
 def get(db: Snapshot, merge_id: str) -> MergeRow:
@@ -155,11 +179,19 @@ def want_cancelled(tx: Tx, row: MergeRow) -> None:
 
 
 def _escalated(row: MergeRow, paths: list[str]) -> dict[str, object]:
+    suggestion = (
+        f"spawn an agent whose task is to rebase dash/{row.swarm_id}/{row.owner} onto {row.target},"
+        " or leave that work out; nothing was changed"
+    )
+    if row.onto:
+        suggestion = (
+            f"create a swarm with base: {row.onto} whose task is to bring {row.target} onto it,"
+            f" or rebase that branch yourself; nothing was changed"
+        )
     return {
         "why": f"merge {row.id} of {row.owner} into {row.target} has a conflict",
         "merge": row.id,
         "target": row.target,
         "files": paths,
-        "suggestion": f"spawn an agent whose task is to rebase dash/{row.swarm_id}/{row.owner} onto"
-        f" {row.target}, or leave that work out; nothing was changed",
+        "suggestion": suggestion,
     }

@@ -10,6 +10,7 @@ WorkspaceError
 ├── TreeChanged             the tree is still being written to
 ├── TreeTooLarge            the tree is beyond every limit
 ├── NotSaved                removal was refused, because something would be lost
+├── NotAhead                a branch has commits that what is to be landed on it has not
 ├── OutsideScope            commits change paths that their agent may not write
 ├── MergeConflict           with the paths; GateFailed: with the gate and its output
 └── CheckoutNotClean        landing was refused, with the paths
@@ -74,6 +75,10 @@ class TreeTooLarge(WorkspaceError):
 
 class NotSaved(WorkspaceError):
     """Removal was refused, because something would be lost."""
+
+
+class NotAhead(WorkspaceError):
+    """A branch has commits that what is to be landed on it has not."""
 
 
 class _WithPaths(WorkspaceError):

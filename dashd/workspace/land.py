@@ -18,7 +18,7 @@ import trio
 
 from dashd.jail import tool
 from dashd.workspace import git, place, refs
-from dashd.workspace.errors import CheckoutNotClean, GitFailed, RefMoved, WorkspaceError
+from dashd.workspace.errors import CheckoutNotClean, GitFailed, NotAhead, RefMoved, WorkspaceError
 from dashd.workspace.merge import refuse_checked_out
 from dashd.workspace.source import Source, changes, filters_off, head_branch, read_ref
 
@@ -59,7 +59,7 @@ async def land(root: Path, source: Source, *, branch: str, commit: str) -> str:
     """Moves the user's `branch` (a full ref) to `commit`, its files too where it is checked out.
 
     Returns where it was. Raises CheckoutNotClean with the paths, CheckedOut where another worktree has it,
-    RefMoved, GitFailed, and WorkspaceError where the commit is not ahead of the branch.
+    RefMoved, GitFailed, and NotAhead where the commit is not ahead of the branch.
     """
     for unfinished in await recover(root, source):
         if unfinished.outcome == "blocked":
@@ -71,8 +71,8 @@ async def land(root: Path, source: Source, *, branch: str, commit: str) -> str:
         return old
     ahead = await git.run(source.reading, "merge-base", "--is-ancestor", old, commit, ok=(0, 1))
     if ahead.code:
-        raise WorkspaceError(
-            f"{branch} has commits that {commit[:12]} has not.", hint="Merge the result onto it first."
+        raise NotAhead(
+            f"{branch} has commits that {commit[:12]} has not.", hint="Put the result on top of it first."
         )
     if await head_branch(source) != branch:
         await refuse_checked_out(source, branch)

@@ -64,10 +64,41 @@ async def merge(
     await refuse_checked_out(source, target)
     before = await read_ref(source, target)
     scratch = _Scratch(root, source, place.check_id(key), at_ms)
+    return await _move(scratch, target, before, commit=commit, onto=before or start, gates=gates)
+
+
+async def rebase(
+    root: Path,
+    source: Source,
+    *,
+    key: str,
+    target: str,
+    onto: str,
+    at_ms: int,
+    gates: Sequence[Gate] = (),
+) -> Merged:
+    """Puts `target` itself (a full ref) on top of the commit `onto`; it stays where that is in it already.
+
+    For a branch of Dash's own whose beginning the user has left behind: it does not go forward but is
+    replaced, under the same conditions as in `merge`, and with the same errors.
+    """
+    await refuse_checked_out(source, target)
+    before = await read_ref(source, target)
+    if before is None:
+        raise UnknownBase(f"There is no {target} to put on top of anything.")
+    scratch = _Scratch(root, source, place.check_id(key), at_ms)
+    return await _move(scratch, target, before, commit=before, onto=onto, gates=gates)
+
+
+async def _move(
+    scratch: "_Scratch", target: str, before: str | None, *, commit: str, onto: str, gates: Sequence[Gate]
+) -> Merged:
+    """Moves the target to the commit, put on top of `onto` and tried out; nothing of the scratch stays."""
+    source = scratch.source
     try:
-        merged = await scratch.rebase(commit, before or start)
+        merged = await scratch.rebase(commit, onto)
         if merged != before:
-            file = await scratch.bundle(merged, before or start) if merged != commit else None
+            file = await scratch.bundle(merged, onto) if merged not in (commit, onto) else None
             for gate in gates:
                 await scratch.run(gate)
             if file:

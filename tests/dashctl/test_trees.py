@@ -96,7 +96,8 @@ def test_landings(dashd, ctl):
     dashd.on("swarm.land", landed)
     ran = ctl("swarm", "land", "s", "--onto", "main")
     assert ran.out == "main moved from bbbbbbbbbbbb to cccccccccccc\n"
-    assert dashd.asked("swarm.land") == [{"swarm": "s", "onto": "main"}]
+    ctl("swarm", "land", "s", "--rebase")
+    assert dashd.asked("swarm.land") == [{"swarm": "s", "onto": "main"}, {"swarm": "s", "rebase": True}]
     for changes, says in (
         ({"before": "c" * 40}, "already"),
         ({"state": "waiting", "approval": "ap1"}, "approval resolve ap1"),

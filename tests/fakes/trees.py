@@ -85,6 +85,12 @@ class FakeWorkspaces:
         self.tips[target] = commit
         return Merged(target, commit, before)
 
+    async def rebase(self, terms: Terms, *, key: str, target: str, onto: str, **more: Any) -> Merged:
+        self._ask("rebase", key, onto=onto, **more)
+        await trio.lowlevel.checkpoint()
+        before, self.tips[target] = self.tips[target], f"{self.tips[target]} on {onto}"
+        return Merged(target, self.tips[target], before)
+
     async def land(self, terms: Terms, *, onto: str, commit: str) -> None:
         self._ask("land", onto)
         await trio.lowlevel.checkpoint()

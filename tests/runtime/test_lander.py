@@ -5,7 +5,7 @@ import pytest
 from dashd.domain import repository
 from dashd.runtime import lander
 from dashd.store import landings
-from dashd.workspace.errors import CheckoutNotClean
+from dashd.workspace.errors import CheckoutNotClean, NotAhead
 from tests.fakes.scene import SWARM
 from tests.fakes.trees import TERMS
 
@@ -43,6 +43,16 @@ async def test_a_checkout_that_is_not_clean_is_refused_with_its_paths(bed, trees
     found = landings.get(bed.store.db, row.number)
     assert (found.paths, found.hint, trees.tips["main"]) == ('["a","b"]', "Commit them.", "b")
     assert "swarm.landed" not in bed.scene.kinds()
+
+
+async def test_a_branch_that_has_moved_on_is_told_with_the_next_step(bed, trees, autojump_clock):
+    row = ask(bed)
+    trees.refusals["land"] = NotAhead("main has commits that c has not.")
+    bed.nursery.start_soon(lander.run, bed.world)
+    while landings.get(bed.store.db, row.number).state != "refused":
+        await bed.store.bells.merges.ticket().wait()
+    hint = landings.get(bed.store.db, row.number).hint
+    assert hint.startswith(f"swarm.land {SWARM} --onto main --rebase (rebase: true) puts the result")
 
 
 async def test_after_a_death_it_says_where_the_branch_was(bed, trees, autojump_clock):

@@ -63,6 +63,25 @@ async def test_what_goes_wrong_is_told_and_the_next_has_its_turn(
     assert row(bed).result is None
 
 
+async def test_the_target_is_put_on_top_of_the_users_branch_behind_the_gates_of_its_merges(
+    bed, trees, autojump_clock
+):
+    enqueue(bed, "c1", [["make"], ["make", "test"]])
+    enqueue(bed, "c2", [["make"], ["lint"]])
+    bed.nursery.start_soon(merger.run, bed.world)
+    await bed.until("merge.merged", 2)
+    made = bed.scene.do(
+        lambda tx: merges.enqueue_rebase(
+            tx, swarm=SWARM, target=RESULT, onto="main", commit="u1", asked_by="me"
+        )
+    )
+    await bed.until("merge.merged", 3)
+    assert trees.asked[-1] == ("rebase", made.id)
+    assert trees.more[-1]["onto"] == "u1"
+    assert [gate.argv for gate in trees.more[-1]["gates"]] == [("make",), ("make", "test"), ("lint",)]
+    assert (row(bed, made.id).before, row(bed, made.id).result) == ("c2", "c2 on u1")
+
+
 async def test_a_repository_that_is_gone_is_a_failure(bed, trees, autojump_clock):
     enqueue(bed)
     trees.refuse("tip", "it is no repository")

@@ -10,17 +10,19 @@ from dashd.domain import repository
 from dashd.domain.repository import Terms
 from dashd.service import landings as service
 from dashd.service.core import Caller
-from dashd.store import landings
+from dashd.store import landings, merges
 from dashd.wire import errors
 from dashd.wire.methods import worktree as wire
 from tests.fakes.scene import SWARM
 from tests.service.test_repositories import FakeRepositories
 
+RESULT = f"dash/{SWARM}/result"
+
 
 @pytest.fixture
 def repositories():
     made = FakeRepositories()
-    made.tips[f"dash/{SWARM}/result"] = "c1"
+    made.tips[RESULT] = "c1"
     return made
 
 
@@ -61,6 +63,48 @@ async def test_a_refusal_is_an_error_with_the_paths(call, core, scene, swarm, nu
     with pytest.raises(errors.Conflict, match="It has changes") as caught:
         await call("swarm.land", swarm=swarm, onto="trunk")
     assert (caught.value.data, caught.value.hint) == ({"paths": ["a"]}, "Commit.")
+
+
+async def merged_by(scene, core, state, **more):
+    """The runtime's part: ends the merge that is queued."""
+    while (row := merges.next_open(scene.db)) is None:
+        await core.store.bells.merges.ticket().wait()
+    assert (row.onto, row.commit_id, row.target) == ("main", "u1", RESULT)
+    scene.do(lambda tx: merges.ended(tx, row, state, **more))
+
+
+async def test_the_result_is_put_on_top_of_the_branch_first(call, core, scene, swarm, nursery, repositories):
+    repositories.tips["main"] = "u1"
+    nursery.start_soon(partial(merged_by, scene, core, "merged", result="c1 on u1"))
+    nursery.start_soon(landed_by, scene, core, landed)
+    found = await call("swarm.land", swarm=swarm, rebase=True)
+    assert (found.state, found.onto, found.commit) == ("landed", "main", "c1 on u1")
+    assert [row.onto for row in merges.page(scene.db, 99, swarm, "[]", 9)] == ["main"]
+
+
+async def test_what_cannot_be_put_on_top_is_not_landed(call, core, scene, swarm, nursery, repositories):
+    repositories.tips["main"] = "u1"
+    told = partial(merged_by, scene, core, "conflict", problem="Both sides", paths=["f"])
+    nursery.start_soon(told)
+    with pytest.raises(errors.Conflict, match=r"merge m1: conflict\): Both sides") as caught:
+        await call("swarm.land", swarm=swarm, rebase=True)
+    assert caught.value.data == {"paths": ["f"]}
+    assert landings.next_open(scene.db) is None
+    repositories.tips.pop(RESULT)
+    with pytest.raises(errors.Conflict, match="nothing of swarm aaaaaa was merged yet"):
+        await call("swarm.land", swarm=swarm, rebase=True)
+
+
+async def test_a_rebase_that_takes_long_goes_on_and_is_not_done_twice(
+    call, scene, swarm, repositories, monkeypatch, autojump_clock
+):
+    repositories.tips["main"] = "u1"
+    monkeypatch.setattr(service, "WAIT_S_MAX", 5.0)
+    for _ in range(2):
+        with pytest.raises(errors.DeadlinePassed, match="merge m1 goes on") as caught:
+            await call("swarm.land", swarm=swarm, rebase=True)
+    assert f"swarm.land {swarm} again" in caught.value.hint
+    assert landings.next_open(scene.db) is None
 
 
 async def test_one_that_takes_long_says_how_it_stands(call, swarm, monkeypatch, autojump_clock):

@@ -57,6 +57,26 @@ def test_what_is_merged_or_will_be_is_known(scene, enqueue):
     assert not merges.is_known(scene.db, SEAT, "dash/t", "c1")
 
 
+def test_a_rebase_is_the_users_work_and_in_the_queue_once(scene, enqueue):
+    def rebase(commit="u1"):
+        return scene.do(
+            lambda tx: merges.enqueue_rebase(
+                tx, swarm=SWARM, target="dash/t", onto="a/b", commit=commit, asked_by="me"
+            )
+        )
+
+    row = rebase()
+    assert (row.owner, row.onto, row.agent, row.gates) == ("refs/heads/a/b", "a/b", None, "[]")
+    assert (enqueue().onto, enqueue().agent) == ("", SEAT)
+    assert rebase() == row
+    assert rebase("u2") != row
+    scene.do(lambda tx: merges.ended(tx, row, "conflict", problem="both", paths=["f"]))
+    told = scene.events()[-1]
+    assert "base: a/b" in told["data"]["suggestion"]
+    assert "agent" not in told
+    assert rebase() != row
+
+
 def test_pages_cancels_and_what_is_none(scene, enqueue):
     rows = [enqueue(f"c{n}") for n in range(3)]
     scene.do(lambda tx: merges.want_cancelled(tx, rows[1]))

@@ -150,6 +150,52 @@ def test_a_dirty_checkout_is_not_landed_on(dashd, world):
     assert (world.repo / "README").read_text() == "new\n"
 
 
+def test_a_branch_that_has_moved_on_has_the_result_put_on_top_of_it(dashd, world):
+    report = run(dashd, world, "echo new > new; test ! -e mine")
+    dashd.call("merge.enqueue", swarm=report["id"], gates=[["sh", "-c", "echo ran; test -e new"]])
+    wait(dashd, report["id"], "merge.merged")
+    world.put("mine", b"mine\n")
+    mine = world.commit("mine")
+    with pytest.raises(CallFailed, match="main has commits that") as refused:
+        dashd.call("swarm.land", swarm=report["id"])
+    assert f"swarm.land {report['id']} --onto main --rebase" in refused.value.hint
+    assert world.ref("main") == mine
+    landed = dashd.call("swarm.land", swarm=report["id"], rebase=True)
+    assert (landed["state"], landed["before"]) == ("landed", mine)
+    assert world.ref("main") == world.ref(f"dash/{report['id']}/result") == landed["commit"]
+    assert world.git("log", "-2", "--format=%an %s").splitlines()[1] == "user mine"
+    assert ((world.repo / "new").read_text(), (world.repo / "mine").read_text()) == ("new\n", "mine\n")
+    assert world.git("status", "--porcelain") == ""
+    row = dashd.call("merge.list", swarm=report["id"])["items"][0]
+    assert (row["worktree"], row["gates"]) == ("refs/heads/main", [["sh", "-c", "echo ran; test -e new"]])
+
+    # With a conflict nothing moves, and the files are named.
+    report = run(dashd, world, "echo theirs > new")
+    dashd.call("merge.enqueue", swarm=report["id"])
+    wait(dashd, report["id"], "merge.merged")
+    world.put("new", b"mine\n")
+    mine = world.commit("mine again")
+    with pytest.raises(CallFailed, match="conflict") as refused:
+        dashd.call("swarm.land", swarm=report["id"], rebase=True)
+    assert refused.value.details == {"paths": ["new"]}
+    assert (world.ref("main"), world.git("status", "--porcelain")) == (mine, "")
+
+
+def test_an_agent_that_is_added_gets_a_clone_like_the_others(dashd, world):
+    made = create(dashd, world, "pwd; echo $1 > $1", "a", "b")
+    dashd.call("swarm.pause", swarm=made["id"])
+    added = dashd.call("agent.spawn", swarm=made["id"], task="more", item="c")
+    dashd.call("swarm.resume", swarm=made["id"])
+    wait(dashd, made["id"], *ENDED)
+    report = dashd.call("swarm.report", swarm=made["id"], detail="full")
+    assert not report["failures"], report["failures"]
+    trees = {tree["worktree"]: tree for tree in report["files"]}
+    assert len(trees) == 3
+    assert [each["path"] for each in trees[added["id"]]["files"]] == ["c"]
+    assert world.git("show", f"{trees[added['id']]['branch']}:c") == "c"
+    assert world.git("status", "--porcelain") == ""
+
+
 def test_a_landing_waits_for_a_yes(dashd, world):
     report = run(dashd, world, "echo new > new")
     dashd.call("merge.enqueue", swarm=report["id"])

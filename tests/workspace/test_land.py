@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dashd.workspace import bundle, land, refs
-from dashd.workspace.errors import CheckedOut, CheckoutNotClean, GitFailed, WorkspaceError
+from dashd.workspace.errors import CheckedOut, CheckoutNotClean, GitFailed, NotAhead, WorkspaceError
 from tests.workspace.world import World, picture
 
 MAIN = "refs/heads/main"
@@ -78,7 +78,7 @@ async def test_a_file_that_git_does_not_know_is_not_overwritten(world: World):
 async def test_a_branch_with_other_commits_is_refused(world: World):
     commit = await result(world)
     mine = world.commit("mine")
-    with pytest.raises(WorkspaceError, match="has commits that"):
+    with pytest.raises(NotAhead, match="has commits that"):
         await land_it(world, commit)
     assert world.ref(MAIN) == mine
 

@@ -56,6 +56,57 @@ async def test_the_next_is_rebased_and_nothing_of_the_others_is_dropped(world: W
     world.git("fsck")
 
 
+async def rebase(world: World, **more: Any) -> Merged:
+    source = await world.source()
+    options = {"key": "m2", "target": TARGET, "onto": world.ref("main"), "at_ms": AT_MS, **more}
+    return await merge.rebase(world.root, source, **options)
+
+
+async def test_the_target_itself_is_put_on_top_of_what_the_user_has_done_meanwhile(world: World):
+    for agent in ("a1", "a2"):
+        await put(world, await work(world, agent, {agent: b"x"}))
+    before = world.ref(TARGET)
+    world.put("mine", b"mine")
+    mine = world.commit("mine")
+    merged = await rebase(world, gates=[Gate(("sh", "-c", "test -e mine -a -e a1 -a -e a2"))])
+    assert (merged.before, merged.commit) == (before, world.ref(TARGET))
+    log = world.git("log", "--format=%s", TARGET).splitlines()
+    assert log == ["work of a2", "work of a1", "mine", "first"]
+    assert world.ref("main") == mine
+    nothing_left(world)
+    world.git("fsck")
+    assert await rebase(world) == Merged(TARGET, merged.commit, merged.commit)
+    # What comes later goes on top of it.
+    await put(world, await work(world, "a3", {"a3": b"x"}))
+    assert world.git("log", "--format=%s", "-2", TARGET).splitlines() == ["work of a3", "work of a2"]
+
+
+async def test_a_target_that_the_user_has_all_of_is_where_the_user_is(world: World):
+    await put(world, await work(world, "a1", {"one": b"1"}))
+    world.put("one", b"1")
+    mine = world.commit("the same, by hand")
+    assert (await rebase(world)).commit == mine
+
+
+async def test_a_rebase_that_fails_leaves_the_target(world: World):
+    commit = await work(world, "a1", {"README": b"theirs\n"})
+    await put(world, commit)
+    fine = world.commit("fine")
+    with pytest.raises(GateFailed):
+        await rebase(world, gates=[Gate(("false",))])
+    world.put("README", b"mine\n")
+    world.commit("mine")
+    with pytest.raises(MergeConflict) as caught:
+        await rebase(world)
+    assert caught.value.paths == ("README",)
+    with pytest.raises(UnknownBase, match="There is no"):
+        await rebase(world, target="refs/heads/dash/s1/none")
+    with pytest.raises(CheckedOut):
+        await rebase(world, target="refs/heads/main", onto=fine)
+    assert world.ref(TARGET) == commit
+    nothing_left(world)
+
+
 async def test_what_is_there_already_changes_nothing(world: World):
     commit = await work(world, "a1", {"one": b"1"})
     await put(world, commit)

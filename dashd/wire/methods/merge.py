@@ -30,7 +30,8 @@ class Merge(Result):
     id: str
     swarm: str
     worktree: str
-    """Whose work it is: an agent, or the swarm where all its agents share a clone."""
+    """Whose work it is: an agent, or the swarm where all its agents share a clone; refs/heads/… is a branch
+    of the user's, on top of which `target` is put."""
     target: str
     commit: str
     state: MergeState

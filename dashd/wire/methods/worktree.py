@@ -47,6 +47,8 @@ class LandSwarm(Params):
     swarm: Id
     onto: Ref | msgspec.UnsetType = msgspec.UNSET
     """A branch of the repository; by default the one that its checkout is on."""
+    rebase: bool = False
+    """Where that branch has moved on: puts the result on top of it first, behind the gates of its merges."""
 
 
 class SwarmLanded(Result):
