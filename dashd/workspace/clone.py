@@ -56,7 +56,7 @@ async def create(
         raise WorkspaceExists(f"{agent} has a workspace already: {workspace.path}.")
     place.write_record(workspace)
     try:
-        await git.run(source.writing, "update-ref", "--no-deref", workspace.base_ref, base)
+        await refs.pin(source, workspace.base_ref, base)
         _lay_out(workspace)
         workspace = await _describe(workspace, tuple(name for name in shared if name not in isolated))
         place.write_record(workspace)

@@ -185,6 +185,9 @@ async def _move(landing: Landing) -> None:
 async def _resume(landing: Landing) -> Landed:
     source = landing.source
     try:
+        # Git locks the branch, and HEAD for its log; only our own can have been killed with both for so long.
+        for lock in (source.common_dir / f"{landing.branch}.lock", source.git_dir / "HEAD.lock"):
+            await _clear_lock(lock)
         now = await read_ref(source, landing.branch)
         if now == landing.new:
             return Landed(landing, "landed")

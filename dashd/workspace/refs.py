@@ -9,6 +9,8 @@ only if nothing about it changed during a whole wait for it.
 import os
 from pathlib import Path
 
+import trio
+
 from dashd.workspace import git
 from dashd.workspace.erase import open_folder
 from dashd.workspace.errors import GitFailed, RefMoved
@@ -17,6 +19,7 @@ from dashd.workspace.source import Source, read_ref
 OURS = ("refs/dash/", "refs/heads/dash/")
 OUR_LOCK_MS_MAX = 100  # nobody but us holds it, and we do one thing at a time
 THEIR_LOCK_MS_MAX = 5000
+_LOOKS = 50
 _Seen = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -43,16 +46,41 @@ async def update(source: Source, ref: str, new: str, old: str | None) -> None:
     raise RefMoved(ref, new if failed is None else old, found)
 
 
+async def pin(source: Source, ref: str, commit: str) -> None:
+    """Has `ref`, which is ours, at the commit, wherever it was."""
+    assert ref.startswith(OURS), ref
+    await _change(source, ref, "update-ref", "--no-deref", ref, commit)
+
+
 async def delete(source: Source, ref: str) -> None:
-    """Removes `ref`, which is ours; nothing there is no error."""
+    """Removes `ref`, which is ours; nothing there is no error, but locks that a killed git has left go."""
     assert ref.startswith(OURS), ref
     if await read_ref(source, ref) is not None:
         await _change(source, ref, "update-ref", "--no-deref", "-d", ref)
+        return
+    _unlock(source.common_dir, ref)
+    await _outwait(_packed(source))
+
+
+def _packed(source: Source) -> list[Path]:
+    return [source.common_dir / name for name in ("packed-refs.lock", "packed-refs.new")]
+
+
+async def _outwait(lock: list[Path]) -> None:
+    """Removes a lock, the first of these files, unless it goes or one of them changes meanwhile."""
+    before = _look(lock)
+    for _ in range(_LOOKS):
+        if before[0] is None:
+            return
+        await trio.sleep(THEIR_LOCK_MS_MAX / 1000 / _LOOKS)
+        if _look(lock) != before:
+            return
+    lock[0].unlink(missing_ok=True)
 
 
 async def _change(source: Source, ref: str, *args: str) -> None:
     """Runs git; once more where what failed was a lock that a killed git had left."""
-    packed = [source.common_dir / name for name in ("packed-refs.lock", "packed-refs.new")]
+    packed = _packed(source)
     before = _look(packed)
     wait_ms = OUR_LOCK_MS_MAX if ref.startswith(OURS) else THEIR_LOCK_MS_MAX
     try:

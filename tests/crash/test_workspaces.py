@@ -94,9 +94,12 @@ def children(pid: int) -> set[int]:
 
 
 def survivors(before: set[int]) -> list[str]:
-    """Adopted processes that live; those that have ended are reaped. What they leave is adopted in turn."""
-    alive = [pid for pid in children(os.getpid()) - before if os.waitpid(pid, os.WNOHANG)[0] == 0]
-    return [f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()!r}" for pid in alive]
+    """Adopted processes; those that have ended are reaped, and count: what they leave is seen next time."""
+    found = []
+    for pid in children(os.getpid()) - before:
+        found.append(f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()!r}")
+        os.waitpid(pid, os.WNOHANG)
+    return found
 
 
 def gone_within(before: set[int], seconds: float) -> bool:

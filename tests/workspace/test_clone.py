@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from dashd.jail import tool
-from dashd.workspace import clone, git, place, source
+from dashd.workspace import clone, git, place, refs, source
 from dashd.workspace.errors import GitFailed, OutsideRoot, WorkspaceError, WorkspaceExists
 from dashd.workspace.place import Shared
 from tests.workspace.world import World, picture
@@ -255,6 +255,17 @@ async def test_a_half_made_workspace_is_taken_back(world: World):
     assert world.ref(made.base_ref) == ""
     assert world.ref(whole.base_ref) != ""
     assert await clone.recover(world.root) == []
+    await world.workspace()
+
+
+async def test_a_lock_on_the_pin_that_a_killed_git_has_left_does_not_stand_in_the_way(world: World):
+    made = await world.workspace()
+    made.path.rename(made.making)
+    await refs.delete(made.source, made.base_ref)
+    lock = world.put(f".git/{made.base_ref}.lock", b"")
+    await clone.recover(world.root)
+    assert not lock.exists()
+    lock.write_bytes(b"")
     await world.workspace()
 
 

@@ -182,6 +182,20 @@ async def test_files_half_written_by_a_killed_git_are_finished(
     assert is_landed(world, commit)
 
 
+@pytest.mark.parametrize("at", ["files", "ref"])
+@pytest.mark.parametrize("lock", [f"{MAIN}.lock", "HEAD.lock"])
+async def test_a_lock_of_the_git_that_was_to_move_the_branch_goes(
+    world: World, monkeypatch: pytest.MonkeyPatch, lock: str, at: str
+):
+    commit = await result(world)
+    await interrupted(world, commit, monkeypatch, at)
+    monkeypatch.setattr(land, "LOCK_S_MAX", 0.1)
+    left = world.put(f".git/{lock}", b"")
+    assert [landed.outcome for landed in await land.recover(world.root)] == ["landed"]
+    assert is_landed(world, commit)
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("path", ["README", "tool", "src/app.py"])
 async def test_what_the_user_wrote_meanwhile_is_not_touched(
     world: World, monkeypatch: pytest.MonkeyPatch, path: str

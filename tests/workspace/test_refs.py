@@ -80,6 +80,46 @@ async def test_a_lock_that_a_killed_git_left_on_a_ref_of_ours_goes(world: World)
 
 
 @pytest.mark.slow
+async def test_what_a_git_that_was_killed_as_it_deleted_has_left_goes(world: World, monkeypatch):
+    """The ref itself had gone already."""
+    monkeypatch.setattr(refs, "THEIR_LOCK_MS_MAX", 50)
+    source = await world.source()
+    locks = [world.put(f".git/{name}.lock", b"") for name in (REF, "packed-refs")]
+    await refs.delete(source, REF)
+    assert not any(lock.exists() for lock in locks)
+
+
+async def test_a_lock_on_packed_refs_that_somebody_works_with_stays(world: World, monkeypatch):
+    monkeypatch.setattr(refs, "THEIR_LOCK_MS_MAX", 50)
+    source = await world.source()
+    lock = world.put(".git/packed-refs.lock", b"")
+    looks = []
+
+    def look(paths):
+        looks.append(real(paths))
+        if len(looks) == 3:
+            lock.write_bytes(b"x")
+        return real(paths)
+
+    real = refs._look
+    monkeypatch.setattr(refs, "_look", look)
+    await refs._outwait(refs._packed(source))
+    assert lock.exists()
+    assert len(looks) == 3
+
+
+async def test_a_pin_is_where_it_is_wanted_whatever_was_left(world: World):
+    source, first = await world.source(), world.ref("HEAD")
+    second = world.commit("second")
+    await refs.pin(source, REF, first)
+    world.put(f".git/{REF}.lock", b"")
+    await refs.pin(source, REF, second)
+    assert world.ref(REF) == second
+    with pytest.raises(AssertionError):
+        await refs.pin(source, "refs/heads/main", first)
+
+
+@pytest.mark.slow
 async def test_a_lock_on_another_ref_stays(world: World):
     source, first = await world.source(), world.ref("HEAD")
     second = world.commit("second")
