@@ -5,8 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from dashd.workspace import restore, salvage
+from dashd.workspace import clone, erase, restore, salvage
 from dashd.workspace.errors import GitFailed, TreeTooLarge
 from dashd.workspace.place import Workspace
 from dashd.workspace.tree import Limits
@@ -207,3 +210,65 @@ async def test_only_a_salvage_can_be_restored(world: World, tmp_path: Path):
     with pytest.raises(GitFailed, match="is not a salvage"):
         await restore.restore(made.source, made.base, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+_HARD_NAMES = (
+    *(b".git", b".GIT", b".git ", b"git~1", b"dash-kept", b"dash-kept.git", b"dash-kept-manifest", b"HEAD"),
+    *(b".gitattributes", b".gitmodules", b".gitignore", b"objects", b"refs", b"x" * 255, b"-", b"a\r\n"),
+)
+_NAMES = st.one_of(st.binary(min_size=1, max_size=12), st.sampled_from(_HARD_NAMES)).filter(
+    lambda name: name not in (b".", b"..") and not {*b"/\0"} & {*name}
+)
+_HARD_CONTENTS = (
+    *(b"* text=auto eol=crlf\n", b"* filter=lfs diff=lfs -text\n", b"* ident working-tree-encoding=UTF-16\n"),
+    *(b"a\r\nb\n\rc", b"version https://git-lfs.github.com/spec/v1\n", b"gitdir: ../elsewhere\n", b"*\n"),
+)
+_CONTENTS = st.one_of(st.binary(max_size=60), st.sampled_from(_HARD_CONTENTS))
+_MODES = st.one_of(st.integers(0, 0o7777), st.sampled_from([0o644, 0o755, 0o000, 0o2755, 0o4711, 0o1777]))
+_LEAVES = st.one_of(
+    st.tuples(st.just("file"), _MODES, _CONTENTS),
+    st.tuples(
+        st.just("link"), st.just(0), st.binary(min_size=1, max_size=20).filter(lambda to: b"\0" not in to)
+    ),
+)
+_FOLDERS = st.recursive(
+    st.dictionaries(_NAMES, _LEAVES, max_size=5),
+    lambda inner: st.dictionaries(
+        _NAMES, st.one_of(_LEAVES, st.tuples(st.just("folder"), _MODES, inner)), max_size=5
+    ),
+    max_leaves=12,
+)
+
+
+def build(at: bytes, entries: dict) -> None:
+    """What hypothesis has thought of, as files."""
+    for name, (kind, mode, content) in entries.items():
+        path = os.path.join(at, name)
+        if kind == "link":
+            os.symlink(content, path)
+            continue
+        if kind == "folder":
+            os.mkdir(path)
+            build(path, content)
+        else:
+            with open(path, "wb") as file:
+                file.write(content)
+        os.chmod(path, mode)
+
+
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_FOLDERS)
+def test_any_tree_in_is_that_tree_out(world: World, entries: dict):
+    async def salvaged() -> None:
+        made = await world.workspace("a1")
+        try:
+            build(os.fsencode(made.path), {name: found for name, found in entries.items() if name != b".git"})
+            await there_and_back(world, made)
+        finally:
+            made.path.rename(made.removing)
+            await clone.recover_one(world.root, "a1")
+            erase.remove_tree(world.folder, "out")
+            world.git("update-ref", "-d", REF)
+
+    trio.run(salvaged)
