@@ -171,7 +171,7 @@ def _programs(config: Config) -> Programs:
     """Where Dash's own copies are, and what the configuration names instead."""
     told = config.programs
     configured = {"node": told.node, "pi": told.pi, "openclaw": told.openclaw}
-    return Programs(config.daemon.state_dir / "programs", configured)
+    return Programs(config.daemon.state_dir / "programs", configured, os.environ.get("PATH", ""))
 
 
 def _core(

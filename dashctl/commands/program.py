@@ -55,7 +55,7 @@ def list_(_args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def check(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Looks at every file of programs and runs them once; exit code 1 where something is wrong."""
-    here = ("installed", "configured")
+    here = ("installed", "configured", "on PATH")
     names = args.names or [
         row["name"] for row in dash.call("program.list")["programs"] if row["state"] in here
     ]
@@ -77,7 +77,7 @@ def _some(parser: ArgumentParser) -> None:
 
 
 def _at_least_one(parser: ArgumentParser) -> None:
-    parser.add_argument("names", metavar="NAME", nargs="+", help="pi, node")
+    parser.add_argument("names", metavar="NAME", nargs="+", help="openclaw, pi, node")
 
 
 COMMANDS = {

@@ -21,6 +21,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ from dashd.wire import safe
 
 from .programs import RECORD, UNFINISHED, Package, Program, pinned
 
-FETCH_S_MAX = 240.0
-RUN_S_MAX = 30.0
+FETCH_S_MAX = 600.0
+BATCH_MAX = 40
+"""Packages that one npm fetches."""
+FETCHERS = 4
+"""How many npm work at once."""
 WORDS_CHARACTERS_MAX = 600
 PASSED_ON = frozenset(
     {"PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
@@ -113,30 +117,54 @@ def _make(folder: Path, place: Path, program: Program, say: Say, environ: Mappin
     fresh = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
     try:
         made = fresh / "made"
-        for package in program.packages:
-            say(f"{program.name}: fetching {package.name} {package.version}")
-            archive = _fetch(package, fresh, environ)
+        for package, archive in _fetched(program, fresh, say, environ):
             _check(package, archive)
-            say(f"{program.name}: unpacking {package.name} {package.version}")
-            _unpack(archive, made / "node_modules" / package.name)
-            archive.unlink()
+            _unpack(archive, made / "node_modules" / (package.place or package.name))
         if not (made / program.entry).is_file():
             raise InstallFailed(
                 f"{program.name} {program.version} has no {program.entry}", "tell the authors"
             )
+        if program.left_out:
+            (made / program.left_out).unlink()
         say(f"{program.name}: noting what is there")
         record = {"version": program.version, "packages": _packages(program), "digest": digest(made)}
         (made / RECORD).write_text(json.dumps(record))
         made.chmod(0o755)
         if place.exists():  # without a record it is nobody's
             shutil.rmtree(place)
-        _sync(made)
+        os.sync()  # a power cut must not leave a record of files that are not there, and they may be many
         made.rename(place)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _fetch(package: Package, folder: Path, environ: Mapping[str, str]) -> Path:
+def _fetched(
+    program: Program, folder: Path, say: Say, environ: Mapping[str, str]
+) -> Iterator[tuple[Package, Path]]:
+    """Each package and its archive, batch by batch: npm is as slow to start as to fetch."""
+    of_spec: dict[str, list[Package]] = {}
+    for package in program.packages:
+        of_spec.setdefault(f"{package.name}@{package.version}", []).append(package)
+    specs = list(of_spec)
+    batches = [specs[at : at + BATCH_MAX] for at in range(0, len(specs), BATCH_MAX)]
+    with ThreadPoolExecutor(FETCHERS) as fetchers:
+        done = 0
+        fetching = fetchers.map(lambda batch: _fetch(batch, folder, environ), batches)
+        say(f"{program.name}: fetching {_named(specs)}")
+        for batch, archives in zip(batches, fetching, strict=True):
+            for spec in batch:
+                yield from ((package, archives[spec]) for package in of_spec[spec])
+                archives[spec].unlink()
+            done += len(batch)
+            say(f"{program.name}: unpacked {done} of {len(specs)}")
+
+
+def _named(specs: list[str]) -> str:
+    return specs[0] if len(specs) == 1 else f"{len(specs)} packages"
+
+
+def _fetch(specs: list[str], folder: Path, environ: Mapping[str, str]) -> dict[str, Path]:
+    """The archives of some packages, by what was asked for; they are in a folder of their own."""
     npm = shutil.which("npm", path=environ.get("PATH"))
     if npm is None:
         raise InstallFailed(
@@ -149,8 +177,8 @@ def _fetch(package: Package, folder: Path, environ: Mapping[str, str]) -> Path:
         if name.upper() in PASSED_ON or name.lower().startswith("npm_config_")
     }
     own = {"npm_config_cache": str(folder / "cache"), "npm_config_update_notifier": "false"}
-    what = f"{package.name}@{package.version}"
-    argv = [npm, "pack", "--json", "--ignore-scripts", "--pack-destination", str(folder), what]
+    place = Path(tempfile.mkdtemp(dir=folder))
+    argv = [npm, "pack", "--json", "--ignore-scripts", "--pack-destination", str(place), *specs]
     try:
         done = subprocess.run(
             argv,
@@ -163,16 +191,27 @@ def _fetch(package: Package, folder: Path, environ: Mapping[str, str]) -> Path:
         )
     except subprocess.TimeoutExpired:
         raise InstallFailed(
-            f"fetching {what} took longer than {FETCH_S_MAX:g} s", "look at the network, then install again"
+            f"fetching {_named(specs)} took longer than {FETCH_S_MAX:g} s",
+            "look at the network, then install again",
         ) from None
-    archives = list(folder.glob("*.tgz"))
-    if done.returncode or len(archives) != 1:
+    archives = {} if done.returncode else _packed(done.stdout, place)
+    if missing := [spec for spec in specs if spec not in archives]:
         said = " ".join(done.stderr.decode("utf-8", "replace").split())[-WORDS_CHARACTERS_MAX:]
         raise InstallFailed(
-            f"npm could not fetch {what}: {said or f'exit code {done.returncode}'}",
-            f"see whether `npm view {what} version` answers; npm's own settings say where it looks",
+            f"npm could not fetch {_named(missing)}: {said or f'exit code {done.returncode}'}",
+            f"see whether `npm view {missing[0]} version` answers; npm's own settings say where it looks",
         )
-    return archives[0]
+    return archives
+
+
+def _packed(said: bytes, place: Path) -> dict[str, Path]:
+    """What npm says that it has fetched, as far as it is there."""
+    try:
+        rows = json.loads(said)
+        found = {f"{row['name']}@{row['version']}": place / Path(row["filename"]).name for row in rows}
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {spec: path for spec, path in found.items() if path.is_file()}
 
 
 def _check(package: Package, archive: Path) -> None:
@@ -187,7 +226,7 @@ def _check(package: Package, archive: Path) -> None:
 
 def _unpack(archive: Path, place: Path) -> None:
     """Below its first folder, which every archive calls as it likes; links and devices are refused."""
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)  # one of its own packages may have been there before it
     with tarfile.open(archive, "r:gz") as packed:
         for member in packed:
             _, _, name = member.name.partition("/")
@@ -200,24 +239,13 @@ def _unpack(archive: Path, place: Path) -> None:
                     f"{archive.name} holds {member.name!r}, which is no plain file", "tell the authors"
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
+            with target.open("wb") as file:  # one that comes twice is as it came last, as with any tar
                 shutil.copyfileobj(source, file)
             target.chmod(0o755 if member.mode & 0o111 else 0o644)
 
 
 def _packages(program: Program) -> dict[str, str]:
     return {f"{package.name}@{package.version}": package.integrity for package in program.packages}
-
-
-def _sync(place: Path) -> None:
-    """To disk before the rename: a power cut must not leave a record of files that are not there."""
-    for path in place.rglob("*"):
-        if path.is_file():
-            fd = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
 
 
 @contextlib.contextmanager

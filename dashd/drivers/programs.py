@@ -8,6 +8,7 @@ Nothing is global, and agents cannot write here: their jails show these folders 
 Installing is `program_install`; this only looks.
 """
 
+import functools
 import os
 import platform
 import shutil
@@ -28,6 +29,8 @@ class Package:
     version: str
     integrity: str
     """`sha512-…`, in base64, as lock files have it."""
+    place: str = ""
+    """Below node_modules; its name says it where it is not inside another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Program:
     """What is run, below its folder."""
     needs: tuple[str, ...] = ()
     """Programs that it is run with."""
+    left_out: str = ""
+    """A file of its archives that is not put there."""
 
     @property
     def folder(self) -> str:
@@ -87,14 +92,42 @@ _PI_PROGRAM = Program(
 )
 
 
+_OPENCLAW_VERSION = "2026.9.6"
+_OPENCLAW_LOCK = Path(__file__).with_name("openclaw.lock")
+_CPUS = {"x86_64": "x64", "aarch64": "arm64"}
+
+
 def pinned(machine: str = "") -> dict[str, Program]:
     """The programs that can be installed here, by name."""
+    machine = machine or platform.machine()
     found = [_PI_PROGRAM]
-    if (node := _NODE.get(machine or platform.machine())) is not None:
+    if (node := _NODE.get(machine)) is not None:
         package, integrity = node
         packages = (Package(package, _NODE_VERSION, integrity),)
         found.append(Program("node", _NODE_VERSION, packages, f"node_modules/{package}/bin/node"))
+        found.append(_openclaw(_CPUS[machine]))
     return {program.name: program for program in found}
+
+
+@functools.cache
+def _openclaw(cpu: str) -> Program:
+    """Hundreds of packages, from a file of their own."""
+    lines = [line.split() for line in _OPENCLAW_LOCK.read_text("utf-8").splitlines() if line[0] != "#"]
+    packages = tuple(
+        Package(place.rpartition("node_modules/")[2], version, integrity, place)
+        for wanted, place, version, integrity in lines
+        if wanted in ("-", cpu)
+    )
+    # The marker has it tidy up its own folder when it is first run, which nobody may write then; in a fresh
+    # folder that holds exactly these packages there is nothing to tidy up.
+    marker = "node_modules/openclaw/.openclaw-lifecycle-pending"
+    entry = "node_modules/openclaw/openclaw.mjs"
+    return Program("openclaw", _OPENCLAW_VERSION, packages, entry, needs=("node",), left_out=marker)
+
+
+Origin = Literal["installed", "configured", "on PATH"]
+PROBED = {"openclaw": ("openclaws", "openclaw", "openclawd")}
+"""Programs that are looked for on PATH as well, under each of these names, where Dash has none of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,28 +139,33 @@ class Found:
     """What is run, by absolute path."""
     folder: str
     """What a jail has to show of it."""
-    origin: Literal["installed", "configured"]
+    origin: Origin
 
 
 class Programs:
     """Where programs are; looks at the file system each time, so that what was just installed is there."""
 
-    def __init__(self, folder: Path | None = None, configured: Mapping[str, str] | None = None) -> None:
-        """`folder` is where Dash installs; `configured` are paths by name, which go first."""
+    def __init__(
+        self, folder: Path | None = None, configured: Mapping[str, str] | None = None, path: str = ""
+    ) -> None:
+        """`folder` is where Dash installs; `configured` are paths by name, which go first; `path` is the PATH
+        on which some are looked for last.
+        """
         self.folder = folder
-        self.configured = {name: path for name, path in (configured or {}).items() if path}
+        self.configured = {name: found for name, found in (configured or {}).items() if found}
+        self._path = path
 
     def find(self, name: str) -> Found | None:
-        """The configured one, else the installed one in the pinned version, else None."""
+        """The configured one, else the installed one in the pinned version, else one of PATH, else None."""
         if path := self.configured.get(name):
-            return _configured(name, path)
+            return _named(name, path, "configured")
         program = pinned().get(name)
-        if program is None or self.folder is None:
-            return None
-        folder = self.folder / program.folder
-        if not (folder / RECORD).is_file():
-            return None
-        return Found(name, str(folder / program.entry), str(folder), "installed")
+        if program is not None and self.folder is not None:
+            folder = self.folder / program.folder
+            if (folder / RECORD).is_file():
+                return Found(name, str(folder / program.entry), str(folder), "installed")
+        probed = (shutil.which(each, path=self._path) for each in PROBED.get(name, ()) if self._path)
+        return next((_named(name, each, "on PATH") for each in probed if each), None)
 
     def missing(self, name: str) -> str | None:
         """The first of a program and those that it needs that is not here."""
@@ -136,11 +174,11 @@ class Programs:
         return next((each for each in wanted if self.find(each) is None), None)
 
 
-def _configured(name: str, path: str) -> Found | None:
+def _named(name: str, path: str, origin: Origin) -> Found | None:
     named = os.path.expanduser(path)
     file = named if os.sep in path else shutil.which(path) or ""
     real = os.path.realpath(file)
-    return Found(name, real, _around(real), "configured") if os.path.isfile(real) else None
+    return Found(name, real, _around(real), origin) if os.path.isfile(real) else None
 
 
 def _around(path: str) -> str:

@@ -17,12 +17,21 @@ from dashd.drivers.programs import RECORD, UNFINISHED, Package, Program
 NPM = """#!/bin/sh
 test -z "$ANTHROPIC_API_KEY" || exit 9
 echo "$@" >> {log}
-for last; do :; done
-case $last in
-  missing@*) echo "npm error 404 no such package" >&2; exit 1 ;;
-esac
 while [ "$1" != --pack-destination ]; do shift; done
-cp {archive} "$2/"
+place=$2; shift 2; number=0; comma=''
+printf '['
+for spec; do
+  case $spec in
+    missing@*) echo "npm error 404 no such package" >&2; exit 1 ;;
+    silent@*) continue ;;
+  esac
+  number=$((number + 1))
+  cp {archive} "$place/$number.tgz"
+  printf '%s{{"name": "%s", "version": "%s", "filename": "%s.tgz"}}' \
+    "$comma" "${{spec%@*}}" "${{spec##*@}}" $number
+  comma=', '
+done
+printf ']'
 """
 
 
@@ -80,7 +89,7 @@ def test_it_is_there_whole_and_says_what_it_did(shop: Shop) -> None:
     assert (place / "node_modules/@x/one/lib/a.js").read_bytes() == b"1"
     assert faults(place, shop.program) == []
     assert shop.leftovers() == []
-    assert "one: fetching @x/one 1.0" in shop.said
+    assert shop.said[:2] == ["one: fetching @x/one@1.0", "one: unpacked 1 of 1"]
     assert "pack" in shop.log.read_text()
 
 
@@ -101,6 +110,11 @@ def test_other_bytes_than_those_pinned_are_refused(shop: Shop) -> None:
     assert shop.leftovers() == []
 
 
+def test_a_file_that_comes_twice_is_as_it_came_last(shop: Shop) -> None:
+    shop.stocks({"package/run": b"", "package/./lib/a.js": b"1", "package/lib/a.js": b"2"})
+    assert (shop.install() / "node_modules/@x/one/lib/a.js").read_bytes() == b"2"
+
+
 @pytest.mark.parametrize("files", [{"package/../../../out": b"x"}, {"package/a/../../../x": b"x"}])
 def test_nothing_lands_outside(shop: Shop, files: dict[str, bytes]) -> None:
     shop.stocks(files)
@@ -119,6 +133,31 @@ def test_an_archive_without_the_program_is_none(shop: Shop) -> None:
     shop.stocks({"package/other": b""})
     with pytest.raises(InstallFailed, match="has no node_modules"):
         shop.install()
+
+
+def test_many_packages_are_fetched_together_each_to_its_place(shop: Shop) -> None:
+    (one,) = shop.program.packages
+    names = [f"p{number}" for number in range(program_install.BATCH_MAX + 1)]
+    more = [Package(name, "2.0", one.integrity) for name in names]
+    inner = dataclasses.replace(one, place="p3/node_modules/@x/one")
+    place = shop.install(packages=(one, *more, inner))
+    assert len(shop.log.read_text().splitlines()) == 2
+    assert all((place / f"node_modules/{name}/run").is_file() for name in [*names, inner.place, one.name])
+    assert len(list(place.rglob("run"))) == len(names) + 2
+
+
+def test_a_package_that_npm_passes_over_is_named(shop: Shop) -> None:
+    (one,) = shop.program.packages
+    with pytest.raises(InstallFailed, match=r"could not fetch silent@1\.0: exit code 0"):
+        shop.install(packages=(one, Package("silent", "1.0", one.integrity)))
+    assert not (shop.place / "one-1.0").exists()
+    assert shop.leftovers() == []
+
+
+def test_what_is_left_out_is_not_there(shop: Shop) -> None:
+    place = shop.install(left_out="node_modules/@x/one/lib/a.js")
+    assert not (place / "node_modules/@x/one/lib/a.js").exists()
+    assert faults(place, shop.program) == []
 
 
 def test_npm_says_why(shop: Shop) -> None:

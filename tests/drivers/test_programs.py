@@ -30,7 +30,15 @@ def test_what_is_pinned_is_pinned_to_the_byte(machine: str) -> None:
         for package in program.packages:
             kind, _, digest = package.integrity.partition("-")
             assert (kind, len(base64.b64decode(digest))) == ("sha512", 64)
-    assert pinned(machine)["pi"].needs == ("node",)
+    assert pinned(machine)["pi"].needs == pinned(machine)["openclaw"].needs == ("node",)
+    packages = pinned(machine)["openclaw"].packages
+    assert len(packages) > 300
+    assert len({package.place for package in packages}) == len(packages)
+    for package in packages:
+        assert package.place.endswith(package.name)
+        assert ".." not in package.place
+    foreign = {"x86_64": "arm64", "aarch64": "x64"}[machine]
+    assert not [package.name for package in packages if foreign in package.name]
 
 
 def test_a_machine_without_a_node_to_install_still_takes_a_configured_one() -> None:
@@ -73,6 +81,25 @@ def test_a_configured_one_goes_first(tmp_path: Path, monkeypatch) -> None:
     by_name = Programs(None, {"node": "cli.js"}).find("node")
     assert by_name is not None
     assert by_name.path == str(own)
+
+
+@pytest.mark.parametrize("name", ["openclaws", "openclaw", "openclawd"])
+def test_some_are_looked_for_on_the_path_last(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "bin" / name
+    file.parent.mkdir()
+    file.write_text("")
+    file.chmod(0o755)
+    path = f"/nonexistent:{file.parent}"
+    found = Programs(tmp_path, path=path).find("openclaw")
+    assert found is not None
+    assert (found.path, found.origin) == (str(file), "on PATH")
+    assert Programs(tmp_path).find("openclaw") is None
+    assert Programs(tmp_path, {"openclaw": "/nowhere"}, path).find("openclaw") is None
+    assert Programs(tmp_path, path=path).find("pi") is None
+    entry = _install(tmp_path, "openclaw")
+    found = Programs(tmp_path, path=path).find("openclaw")
+    assert found is not None
+    assert (found.path, found.origin) == (str(entry), "installed")
 
 
 @pytest.mark.parametrize("path", ["/nowhere/node", "no-such-program-at-all"])

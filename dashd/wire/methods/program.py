@@ -6,7 +6,7 @@ from msgspec import field
 
 from .table import Id, Method, Params, Result
 
-ProgramState = Literal["installed", "configured", "installing", "missing"]
+ProgramState = Literal["installed", "configured", "on PATH", "installing", "missing"]
 
 
 class InstallProgram(Params):
