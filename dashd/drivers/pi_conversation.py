@@ -9,30 +9,21 @@ A dialog of Pi's is answered with a refusal at once, so that none ever blocks.
 """
 
 import contextlib
-import dataclasses
 import re
 from typing import Any
 
 import msgspec
 
-from dashd.domain import brief
 from dashd.domain.asking import Ask, Kind
-from dashd.domain.attempt import Ending
-from dashd.jail.launch_folder import ExitRecord
 
-from . import results
-from .driver import Asks, History, Input, Progress, Stage, Told
+from .driver import Asks, History, Progress, Stage, Told
+from .line_conversation import NOTE_CHARACTERS_MAX, LineConversation, short
 
 READY = Stage("ready", 120.0)
 """From the start: half a second for one, half a minute for a hundred at once on two cores."""
 ACCEPTED = Stage("accepted", 60.0)
 WORKING = Stage("working", None)
-LEAVING = Stage("leaving", 10.0)
-LINE_BYTES_MAX = 4 << 20
-"""A longer line is passed over; none that is read here comes near."""
-NOTE_CHARACTERS_MAX = 120
-LAST_WORDS_BYTES_MAX = 2_000
-REASON_CHARACTERS_MAX = 500
+LEAVING = LineConversation.LEAVING
 RESUMES_MAX = 5
 """In a row, without an answer between: what breaks every stream is not mended by asking."""
 RESUME = "The connection to the model broke off. Go on from where you were."
@@ -67,19 +58,14 @@ class _Asked(msgspec.Struct):
         return tuple(Ask(kind, text, f"{call}/{kind}") for kind, text in found if text)
 
 
-class PiConversation:
+class PiConversation(LineConversation):
     """See Conversation."""
+
+    PROGRAM = "pi"
 
     def __init__(self, first: str, history: History) -> None:
         """`first` is the brief."""
-        self.inputs: list[Input] = []
-        self.asks: list[Asks] = []
-        self.stage = READY
-        self._history = dict(history)
-        self._keys: set[str] = set()
-        self._line = bytearray()
-        self._too_long = False
-        self._last_words = b""
+        super().__init__(READY, history)
         self._first = first
         self._held: list[Told] = []
         """Messages that came before there was a run to steer."""
@@ -87,37 +73,14 @@ class PiConversation:
         """Messages that Pi has, or will have, and has not put before the model yet."""
         self._runs = 0
         self._resumes = 0
-        self._asked_again = False
         self._answer: dict[str, Any] = {}
         """The last message of the model's."""
-        self._outcome: Ending | None = None
         self._say("ready", type="get_state")
 
     @property
     def starting(self) -> bool:
         """Until `get_state` is answered."""
         return self.stage is READY
-
-    @property
-    def pending(self) -> bool:
-        """True inside a line."""
-        return bool(self._line) or self._too_long
-
-    def feed(self, stream: int, output: bytes) -> list[Progress]:
-        """See OutputReader. Lines end with LF alone: other line ends may stand inside strings."""
-        if stream != 1:
-            self._last_words = (self._last_words + output)[-LAST_WORDS_BYTES_MAX:]
-            return []
-        *ended, rest = output.split(b"\n")
-        found = []
-        for piece in ended:
-            self._add(piece)
-            if not self._too_long and (progress := self._read(bytes(self._line))):
-                found.append(progress)
-            self._line.clear()
-            self._too_long = False
-        self._add(rest)
-        return found
 
     def tell(self, told: Told) -> None:
         """See Conversation."""
@@ -130,31 +93,7 @@ class PiConversation:
         elif self._outcome is None:
             self._fail(_expired(told.text), told.key)
 
-    def ending(self, exited: ExitRecord) -> Ending:
-        """See Conversation; what was found out while it ran counts for more than how the process ended."""
-        return dataclasses.replace(
-            self._judge(exited), cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib, exit_code=exited.code
-        )
-
-    def _judge(self, exited: ExitRecord) -> Ending:
-        if exited.reason == "start":
-            return Ending("failed", f"could not start: {exited.error}")
-        if self._outcome is not None:
-            return self._outcome
-        how = f"signal {exited.signal}" if exited.signal is not None else f"exit code {exited.code}"
-        words = _short(self._last_words.decode("utf-8", "replace").strip())
-        said = f": {words}" if words else ""
-        reason = f"pi ended ({how}) while {self.stage.name}{said}"
-        return Ending("failed", reason, exit_signal=exited.signal)
-
     # --- what Pi says -------------------------------------------------------------------------------------
-
-    def _add(self, piece: bytes) -> None:
-        if self._too_long or len(self._line) + len(piece) > LINE_BYTES_MAX:
-            self._too_long = True
-            self._line.clear()
-        else:
-            self._line += piece
 
     def _read(self, line: bytes) -> Progress | None:
         """Of the many kinds of lines few matter, and the rest is not even decoded."""
@@ -189,14 +128,14 @@ class PiConversation:
         if key == "ready" and self.stage is READY:
             if not record.get("success") or _provider(data) != "dash":
                 self._fail(
-                    f"not_ready: pi has no way to its model: {_short(str(record.get('error') or data))}"
+                    f"not_ready: pi has no way to its model: {short(str(record.get('error') or data))}"
                 )
                 return
             self.stage = ACCEPTED
             self._prompt(self._first)
         elif key == f"prompt:{self._runs}" and self.stage is ACCEPTED:
             if not record.get("success") or data.get("disposition") == "handled":
-                self._fail(f"not_accepted: pi refused its task: {_short(str(record.get('error') or data))}")
+                self._fail(f"not_accepted: pi refused its task: {short(str(record.get('error') or data))}")
                 return
             self.stage = WORKING
             held, self._held = self._held, []
@@ -222,24 +161,10 @@ class PiConversation:
         if _BUDGET.search(why):
             self._fail("its budget did not cover the next call", retry=False)
         elif _STATUS.match(why) or self._resumes >= RESUMES_MAX:
-            self._fail(f"no model answered: {_short(why)}")
+            self._fail(f"no model answered: {short(why)}")
         else:
             self._resumes += 1
             self._prompt(RESUME)
-
-    def _answered_task(self, text: str) -> None:
-        found = results.find(text)
-        if found is None and not self._asked_again:
-            self._asked_again = True
-            self._prompt(brief.ask_again())
-            return
-        if found is None and not text.strip():
-            self._fail("it ended without a result")
-            return
-        result, cut = results.encode(found or results.Result(text.strip()))
-        how = "finished" if found else "finished, without the result in the shape that was asked for"
-        self._outcome = Ending("succeeded", how, result=result, result_cut=cut)
-        self._end("end")
 
     def _dialog(self, key: str, record: dict[str, Any]) -> None:
         """That of the gate is for others to answer; all others are refused at once, so that none blocks."""
@@ -275,31 +200,10 @@ class PiConversation:
         self._say(f"{key}:abort", type="abort")
         self._end(f"{key}:end")
 
-    def _fail(self, reason: str, key: str = "end", *, retry: bool = True) -> None:
-        self._outcome = Ending("failed", reason, retry=retry)
-        self._end(key)
-
-    def _end(self, key: str) -> None:
-        """End of file is what Pi ends by in an orderly way, its tools with it."""
-        self.stage = LEAVING
-        self._add_input(Input(key, b"", eof=True))
-
     def _prompt(self, text: str) -> None:
         self._runs += 1
         self.stage = ACCEPTED
         self._say(f"prompt:{self._runs}", type="prompt", message=text)
-
-    def _say(self, key: str, **command: object) -> None:
-        line = msgspec.json.encode({"id": key} | command) + b"\n"
-        self._add_input(Input(key, line))
-
-    def _add_input(self, made: Input) -> None:
-        if made.key in self._keys:
-            return
-        self._keys.add(made.key)
-        self.inputs.append(made)
-        for told in self._history.pop(made.key, ()):
-            self.tell(told)
 
 
 def _expired(stage: str) -> str:
@@ -326,7 +230,3 @@ def _text(message: dict[str, Any]) -> str:
 def _note(tool: str, arguments: object) -> str:
     told = arguments if isinstance(arguments, dict) else {}
     return f"{tool} {told.get('path') or told.get('command') or ''}"[:NOTE_CHARACTERS_MAX].strip()
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= REASON_CHARACTERS_MAX else f"{text[:REASON_CHARACTERS_MAX]}…"

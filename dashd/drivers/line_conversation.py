@@ -1,0 +1,139 @@
+"""What conversations with programs that speak JSON lines share: lines in, inputs out, a result at the end.
+
+Sans-I/O, like every conversation. What a program says, and what is said to it, is its own driver's.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import msgspec
+
+from dashd.domain import brief
+from dashd.domain.attempt import Ending
+from dashd.jail.launch_folder import ExitRecord
+
+from . import results
+from .driver import Asks, History, Input, Progress, Stage, Told
+
+LINE_BYTES_MAX = 4 << 20
+"""A longer line is passed over; none that is read comes near."""
+NOTE_CHARACTERS_MAX = 120
+LAST_WORDS_BYTES_MAX = 2_000
+REASON_CHARACTERS_MAX = 500
+
+
+class LineConversation:
+    """See Conversation; whoever inherits it has `starting`, `tell`, `_read` and `_prompt`."""
+
+    PROGRAM: ClassVar[str]
+    LEAVING: ClassVar = Stage("leaving", 10.0)
+
+    def __init__(self, stage: Stage, history: History) -> None:
+        self.inputs: list[Input] = []
+        self.asks: list[Asks] = []
+        self.stage = stage
+        self._history = dict(history)
+        self._keys: set[str] = set()
+        self._line = bytearray()
+        self._too_long = False
+        self._last_words = b""
+        self._asked_again = False
+        self._outcome: Ending | None = None
+
+    @property
+    def pending(self) -> bool:
+        """True inside a line."""
+        return bool(self._line) or self._too_long
+
+    def feed(self, stream: int, output: bytes) -> list[Progress]:
+        """See OutputReader. Lines end with LF alone: other line ends may stand inside strings."""
+        if stream != 1:
+            self._last_words = (self._last_words + output)[-LAST_WORDS_BYTES_MAX:]
+            return []
+        *ended, rest = output.split(b"\n")
+        found = []
+        for piece in ended:
+            self._add(piece)
+            if not self._too_long and (progress := self._read(bytes(self._line))):
+                found.append(progress)
+            self._line.clear()
+            self._too_long = False
+        self._add(rest)
+        return found
+
+    def ending(self, exited: ExitRecord) -> Ending:
+        """See Conversation; what was found out while it ran counts for more than how the process ended."""
+        return dataclasses.replace(
+            self._judge(exited), cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib, exit_code=exited.code
+        )
+
+    def tell(self, told: Told) -> None:
+        """See Conversation."""
+        raise NotImplementedError
+
+    def _read(self, line: bytes) -> Progress | None:
+        """What a line of the program's means."""
+        raise NotImplementedError
+
+    def _prompt(self, text: str) -> None:
+        """Puts something before the model, after all that it has read so far."""
+        raise NotImplementedError
+
+    def _judge(self, exited: ExitRecord) -> Ending:
+        if exited.reason == "start":
+            return Ending("failed", f"could not start: {exited.error}")
+        if self._outcome is not None:
+            return self._outcome
+        how = f"signal {exited.signal}" if exited.signal is not None else f"exit code {exited.code}"
+        words = short(self._last_words.decode("utf-8", "replace").strip())
+        said = f": {words}" if words else ""
+        reason = f"{self.PROGRAM} ended ({how}) while {self.stage.name}{said}"
+        return Ending("failed", reason, exit_signal=exited.signal)
+
+    def _answered_task(self, text: str) -> None:
+        """The model has said its last word: the result, or it is asked for once more."""
+        found = results.find(text)
+        if found is None and not self._asked_again:
+            self._asked_again = True
+            self._prompt(brief.ask_again())
+            return
+        if found is None and not text.strip():
+            self._fail("it ended without a result")
+            return
+        result, cut = results.encode(found or results.Result(text.strip()))
+        how = "finished" if found else "finished, without the result in the shape that was asked for"
+        self._outcome = Ending("succeeded", how, result=result, result_cut=cut)
+        self._end("end")
+
+    def _fail(self, reason: str, key: str = "end", *, retry: bool = True) -> None:
+        self._outcome = Ending("failed", reason, retry=retry)
+        self._end(key)
+
+    def _end(self, key: str) -> None:
+        """End of file is what a program ends by in an orderly way, its tools with it."""
+        self.stage = self.LEAVING
+        self._add_input(Input(key, b"", eof=True))
+
+    def _say(self, key: str, **command: object) -> None:
+        line = msgspec.json.encode({"id": key} | command) + b"\n"
+        self._add_input(Input(key, line))
+
+    def _add_input(self, made: Input) -> None:
+        if made.key in self._keys:
+            return
+        self._keys.add(made.key)
+        self.inputs.append(made)
+        for told in self._history.pop(made.key, ()):
+            self.tell(told)
+
+    def _add(self, piece: bytes) -> None:
+        if self._too_long or len(self._line) + len(piece) > LINE_BYTES_MAX:
+            self._too_long = True
+            self._line.clear()
+        else:
+            self._line += piece
+
+
+def short(text: str) -> str:
+    """As much of it as a reason may hold."""
+    return text if len(text) <= REASON_CHARACTERS_MAX else f"{text[:REASON_CHARACTERS_MAX]}…"
