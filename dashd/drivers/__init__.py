@@ -1,20 +1,27 @@
 """Agent programs: one file a program; a driver speaks its program's protocol and nothing else knows it.
 
 `driver.py` says what a driver is. `command` is the one every later driver is measured against. A program that
-is talked to while it runs has a conversation (`pi_conversation.py`): a function of what it prints, which the
-runtime drives. `programs.py` knows where programs are, `program_install.py` puts pinned ones there.
+is talked to while it runs has a conversation (`line_conversation.py`, and what Pi and OpenClaw make of it): a
+function of what it prints, which the runtime drives. `programs.py` knows where programs are,
+`program_install.py` puts pinned ones there.
 """
 
 from .command import CommandDriver
 from .driver import Driver
 from .embedded import EmbeddedDriver
+from .openclaw import OpenClawDriver
 from .pi import PiDriver
 from .programs import Programs
 
 
 def over(programs: Programs) -> dict[str, Driver]:
     """Every driver of this build, by the name that `swarm.create` takes; `programs` says what is here."""
-    found: list[Driver] = [CommandDriver(), EmbeddedDriver(), PiDriver(programs)]
+    found: list[Driver] = [
+        CommandDriver(),
+        EmbeddedDriver(),
+        PiDriver(programs),
+        OpenClawDriver(programs),
+    ]
     return {driver.name: driver for driver in found}
 
 

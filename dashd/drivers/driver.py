@@ -56,6 +56,8 @@ class Command:
     """It reads numbered inputs; otherwise its standard input is empty."""
     programs: tuple[str, ...] = ()
     """Folders outside its scope that hold its program; its jail shows them, read-only."""
+    reserved_bytes: int = 0
+    """Address space that each of its processes reserves and does not use: no part of its memory."""
 
 
 @dataclass(frozen=True, slots=True)

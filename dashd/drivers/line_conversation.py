@@ -4,6 +4,7 @@ Sans-I/O, like every conversation. What a program says, and what is said to it, 
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
@@ -22,6 +23,37 @@ LAST_WORDS_BYTES_MAX = 2_000
 REASON_CHARACTERS_MAX = 500
 
 
+class Lines:
+    """Cuts a stream into lines, which end with LF alone: other line ends may stand inside strings."""
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._too_long = False
+
+    @property
+    def pending(self) -> bool:
+        """True inside a line."""
+        return bool(self._line) or self._too_long
+
+    def cut(self, output: bytes) -> Iterator[bytes]:
+        """The lines that end in this piece."""
+        *ended, rest = output.split(b"\n")
+        for piece in ended:
+            self._add(piece)
+            if not self._too_long:
+                yield bytes(self._line)
+            self._line.clear()
+            self._too_long = False
+        self._add(rest)
+
+    def _add(self, piece: bytes) -> None:
+        if self._too_long or len(self._line) + len(piece) > LINE_BYTES_MAX:
+            self._too_long = True
+            self._line.clear()
+        else:
+            self._line += piece
+
+
 class LineConversation:
     """See Conversation; whoever inherits it has `starting`, `tell`, `_read` and `_prompt`."""
 
@@ -34,8 +66,7 @@ class LineConversation:
         self.stage = stage
         self._history = dict(history)
         self._keys: set[str] = set()
-        self._line = bytearray()
-        self._too_long = False
+        self._lines = Lines()
         self._last_words = b""
         self._asked_again = False
         self._outcome: Ending | None = None
@@ -43,23 +74,14 @@ class LineConversation:
     @property
     def pending(self) -> bool:
         """True inside a line."""
-        return bool(self._line) or self._too_long
+        return self._lines.pending
 
     def feed(self, stream: int, output: bytes) -> list[Progress]:
-        """See OutputReader. Lines end with LF alone: other line ends may stand inside strings."""
+        """See OutputReader."""
         if stream != 1:
             self._last_words = (self._last_words + output)[-LAST_WORDS_BYTES_MAX:]
             return []
-        *ended, rest = output.split(b"\n")
-        found = []
-        for piece in ended:
-            self._add(piece)
-            if not self._too_long and (progress := self._read(bytes(self._line))):
-                found.append(progress)
-            self._line.clear()
-            self._too_long = False
-        self._add(rest)
-        return found
+        return [progress for line in self._lines.cut(output) if (progress := self._read(line))]
 
     def ending(self, exited: ExitRecord) -> Ending:
         """See Conversation; what was found out while it ran counts for more than how the process ended."""
@@ -125,13 +147,6 @@ class LineConversation:
         self.inputs.append(made)
         for told in self._history.pop(made.key, ()):
             self.tell(told)
-
-    def _add(self, piece: bytes) -> None:
-        if self._too_long or len(self._line) + len(piece) > LINE_BYTES_MAX:
-            self._too_long = True
-            self._line.clear()
-        else:
-            self._line += piece
 
 
 def short(text: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import landlock, seccomp, syscalls
-from .view import CODE, HOME, LISTENER_PORT, SETTINGS, SYSTEM, Bounds, Folder, View
+from .view import CODE, HOME, LISTENER_PORT, SETTINGS, SYSTEM, Folder, View
 
 Grade = Literal["A", "B", "C", "0"]
 WORSE_THAN: dict[Grade, int] = {"A": 0, "B": 1, "C": 2, "0": 3}
@@ -111,7 +111,7 @@ def plan(
         "policy": {
             "listener": LISTENER_PORT if listener and own else None,
             "fds_kept": "close_range" in without,
-            "limits": {} if "rlimits" in without else _limits(view.bounds, own=own),
+            "limits": {} if "rlimits" in without else _limits(view, own=own),
             "processes_more": None if own or "rlimits" in without else view.bounds.processes * BACKSTOP,
             "may_gain": "no_new_privs" in without,
             "landlock": None if "landlock" in without else _rules(walls, view, scratch, port),
@@ -167,12 +167,13 @@ def _bind(folder: Folder, writable: bool) -> list[Any]:
     return [folder.at, folder.root, folder.path, writable]
 
 
-def _limits(bounds: Bounds, *, own: bool) -> dict[str, int]:
+def _limits(view: View, *, own: bool) -> dict[str, int]:
+    bounds = view.bounds
     limits = {
         "CORE": 0,
         "NOFILE": bounds.open_files,
         "FSIZE": bounds.file_bytes,
-        "DATA": bounds.memory_bytes,
+        "DATA": bounds.memory_bytes + view.reserved_bytes,
         "MEMLOCK": 1 << 16,
         "MSGQUEUE": 0,
     }

@@ -74,6 +74,8 @@ class View:
     write: tuple[Folder, ...] = ()
     read: tuple[Folder, ...] = ()
     bounds: Bounds = field(default_factory=Bounds)
+    reserved_bytes: int = 0
+    """Address space that a process may reserve on top of its memory; what is used of it is memory."""
     unix_sockets: bool = False
     """It may make Unix sockets; the only ones in reach are those in its folders."""
 

@@ -116,6 +116,7 @@ class Jails:
         own = walls.grade in ("A", "B")
         scratch = "" if own else str(folder / SCRATCH)
         seen = view_of(asked, command.cwd, self._environ, command.programs)
+        seen = replace(seen, reserved_bytes=command.reserved_bytes)
         plan = launch.plan(
             walls,
             seen,

@@ -308,7 +308,7 @@ def test_a_line_without_end_takes_no_memory() -> None:
     for _ in range(100):
         talk.feed(1, b"x" * 65_536)
     assert talk.pending
-    assert len(talk._line) == 0
+    assert len(talk._lines._line) == 0
     talk.feed(1, b"\n")
     _feed(talk, _said(RESULT), SETTLED)
     assert talk.ending(_exit()).state == "succeeded"

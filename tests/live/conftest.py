@@ -29,14 +29,32 @@ def pi_environ(programs: Programs) -> dict[str, str]:
     return {"DASH_PROGRAMS_NODE": node.path, "DASH_PROGRAMS_PI": pi.path}
 
 
+@pytest.fixture(scope="session")
+def openclaw_environ(programs: Programs) -> dict[str, str]:
+    """What configures OpenClaw for a dashd of a test."""
+    missing = programs.missing("openclaw")
+    if missing is not None:
+        pytest.skip(f"not installed: {missing}; ./run live fetches it, and needs npm and a network for that")
+    node, openclaw = programs.find("node"), programs.find("openclaw")
+    assert node is not None
+    assert openclaw is not None
+    return {"DASH_PROGRAMS_NODE": node.path, "DASH_PROGRAMS_OPENCLAW": openclaw.path}
+
+
 @pytest.fixture
-def start_daemon(tmp_path_factory, pi_environ):
-    """`start_daemon()`: a dashd of this test's own, with Pi and walls; nothing of it is left afterwards."""
+def agent_environ(pi_environ) -> dict[str, str]:
+    """The program that a file of tests is about; each may have its own."""
+    return pi_environ
+
+
+@pytest.fixture
+def start_daemon(tmp_path_factory, agent_environ):
+    """`start_daemon()`: a dashd of this test's own, with walls; nothing of it is left afterwards."""
     started = []
 
     def start_daemon(program: tuple[str, ...] = ("-m", "dashd"), **environ: str) -> daemons.DaemonProcess:
         folder = tmp_path_factory.mktemp("l")
-        started.append(daemons.DaemonProcess(folder, program, **(WALLS | pi_environ | environ)))
+        started.append(daemons.DaemonProcess(folder, program, **(WALLS | agent_environ | environ)))
         started[-1].start()
         return started[-1]
 

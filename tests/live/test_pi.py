@@ -5,27 +5,19 @@ Wherever no call is cut, what the ledger charged is what the model's own book sa
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
 from dashd import client_blocking
-from dashd.drivers import embedded
-from tests.fakes import dashd_of_callers
 from tests.fakes import pi as fake_pi
-from tests.fakes.provider import MODEL, Act, Provider, Script, open_provider
-from tests.whole import daemons, door
+from tests.fakes.provider import Act
+from tests.live.scenes import BUSY, DONE, HASTY, acts, result, scene
+from tests.whole import door
 from tests.workspace.world import World
 
 pytestmark = pytest.mark.live
-
-HASTY = dashd_of_callers.argv(embedded.PROGRAM, hasty=True)
-RESULT = {"summary": "all done", "files_changed": ["note.txt"], "tests": [], "follow_ups": []}
-DONE = Act(text=json.dumps(RESULT, separators=(",", ":")))
-BUSY = Act(status=429, retry_after="0.2", error={"type": "rate_limit_error", "message": "slow down"})
 
 
 def bash(command: str) -> Act:
@@ -33,61 +25,10 @@ def bash(command: str) -> Act:
     return Act(text="I look.", tool=("bash", {"command": command}))
 
 
-def acts(*found: Act) -> Script:
-    """One after the other; the last one for ever."""
-    return lambda number: found[min(number, len(found) - 1)]
-
-
-class Scene:
-    """A dashd, its scripted model, and one folder to work in."""
-
-    def __init__(
-        self, daemon: daemons.DaemonProcess, dash: door.Door, provider: Provider, folder: Path
-    ) -> None:
-        self.daemon, self.dash, self.provider, self.folder = daemon, dash, provider, folder
-
-    async def swarm(self, task: str = "do it", **more: Any) -> str:
-        given = {"task": task, "driver": "pi", "model": MODEL, "cwd": str(self.folder), "budget": 5} | more
-        made = await self.dash.call("swarm.create", **given)
-        self.dash.swarms.append(made["id"])
-        return made["id"]
-
-    async def calls(self, swarm: str) -> list[dict[str, Any]]:
-        return (await self.dash.call("budget.export", swarm=swarm))["rows"]
-
-    async def ended(self, swarm: str) -> dict[str, Any]:
-        """The report; the books must agree by then."""
-        report = await self.dash.ended(swarm)
-        assert report["outcome"] in ("complete", "none"), report
-        return report
-
-    async def balanced(self, swarm: str) -> None:
-        """The ledger charged what the model billed, to the nano-dollar."""
-        node = (await self.dash.call("budget.status", budget=swarm))["budget"]
-        assert (round(node["spent_usd"] * 1e9), node["held_usd"]) == (self.provider.bill_nusd, 0)
-
-
-@contextlib.asynccontextmanager
-async def scene(daemon: daemons.DaemonProcess, folder: Path, script: Script) -> AsyncIterator[Scene]:
-    with trio.fail_after(60):
-        async with open_provider(Provider(script)) as provider, door.open_door(daemon.socket) as dash:
-            given = {"name": "p0", "format": "openai-chat", "url": provider.url}
-            await dash.call("provider.add", **given, models=[MODEL])
-            await dash.call("model.set", model=MODEL, input_usd_per_mtok=1.0, output_usd_per_mtok=4.0)
-            made = Scene(daemon, dash, provider, folder)
-            yield made
-            await made.dash.destroy_all()
-
-
-def _result(report: dict[str, Any]) -> dict[str, Any]:
-    assert report["outcome"] == "complete", report
-    return json.loads(report["results"][0]["result"])
-
-
 async def test_text_and_the_result_asked_for_once_more(start_daemon, tmp_path) -> None:
     async with scene(start_daemon(), tmp_path, acts(Act(text="It is done."), DONE)) as on:
         swarm = await on.swarm()
-        assert _result(await on.ended(swarm))["summary"] == "all done"
+        assert result(await on.ended(swarm))["summary"] == "all done"
         await on.balanced(swarm)
         assert on.provider.calls == 2
         costs = await on.dash.call("swarm.costs", swarm=swarm)
@@ -98,7 +39,7 @@ async def test_a_tool_writes_a_file_in_the_jail(start_daemon, tmp_path) -> None:
     script = acts(bash("echo hi > note.txt; cat /etc/shadow; touch /usr/x; ls ~/.ssh"), DONE)
     async with scene(start_daemon(), tmp_path, script) as on:
         swarm = await on.swarm()
-        assert _result(await on.ended(swarm))["files_changed"] == ["note.txt"]
+        assert result(await on.ended(swarm))["files_changed"] == ["note.txt"]
         assert (tmp_path / "note.txt").read_text() == "hi\n"
         told = json.dumps(on.provider.bodies[-1]["messages"])
         assert "Read-only file system" in told
@@ -115,7 +56,7 @@ async def test_on_a_repository_it_works_in_a_workspace(start_daemon, tmp_path) -
     async with scene(start_daemon(), tmp_path, script) as on:
         swarm = await on.swarm(repo=str(world.repo), cwd=str(world.repo / "src"), scope=["src"])
         report = await on.ended(swarm)
-        assert _result(report)["summary"] == "all done"
+        assert result(report)["summary"] == "all done"
         (files,) = report["files"]
         assert [each["path"] for each in files["files"]] == ["src/more", "src/note.txt"]
         assert world.git("log", "-2", "--format=%an/%s", files["branch"]).split("\n")[1].endswith("/mine")
@@ -133,7 +74,7 @@ async def test_faults_of_the_provider_are_the_proxys_affair(start_daemon, tmp_pa
     async with scene(start_daemon(HASTY), tmp_path, acts(fault, DONE)) as on:
         swarm = await on.swarm()
         report = await on.ended(swarm)
-        assert _result(report)["summary"] == "all done"
+        assert result(report)["summary"] == "all done"
         assert (report["attempts"]["total"], on.provider.calls) == (1, 2)
 
 
@@ -150,7 +91,7 @@ async def test_a_broken_stream_goes_on_in_the_same_session(start_daemon, tmp_pat
     async with scene(start_daemon(HASTY), tmp_path, script) as on:
         swarm = await on.swarm()
         report = await on.ended(swarm)
-        assert (_result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
         assert (tmp_path / "marks").read_text() == "x\n"
         assert on.provider.calls == 3
         told = [message["role"] for message in on.provider.bodies[-1]["messages"]]
@@ -166,9 +107,7 @@ async def test_a_refused_budget_is_one_call_and_a_clean_end(start_daemon, tmp_pa
         report = await on.ended(swarm)
         assert report["failures"][0]["cause"] == "its budget did not cover the next call"
         assert (report["attempts"]["total"], on.provider.calls) == (1, 1)
-        assert (
-            _result(await on.ended(await on.swarm()))["summary"] == "all done"
-        )  # the next one works at once
+        assert result(await on.ended(await on.swarm()))["summary"] == "all done"  # the next one works at once
 
 
 async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemon, tmp_path) -> None:
@@ -182,7 +121,7 @@ async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemo
         async with door.open_door(daemon.socket) as dash:
             on.dash = dash
             report = await on.ended(swarm)
-            assert (_result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+            assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
             assert (tmp_path / "marks").read_text() == "x\ny\n"
             await on.balanced(swarm)
 
@@ -205,7 +144,7 @@ async def test_dashd_is_killed_in_a_model_call_and_the_session_goes_on(start_dae
         async with door.open_door(daemon.socket) as dash:
             on.dash = dash
             report = await on.ended(swarm)
-            assert (_result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+            assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
             assert (tmp_path / "marks").read_text() == "x\n"
             node = (await dash.call("budget.status", budget=swarm))["budget"]
             assert round(node["spent_usd"] * 1e9) >= on.provider.bill_nusd  # the cut call in full
@@ -234,7 +173,7 @@ async def test_a_message_reaches_the_model(start_daemon, tmp_path) -> None:
         swarm = await on.swarm()
         await on.dash.events(swarm, "agent.progress")
         await on.dash.call("agent.message", agent=f"{swarm}-001", text="mind the gap")
-        assert _result(await on.ended(swarm))["summary"] == "all done"
+        assert result(await on.ended(swarm))["summary"] == "all done"
         assert "mind the gap" in json.dumps(on.provider.bodies[-1]["messages"])
 
 
@@ -249,7 +188,7 @@ async def test_paused_it_calls_no_model_until_it_is_resumed(start_daemon, tmp_pa
         await trio.sleep(1.0)  # it calls now, and its call is held
         assert on.provider.calls == 1
         await on.dash.call("agent.resume", agent=f"{swarm}-001")
-        assert _result(await on.ended(swarm))["summary"] == "all done"
+        assert result(await on.ended(swarm))["summary"] == "all done"
         await on.balanced(swarm)
 
 
@@ -284,7 +223,7 @@ async def test_gates_are_asked_before_a_tool_works(start_daemon, tmp_path) -> No
         assert asked["data"]["what"] == "run `echo yes > allowed`"
         assert not (tmp_path / "allowed").exists()
         await on.dash.call("approval.resolve", approvals=[asked["data"]["approval"]], decision="allow")
-        assert _result(await on.ended(swarm))["summary"] == "all done"
+        assert result(await on.ended(swarm))["summary"] == "all done"
         assert ((tmp_path / "allowed").exists(), (tmp_path / "denied").exists()) == (True, False)
         assert "Dash did not allow this" in json.dumps(on.provider.bodies[-1]["messages"])
 
@@ -324,12 +263,9 @@ async def test_the_stand_in_of_other_tests_talks_as_the_real_one(start_daemon, t
     seen: list[list[str]] = []
     fake = str(Path(fake_pi.__file__))
     stand_in: dict[str, str] = {"DASH_PROGRAMS_NODE": fake, "DASH_PROGRAMS_PI": fake}
-    choices: list[Callable[[], daemons.DaemonProcess]] = [
-        lambda: start_daemon(DASH_JAIL_REQUIRED="false"),
-        lambda: start_daemon(**stand_in, DASH_JAIL_REQUIRED="false"),
-    ]
-    for start in choices:
-        async with door.open_door(start().socket) as dash:
+    for environ in ({}, stand_in):
+        daemon = start_daemon(**environ, DASH_JAIL_REQUIRED="false")
+        async with door.open_door(daemon.socket) as dash:
             made = await dash.call("swarm.create", task="`echo one`, then `echo two`", cwd=str(tmp_path))
             assert made["driver"] == "pi"
             assert (await dash.ended(made["id"]))["outcome"] == "complete"

@@ -28,6 +28,7 @@ CHILD_PROGRAMS = frozenset(
         "dashd/jail/stage.py",
         "dashd/jail/worker_mcp.py",
         "dashd/drivers/embedded_agent.py",
+        "dashd/drivers/openclaw_turns.py",
     }
 )
 

@@ -34,6 +34,8 @@ class Door:
         self._last_id = 0
         self.pushed: list[dict[str, Any]] = []
         self.swarms: list[str] = []
+        self.wait_s = WAIT_S_MAX
+        """For events, all together."""
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of one call; raises Refused."""
@@ -69,7 +71,7 @@ class Door:
         """Waits until there are `count` events of these kinds after the cursor, and returns all of them."""
         found: list[dict[str, Any]] = []
         kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-        with trio.fail_after(WAIT_S_MAX):
+        with trio.fail_after(self.wait_s):
             while len(found) < count:
                 answer = await self.call(
                     "event.wait", swarm=swarm, kinds=kinds, since=since, timeout_s=WAIT_S_MAX

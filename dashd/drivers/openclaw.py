@@ -1,0 +1,192 @@
+"""Driver `openclaw`: each agent in a jail with a state directory of its own, models behind the proxy.
+
+A turn is one `openclaw agent --local` process; all turns of an attempt are one session. `openclaw_turns.py`
+runs them inside the jail, `openclaw_conversation.py` is what is said. Its configuration has one provider, the
+agent's own listener, and no fallback: retries and deadlines are the proxy's. A refused budget is final.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dashd.domain import brief
+from dashd.domain.attempt import Ending
+from dashd.jail import view
+from dashd.jail.launch_folder import ExitRecord
+from dashd.wire import errors
+
+from .command import PASSED_ON, check_folder
+from .driver import Command, History, ModelAccess, Work
+from .openclaw_conversation import OpenClawConversation
+from .programs import Programs
+from .results import RESULT_BYTES_MAX
+
+RUNNER = Path(__file__).with_name("openclaw_turns.py")
+GONE = "/nonexistent"
+AGENT = "dash"
+PROVIDER = "dash"
+SESSION = f"agent:{AGENT}:main"
+CONTEXT_TOKENS = 128_000
+OUTPUT_TOKENS = 8_192
+RESERVED_BYTES = 8 << 30
+"""V8 reserves half a GiB for the code of each of its workers, of which OpenClaw has eight and uses little."""
+PER_CORE_MAX = 8
+EACH_BYTES, SPARED_BYTES = 1 << 30, 2 << 30
+FOREVER_S = 86_400
+"""The proxy owns the deadlines of calls, and Dash those of attempts; a call that is held is not given up."""
+TOOLS = ("read", "write", "edit", "exec", "process")
+ENVIRON = {
+    "OPENCLAW_DISABLE_BONJOUR": "1",
+    "OPENCLAW_NO_RESPAWN": "1",
+    "OPENCLAW_SKIP_CHANNELS": "1",
+    "OPENCLAW_EXEC_SHELL_SNAPSHOT": "0",
+    "OPENCLAW_NO_AUTO_UPDATE": "1",
+    "OPENCLAW_LOG_LEVEL": "debug",  # that a run begins, and its tools, are nowhere else
+    "DO_NOT_TRACK": "1",
+    "NO_COLOR": "1",
+}
+
+
+def places(cores: int, memory_bytes: int) -> int:
+    """How many of them a machine can run at once: each takes ten seconds of a core to begin, then waits for
+    its model most of the time, with a gibibyte of memory.
+    """
+    return max(1, min(cores * PER_CORE_MAX, (memory_bytes - SPARED_BYTES) // EACH_BYTES))
+
+
+class OpenClawDriver:
+    """Runs OpenClaw."""
+
+    name = "openclaw"
+    pause: Literal["hard", "soft"] = "soft"
+    takes_messages = True
+    needs_model = True
+    refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
+    result_bytes_max = RESULT_BYTES_MAX
+
+    def __init__(self, programs: Programs) -> None:
+        """`programs` says where it is."""
+        self._programs = programs
+
+    def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+        """Its program must be here; the folder must exist."""
+        if argv:
+            raise errors.InvalidParams(
+                "driver openclaw runs its own program and takes no argv",
+                hint="leave argv out, or name driver command",
+                path="argv",
+            )
+        if (name := self._programs.missing(self.name)) is not None:
+            raise errors.Unsupported(
+                f"driver openclaw needs {name}, which is neither installed nor configured",
+                hint=f"dashctl program install {name}, or set programs.{name} to the one you have",
+                path="driver",
+            )
+        return [], check_folder(cwd)
+
+    def remarks(self, argv: Sequence[str]) -> list[str]:
+        """None: it takes no argv."""
+        return []
+
+    def command(self, work: Work, environ: Mapping[str, str]) -> Command:
+        """The runner, and what it is to execute by absolute path; the key is in the environment alone."""
+        assert work.model is not None, "openclaw was started without a model"
+        node, openclaw = self._programs.find("node"), self._programs.find("openclaw")
+        passed = {
+            name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")
+        }
+        # One that has gone since it was checked fails the attempt, and never becomes some other one of PATH.
+        path = openclaw.path if openclaw else f"{GONE}/openclaw.mjs"
+        is_script = path.endswith((".js", ".mjs", ".cjs"))
+        program = [node.path if node else f"{GONE}/node", path] if is_script else [path]
+        flags = ["agent", "--local", "--json", "--agent", AGENT, "--session-key", SESSION]
+        model = ["--model", f"{PROVIDER}/{work.model.name}"]
+        told = {"argv": [*program, *flags, *model], "env": ENVIRON, "config": _config(work, work.model)}
+        own = {
+            "DASH_SWARM": work.swarm_id,
+            "DASH_AGENT": work.agent_id,
+            "DASH_TASK": work.task_id,
+            "DASH_MODEL_KEY": work.model.key,
+            "DASH_OPENCLAW": json.dumps(told),
+            "TERM": "dumb",
+        }
+        runner = f"{view.CODE}/dashd/drivers/{RUNNER.name}" if work.isolated else str(RUNNER)
+        argv = (view.python(), "-I", "-S", runner)
+        folders = tuple(dict.fromkeys(each.folder for each in (node, openclaw) if each is not None))
+        return Command(
+            argv=argv,
+            env={**passed, **own},
+            cwd=work.cwd,
+            stdin=True,
+            programs=folders,
+            reserved_bytes=RESERVED_BYTES,
+        )
+
+    def conversation(self, work: Work, history: History) -> OpenClawConversation:
+        """Its brief, and what follows from what it answers."""
+        first = brief.compose(
+            task=work.task, item=work.item, folder=work.cwd, write=work.write, earlier=work.earlier
+        )
+        return OpenClawConversation(first, history)
+
+    def reader(self) -> OpenClawConversation:
+        """One that reads progress alone; a run of this driver reads with its conversation."""
+        return OpenClawConversation("", {})
+
+    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
+        """What an exit means where nothing else is known."""
+        return OpenClawConversation("", {}).ending(exited)
+
+
+def _config(work: Work, model: ModelAccess) -> dict[str, Any]:
+    """One provider, one agent, nothing that calls home, looks around or runs by itself."""
+    free = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}  # the proxy alone counts
+    offered = {
+        "id": model.name,
+        "name": model.name,
+        "reasoning": False,
+        "input": ["text"],
+        "contextWindow": CONTEXT_TOKENS,
+        "maxTokens": OUTPUT_TOKENS,
+        "cost": free,
+        "compat": {"supportsUsageInStreaming": True},
+    }
+    provider = {
+        "baseUrl": model.url,
+        "apiKey": "${DASH_MODEL_KEY}",
+        "api": "openai-completions",
+        "timeoutSeconds": FOREVER_S,
+        "models": [offered],
+    }
+    defaults = {
+        "skipBootstrap": True,
+        "contextInjection": "never",
+        "skills": [],
+        "heartbeat": {"every": "0m"},
+        "timeoutSeconds": FOREVER_S,
+        "utilityModel": "",
+        "sandbox": {"mode": "off"},  # the jail is Dash's
+    }
+    agent = {
+        "workspace": work.cwd,
+        "model": {"primary": f"{PROVIDER}/{model.name}", "fallbacks": []},
+        "tools": {"allow": list(TOOLS)},
+    }
+    return {
+        "gateway": {"mode": "local"},
+        "update": {"checkOnStart": False},
+        "telemetry": {"enabled": False},
+        "discovery": {"mdns": {"mode": "off"}},
+        "cron": {"enabled": False},
+        "plugins": {"enabled": False},
+        "models": {"mode": "replace", "providers": {PROVIDER: provider}},
+        "tools": {
+            "exec": {"host": "gateway", "security": "full", "ask": "off"},
+            "fs": {
+                "workspaceOnly": not work.isolated
+            },  # several folders may be its own; the kernel keeps it there
+            "toolSearch": False,
+        },
+        "agents": {"ownership": "explicit", "defaults": defaults, "entries": {AGENT: agent}},
+    }

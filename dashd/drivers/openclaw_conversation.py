@@ -1,0 +1,176 @@
+"""What is said to OpenClaw, turn by turn: sans-I/O, a function of what it and `openclaw_turns.py` print.
+
+    ready ──the runner is up──▶ starting ──the run begins──▶ working ──turn over──▶ leaving
+                                   ▲                            │
+                                   └── broken, message, no result ┘
+
+A turn is over when its process is, and the answer it printed is the truth. What it logs on the way is a hint:
+that a run has begun, which tool works, and how the proxy has refused a call.
+"""
+
+import re
+from collections import deque
+
+import msgspec
+
+from .driver import History, Progress, Stage, Told
+from .line_conversation import NOTE_CHARACTERS_MAX, LineConversation, Lines, short
+
+READY = Stage("ready", 60.0)
+STARTING = Stage("starting", 300.0)
+"""Until a run begins: ten seconds of one core, and as many as there are places may start at once."""
+WORKING = Stage("working", None)
+LEAVING = LineConversation.LEAVING
+RESUMES_MAX = 5
+"""In a row: what breaks every call is not mended by asking."""
+RESUME = "The connection to the model broke off. Go on from where you were."
+HEED = "Take this into account, then end as you were told to."
+REFUSED = "400 dash: the supervisor does not admit this call"
+"""How a refused budget reads in OpenClaw's log; the words are the proxy's (`formats.refusals.NEUTRAL`)."""
+
+_BEGUN = b"embedded run agent start"
+_TOOL = re.compile(rb"embedded run tool start: .*\btool=(\S{1,80})")
+_RAW = re.compile(rb"rawError=(.{1,500})")
+_STATUS = re.compile(r"^[1-5]\d\d\b")
+
+
+class _Ready(msgspec.Struct, tag="ready"):
+    """The runner is up. More fields are passed over, here and below."""
+
+
+class _Turn(msgspec.Struct, tag="turn"):
+    """OpenClaw has been started for a turn."""
+
+
+class _Turned(msgspec.Struct, tag="turned"):
+    """The runner's word on a turn that is over."""
+
+    id: str
+    answered: bool
+    text: str = ""
+    error: str = ""
+    code: int | None = None
+    signal: int | None = None
+
+
+class OpenClawConversation(LineConversation):
+    """See Conversation."""
+
+    PROGRAM = "openclaw"
+
+    def __init__(self, first: str, history: History) -> None:
+        """`first` is the brief."""
+        super().__init__(READY, history)
+        self._first = first
+        self._log = Lines()
+        self._turns: deque[str] = deque()
+        """Those that are not over, the one under way first."""
+        self._count = 0
+        self._held: list[Told] = []
+        """Messages that came while a turn was under way."""
+        self._resumes = 0
+        self._raw = ""
+        """How the last call of this turn failed, in OpenClaw's own words."""
+
+    @property
+    def starting(self) -> bool:
+        """Until its first run has begun."""
+        return self.stage is READY or (self.stage is STARTING and self._count == 1)
+
+    @property
+    def pending(self) -> bool:
+        """True inside a line."""
+        return self._lines.pending or self._log.pending
+
+    def feed(self, stream: int, output: bytes) -> list[Progress]:
+        """See OutputReader."""
+        found = super().feed(stream, output)
+        if stream != 1:
+            found += [progress for line in self._log.cut(output) if (progress := self._read_log(line))]
+        return found
+
+    def tell(self, told: Told) -> None:
+        """See Conversation."""
+        if self.stage is LEAVING:
+            return
+        if told.kind == "message":
+            self._held.append(told)
+        elif told.kind == "leave":
+            self._end(told.key)
+        elif told.kind == "expire":
+            self._fail(_expired(told.text), told.key)
+
+    def _read_log(self, line: bytes) -> Progress | None:
+        if found := _TOOL.search(line):
+            return Progress(None, None, found[1].decode("utf-8", "replace")[:NOTE_CHARACTERS_MAX])
+        if found := _RAW.search(line):
+            self._raw = found[1].decode("utf-8", "replace")
+        elif self.stage is STARTING and _BEGUN in line:
+            self.stage = WORKING
+        return None
+
+    def _read(self, line: bytes) -> Progress | None:
+        try:
+            frame = msgspec.json.decode(line, type=_Ready | _Turn | _Turned)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        match frame:
+            case _Ready() if self.stage is READY:
+                self._prompt(self._first)
+            case _Turn():
+                return Progress(None, None, f"turn {self._count}")
+            case _Turned() if self._turns:
+                self._turned(frame)
+        return None
+
+    def _turned(self, turned: _Turned) -> None:
+        """A turn is over: what next?"""
+        if self.stage is LEAVING or turned.id != self._turns[0]:
+            return
+        self._turns.popleft()
+        raw, self._raw = self._raw, ""
+        if turned.signal is not None:
+            self._fail(f"openclaw ended (signal {turned.signal}) while {self.stage.name}")
+        elif turned.error or not turned.answered:
+            self._failed_turn(turned, raw)
+        elif self._held:
+            self._resumes = 0
+            held, self._held = self._held, []
+            for told in held:
+                self._turn(told.key, f"{told.text}\n\n{HEED}")
+        elif self._turns:
+            self.stage = STARTING
+        else:
+            self._answered_task(turned.text)
+
+    def _failed_turn(self, turned: _Turned, raw: str) -> None:
+        """A refused budget is final; a call that was cut is asked for again, in the same session."""
+        if raw.startswith(REFUSED):
+            self._fail("its budget did not cover the next call", retry=False)
+        elif _STATUS.match(raw):
+            self._fail(f"no model answered: {short(raw)}")
+        elif not turned.answered:
+            words = short(self._last_words.decode("utf-8", "replace").strip())
+            self._fail(f"openclaw ended (exit code {turned.code}) without an answer: {words}")
+        elif self._resumes >= RESUMES_MAX:
+            self._fail(f"no model answered: {short(turned.error)}")
+        else:
+            self._resumes += 1
+            self._prompt(RESUME)
+
+    def _prompt(self, text: str) -> None:
+        self._turn(f"turn:{self._count + 1}", text)
+
+    def _turn(self, key: str, text: str) -> None:
+        self._count += 1
+        self._turns.append(key)
+        self.stage = STARTING
+        self._say(key, message=text)
+
+
+def _expired(stage: str) -> str:
+    what = {
+        READY.name: f"not_ready: openclaw's runner did not answer within {READY.limit_s:g} s",
+        STARTING.name: f"not_started: openclaw did not begin its turn within {STARTING.limit_s:g} s",
+    }
+    return what.get(stage, f"stuck: openclaw did not get past {stage}")

@@ -1,0 +1,117 @@
+"""How a task becomes OpenClaw's command: a runner, one provider, no fallback, its listener alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dashd.drivers.driver import ModelAccess, Work
+from dashd.drivers.openclaw import RUNNER, TOOLS, OpenClawDriver, places
+from dashd.drivers.openclaw_conversation import REFUSED
+from dashd.drivers.programs import Programs
+from dashd.jail import view
+from dashd.proxy.formats import refusals
+from dashd.wire import errors
+
+MODEL = ModelAccess("http://127.0.0.1:8787/v1", "dk_canary", "a -> b")
+GIB = 1 << 30
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Programs:
+    for name in ("node", "openclaw.mjs"):
+        (tmp_path / name).write_text("")
+    return Programs(None, {"node": str(tmp_path / "node"), "openclaw": str(tmp_path / "openclaw.mjs")})
+
+
+def _work(**more) -> Work:
+    given = {
+        "argv": (), "item": "a.txt", "task": "count", "cwd": "/w", "swarm_id": "s", "agent_id": "s-001",
+        "task_id": "s-t1", "timeout_s": 300.0, "model": MODEL, "isolated": True, "write": ("/w",),
+    }  # fmt: skip
+    return Work(**(given | more))
+
+
+def _told(programs: Programs, **more) -> dict:
+    return json.loads(OpenClawDriver(programs).command(_work(**more), {}).env["DASH_OPENCLAW"])
+
+
+def test_the_command(programs: Programs, tmp_path: Path) -> None:
+    environ = {"PATH": "/usr/bin", "ANTHROPIC_API_KEY": "canary"}
+    command = OpenClawDriver(programs).command(_work(), environ)
+    assert command.argv[1:] == ("-I", "-S", f"{view.CODE}/dashd/drivers/{RUNNER.name}")
+    assert (command.stdin, command.cwd, command.programs) == (True, "/w", (str(tmp_path),))
+    assert "canary" not in str(command.env.get("ANTHROPIC_API_KEY"))
+    assert command.env["DASH_MODEL_KEY"] == "dk_canary"
+    assert "dk_canary" not in " ".join(command.argv)  # which every local user can read
+    assert command.reserved_bytes > 4 * GIB
+
+
+def test_without_a_jail_the_runner_is_where_dashd_is(programs: Programs) -> None:
+    command = OpenClawDriver(programs).command(_work(isolated=False), {})
+    assert command.argv[-1] == str(RUNNER)
+    assert RUNNER.is_file()
+    assert _told(programs, isolated=False)["config"]["tools"]["fs"] == {"workspaceOnly": True}
+
+
+def test_a_turn_is_one_process_of_one_session(programs: Programs, tmp_path: Path) -> None:
+    node, openclaw, *flags = _told(programs)["argv"]
+    assert (node, openclaw) == (str(tmp_path / "node"), str(tmp_path / "openclaw.mjs"))
+    assert {"--local", "--json", "--session-key"} <= set(flags)
+    assert flags[-2:] == ["--model", "dash/a -> b"]
+
+
+def test_one_that_is_no_script_needs_no_node_before_it(programs: Programs, tmp_path: Path) -> None:
+    own = tmp_path / "openclaw"
+    own.write_text("")
+    found = Programs(None, {**programs.configured, "openclaw": str(own)})
+    assert _told(found)["argv"][0] == str(own)
+
+
+def test_its_configuration_knows_the_listener_and_nothing_else(programs: Programs) -> None:
+    told = _told(programs)
+    config = told["config"]
+    assert config["models"]["mode"] == "replace"
+    (provider,) = config["models"]["providers"].values()
+    assert (provider["baseUrl"], provider["apiKey"]) == (MODEL.url, "${DASH_MODEL_KEY}")
+    (agent,) = config["agents"]["entries"].values()
+    assert agent["model"] == {"primary": "dash/a -> b", "fallbacks": []}
+    assert (agent["workspace"], agent["tools"]["allow"]) == ("/w", list(TOOLS))
+    assert config["tools"]["toolSearch"] is False
+    assert config["plugins"] == {"enabled": False}
+    assert config["agents"]["defaults"]["utilityModel"] == ""
+    assert "dk_canary" not in json.dumps(told)
+
+
+def test_programs_that_have_gone_are_not_replaced_by_others(programs: Programs, tmp_path: Path) -> None:
+    for name in ("node", "openclaw.mjs"):
+        (tmp_path / name).unlink()
+    assert _told(programs)["argv"][:2] == ["/nonexistent/node", "/nonexistent/openclaw.mjs"]
+
+
+def test_its_first_turn_is_the_brief(programs: Programs) -> None:
+    talk = OpenClawDriver(programs).conversation(_work(), {})
+    talk.feed(1, b'{"type":"ready"}\n')
+    said = json.loads(talk.inputs[0].data)["message"]
+    assert said.startswith("Task: count\nYour item: a.txt\nFolder: /w\nYou can write only in: /w\n")
+
+
+def test_what_is_missing_is_named_with_the_way_to_get_it(programs: Programs, tmp_path: Path) -> None:
+    assert OpenClawDriver(programs).check(None, str(tmp_path)) == ([], str(tmp_path))
+    with pytest.raises(errors.InvalidParams, match="takes no argv"):
+        OpenClawDriver(programs).check(["true"], str(tmp_path))
+    (tmp_path / "openclaw.mjs").unlink()
+    with pytest.raises(errors.Unsupported, match="driver openclaw needs openclaw") as refused:
+        OpenClawDriver(programs).check(None, str(tmp_path))
+    assert "dashctl program install openclaw" in refused.value.hint
+
+
+def test_the_words_of_a_refusal_are_the_proxys() -> None:
+    assert f"400 {refusals.NEUTRAL}".startswith(REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("cores", "gib", "count"), [(2, 24, 16), (2, 8, 6), (16, 24, 22), (1, 2, 1), (64, 1, 1), (4, 512, 32)]
+)
+def test_places_by_cores_and_memory(cores: int, gib: int, count: int) -> None:
+    assert places(cores, gib * GIB) == count

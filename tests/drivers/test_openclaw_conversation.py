@@ -1,0 +1,201 @@
+"""What is said to OpenClaw, as a function of what it prints: cut anywhere, fed again, never asked twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashd.domain import brief
+from dashd.drivers.driver import Told
+from dashd.drivers.openclaw_conversation import HEED, REFUSED, RESUME, RESUMES_MAX, OpenClawConversation
+from dashd.jail.launch_folder import ExitRecord
+
+RESULT = '{"summary":"done","files_changed":[],"tests":[],"follow_ups":[]}'
+GOLDEN = Path(__file__).parents[2] / "schema/golden/openclaw-2026.9.6"
+BEGUN = "[agent/embedded] embedded run agent start: runId=1"
+TOOL = "[agent/embedded] embedded run tool start: runId=1 tool=exec toolCallId=call_1"
+FAILED = "[agent/embedded] embedded run agent end: runId=1 isError=true error=no rawError="
+
+
+def _exit(**more: Any) -> ExitRecord:
+    record = {
+        "code": 0, "signal": None, "reason": "exit", "error": None, "spool_bytes": 9, "spool_dropped": 0,
+        "wall_ms": 10, "cpu_ms": 5, "max_rss_kib": 2048,
+    }  # fmt: skip
+    return ExitRecord.from_json(record | more)
+
+
+def _turned(key: str = "turn:1", text: str = RESULT, **more: Any) -> dict[str, Any]:
+    told = {"type": "turned", "id": key, "answered": True, "text": text, "error": "", "code": 0}
+    return told | {"signal": None, "session": "s", "tokens": {}} | more
+
+
+def _feed(talk: OpenClawConversation, *frames: dict[str, Any] | str) -> list[Any]:
+    """Frames come from the runner, words from OpenClaw's log."""
+    found = []
+    for frame in frames:
+        line = frame if isinstance(frame, str) else json.dumps(frame)
+        found += talk.feed(2 if isinstance(frame, str) else 1, line.encode() + b"\n")
+    return found
+
+
+def _begun(*frames: dict[str, Any] | str, history=None) -> OpenClawConversation:
+    talk = OpenClawConversation("the brief", history or {})
+    _feed(talk, {"type": "ready"}, {"type": "turn", "id": "turn:1"}, BEGUN, *frames)
+    return talk
+
+
+def _said(talk: OpenClawConversation) -> list[tuple[str, str]]:
+    """(key, message) of each input; the end of file has no message."""
+    return [(each.key, json.loads(each.data)["message"] if each.data else "") for each in talk.inputs]
+
+
+def test_from_ready_to_the_end() -> None:
+    talk = OpenClawConversation("the brief", {})
+    assert (talk.stage.name, talk.starting, talk.inputs) == ("ready", True, [])
+    _feed(talk, {"type": "ready"})
+    assert (talk.stage.name, talk.starting, _said(talk)) == ("starting", True, [("turn:1", "the brief")])
+    _feed(talk, BEGUN)
+    assert (talk.stage.name, talk.stage.limit_s, talk.starting) == ("working", None, False)
+    _feed(talk, _turned())
+    assert _said(talk)[1:] == [("end", "")]
+    assert talk.stage.name == "leaving"
+    ending = talk.ending(_exit())
+    assert (ending.state, ending.result, ending.cpu_ms) == ("succeeded", RESULT, 5)
+
+
+def test_a_turn_that_is_over_before_its_log_says_that_it_began() -> None:
+    talk = OpenClawConversation("the brief", {})
+    _feed(talk, {"type": "ready"}, _turned())
+    assert talk.ending(_exit()).state == "succeeded"
+
+
+def test_progress_is_the_turn_and_its_tools() -> None:
+    talk = OpenClawConversation("the brief", {})
+    found = _feed(talk, {"type": "ready"}, {"type": "turn", "id": "turn:1"}, BEGUN, TOOL)
+    assert [each.note for each in found] == ["turn 1", "exec"]
+
+
+def test_a_result_is_asked_for_once_more_in_the_same_session() -> None:
+    talk = _begun(_turned(text="it is done"))
+    assert _said(talk)[1:] == [("turn:2", brief.ask_again())]
+    assert (talk.stage.name, talk.starting) == ("starting", False)  # others may start meanwhile
+    _feed(talk, _turned("turn:2", text="really"))
+    assert json.loads(talk.ending(_exit()).result)["summary"] == "really"
+
+
+def test_a_refused_budget_is_final() -> None:
+    talk = _begun(FAILED + REFUSED + "; end here", _turned(text="", error="provider rejected", code=1))
+    ending = talk.ending(_exit(code=0))
+    assert (ending.reason, ending.retry) == ("its budget did not cover the next call", False)
+
+
+def test_a_model_that_is_down_fails_the_attempt() -> None:
+    talk = _begun(FAILED + "503 dash: nobody answers", _turned(text="", error="failed", code=1))
+    ending = talk.ending(_exit())
+    assert (ending.reason, ending.retry) == ("no model answered: 503 dash: nobody answers", True)
+
+
+def test_a_call_that_was_cut_is_asked_for_again_but_not_for_ever() -> None:
+    talk = _begun()
+    for number in range(1, RESUMES_MAX + 1):
+        _feed(talk, FAILED + "terminated", _turned(f"turn:{number}", text="", error="cut", code=1))
+        assert _said(talk)[-1] == (f"turn:{number + 1}", RESUME)
+    _feed(talk, _turned(f"turn:{RESUMES_MAX + 1}", text="", error="cut", code=1))
+    assert talk.ending(_exit()).reason == "no model answered: cut"
+
+
+def test_what_failed_in_one_turn_says_nothing_about_the_next() -> None:
+    talk = _begun(FAILED + REFUSED, _turned(text="so"))  # its own next call went through
+    _feed(talk, _turned("turn:2", text="", error="cut", code=1))
+    assert _said(talk)[-1] == ("turn:3", RESUME)
+
+
+@pytest.mark.parametrize(
+    ("turned", "reason"),
+    [
+        ({"code": None, "signal": 9, "answered": False}, "openclaw ended (signal 9) while working"),
+        ({"code": 1, "answered": False}, "openclaw ended (exit code 1) without an answer: no space"),
+    ],
+)
+def test_an_end_without_an_answer_fails_and_says_how(turned: dict[str, Any], reason: str) -> None:
+    talk = OpenClawConversation("the brief", {})
+    _feed(talk, {"type": "ready"}, BEGUN)
+    talk._last_words = b""
+    _feed(talk, "no space", _turned(text="", **turned))
+    ending = talk.ending(_exit())
+    assert (ending.state, ending.reason, ending.retry) == ("failed", reason, True)
+
+
+def test_messages_are_the_next_turns_and_the_last_answer_counts() -> None:
+    talk = _begun()
+    talk.tell(Told("message", "message:1", "mind the gap"))
+    talk.tell(Told("message", "message:2", "and the door"))
+    assert len(talk.inputs) == 1
+    _feed(talk, _turned(text="early"))
+    assert _said(talk)[1:] == [
+        ("message:1", f"mind the gap\n\n{HEED}"),
+        ("message:2", f"and the door\n\n{HEED}"),
+    ]
+    _feed(talk, _turned("message:1"))
+    assert (len(talk.inputs), talk.stage.name) == (3, "starting")
+    _feed(talk, _turned("message:2", text="late"))
+    assert _said(talk)[-1][1] == brief.ask_again()
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"), [("ready", "not_ready: "), ("starting", "not_started: "), ("leaving", "stuck: ")]
+)
+def test_a_stage_that_takes_too_long_has_its_name_in_the_reason(stage: str, reason: str) -> None:
+    talk = OpenClawConversation("the brief", {})
+    talk.tell(Told("expire", f"expire:{stage}", stage))
+    assert talk.inputs[-1].eof
+    assert talk.ending(_exit()).reason.startswith(reason)
+
+
+def test_told_to_leave_it_hears_nothing_more() -> None:
+    talk = _begun()
+    talk.tell(Told("leave", "leave"))
+    talk.tell(Told("leave", "leave"))
+    _feed(talk, _turned())
+    assert [(each.key, each.eof) for each in talk.inputs[1:]] == [("leave", True)]
+    assert talk.ending(_exit(code=None, signal=15)).reason.startswith("openclaw ended (signal 15)")
+
+
+def test_lines_that_are_none_and_turns_of_others_mean_nothing() -> None:
+    talk = _begun()
+    before = len(talk.inputs)
+    for line in (b"not json\n", b"\xff\xfe\n", b"[1]\n", b'{"type":"turned","id":1}\n'):
+        talk.feed(1, line)
+    _feed(talk, _turned("turn:7"))
+    assert len(talk.inputs) == before
+
+
+LINES = [
+    (1, b'{"type":"ready"}\n'),
+    (1, b'{"type":"turn","id":"turn:1"}\n'),
+    (2, BEGUN.encode() + b"\n"),
+    (2, TOOL.encode() + b"\n"),
+    (2, (FAILED + "terminated").encode() + b"\n"),
+    (1, json.dumps(_turned(text="", error="cut", code=1)).encode() + b"\n"),
+    (1, json.dumps(_turned("turn:2", text="done")).encode() + b"\n"),
+    (1, json.dumps(_turned("message:1")).encode() + b"\n"),
+]
+
+
+@given(st.data())
+def test_however_its_output_is_cut_the_same_is_said(data) -> None:
+    def run(*, cut: bool) -> list[str]:
+        told = Told("message", "message:1", "mind the gap")
+        talk = OpenClawConversation("the brief", {"turn:2": [told]})
+        for stream, line in LINES:
+            at = data.draw(st.integers(0, len(line))) if cut else 0
+            for piece in (line[:at], line[at:]):
+                talk.feed(stream, piece)
+        assert not talk.pending
+        return [each.key for each in talk.inputs]
+
+    assert run(cut=True) == run(cut=False) == ["turn:1", "turn:2", "message:1", "end"]

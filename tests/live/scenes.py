@@ -1,0 +1,76 @@
+"""What tests of real agent programs share: a dashd, a scripted model behind its proxy, a folder."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from dashd.drivers import embedded
+from tests.fakes import dashd_of_callers
+from tests.fakes.provider import MODEL, Act, Provider, Script, open_provider
+from tests.whole import daemons, door
+
+HASTY = dashd_of_callers.argv(embedded.PROGRAM, hasty=True)
+RESULT = {"summary": "all done", "files_changed": ["note.txt"], "tests": [], "follow_ups": []}
+DONE = Act(text=json.dumps(RESULT, separators=(",", ":")))
+BUSY = Act(status=429, retry_after="0.2", error={"type": "rate_limit_error", "message": "slow down"})
+
+
+def acts(*found: Act) -> Script:
+    """One after the other; the last one for ever."""
+    return lambda number: found[min(number, len(found) - 1)]
+
+
+class Scene:
+    """A dashd, its scripted model, and one folder to work in."""
+
+    def __init__(
+        self, daemon: daemons.DaemonProcess, dash: door.Door, provider: Provider, folder: Path, driver: str
+    ) -> None:
+        self.daemon, self.dash, self.provider, self.folder = daemon, dash, provider, folder
+        self.driver = driver
+
+    async def swarm(self, task: str = "do it", **more: Any) -> str:
+        given: dict[str, Any] = {"task": task, "model": MODEL, "cwd": str(self.folder), "budget": 5}
+        given |= {"driver": self.driver} | more
+        made = await self.dash.call("swarm.create", **given)
+        self.dash.swarms.append(made["id"])
+        return made["id"]
+
+    async def calls(self, swarm: str) -> list[dict[str, Any]]:
+        return (await self.dash.call("budget.export", swarm=swarm))["rows"]
+
+    async def ended(self, swarm: str) -> dict[str, Any]:
+        """The report; the books must agree by then."""
+        report = await self.dash.ended(swarm)
+        assert report["outcome"] in ("complete", "none"), report
+        return report
+
+    async def balanced(self, swarm: str) -> None:
+        """The ledger charged what the model billed, to the nano-dollar."""
+        node = (await self.dash.call("budget.status", budget=swarm))["budget"]
+        assert (round(node["spent_usd"] * 1e9), node["held_usd"]) == (self.provider.bill_nusd, 0)
+
+
+@contextlib.asynccontextmanager
+async def scene(
+    daemon: daemons.DaemonProcess, folder: Path, script: Script, *, driver: str = "pi", within_s: float = 60.0
+) -> AsyncIterator[Scene]:
+    """`within_s` is for all of it."""
+    with trio.fail_after(within_s):
+        async with open_provider(Provider(script)) as provider, door.open_door(daemon.socket) as dash:
+            dash.wait_s = max(dash.wait_s, within_s)
+            given = {"name": "p0", "format": "openai-chat", "url": provider.url}
+            await dash.call("provider.add", **given, models=[MODEL])
+            await dash.call("model.set", model=MODEL, input_usd_per_mtok=1.0, output_usd_per_mtok=4.0)
+            made = Scene(daemon, dash, provider, folder, driver)
+            yield made
+            await made.dash.destroy_all()
+
+
+def result(report: dict[str, Any]) -> dict[str, Any]:
+    assert report["outcome"] == "complete", report
+    return json.loads(report["results"][0]["result"])
