@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,22 +15,26 @@ from dashd.runtime.jails import Jails, StoredBounds
 from dashd.runtime.run import OUTPUT_BYTES_MAX
 from dashd.runtime.world import World
 from dashd.service.ports import Chunk, DriverAbilities, WallsState
+from dashd.store.queue import NO_PLACES
 from dashd.wire import errors
 
-PREFERRED = ("pi",)
+PREFERRED = ("openclaw", "pi")
 """Where nobody names a driver and there is no command: the first of these that can run."""
 
 
 class DriverPort:
     """`service.ports.Drivers` over the drivers of this build."""
 
-    def __init__(self, programs: Programs) -> None:
-        """`programs` says which of them could run."""
+    def __init__(self, programs: Programs, places: Mapping[str, int] = NO_PLACES) -> None:
+        """`programs` says which of them could run, `places` how many agents of some may at once."""
         self.drivers = drivers.over(programs)
+        self.places = places
         self.programs = programs
 
     def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
-        """The driver asked for; `command` where there is a command; else the first program that is here."""
+        """The driver asked for; `command` where there is a command; else the first program that is here, or
+        Dash's own agent.
+        """
         known = ", ".join(sorted(self.drivers))
         if name is None:
             return self._usual(has_argv=has_argv)
@@ -47,13 +51,13 @@ class DriverPort:
             found = self.programs.find(name)
             if found is not None and self.programs.missing(name) is None:
                 return name, f"no driver was named, and {name} is {found.origin}"
-        none = " and ".join(PREFERRED)
-        return "command", f"no driver was named; {none} is neither installed nor configured"
+        none = " nor ".join(PREFERRED)
+        return "embedded", f"no driver was named, and neither {none} is installed or configured"
 
     def abilities(self, name: str) -> DriverAbilities:
         """What the driver can do."""
         driver = self.drivers[name]
-        return DriverAbilities(driver.pause, driver.takes_messages, driver.needs_model)
+        return DriverAbilities(driver.pause, driver.takes_messages, driver.needs_model, self.places.get(name))
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
         """Asks the driver."""

@@ -23,7 +23,7 @@ from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.clock import Clock
 from dashd.config import Config, show
 from dashd.crash_points import CrashPoints
-from dashd.drivers import Programs
+from dashd.drivers import Programs, openclaw
 from dashd.jail import launcher, tool
 from dashd.jail.holder_link import EpochRefused
 from dashd.jail.launch import Outside
@@ -38,7 +38,7 @@ from dashd.runtime.asks import Asks
 from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.workspaces import Workspaces
-from dashd.runtime.world import World
+from dashd.runtime.world import World, cores
 from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
 from dashd.service.speakers import Speakers
@@ -124,7 +124,7 @@ async def _serve(
     side = ModelSide(config, store, clock, points, stage)
     await side.recover()
     await store.writer.apply(partial(_begin, config, epoch))
-    agents = DriverPort(_programs(config))
+    agents = DriverPort(_programs(config), _places(config))
     async with (
         launcher.open_launcher(launches, crash_at=points.of_boot()) as started,
         trio.open_nursery() as proxy,
@@ -139,6 +139,7 @@ async def _serve(
             epoch=epoch,
             environ=dict(os.environ),
             agents_max=config.daemon.agents_max,
+            places=agents.places,
             points=points,
             doors=side.doors,
             jails=_jails(config),
@@ -197,6 +198,13 @@ def _core(
         cleanup_after_s=config.workspace.cleanup_after_h * 3_600,
         keys=Speakers(world.store, world.clock),
     )
+
+
+def _places(config: Config) -> dict[str, int]:
+    """How many agents of a program this machine can run at once, where each of them is heavy."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    told = config.programs.openclaw_sessions_max
+    return {"openclaw": told or openclaw.places(cores(), memory_bytes)}
 
 
 def _about(config: Config, epoch: int, clock: Clock, side: ModelSide) -> Daemon:

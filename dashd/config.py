@@ -28,6 +28,7 @@ ALIASES = {
     "DASH_LOG_LEVEL": "daemon.log_level",
     "DASH_MAX_AGENTS": "daemon.agents_max",
     "DASH_RUN_AS": "daemon.run_as",
+    "DASH_OPENCLAW_MAX_SESSIONS": "programs.openclaw_sessions_max",
 }
 """Older and shorter names of settings in the environment."""
 NOT_USED = {
@@ -39,7 +40,7 @@ NOT_USED = {
         "DASH_RATE_LIMIT",
         "DASH_WS_HEARTBEAT",
     ),
-    *("DASH_OPENCLAW_COMMAND", "DASH_OPENCLAW_MAX_SESSIONS", "DASH_OPENCLAW_DAEMON_ENABLED"),
+    *("DASH_OPENCLAW_COMMAND", "DASH_OPENCLAW_DAEMON_ENABLED"),
     *("OPENCLAW_GATEWAY_URL", "OPENCLAW_API_KEY"),
     *("DASH_JWT_SECRET", "DASH_JWT_ISSUER", "DASH_JWT_AUDIENCE"),
     *("DASH_METRICS_ENABLED", "DASH_TRACING_ENABLED"),
@@ -125,6 +126,9 @@ class ProgramsConfig(msgspec.Struct, frozen=True, kw_only=True):
     pi: str = ""
     """Its `cli.js`."""
     openclaw: str = ""
+    """Its `openclaw.mjs`."""
+    openclaw_sessions_max: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    """OpenClaw agents that may run at once; 0 is what the machine's cores and memory allow."""
 
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {

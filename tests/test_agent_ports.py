@@ -52,14 +52,36 @@ def found(tmp_path: Path):
 
 
 def test_without_a_driver_the_first_program_that_is_here_is_taken_and_said(found) -> None:
+    assert found("openclaw", "pi", "node").choose(None, has_argv=False) == (
+        "openclaw",
+        "no driver was named, and openclaw is configured",
+    )
+    assert found("openclaw", "node").choose(None, has_argv=True)[0] == "command"
     assert found("pi", "node").choose(None, has_argv=False) == (
         "pi",
         "no driver was named, and pi is configured",
     )
     assert found("pi", "node").choose(None, has_argv=True)[0] == "command"
     name, why = found("pi").choose(None, has_argv=False)  # Pi without Node cannot run
-    assert (name, why) == ("command", "no driver was named; pi is neither installed nor configured")
+    assert name == "embedded"
+    assert why == "no driver was named, and neither openclaw nor pi is installed or configured"
     assert found().choose("pi", has_argv=False) == ("pi", "it was asked for")
+
+
+def test_a_program_on_the_path_counts_as_well(tmp_path: Path) -> None:
+    for name in ("node", "openclawd"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o755)
+    here = DriverPort(Programs(None, {"node": str(tmp_path / "node")}, str(tmp_path)))
+    assert here.choose(None, has_argv=False) == (
+        "openclaw",
+        "no driver was named, and openclaw is on PATH",
+    )
+
+
+def test_the_places_of_a_driver(tmp_path: Path) -> None:
+    port = DriverPort(Programs(), {"openclaw": 3})
+    assert (port.abilities("openclaw").places, port.abilities("pi").places) == (3, None)
 
 
 def test_what_drivers_can_do(found) -> None:

@@ -68,7 +68,7 @@ def check(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         for fault in each["faults"]:
             out.line(f"  {fault}")
     if not checked and not out.as_json:
-        out.line("No program is installed or configured. Next: dashctl program install pi")
+        out.line("No program is installed or configured. Next: dashctl program install openclaw")
     return 0 if all(each["ok"] for each in checked) else EXIT_FAILED
 
 

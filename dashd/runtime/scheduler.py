@@ -15,7 +15,7 @@ async def run(world: World, start: Callable[[Claim], None]) -> None:
     """Claims and starts until cancelled. A claim is durable before `start` is called with it."""
     while True:
         ticket = world.store.bells.queue.ticket()
-        claimed = await world.commit(lambda tx: queue.claim(tx, world.agents_max))
+        claimed = await world.commit(lambda tx: queue.claim(tx, world.agents_max, world.places))
         if claimed.claims:
             world.points.at("scheduler.after_claim")
         for claim in claimed.claims:

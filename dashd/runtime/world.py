@@ -56,8 +56,10 @@ class World:
     jails: Jails
     watchdog: Watchdog
     workspaces: Workspaces
+    places: Mapping[str, int] = field(default_factory=dict)
+    """How many agents of a driver may run at once, where that is less than all."""
     growth: Growth = field(default_factory=Growth)
-    starts: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(STARTS_PER_CORE_MAX * _cores()))
+    starts: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(STARTS_PER_CORE_MAX * cores()))
     """Held by programs that take long to get ready, until they are."""
     trouble: Trouble = field(default_factory=Trouble)
 
@@ -82,5 +84,6 @@ class World:
         return self.clock.token(32) / 2**32
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

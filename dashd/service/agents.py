@@ -84,7 +84,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             item=task.item if task else "",
             progress=views.progress(task),
             note=(task.note or "") if task else "",
-            why=whys.why(db, row, core.agents_max, held, now_ms),
+            why=whys.why(db, row, core.agents_max, core.drivers, held, now_ms),
             cause=row.cause or "",
             model=row.model,
             grade=grade,  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ async def why(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Why:
     """What the agent waits for."""
     held, now_ms = core.models.waiting(params.agent), core.clock.now_ms()
     return await core.store.reader.read(
-        lambda db: whys.why(db, agents.get(db, params.agent), core.agents_max, held, now_ms)
+        lambda db: whys.why(db, agents.get(db, params.agent), core.agents_max, core.drivers, held, now_ms)
     )
 
 

@@ -19,6 +19,8 @@ class DriverAbilities:
     """It takes messages while it runs."""
     needs_model: bool = False
     """It can do nothing without a model behind the proxy."""
+    places: int | None = None
+    """How many of its agents may run at once; None where only the daemon's own bound counts."""
 
 
 class Drivers(Protocol):

@@ -6,7 +6,7 @@ from dashd.store.budgets import BudgetRow
 from dashd.store.rows import AgentRow, Snapshot
 from dashd.wire.methods import agent as wire
 
-from .ports import CallWait
+from .ports import CallWait, Drivers
 from .views import iso_or_none, short
 
 _CHANGES_MAX = 50
@@ -14,10 +14,18 @@ _CHANGES_MAX = 50
 
 
 def why(
-    db: Snapshot, row: AgentRow, agents_max: int, held: CallWait | None = None, now_ms: int = 0
+    db: Snapshot,
+    row: AgentRow,
+    agents_max: int,
+    drivers: Drivers,
+    held: CallWait | None = None,
+    now_ms: int = 0,
 ) -> wire.Why:
     """What an agent waits for; `held` is what a call of it waits for."""
     swarm_row = swarms.get(db, row.swarm_id)
+    working, places = attempts.open_count(db), drivers.abilities(swarm_row.driver).places
+    if places is not None and (of_its := attempts.open_by_driver(db).get(swarm_row.driver, 0)) >= places:
+        working, agents_max = of_its, places
     run = attempts.open_of_agent(db, row.id)
     retry = tasks.next_retrying(db, row.swarm_id)
     asked = next(iter(approvals.open_of_agent(db, row.id)), None)
@@ -33,7 +41,7 @@ def why(
             ready=tasks.takeable_count(db, row.swarm_id, row.id),
             blocked_on=tuple(tasks.blockers(db, row.swarm_id)),
             retry_task=retry.id if retry else None,
-            working=attempts.open_count(db),
+            working=working,
             agents_max=agents_max,
             approval=asked.id if asked else "",
             asks=short(asked.what) if asked else "",

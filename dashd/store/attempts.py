@@ -27,6 +27,11 @@ _q_open_of_task = (
 # "+rowid" keeps SQLite from reading every attempt there ever was because that is in this order already.
 _q_open = f"SELECT {_COLUMNS} FROM attempt WHERE state IN ('claimed', 'starting', 'running') ORDER BY +rowid"
 _q_open_count = "SELECT count(*) FROM attempt WHERE state IN ('claimed', 'starting', 'running')"
+_q_open_by_driver = (
+    "SELECT s.driver, count(*) FROM attempt a"
+    " JOIN task t ON t.id = a.task_id JOIN swarm s ON s.id = t.swarm_id"
+    " WHERE a.state IN ('claimed', 'starting', 'running') GROUP BY s.driver"
+)
 _q_open_in_swarm = (
     "SELECT count(*) FROM agent g JOIN attempt a ON a.agent_id = g.id"
     " AND a.state IN ('claimed', 'starting', 'running')"
@@ -139,6 +144,11 @@ def open_count(db: apsw.Connection) -> int:
     """How many slots are taken."""
     count: int = rows.value(db, _q_open_count)
     return count
+
+
+def open_by_driver(db: apsw.Connection) -> dict[str, int]:
+    """The same by agent program."""
+    return dict(rows.table(db, _q_open_by_driver))
 
 
 def open_in_swarm(db: apsw.Connection, swarm_id: str) -> int:

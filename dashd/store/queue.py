@@ -2,10 +2,14 @@
 
 Strict order: level, then age, over all swarms. A task is startable where its swarm is active, has a seat free
 that may take it, and the daemon has a slot; among startable tasks there is never an inversion (invariant 5).
-Only the head of each open swarm is looked at, so a claim costs the same whatever the queue's length.
+Only the head of each open swarm is looked at, so a claim costs the same whatever the queue's length. Where
+all places of an agent program are taken, none of its tasks is startable.
 """
 
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import apsw
 
@@ -27,9 +31,13 @@ FROM swarm s JOIN task t ON t.id = (
         (SELECT 1 FROM agent p WHERE p.id = q.pinned_to AND p.state = 'idle' AND p.wanted = 'run'))
     ORDER BY q.level, q.number LIMIT 1)
 WHERE s.state IN ('creating', 'active', 'paused') AND s.state = 'active' AND s.wanted = 'run'
+AND s.driver NOT IN (SELECT value FROM json_each(?))
 AND EXISTS (SELECT 1 FROM agent i WHERE i.swarm_id = s.id AND i.state = 'idle' AND i.wanted = 'run')
 ORDER BY t.level, t.created_at_ms, t.rowid LIMIT 1
 """
+
+
+NO_PLACES: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +58,9 @@ class Claimed:
     next_due_ms: int | None
 
 
-def head(db: apsw.Connection) -> tuple[TaskRow, str] | None:
-    """The task that starts next and the seat that takes it."""
-    found = rows.table(db, _q_head)
+def head(db: apsw.Connection, full: Collection[str] = ()) -> tuple[TaskRow, str] | None:
+    """The task that starts next and the seat that takes it; drivers that are `full` start nothing."""
+    found = rows.table(db, _q_head, (json.dumps(list(full)),))
     if not found:
         return None
     *fields, seat = found[0]
@@ -60,15 +68,25 @@ def head(db: apsw.Connection) -> tuple[TaskRow, str] | None:
     return task, task.pinned_to or seat
 
 
-def claim(tx: Tx, agents_max: int) -> Claimed:
-    """Wakes the retries that are due, then claims as many tasks as the daemon has free slots."""
+def claim(tx: Tx, agents_max: int, places: Mapping[str, int] = NO_PLACES) -> Claimed:
+    """Wakes the retries that are due, then claims as many tasks as the daemon has free slots.
+
+    `places` is how many agents of some drivers may run at once.
+    """
     for task in tasks.due(tx):
         lifecycle.make_ready(tx, task, cause=task.cause)
     claims: list[Claim] = []
     free = agents_max - attempts.open_count(tx.db)
-    while len(claims) < free and (found := head(tx.db)):
+    while len(claims) < free and (found := head(tx.db, _full(tx.db, places))):
         claims.append(_claim_one(tx, *found))
     return Claimed(claims, tasks.next_due_ms(tx.db))
+
+
+def _full(db: apsw.Connection, places: Mapping[str, int]) -> list[str]:
+    if not places:
+        return []
+    taken = attempts.open_by_driver(db)
+    return [driver for driver, count in places.items() if taken.get(driver, 0) >= count]
 
 
 def _claim_one(tx: Tx, task: TaskRow, seat: str) -> Claim:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dashd.service.ports import DriverAbilities
 from dashd.store import attempts
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
@@ -153,6 +154,16 @@ async def test_why_of_a_seat_without_a_slot(call, core, scene) -> None:
     object.__setattr__(core, "agents_max", 1)
     why = await call("agent.why", agent=f"{SWARM}-002")
     assert why.waits_for == "slot"
+
+
+async def test_why_of_a_seat_whose_driver_has_no_place_left(call, core, scene, monkeypatch) -> None:
+    scene.swarm("a", "b", agents_made=2)
+    scene.claim(1)
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", False, places=1))
+    why = await call("agent.why", agent=f"{SWARM}-002")
+    assert (why.waits_for, why.text.split(" of ")[0]) == ("slot", "all 1 slots")
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", False, places=2))
+    assert (await call("agent.why", agent=f"{SWARM}-002")).waits_for == "start"
 
 
 async def test_why_of_a_seat_that_waits_for_others(call, scene) -> None:

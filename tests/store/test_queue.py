@@ -3,6 +3,7 @@
 import pytest
 
 from dashd.store import agents, attempts, queue, stops, swarms, tasks
+from dashd.store.queue import Claim
 from tests.fakes.scene import SWARM
 
 
@@ -49,6 +50,20 @@ def test_a_task_at_its_swarms_limit_lets_lower_ones_start(scene) -> None:
     scene.swarm("a", "b", priority=0)
     scene.swarm("c", swarm_id="bbbbbb", priority=3)
     assert [claim.task_id for claim in scene.claim()] == [f"{SWARM}-t1", "bbbbbb-t1"]
+
+
+def test_where_the_places_of_a_driver_are_taken_others_start(scene) -> None:
+    scene.swarm("a", "b", "c", agents_made=3, priority=0, driver="openclaw")
+    scene.swarm("d", "e", swarm_id="bbbbbb", agents_made=2, priority=3)
+
+    def claimed() -> list[str]:
+        return [claim.task_id for claim in scene.do(lambda tx: queue.claim(tx, 100, {"openclaw": 2})).claims]
+
+    assert claimed() == [f"{SWARM}-t1", f"{SWARM}-t2", "bbbbbb-t1", "bbbbbb-t2"]
+    assert attempts.open_by_driver(scene.db) == {"openclaw": 2, "command": 2}
+    assert claimed() == []
+    scene.end(Claim(f"{SWARM}-t1.1", f"{SWARM}-001", f"{SWARM}-t1", SWARM))
+    assert claimed() == [f"{SWARM}-t3"]
 
 
 @pytest.mark.parametrize("how", ["paused", "destroy", "seat paused"])
@@ -140,7 +155,7 @@ def test_nothing_is_claimed_for_a_killed_seat(scene) -> None:
 
 
 def test_a_claim_does_not_get_dearer_with_the_queue(scene) -> None:
-    plan = " / ".join(row[3] for row in scene.db.execute(f"EXPLAIN QUERY PLAN {queue._q_head}"))
+    plan = " / ".join(row[3] for row in scene.db.execute(f"EXPLAIN QUERY PLAN {queue._q_head}", ("[]",)))
     assert "task_ready" in plan
     assert "SCAN q" not in plan
     assert "SCAN t " not in plan

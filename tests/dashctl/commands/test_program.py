@@ -52,4 +52,4 @@ def test_check_names_the_faults_and_fails(dashd, ctl):
 def test_check_of_nothing_says_what_to_do(dashd, ctl):
     dashd.on("program.list", program.ProgramList(programs=[_program(state="missing")]))
     ran = ctl("program", "check")
-    assert (ran.code, "dashctl program install pi" in ran.out) == (0, True)
+    assert (ran.code, "dashctl program install openclaw" in ran.out) == (0, True)
