@@ -7,6 +7,7 @@ worker's own lock keeps two daemons' workers apart.
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ INSTALL_S_MAX = 900.0
 RUN_S_MAX = 30.0
 END_S_MAX = 5.0
 LINE_BYTES_MAX = 65_536
+_VERSION = re.compile(r"\d+(\.\d+)+\S*")
 KNOWN = ("node", "pi", "openclaw")
 """Those that can be configured; `programs.pinned` says which of them can be installed here."""
 
@@ -171,7 +173,9 @@ class ProgramPort:
         if done.returncode or not said:
             why = done.stderr.decode("utf-8", "replace").strip()[-300:]
             return "", f"it ended with exit code {done.returncode}: {why or 'it said nothing'}"
-        return said.splitlines()[0][:100].removeprefix("v"), ""
+        line = said.splitlines()[0][:100]
+        number = _VERSION.search(line)  # a name may stand before it, and a commit after it
+        return number[0] if number else line, ""
 
     def _shown(self, name: str) -> Program:
         program, found = pinned().get(name), self._programs.find(name)

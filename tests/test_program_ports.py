@@ -162,6 +162,20 @@ async def test_a_configured_one_is_run_too(shop: Shop, monkeypatch, script: str,
     assert (checked.ok, checked.faults) == (False, [fault])
 
 
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("OpenClaw 2026.9.6 (eb377ac)", "2026.9.6"),
+        ("v24.21.0", "24.21.0"),
+        ("1.5.2-rc.1", "1.5.2-rc.1"),
+        ("something else", "something else"),
+    ],
+)
+async def test_a_version_is_read_from_what_a_program_says(shop: Shop, said: str, version: str) -> None:
+    node = _script(shop.folder / "node", f"echo '{said}'")
+    assert (await ProgramPort(Programs(None, {"node": node}), shop.environ).check("node")).version == version
+
+
 async def test_a_script_is_run_with_node(shop: Shop) -> None:
     node = _script(shop.folder / "node", 'echo "$1 $2"')
     cli = shop.folder / "cli.js"
