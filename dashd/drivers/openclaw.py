@@ -23,6 +23,9 @@ from .programs import Programs
 from .results import RESULT_BYTES_MAX
 
 RUNNER = Path(__file__).with_name("openclaw_turns.py")
+GATE = Path(__file__).with_name("openclaw_gate.mjs")
+GATE_ID = "dash-gate"
+"""Its name as a plugin."""
 GONE = "/nonexistent"
 AGENT = "dash"
 PROVIDER = "dash"
@@ -102,7 +105,12 @@ class OpenClawDriver:
         program = [node.path if node else f"{GONE}/node", path] if is_script else [path]
         flags = ["agent", "--local", "--json", "--agent", AGENT, "--session-key", SESSION]
         model = ["--model", f"{PROVIDER}/{work.model.name}"]
-        told = {"argv": [*program, *flags, *model], "env": ENVIRON, "config": _config(work, work.model)}
+        told = {
+            "argv": [*program, *flags, *model],
+            "env": ENVIRON,
+            "config": _config(work, work.model),
+            "gate": _gate(work),
+        }
         own = {
             "DASH_SWARM": work.swarm_id,
             "DASH_AGENT": work.agent_id,
@@ -111,6 +119,9 @@ class OpenClawDriver:
             "DASH_OPENCLAW": json.dumps(told),
             "TERM": "dumb",
         }
+        if work.asks:
+            asked_at = f"{work.model.url.removesuffix('/v1')}/dash/v1/ask"
+            own |= {"DASH_ASK": ",".join(work.asks), "DASH_ASK_URL": asked_at}
         runner = f"{view.CODE}/dashd/drivers/{RUNNER.name}" if work.isolated else str(RUNNER)
         argv = (view.python(), "-I", "-S", runner)
         folders = tuple(dict.fromkeys(each.folder for each in (node, openclaw) if each is not None))
@@ -137,6 +148,32 @@ class OpenClawDriver:
     def ending(self, exited: ExitRecord, output: bytes) -> Ending:
         """What an exit means where nothing else is known."""
         return OpenClawConversation("", {}).ending(exited)
+
+
+def _gate(work: Work) -> dict[str, str]:
+    """The files of the plugin that asks, where there are gates; the runner puts them in place."""
+    if not work.asks:
+        return {}
+    about: dict[str, Any] = {"name": GATE_ID, "version": "1.0.0"}
+    manifest = about | {"id": GATE_ID, "description": "Asks Dash before a tool works."}
+    manifest |= {"configSchema": {"type": "object", "properties": {}}, "activation": {"onStartup": True}}
+    package = about | {"type": "module", "openclaw": {"extensions": [f"./{GATE.name}"]}}
+    return {
+        GATE.name: GATE.read_text("utf-8"),
+        "openclaw.plugin.json": json.dumps(manifest),
+        "package.json": json.dumps(package),
+    }
+
+
+def _plugins(work: Work) -> dict[str, Any]:
+    """None, but where there are gates the one that asks."""
+    if not work.asks:
+        return {"enabled": False}
+    return {
+        "allow": [GATE_ID],
+        "load": {"paths": ["${DASH_OPENCLAW_GATE}"]},
+        "entries": {GATE_ID: {"enabled": True}},
+    }
 
 
 def _config(work: Work, model: ModelAccess) -> dict[str, Any]:
@@ -179,7 +216,7 @@ def _config(work: Work, model: ModelAccess) -> dict[str, Any]:
         "telemetry": {"enabled": False},
         "discovery": {"mdns": {"mode": "off"}},
         "cron": {"enabled": False},
-        "plugins": {"enabled": False},
+        "plugins": _plugins(work),
         "models": {"mode": "replace", "providers": {PROVIDER: provider}},
         "tools": {
             "exec": {"host": "gateway", "security": "full", "ask": "off"},

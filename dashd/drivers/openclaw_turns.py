@@ -1,7 +1,8 @@
 """Runs OpenClaw turn by turn, all of them in one session: one stdlib-only file, inside the agent's jail.
 
 The holder runs it with the system's Python (`-I -S`); dashd never imports it. What is executed comes in
-DASH_OPENCLAW (JSON: `argv`, `env`, `config`), the message of each turn on stdin, one JSON object a line:
+DASH_OPENCLAW (JSON: `argv`, `env`, `config`, and `gate`: the files of a plugin), the message of each turn on
+stdin, one JSON object a line:
 
     -> {"id": "turn:1", "message": "…"}
     <- {"type": "ready"}                                                once, before anything else
@@ -28,6 +29,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` would cost a fifth of the start
     from typing import Any
 
+CONFIG = "openclaw.json"
+GATE = "gate"
 LINE_BYTES_MAX = 4 << 20
 ANSWER_BYTES_MAX = 8 << 20
 """Of what OpenClaw prints in one turn."""
@@ -54,18 +57,17 @@ class Turns:
     def __init__(self, told: dict[str, Any], folder: str) -> None:
         self._argv: list[str] = told["argv"]
         self._folder = folder
-        config = os.path.join(folder, "openclaw.json")
         own = {
             "HOME": os.path.join(folder, "home"),
             "OPENCLAW_STATE_DIR": os.path.join(folder, "state"),
-            "OPENCLAW_CONFIG_PATH": config,
+            "OPENCLAW_CONFIG_PATH": os.path.join(folder, CONFIG),
+            "DASH_OPENCLAW_GATE": os.path.join(folder, GATE),
         }
         self._env: dict[str, str] = {**os.environ, **told["env"], **own}
         for name in ("HOME", "OPENCLAW_STATE_DIR"):
             os.mkdir(own[name], 0o700)
-        with open(config, "x", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o600)
-            json.dump(told["config"], file)
+        self._files: dict[str, str] = {CONFIG: json.dumps(told["config"])}
+        self._files |= {os.path.join(GATE, name): text for name, text in told.get("gate", {}).items()}
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()
         self._rest = b""
         self._ended = False
@@ -105,8 +107,8 @@ class Turns:
     def _begin(self, told: dict[str, Any]) -> None:
         self._turn = told["id"]
         message = os.path.join(self._folder, "message.txt")
-        with open(message, "w", encoding="utf-8", errors="replace") as file:
-            file.write(told["message"])
+        for name, text in (*self._files.items(), ("message.txt", told["message"])):
+            write(os.path.join(self._folder, name), text)  # anew: the turn before could write there too
         with open(self._answer, "wb") as answer:
             self._child = subprocess.Popen(
                 [*self._argv, "--message-file", message],
@@ -142,6 +144,14 @@ class Turns:
                 os.read(self._wakes, 4_096)
         kill(child.pid)
         child.wait()
+
+
+def write(path: str, text: str) -> None:
+    """A file for its owner alone."""
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    with open(path, "w", encoding="utf-8", errors="replace") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(text)
 
 
 def kill(group: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dashd.drivers.driver import ModelAccess, Work
-from dashd.drivers.openclaw import RUNNER, TOOLS, OpenClawDriver, places
+from dashd.drivers.openclaw import GATE, GATE_ID, RUNNER, TOOLS, OpenClawDriver, places
 from dashd.drivers.openclaw_conversation import REFUSED
 from dashd.drivers.programs import Programs
 from dashd.jail import view
@@ -81,6 +81,24 @@ def test_its_configuration_knows_the_listener_and_nothing_else(programs: Program
     assert config["plugins"] == {"enabled": False}
     assert config["agents"]["defaults"]["utilityModel"] == ""
     assert "dk_canary" not in json.dumps(told)
+
+
+def test_it_asks_first_where_there_are_gates(programs: Programs) -> None:
+    command = OpenClawDriver(programs).command(_work(asks=("command", "tool")), {})
+    assert (command.env["DASH_ASK"], command.env["DASH_ASK_URL"]) == (
+        "command,tool",
+        "http://127.0.0.1:8787/dash/v1/ask",
+    )
+    told = _told(programs, asks=("tool",))
+    plugins = told["config"]["plugins"]
+    assert plugins["allow"] == [GATE_ID]
+    assert plugins["load"] == {"paths": ["${DASH_OPENCLAW_GATE}"]}
+    assert json.loads(told["gate"]["openclaw.plugin.json"])["id"] == GATE_ID
+    assert json.loads(told["gate"]["package.json"])["openclaw"] == {"extensions": [f"./{GATE.name}"]}
+    assert told["gate"][GATE.name] == GATE.read_text()
+    assert _told(programs)["gate"] == {}
+    assert f'id: "{GATE_ID}"' in GATE.read_text()
+    assert "DASH_ASK" not in OpenClawDriver(programs).command(_work(), {}).env
 
 
 def test_programs_that_have_gone_are_not_replaced_by_others(programs: Programs, tmp_path: Path) -> None:

@@ -22,7 +22,10 @@ seen = os.path.join(os.environ["OPENCLAW_STATE_DIR"], "seen")
 with open(seen, "a") as file:
     file.write(message + ";")
 print("on stderr", file=sys.stderr)
-text = f"{open(seen).read()} {config['a']} {os.environ['B']}"
+gate = open(os.path.join(os.environ["DASH_OPENCLAW_GATE"], "g")).read()
+text = f"{open(seen).read()} {config['a']} {os.environ['B']} {gate}"
+for name in (os.environ["OPENCLAW_CONFIG_PATH"], os.path.join(os.environ["DASH_OPENCLAW_GATE"], "g")):
+    os.unlink(name)  # the next turn has its own again
 print(json.dumps({"payloads": [{"text": "p"}], "meta": {"finalAssistantVisibleText": text}}))
 """
 WAITS = """
@@ -39,7 +42,12 @@ class Runner:
     """The program with something in OpenClaw's place."""
 
     def __init__(self, folder: Path, script: str) -> None:
-        told = {"argv": [sys.executable, "-c", script], "env": {"B": "b"}, "config": {"a": "a"}}
+        told = {
+            "argv": [sys.executable, "-c", script],
+            "env": {"B": "b"},
+            "config": {"a": "a"},
+            "gate": {"g": "g"},
+        }
         self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(RUNNER)],
@@ -92,9 +100,14 @@ def test_turns_are_one_session_each_a_process(tmp_path: Path) -> None:
     runner.say("turn:2", "again")
     assert runner.hear() == {"type": "turn", "id": "turn:1"}
     first = runner.hear()
-    assert (first["type"], first["id"], first["text"], first["code"]) == ("turned", "turn:1", "héllo; a b", 0)
+    assert (first["type"], first["id"], first["text"], first["code"]) == (
+        "turned",
+        "turn:1",
+        "héllo; a b g",
+        0,
+    )
     assert runner.hear() == {"type": "turn", "id": "turn:2"}
-    assert runner.hear()["text"] == "héllo;again; a b"
+    assert runner.hear()["text"] == "héllo;again; a b g"
     assert runner.log() == b"on stderr\n"
     assert runner.close() == 0
 

@@ -210,6 +210,21 @@ async def test_paused_it_calls_no_model_until_it_is_resumed(start_daemon, tmp_pa
         await there.balanced(swarm)
 
 
+async def test_gates_are_asked_before_a_tool_works(start_daemon, tmp_path) -> None:
+    script = run("echo no > denied"), run("echo yes > allowed"), DONE
+    async with on(start_daemon(), tmp_path, *script) as there:
+        await there.dash.call("gate.set", name="no", kind="command", pattern="*denied*", verdict="deny")
+        await there.dash.call("gate.set", name="maybe", kind="command", pattern="*allowed*", verdict="ask")
+        swarm = await there.swarm()
+        (asked,) = await there.dash.events(swarm, "approval.requested")
+        assert asked["data"]["what"] == "run `echo yes > allowed`"
+        assert not (tmp_path / "allowed").exists()
+        await there.dash.call("approval.resolve", approvals=[asked["data"]["approval"]], decision="allow")
+        assert result(await there.ended(swarm))["summary"] == "all done"
+        assert ((tmp_path / "allowed").exists(), (tmp_path / "denied").exists()) == (True, False)
+        assert "Dash did not allow this" in json.dumps(there.provider.bodies[-1]["messages"])
+
+
 async def tool_works(there: Scene, swarm: str) -> None:
     """Until the model's tool runs."""
     since = 0
