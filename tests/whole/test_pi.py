@@ -17,7 +17,7 @@ from tests.workspace.world import World
 pytestmark = pytest.mark.slow
 
 FAKE = str(Path(fake_pi.__file__))
-CONFIGURED = {"DASH_PROGRAMS_NODE": FAKE, "DASH_PROGRAMS_PI": FAKE}
+CONFIGURED = {"DASH_PROGRAMS_NODE": FAKE, "DASH_PROGRAMS_PI": FAKE, "DASH_PROGRAMS_OPENCLAW": "/nowhere"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,149 @@
+"""Driver `openclaw` from a call to its result: a real dashd, real holders and a stand-in for the program.
+
+tests/live/test_openclaw.py does the like with the real one.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.fakes import openclaw as fake_openclaw
+from tests.whole import daemons
+from tests.whole.door import Door, open_door
+
+pytestmark = pytest.mark.slow
+
+FAKE = str(Path(fake_openclaw.__file__))
+CONFIGURED = {"DASH_PROGRAMS_NODE": FAKE, "DASH_PROGRAMS_OPENCLAW": FAKE, "DASH_OPENCLAW_MAX_SESSIONS": "2"}
+
+
+@pytest.fixture(scope="module")
+def with_openclaw(tmp_path_factory):
+    """A dashd that has the stand-in configured, and two places for it."""
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("o"), **CONFIGURED)
+    try:
+        made.start()
+        yield made
+        assert made.stop() == 0
+        assert made.processes() == []
+    finally:
+        made.end()
+
+
+@pytest.fixture
+async def dash(with_openclaw):
+    async with open_door(with_openclaw.socket) as opened:
+        yield opened
+        await opened.destroy_all()
+
+
+async def _swarm(dash: Door, task: str, folder: Path, **more) -> dict:
+    made = await dash.call("swarm.create", task=task, cwd=str(folder), **more)
+    dash.swarms.append(made["id"])
+    return made
+
+
+async def test_it_is_chosen_works_and_returns_its_result(dash, tmp_path) -> None:
+    made = await _swarm(dash, "do `echo hi > note.txt; ls`", tmp_path)
+    assert (made["driver"], made["why_driver"]) == (
+        "openclaw",
+        "no driver was named, and openclaw is configured",
+    )
+    report = await dash.ended(made["id"])
+    assert report["outcome"] == "complete", report
+    assert "the last said: note.txt" in json.loads(report["results"][0]["result"])["summary"]
+    assert (tmp_path / "note.txt").read_text() == "hi\n"
+    costs = await dash.call("swarm.costs", swarm=made["id"])
+    assert costs["held_usd"] == 0.0
+    assert costs["calls"] >= 2
+
+
+async def test_a_refused_budget_is_final(dash, tmp_path, gate) -> None:
+    made = await _swarm(dash, f"do `read -r _ < {gate.path}`", tmp_path, budget=1.0)
+    await dash.events(made["id"], "agent.progress")
+    await dash.call("budget.set", budget=made["id"], limit_usd=0.0001, actions={"at_100": "notify"})
+    gate.let()
+    report = await dash.ended(made["id"])
+    assert report["outcome"] == "none", report
+    (failure,) = report["failures"]
+    assert failure["cause"] == "its budget did not cover the next call"
+    assert report["attempts"]["total"] == 1
+
+
+async def test_a_message_is_the_next_turn(dash, tmp_path, gate) -> None:
+    made = await _swarm(dash, f"do `read -r _ < {gate.path}`", tmp_path)
+    await dash.events(made["id"], "agent.progress")
+    await dash.call("agent.message", agent=f"{made['id']}-001", text="mind the gap")
+    gate.let()
+    assert (await dash.ended(made["id"]))["outcome"] == "complete"
+    logs = await dash.call("agent.logs", agent=f"{made['id']}-001", stream="stdout")
+    turned = [frame for frame in map(json.loads, logs["text"].splitlines()) if frame["type"] == "turned"]
+    assert [frame["id"] for frame in turned] == ["turn:1", "message:1"]
+
+
+@pytest.mark.parametrize(
+    ("word", "cause"),
+    [
+        ("FAKE-EXIT", "openclaw ended (signal 9) while starting"),
+        ("FAKE-ODD", "openclaw ended (exit code 3) without an answer: it was told to be odd"),
+    ],
+)
+async def test_an_end_in_the_middle_is_a_failed_attempt(dash, tmp_path, word, cause) -> None:
+    made = await _swarm(dash, word, tmp_path, limits={"retries": 0})
+    (failure,) = (await dash.ended(made["id"]))["failures"]
+    assert failure["cause"] == cause
+
+
+async def test_a_kill_takes_its_tools_along(dash, tmp_path, gate) -> None:
+    made = await _swarm(dash, f"do `read -r _ < {gate.path}; touch after`", tmp_path)
+    await dash.events(made["id"], "agent.progress")
+    await dash.call("agent.kill", agent=f"{made['id']}-001")
+    await dash.events(made["id"], "agent.killed")
+    gate.let()
+    assert not (tmp_path / "after").exists()
+
+
+async def test_no_more_than_there_are_places_and_why_says_so(dash, tmp_path, gate) -> None:
+    made = await _swarm(dash, f"do `read -r _ < {gate.path}`", tmp_path, agents=3, items=["a", "b", "c"])
+    await dash.events(made["id"], "agent.started", 2)
+    why = await dash.call("agent.why", agent=f"{made['id']}-003")
+    assert (why["waits_for"], why["text"].split(" of ")[0]) == ("slot", "all 2 slots")
+    other = await _swarm(dash, "true", tmp_path, argv=["true"])  # another driver is not held up
+    assert (await dash.ended(other["id"]))["outcome"] == "complete"
+    await dash.call("swarm.destroy", swarm=made["id"])
+
+
+@pytest.mark.parametrize(
+    "point", ["talk.before_commit:1", "talk.after_commit:1", "talk.after_send:1", "talk.after_send:2"]
+)
+async def test_no_turn_is_lost_or_given_twice(start_daemon_at, tmp_path, point) -> None:
+    """dashd is killed around a turn that it gives, or the end of the talk."""
+    daemon = start_daemon_at(point)
+    async with open_door(daemon.socket) as dash:
+        made = await dash.call("swarm.create", task="do `echo x >> marks`", cwd=str(tmp_path))
+    with trio.fail_after(30):
+        assert await trio.to_thread.run_sync(daemon.process.wait) == -9
+    daemon.start()
+    async with open_door(daemon.socket) as dash:
+        report = await dash.ended(made["id"])
+    assert (report["outcome"], report["attempts"]["total"], report["attempts"]["lost"]) == (
+        "complete",
+        1,
+        0,
+    ), report
+    assert (tmp_path / "marks").read_text() == "x\n"
+
+
+@pytest.fixture
+def start_daemon_at(tmp_path_factory):
+    """`start_daemon_at(POINT)`: a dashd that dies there, once."""
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("c"), **CONFIGURED)
+
+    def start(point: str) -> daemons.DaemonProcess:
+        made.start("--crash-at", point)
+        return made
+
+    yield start
+    made.end()
