@@ -199,3 +199,37 @@ def test_however_its_output_is_cut_the_same_is_said(data) -> None:
         return [each.key for each in talk.inputs]
 
     assert run(cut=True) == run(cut=False) == ["turn:1", "turn:2", "message:1", "end"]
+
+
+# --- what the real one printed, recorded once, must be understood for ever ----------------------------------
+
+RECORDED: dict[str, tuple[str, str, list[str]]] = {
+    "tool": ("succeeded", "finished", ["turn:1", "end"]),
+    "asked_again": ("succeeded", "finished", ["turn:1", "turn:2", "end"]),
+    "cut": ("succeeded", "finished", ["turn:1", "turn:2", "end"]),
+    "refused": ("failed", "its budget did not cover the next call", ["turn:1", "end"]),
+    "down": ("failed", "no model answered: 5", ["turn:1", "end"]),
+    "message": ("succeeded", "finished", ["turn:1", "message:1", "end"]),
+}
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_what_the_real_one_printed(name: str) -> None:
+    """The word from outside comes where it came then: once the tool was at work."""
+    talk = OpenClawConversation("the brief", {})
+    notes = []
+    for line in (GOLDEN / f"{name}.ndjson").read_text().splitlines():
+        frame = json.loads(line)
+        notes += [each.note for each in talk.feed(frame["stream"], frame["line"].encode() + b"\n")]
+        if name == "message" and notes[-1:] == ["exec"]:
+            talk.tell(Told("message", "message:1", "mind the gap"))
+            notes.append("told")
+    state, reason, keys = RECORDED[name]
+    ending = talk.ending(_exit())
+    assert (ending.state, [each.key for each in talk.inputs]) == (state, keys)
+    assert ending.reason.startswith(reason)
+    assert notes[0] == "turn 1"
+
+
+def test_every_recording_is_read() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.ndjson")} == set(RECORDED)

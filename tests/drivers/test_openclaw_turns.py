@@ -36,6 +36,7 @@ child.wait()
 """
 IGNORES = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + WAITS
 WAIT_S = 20.0
+GOLDEN = Path(__file__).parents[2] / "schema/golden/openclaw-2026.9.6"
 
 
 class Runner:
@@ -161,6 +162,25 @@ def test_what_matters_of_an_answer(found: dict, text: str, error: str) -> None:
     assert made["text"].endswith(text)
     assert len(made["text"]) <= openclaw_turns.TEXT_CHARACTERS_MAX
     assert made["error"] == error
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error"),
+    [
+        ("text", "hi 1", ""),
+        ("refused", "", "LLM request failed: provider rejected the request schema or tool payload."),
+        ("timed-out", "", "Request timed out before a response was generated."),
+    ],
+)
+def test_what_the_real_one_answered(name: str, text: str, error: str) -> None:
+    """Recorded once, understood for ever."""
+    found = openclaw_turns.read_answer(str(GOLDEN / f"answer-{name}.json"))
+    assert (found["answered"], found["text"]) == (True, text)
+    assert found["error"].startswith(error)
+    assert bool(found["error"]) == bool(error)
+    if text:
+        assert found["session"]
+        assert found["tokens"]["input"] > 1_000
 
 
 def test_an_answer_that_is_none(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def pi_environ(programs: Programs) -> dict[str, str]:
     node, pi = programs.find("node"), programs.find("pi")
     assert node is not None
     assert pi is not None
-    return {"DASH_PROGRAMS_NODE": node.path, "DASH_PROGRAMS_PI": pi.path}
+    # Not that of this machine's PATH, which would be chosen first.
+    elsewhere = {"DASH_PROGRAMS_OPENCLAW": "/nowhere"}
+    return {"DASH_PROGRAMS_NODE": node.path, "DASH_PROGRAMS_PI": pi.path} | elsewhere
 
 
 @pytest.fixture(scope="session")
