@@ -137,7 +137,7 @@ async def test_refusals_of_the_real_dashd_lead_on(tmp_path):
         ):
             tool = Caller(connected)
             assert "start one with swarm_create" in await tool.refused("swarm_get", {"swarm": "nope"})
-            assert "argv" in await tool.refused("swarm_create", {"task": "t"})
+            assert "argv" in await tool.refused("swarm_create", {"task": "t", "driver": "command"})
             made = await tool.ok("agent_spawn", {"task": "t", "argv": ["sleep", "60"]})
             assert made["id"] in await tool.refused("agent_kill", {"agent": f"{made['swarm']}-999"})
             assert made["swarm"] in await tool.refused("swarm_report", {"swarm": "nope"})
