@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import landlock, seccomp, syscalls
-from .view import CODE, HOME, LISTENER_PORT, SETTINGS, SYSTEM, Folder, View
+from .view import CODE, HOME, LISTENER_PORT, SETTINGS, SYSTEM, Bounds, Folder, View
 
 Grade = Literal["A", "B", "C", "0"]
 WORSE_THAN: dict[Grade, int] = {"A": 0, "B": 1, "C": 2, "0": 3}
