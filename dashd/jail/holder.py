@@ -263,8 +263,8 @@ class Holder:
         except BlockingIOError:
             return False
         if data:
-            if self.record is None:  # after the lease's record the spool is closed
-                self.spool.append(self.outputs[fd], data)
+            # After the lease's record the spool is closed; past its bound a flood is no news.
+            if self.record is None and self.spool.append(self.outputs[fd], data):
                 self.say("spool", self.spool.file_bytes)
             return True
         self.unwatch(fd)

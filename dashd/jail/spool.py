@@ -39,8 +39,10 @@ class Writer:
         self._torn = False
         self._ends = {STDOUT: bytearray(), STDERR: bytearray()}
 
-    def append(self, stream: int, data: bytes) -> None:
-        """Adds one record of at most PAYLOAD_BYTES_MAX, whole or not at all; never raises for a full disk."""
+    def append(self, stream: int, data: bytes) -> bool:
+        """Adds one record of at most PAYLOAD_BYTES_MAX, whole or not at all; never raises for a full disk.
+        False where nothing was kept.
+        """
         kept = data
         if self.payload_bytes_max is not None:
             kept = data[: max(0, self.payload_bytes_max - self.payload_bytes)]
@@ -49,6 +51,7 @@ class Writer:
             kept = b""
         self.payload_bytes += len(kept)
         self.dropped_bytes += len(data) - len(kept)
+        return bool(kept)
 
     def finish(self) -> None:
         """After the last output: of what went past the bound, the end of each stream is kept after all."""

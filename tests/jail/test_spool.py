@@ -96,8 +96,7 @@ def test_no_file_is_an_empty_spool(tmp_path: Path):
 def test_the_limit_counts_payload_and_what_is_over_it(tmp_path: Path):
     here = os.open(tmp_path, os.O_RDONLY)
     writer = spool.Writer(here, 5)
-    for payload in (b"abc", b"defg", b"h"):
-        writer.append(2, payload)
+    assert [writer.append(2, payload) for payload in (b"abc", b"defg", b"h")] == [True, True, False]
     assert (writer.payload_bytes, writer.dropped_bytes) == (5, 3)
     assert spool.read(tmp_path, 0, 100)[0] == [(2, b"abc"), (2, b"de")]
     os.close(writer.fd)
@@ -108,8 +107,8 @@ def test_a_full_disk_drops_and_counts_and_nothing_follows_a_torn_record(tmp_path
     (tmp_path / "spool").symlink_to("/dev/full")  # its writes fail and it cannot be cut back either
     here = os.open(tmp_path, os.O_RDONLY)
     writer = spool.Writer(here, None)
-    writer.append(1, b"lost")
-    writer.append(1, b"lost too")
+    assert not writer.append(1, b"lost")
+    assert not writer.append(1, b"lost too")
     assert (writer.file_bytes, writer.dropped_bytes) == (0, 12)
     os.close(writer.fd)
     os.close(here)
