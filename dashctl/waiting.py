@@ -24,6 +24,7 @@ SWARM_ATTENTION = (
     *SWARM_ENDS,
     "task.dead",
     "budget.threshold",
+    "budget.overrun",
     "approval.requested",
     "escalation.raised",
     "circuit.opened",

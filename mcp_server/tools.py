@@ -303,7 +303,7 @@ TOOLS: dict[str, Tool] = {
         Tool(
             swarm_create,
             "Starts a swarm of 1 to 100 agents on a task and returns its id at once. "
-            "One task for each of `items`, else one for each agent. Not for seeing how it goes.",
+            "One task per item, else per agent. Not for seeing how it goes.",
             open_world=True,
             patches=_RUN_LIMITS | _MONEY | _REACH,
             hidden=_RARE
@@ -313,7 +313,7 @@ TOOLS: dict[str, Tool] = {
         ),
         Tool(
             swarm_get,
-            "Says how a swarm stands now: its state, and its tasks and agents counted by state. "
+            "Says how a swarm stands: its state, its tasks and agents by state. "
             "To wait for it, use event_wait instead.",
         ),
         Tool(

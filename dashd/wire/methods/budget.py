@@ -107,11 +107,9 @@ class ExtendBudget(Params):
     """Adds to a limit; what had stopped for it goes on. No limit comes to more than budget.set takes."""
 
     budget: Id
-    usd: Annotated[float, Meta(gt=0, le=10_000, description="dollars to add")] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    usd: Annotated[float, Meta(gt=0, le=10_000, description="Dollars.")] | msgspec.UnsetType = msgspec.UNSET
     tokens: Annotated[int, Meta(gt=0, le=10**12)] | msgspec.UnsetType = msgspec.UNSET
-    """This, usd or both, as the budget has limits."""
+    """Instead of usd, or with it."""
     why: Annotated[str, Meta(max_length=500)] = ""
     idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 

@@ -41,7 +41,7 @@ class PlanSwarm(Params):
     items: Annotated[list[Item], Meta(min_length=1, max_length=10_000)] | msgspec.UnsetType = msgspec.UNSET
     """One task each, `{item}` in argv; more than `agents` queue up. Without it, each agent gets one task."""
     argv: Argv | msgspec.UnsetType = msgspec.UNSET
-    """The command of driver `command`; `{item}`, `{task}` and `{cwd}` are filled in, no shell is involved."""
+    """For driver `command`: `{item}`, `{task}` and `{cwd}` are filled in, no shell."""
     name: Name | msgspec.UnsetType = msgspec.UNSET
     strategy: Strategy = "parallel"
     """pipeline: items in order, each after the one before; map-reduce: the last item after all others."""
@@ -69,7 +69,7 @@ class PlanSwarm(Params):
     budget: Usd | msgspec.UnsetType = msgspec.UNSET
     """Dollars the swarm may spend in all; never passed."""
     agent_budget: Usd | Literal["even"] | msgspec.UnsetType = msgspec.UNSET
-    """A cap for each agent in dollars, or `even`: its part of the budget, which without it is only shown."""
+    """Each agent's cap in dollars, or `even`: its part of the budget (else only shown)."""
     agent_budgets: Annotated[dict[Name, Usd], Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
     """Caps of their own, by agent name or number; a name that no agent has is given to one."""
     reserve: Annotated[float, Meta(ge=0, le=100)] | msgspec.UnsetType = msgspec.UNSET
