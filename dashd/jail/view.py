@@ -83,24 +83,28 @@ class View:
 def runtimes(environ: Mapping[str, str]) -> tuple[Folder, ...]:
     """Where programs outside the system's folders are: our Python, and the folders on PATH, read-only.
 
-    A folder `…/bin` brings those beside it that hold its libraries, and nothing else around it. One that
-    everybody may write in is left out.
+    A folder `…/bin` brings those beside it that hold its libraries, and nothing else around it; what a home
+    has beside its own `bin` and `.local/bin` is its owner's (keys, sessions, mail), so of these none but
+    `.local/lib` is brought. One that everybody may write in is left out.
     """
     homes = {os.path.realpath(environ.get("HOME") or "/nonexistent"), os.path.expanduser("~")}
     found = [os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix)]
     for entry in environ.get("PATH", "").split(os.pathsep):
         if os.path.isabs(entry) and os.path.isdir(entry) and not os.stat(entry).st_mode & stat.S_IWOTH:
-            found += _installation(os.path.realpath(entry))
+            found += _installation(os.path.realpath(entry), homes)
     kept = {path for path in found if path and not is_system(path) and not _around(path, homes)}
     return tuple(Folder(path) for path in sorted(kept))
 
 
-def _installation(folder: str) -> list[str]:
-    if os.path.basename(folder) not in ("bin", "sbin"):
+def _installation(folder: str, homes: set[str]) -> list[str]:
+    around, name = os.path.split(folder)
+    if name not in ("bin", "sbin") or around in homes:
         return [folder]
-    around = os.path.dirname(folder)
-    beside = [os.path.join(around, name) for name in ("lib", "lib64", "libexec", "include", "share")]
-    return [folder, *(path for path in map(os.path.realpath, beside) if os.path.isdir(path))]
+    names = ["lib", "lib64", "libexec"]
+    if around not in {os.path.join(home, ".local") for home in homes}:
+        names += ["include", "share"]
+    beside = [os.path.join(around, each) for each in names]
+    return [folder, *(path for path in beside if os.path.isdir(path) and os.path.realpath(path) == path)]
 
 
 def is_system(path: str) -> bool:

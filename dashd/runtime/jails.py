@@ -6,6 +6,7 @@ helps at once.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,6 +60,8 @@ class Asked:
     write_too: tuple[Folder, ...] = ()
     """Beside the scope: what a workspace needs, as its own git directory."""
     read_too: tuple[Folder, ...] = ()
+    own_clone: bool = False
+    """`cwd` is a workspace: its repository is nobody else's."""
 
 
 def asked_of(swarm: SwarmRow) -> Asked:
@@ -117,6 +120,8 @@ class Jails:
         scratch = "" if own else str(folder / SCRATCH)
         seen = view_of(asked, command.cwd, self._environ, command.programs)
         seen = replace(seen, reserved_bytes=command.reserved_bytes)
+        if own:  # Landlock alone cannot take out a part of what it gives
+            seen = replace(seen, read=(*seen.read, *_repositories(asked)))
         plan = launch.plan(
             walls,
             seen,
@@ -147,6 +152,18 @@ def view_of(asked: Asked, cwd: str, environ: Mapping[str, str], programs: Sequen
     found = dict.fromkeys((*own, *view.runtimes(environ)))
     runtimes = tuple(each for each in found if each.at not in kept_out)
     return View(cwd, write, (*read, *runtimes), asked.bounds)
+
+
+def _repositories(asked: Asked) -> tuple[Folder, ...]:
+    """What stays read-only in a scope: whoever writes a `.git` says what git runs for its user,
+    outside all walls (hooks, filters, fsmonitor).
+    """
+    if asked.own_clone:
+        return ()
+    found = (
+        Folder(each.root, os.path.join(each.path, ".git")) for each in _folders(asked.scope.write, asked.cwd)
+    )
+    return tuple(each for each in found if os.path.exists(each.at) and not os.path.islink(each.at))
 
 
 def written_folders(asked: Asked) -> tuple[str, ...]:

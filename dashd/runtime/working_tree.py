@@ -111,6 +111,7 @@ class WorkingTree:
             replace(
                 asked,
                 cwd=top,
+                own_clone=True,
                 write_too=() if whole else (Folder(top, ".git"),),
                 read_too=(*read, *shared),
             ),

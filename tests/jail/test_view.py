@@ -33,6 +33,23 @@ def test_a_home_is_never_brought(folder, tmp_path):
     assert not {str(tmp_path), str(tmp_path / ".local")} & found
 
 
+@pytest.mark.parametrize(("folder", "brought"), [(".local", {"bin", "lib"}), ("", {"bin"})])
+def test_what_a_home_has_beside_its_programs_is_its_owners(folder, brought, tmp_path):
+    own = tmp_path / folder
+    for name in ("bin", "lib", "share", "include"):
+        (own / name).mkdir(parents=True)
+    found = shown({"PATH": str(own / "bin"), "HOME": str(tmp_path)})
+    assert {name for name in os.listdir(own) if str(own / name) in found} == brought
+
+
+def test_no_neighbour_is_brought_through_a_link(tmp_path):
+    for name in ("tool/bin", "private"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "tool/share").symlink_to(tmp_path / "private")
+    found = shown({"PATH": str(tmp_path / "tool/bin"), "HOME": "/nowhere"})
+    assert not {str(tmp_path / "private"), str(tmp_path / "tool/share")} & found
+
+
 def test_a_home_on_path_itself_is_left_out(tmp_path):
     assert str(tmp_path) not in shown({"PATH": str(tmp_path), "HOME": str(tmp_path)})
     assert str(tmp_path) not in shown({"PATH": str(tmp_path), "HOME": str(tmp_path / "user")})

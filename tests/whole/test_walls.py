@@ -1,6 +1,7 @@
 """Walls around real agents of a real dashd: what they reach, what they do not, and that it is shown."""
 
 import json
+import os
 import socket
 
 import pytest
@@ -61,6 +62,33 @@ def test_an_agent_reads_its_folder_and_writes_its_scope(dashd, work, tmp_path):
     assert said.split("\n")[:4] == ["from docs", "refused", "hidden", "no state"]
     assert (work / "src" / "made").read_text() == "made\n"
     assert not (work / "docs" / "b").exists()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_git_runs_for_its_user_is_not_written_by_agents(dashd, work, linked):
+    git = work / ".git"
+    if linked:  # of a linked worktree it is a file
+        git.write_text("gitdir: /elsewhere\n")
+    else:
+        (git / "hooks").mkdir(parents=True)
+        (git / "config").write_text("[core]\n")
+    tries = [
+        "echo '[core] fsmonitor=evil' >> .git/config",
+        "echo evil > .git/hooks/post-commit",
+        "mv .git aside",
+        "rm -rf .git; mkdir .git",
+        "echo evil > .git",
+    ]
+    script = "; ".join(f"({each}) 2>/dev/null && echo did: {number}" for number, each in enumerate(tries))
+    said = result(
+        run(dashd, argv=["sh", "-c", f"{script}; cat .git/config .git; echo x > src/fine"], cwd=str(work))
+    )
+    assert "did" not in said
+    assert "gitdir" in said if linked else "[core]" in said
+    assert (work / "src" / "fine").read_text() == "x\n"
+    left = git.read_text() if linked else (git / "config").read_text() + "".join(os.listdir(git / "hooks"))
+    assert "evil" not in left
+    assert "post-commit" not in left
 
 
 def test_what_stands_around_it_is_shown(dashd, work):
