@@ -100,7 +100,7 @@ class ProviderPort:
             elif row.name not in self._registry.providers:
                 self._registry.add(await self._read(row))
         _put_models(self._registry, models)
-        self._registry.changes.ring()
+        self._registry.changed()
 
     async def states(self) -> dict[str, ProviderState]:
         """See the port."""
@@ -135,7 +135,7 @@ class ProviderPort:
         if ok:
             provider.circuits.reset()
             self._registry.thaw(name)
-            self._registry.changes.ring()
+            self._registry.changed()
         return Tested(ok, text, status, latency_ms)
 
     async def _refresh(self, row: ProviderRow, provider: Provider) -> Tested | None:

@@ -17,6 +17,7 @@ import trio
 from dashd.domain import prices
 from dashd.domain.budget import CallCost
 from dashd.domain.circuit import Admission, Change
+from dashd.store.bells import Ticket
 from dashd.store.holds import Settlement
 from dashd.wire import errors
 
@@ -74,6 +75,8 @@ class Call:
         self._heard: Heard | None = None
         self._model = caller.model
         """The caller's when the chain was made: who swaps it meanwhile is obeyed by the next try."""
+        self._edition = exchange.registry.edition
+        """The registry's then: who sets a price meanwhile is obeyed too."""
         self._held_until = trio.current_time() + (
             (caller.held_s or self._patience.held_s)
             if self._payer.agent_id is not None
@@ -119,8 +122,13 @@ class Call:
         """The way that the call has now."""
         return Route(self._chain(call), self._x.chance)
 
+    @property
+    def _outdated(self) -> bool:
+        """Whether the chain may be another one by now, or cost something else."""
+        return self._caller.model != self._model or self._x.registry.edition != self._edition
+
     def _chain(self, call: ParsedCall) -> list[Candidate]:
-        self._model = self._caller.model
+        self._model, self._edition = self._caller.model, self._x.registry.edition
         asked = call.model if self._model is None else self._model
         found = self._x.registry.chain(asked)
         chain = [each for each in found if each.serves(call.format)]
@@ -158,7 +166,8 @@ class Call:
         give_up_at = float("inf")
         words: Whole | None = None
         while not self._left:
-            if self._caller.model != self._model:
+            if self._outdated:
+                await self._x.registry.prepare()
                 route, give_up_at, words = self._route(call), float("inf"), None
             now = trio.current_time()
             turn = route.choose(now, give_up_at)
@@ -238,15 +247,17 @@ class Call:
 
     async def _attempt(self, call: ParsedCall, route: Route, candidate: Candidate) -> Outcome | None:
         """One try; None where it was not made because another call probes the provider, the caller left, or
-        the agent's model was swapped while the hold was waited for.
+        model or price were changed while the hold was waited for: it was for what they had been.
         """
         held = await self._hold(call, candidate)
+        if held is None:
+            return None
         began = trio.current_time()
         settlement = Settlement(0, 0, "unsent")
         happened: list[Happened] = []
         entered: Admission | None = None
         try:
-            if self._caller.model != self._model:
+            if self._outdated:
                 return None
             entered = route.enter(candidate, began)
             if entered is None or self._left:
@@ -284,8 +295,10 @@ class Call:
         if self._caller.rates is not None:
             self._caller.rates.used(trio.current_time(), settlement.tokens)
 
-    async def _hold(self, call: ParsedCall, candidate: Candidate) -> Held:
-        """The hold of a try. An agent's call that a spent budget keeps out is held here, unanswered."""
+    async def _hold(self, call: ParsedCall, candidate: Candidate) -> Held | None:
+        """The hold of a try. An agent's call that a spent budget keeps out is held here, unanswered; None
+        once it would ask for something else by now.
+        """
         output_tokens = min(call.output_tokens or candidate.output_tokens_max, candidate.output_tokens_max)
         worst = prices.worst_input(call.input_bytes, candidate.price, call.image_tokens)
         input_tokens = call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens
@@ -298,9 +311,10 @@ class Call:
             price_date=candidate.price.date,
         )
         spent: BudgetSpent | None = None
-        with trio.move_on_at(self._held_until):
-            while True:
-                ticket = self._x.ledger.ticket()
+        # A later try has its patience too: the first may have used up all of the call's.
+        with trio.move_on_at(max(self._held_until, trio.current_time() + self._patience.line_s)):
+            while not self._outdated:
+                tickets = self._x.ledger.ticket(), self._x.registry.changes.ticket()
                 try:
                     with self._x.waits.during(
                         self._payer.agent_id, "line", "", "calls under way hold what is left of the budget"
@@ -311,7 +325,8 @@ class Call:
                         raise
                     spent = refused
                 with self._x.waits.during(self._payer.agent_id, "budget", spent.budget_id, spent.message):
-                    await ticket.wait()
+                    await _first_of(*tickets)
+            return None
         raise spent or errors.DeadlinePassed("calls under way hold what is left of the budget; try again")
 
     def _patience_for(self, candidate: Candidate, entered: Admission) -> Patience:
@@ -390,6 +405,17 @@ class Call:
             await self._reply.send(whole.body)
         except Gone:
             self._caller_left()
+
+
+async def _first_of(*tickets: Ticket) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def wait(ticket: Ticket) -> None:
+            await ticket.wait()
+            nursery.cancel_scope.cancel(reason="one of them has rung")
+
+        for each in tickets:
+            nursery.start_soon(wait, each)
 
 
 def _told(candidate: Candidate, change: Change, why: str | None = None) -> Happened:

@@ -99,6 +99,8 @@ class Registry:
         self.owners: dict[str, str] = {}
         """The one provider that serves a model, where the operator has said so."""
         self.changes = Bell()
+        self.edition = 0
+        """Counts what was changed: a chain of an older edition may have other prices."""
         """Rung when who serves what has changed: a provider was added, tested or thawed, a model set, an
         agent's model swapped.
         """
@@ -170,11 +172,18 @@ class Registry:
     def add(self, provider: Provider) -> None:
         """Adds a provider, or replaces the one of that name."""
         self.providers[provider.name] = provider
-        self.changes.ring()
+        self.changed()
 
     def remove(self, name: str) -> bool:
         """Removes a provider; False where there is none. Calls under way end as they would have."""
-        return self.providers.pop(name, None) is not None
+        found = self.providers.pop(name, None) is not None
+        self.changed()
+        return found
+
+    def changed(self) -> None:
+        """Something of providers, models, aliases, prices, or of who calls what, is not as it was."""
+        self.edition += 1
+        self.changes.ring()
 
     def secrets(self) -> list[str]:
         """Those of the providers, to be taken out of what is kept."""
@@ -186,7 +195,7 @@ class Registry:
         if provider is None or provider.frozen is None:
             return False
         provider.frozen = None
-        self.changes.ring()
+        self.changed()
         return True
 
     def measured(self, candidate: Candidate, first_byte_s: float) -> None:

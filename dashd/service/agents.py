@@ -7,7 +7,18 @@ import msgspec
 from dashd.domain import agent as rules
 from dashd.domain import ids
 from dashd.domain import scope as scopes
-from dashd.store import agents, allotments, attempts, inputs, lifecycle, seats, stops, swarms, tasks
+from dashd.store import (
+    agents,
+    allotments,
+    attempts,
+    inputs,
+    lifecycle,
+    seats,
+    stops,
+    swarms,
+    tasks,
+    thresholds,
+)
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 from dashd.wire import errors
@@ -174,6 +185,8 @@ async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> 
     offer = await core.models.choose(model)  # refuses what nobody serves or has priced
     changed, asked = await core.store.writer.apply(operation)
     await core.models.swap(params.agent)
+    if changed:  # not before its door knows: a call that looks in between would stop it again
+        await core.store.writer.apply(lambda tx: thresholds.reconsider(tx, params.agent))
     if model is None:
         offer = await core.models.choose(asked)
     return wire.AgentModel(

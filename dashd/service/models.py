@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from dashd.domain import dollars, wish
-from dashd.store import budgets, call_bodies, models, providers
+from dashd.store import budgets, call_bodies, models, providers, thresholds
 from dashd.store.call_bodies import CallRow
 from dashd.store.models import ModelRow
 from dashd.store.rows import Snapshot
@@ -59,6 +59,7 @@ async def set_(core: Core, _caller: Caller, params: wire.SetModel) -> wire.Model
     async with core.providers.changing:
         row = await core.store.writer.apply(lambda tx: _set(tx, params, callable_now))
         await core.providers.follow()
+        await core.store.writer.apply(thresholds.reconsider_all)
     try:
         seen = await core.models.seen(params.model)
     except errors.InvalidParams:  # nobody serves it, or it has no price: not the fault of what was set

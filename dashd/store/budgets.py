@@ -93,6 +93,7 @@ _q_share = (
     "UPDATE budget SET allotment_nusd = ?2, reserve_nusd = ?3, seat_rule = ?4, seat_nusd = ?5 WHERE id = ?1"
 )
 _q_paused_by = "UPDATE budget SET paused_by = ?2 WHERE id = ?1"
+_q_refused = f"SELECT {_COLUMNS} FROM budget WHERE need_nusd IS NOT NULL ORDER BY id"
 _q_paused = f"SELECT {_COLUMNS} FROM budget WHERE paused_by = ? ORDER BY id"
 _q_change = (
     f"INSERT INTO budget_change (budget_id, {columns(ChangeRow)}) VALUES (?, {placeholders(ChangeRow)})"
@@ -263,6 +264,11 @@ def set_share(
 def set_paused_by(tx: Tx, budget_id: str, by: str | None) -> None:
     """Remembers which budget has paused the node's swarm or agent; None: none has."""
     tx.execute(_q_paused_by, (budget_id, by))
+
+
+def refused(db: Snapshot) -> list[BudgetRow]:
+    """The nodes that have kept out a call since one has fit."""
+    return rows.every(BudgetRow, db, _q_refused, ())
 
 
 def paused(db: Snapshot, by: str) -> list[BudgetRow]:

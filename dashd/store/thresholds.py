@@ -51,6 +51,21 @@ def lift(tx: Tx, row: BudgetRow) -> int:
     return _resume(tx, row) if reached < 100 else 0
 
 
+def reconsider(tx: Tx, budget_id: str) -> None:
+    """The next call costs something else by now: what only the last one's need had stopped goes on, until the
+    next one does not fit either.
+    """
+    for row in budgets.path(tx.db, budget_id):
+        budgets.set_need(tx, row.id, None, None)
+        lift(tx, row)
+
+
+def reconsider_all(tx: Tx) -> None:
+    """The same for whoever was refused a call: a price has changed."""
+    for row in budgets.refused(tx.db):
+        reconsider(tx, row.id)
+
+
 def lower(tx: Tx, row: BudgetRow) -> None:
     """After a limit was lowered: what is passed by that alone is not told and not acted upon, ever."""
     budgets.set_reached(tx, row.id, max(row.reached, _passed(row)))

@@ -10,8 +10,9 @@ import trio
 
 from dashd.domain.budget import NUSD
 from dashd.proxy.registry import Provider as Configured
+from dashd.store import thresholds
 from tests.fakes.provider import MODEL, PRICE, Act, Provider, open_provider
-from tests.proxy.world import HASTY, Said, World, ask, chat, open_world, pause, request, until
+from tests.proxy.world import HASTY, SWARM, Said, World, ask, chat, open_world, pause, request, until
 
 
 async def call(world: World, **more: object) -> Said:
@@ -241,3 +242,67 @@ async def test_a_wait_for_money_that_takes_too_long_is_a_refusal_that_may_be_ret
         assert [state for state, _, _ in await world.holds()] == ["open"]
         assert (await world.budget()).reached < 100
         nursery.cancel_scope.cancel()
+
+
+async def _held(world: World, change: Callable[[], Awaitable[None]]) -> Said:
+    """The answer to a call that its budget kept out until something was changed."""
+    answers: list[Said] = []
+
+    async def waits() -> None:
+        answers.append(await call(world))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waits)
+        await until(lambda: (wait := world.exchange.waiting(world.agents[0])) and wait.what == "budget")
+        await change()
+    return answers[0]
+
+
+async def test_a_held_call_costs_what_it_costs_when_it_goes(tmp_path: Path):
+    """Its price was raised while it was held: the hold that lets it go covers the new one."""
+    async with open_provider(Provider()) as provider, open_world(tmp_path, limit=1_000) as world:
+        world.use(provider)
+        dear = replace(PRICE, input=PRICE.input * 50, output=PRICE.output * 50)
+
+        async def set_price_and_extend() -> None:
+            assert provider.calls == 0
+            world.registry.prices.set(MODEL, dear)
+            world.registry.changed()
+            await world.extend(SWARM, NUSD)
+
+        said = await _held(world, set_price_and_extend)
+        assert said.status == 200
+        usage = said.json["usage"]
+        billed = usage["prompt_tokens"] * dear.input + usage["completion_tokens"] * dear.output
+        assert [hold for hold in await world.holds() if hold[2]] == [("settled", "usage", billed)]
+        node = await world.budget()
+        assert (node.spent_nusd, node.overrun_nusd, node.frozen) == (billed, 0, None)
+
+
+async def test_a_held_call_goes_once_its_agent_calls_a_cheaper_model(tmp_path: Path):
+    async with open_provider(Provider()) as provider, open_world(tmp_path) as world:
+        world.use(provider)
+        world.registry.prices.set(MODEL, replace(PRICE, input=NUSD))
+
+        async def swap() -> None:
+            world.door.callers()[0].model = "offline"
+            world.registry.changed()
+            await world.store.writer.apply(lambda tx: thresholds.reconsider(tx, world.agents[0]))
+            world.ledger.changed()
+
+        said = await _held(world, swap)
+        assert (said.status, said.json["model"], provider.calls) == (200, "offline", 0)
+
+
+async def test_a_later_try_has_patience_for_its_hold_too(tmp_path: Path):
+    """What the first try took of a program's patience is not said to be the budget's fault."""
+    slow = Provider(lambda _: Act(status=500, delay_s=0.4, bills=False))
+    patience = replace(HASTY, line_s=0.2, retry_s=60)
+    async with (
+        open_provider(slow) as broken,
+        open_provider(Provider()) as well,
+        open_world(tmp_path, patience=patience, as_agents=False, style="outside") as world,
+    ):
+        world.use(broken, well)
+        said = await call(world)
+        assert said.status == 200
