@@ -24,7 +24,7 @@ from dashd.clock import Clock
 from dashd.config import Config, show
 from dashd.crash_points import CrashPoints
 from dashd.drivers import Programs, openclaw
-from dashd.jail import launcher, tool
+from dashd.jail import cgroup_tree, launcher, tool
 from dashd.jail.holder_link import EpochRefused
 from dashd.jail.launch import Outside
 from dashd.jail.watchdog import Watchdog
@@ -120,6 +120,7 @@ async def _serve(
 ) -> None:
     """The rings inside the store."""
     launches = config.daemon.state_dir / "launches"
+    await trio.to_thread.run_sync(cgroup_tree.settle)  # before anything is forked that would stay behind
     epoch = await recovery.begin_epoch(store, launches, points.at)
     side = ModelSide(config, store, clock, points, stage)
     await side.recover()

@@ -127,7 +127,8 @@ def _walls(config: Config) -> Finding:
     text = f"grade {found.grade}" + (f": {found.why}" if found.why else "")
     if not enough:
         return Finding("walls", "fail", f"{text}; agents need grade {least}", found.fix)
-    return Finding("walls", "warn" if found.why else "ok", text, found.fix)
+    weak = launch.WORSE_THAN[found.grade] > launch.WORSE_THAN["B"]
+    return Finding("walls", "warn" if weak else "ok", text, found.fix if weak else "")
 
 
 def _configuration(config: Config) -> Finding:

@@ -17,6 +17,7 @@ import time
 
 from dashd.jail import agent_exec
 from dashd.jail.agent_jail import AgentJail
+from dashd.jail.cgroup import Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class AgentStart:
         self.listener: int | None = None
         self._ready = False
         self.jail = AgentJail(spec["jail"]) if spec.get("jail") else None
+        place = spec["jail"].get("cgroup") if spec.get("jail") else None
+        self.cgroup = Cgroup(place["path"], place["limits"]) if place else None
 
     def prepare(self) -> None:
         """Opens all that the start will need. Raises OSError."""
@@ -49,6 +52,8 @@ class AgentStart:
         self._files = agent_exec.programs(self.spec["argv"][0], self.spec["env"])
         if self.jail:
             self.jail.prepare(self.spec["argv"], self._files, self._env)
+        if self.cgroup:
+            self.cgroup.make()
 
     def close(self) -> None:
         """In the fork server, after the fork."""
@@ -59,6 +64,8 @@ class AgentStart:
 
     def become(self, holder: int, stdio: tuple[int, int, int]) -> NoReturn:
         """In the forked child: becomes the agent, or the jail that it is started in."""
+        if self.cgroup:
+            self._enter(self.cgroup)
         argv, files, env, cwd = self.spec["argv"], self._files, self._env, self.spec["cwd"]
         if self.jail:
             for fd in (*self.jail.fds, self._theirs):
@@ -67,6 +74,28 @@ class AgentStart:
             files, cwd = argv[:1], "/"
             env = {"DASH_LAUNCH": env["DASH_LAUNCH"], **(env if self.spec["jail"]["inherit_env"] else {})}
         agent_exec.become_agent(argv, files, env, cwd, holder, stdio, self._theirs)
+
+    def _enter(self, cgroup: Cgroup) -> None:
+        """In the forked child: nothing of the agent's is anywhere else."""
+        try:
+            cgroup.enter()
+        except OSError as error:
+            os.write(self._theirs, agent_exec.failure_text(error, "enter", cgroup.path).encode())
+            os._exit(127)
+
+    def kill(self) -> None:
+        """In the holder: what the kernel can end at once, if there is a cgroup."""
+        if self.cgroup:
+            self.cgroup.kill()
+
+    def over(self) -> str | None:
+        """In the holder, when the agent has ended: the bound for which the kernel did that, in words."""
+        return self.cgroup.over() if self.cgroup else None
+
+    def leave(self) -> None:
+        """In the holder, last of all."""
+        if self.cgroup:
+            self.cgroup.remove()
 
     def wait(self, stderr: int, pid: int, leash: int | None = None) -> None:
         """In the holder: returns once the agent's program has begun, or `error` says why it did not.

@@ -171,6 +171,9 @@ def fork_holder(spec: dict[str, Any], launches: int, fds: list[int], foreign: li
                 pid = os.fork()
                 if pid == 0:
                     become_holder(life, foreign)
+            except OSError:
+                life.birth.leave()
+                raise
             finally:
                 life.close()
             holder.crash("forkserver.after_fork", spec["crash_at"])
@@ -191,6 +194,7 @@ def become_holder(life: holder.Holder, foreign: list[int]) -> NoReturn:
             os.close(fd)
         life.crash("holder.born")
         life.run()
+        life.birth.leave()
     except BaseException:
         log_failure(life.folder)
         raise

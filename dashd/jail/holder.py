@@ -237,6 +237,7 @@ class Holder:
         now = time.monotonic()
         if self.phase != "killing":
             self.phase, self.kill_until = "killing", now + KILL_S_MAX
+        self.birth.kill()
         alive = processes.signal_tree(signal.SIGKILL)
         if now >= self.kill_until:
             self.error = f"{alive} processes survived SIGKILL"
@@ -360,9 +361,8 @@ class Holder:
                 self.pause(True)
             case {"resume": _}:
                 self.pause(False)
-            case {
-                "breach": str(text)
-            }:  # the watchdog's: for the record, should dashd not live to write its own
+            case {"breach": str(text)}:
+                # The watchdog's: for the record, should dashd not live to write its own.
                 self.breach = text[:BREACH_CHARS_MAX]
                 processes.send_signal(self.agent, self.agent_start, signal.SIGKILL)
             case {"stop": int() | float() as grace_s} if 0 <= grace_s <= GRACE_S_MAX:
@@ -437,7 +437,7 @@ class Holder:
             "spool_bytes": self.spool.file_bytes,
             "spool_dropped": self.spool.dropped_bytes,
             "wall_ms": self.wall_ms or round((time.monotonic() - self.begun_at) * 1000),
-            "breach": self.breach,
+            "breach": self.breach or self.birth.over(),
             **agent_exec.usage(),
         }
         self.crash("holder.before_exit")

@@ -1,5 +1,6 @@
 """A view becomes a jail: the arguments of bubblewrap, and the policy of the stage that runs inside it.
 
+    grade A: as B, in a cgroup of its own (cgroup.py)
     grade B: holder ─▶ bwrap ─▶ (its own user, PID, mount, network, IPC, UTS namespaces) stage ─▶ agent
     grade C: holder ─▶ stage ─▶ agent: Landlock and seccomp alone
     grade 0: holder ─▶ agent
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from . import landlock, seccomp, syscalls
+from . import cgroup_tree, landlock, seccomp, syscalls
 from .view import CODE, HOME, LISTENER_PORT, SETTINGS, SYSTEM, Bounds, Folder, View
 
 Grade = Literal["A", "B", "C", "0"]
@@ -58,6 +59,8 @@ class Walls:
     """Why it is not better, in words."""
     fix: str = ""
     """What to install or allow for the next grade."""
+    cgroups: str = ""
+    """Grade A: the delegated cgroup in which launches get theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +232,7 @@ def enforcers(grade: Grade, bounds: Bounds) -> dict[str, tuple[str, str]]:
     }
     if bounds.cpu_s is not None:
         held["cpu"] = (f"{bounds.cpu_s} s of each process", "rlimit")
-    return held
+    return cgroup_tree.enforcers(held) if grade == "A" else held
 
 
 def _size(count_bytes: int) -> str:

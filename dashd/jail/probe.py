@@ -14,10 +14,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from . import landlock, launch, syscalls, view
+from . import cgroup_tree, landlock, launch, syscalls, view
 from .agent_jail import AgentJail
+from .cgroup_tree import NoCgroups
 from .launch import Outside, Walls
 
 TRY_S_MAX = 10.0
@@ -55,13 +56,20 @@ def probe(bwrap: str | None) -> Walls:
         for disable_userns in (True, False):
             walls = Walls("B", bwrap, abi, disable_userns)
             if abi and not (why := attempt(walls).why):
-                return walls
+                return _with_cgroups(walls)
         why, fix = _refusal(why, abi)
     if not abi:
         return Walls("0", bwrap or "", why=f"the kernel has no Landlock; {why}".rstrip("; "), fix=ENABLE)
     weak = Walls("C", bwrap or "", abi, why=why, fix=fix)
     failed = attempt(weak).why
     return Walls("0", bwrap or "", abi, why=f"{why}; Landlock alone: {failed}", fix=fix) if failed else weak
+
+
+def _with_cgroups(walls: Walls) -> Walls:
+    try:
+        return replace(walls, grade="A", cgroups=cgroup_tree.prove())
+    except NoCgroups as error:
+        return replace(walls, why=f"no limits by cgroup: {error}", fix=cgroup_tree.DELEGATE)
 
 
 def _refusal(why: str, abi: int) -> tuple[str, str]:

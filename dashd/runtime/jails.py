@@ -19,7 +19,7 @@ from dashd.domain import folders
 from dashd.domain import scope as scopes
 from dashd.domain.scope import Scope
 from dashd.drivers.driver import Command
-from dashd.jail import launch, probe, view
+from dashd.jail import cgroup_tree, launch, probe, view
 from dashd.jail.launch import Grade, Outside, Walls
 from dashd.jail.view import MIB, Bounds, Folder, View
 from dashd.store.rows import SwarmRow
@@ -131,6 +131,8 @@ class Jails:
             scratch=scratch,
             port=port,
         )
+        if walls.grade == "A":
+            plan["cgroup"] = cgroup_tree.of_launch(walls.cgroups, folder, asked.bounds)
         home = {"HOME": view.HOME, "TMPDIR": "/tmp"} if own else {"HOME": scratch, "TMPDIR": scratch}
         shown = {
             "write": [each.at for each in seen.write],

@@ -8,11 +8,12 @@ decides nothing that the next one would decide otherwise.
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from dashd.jail import launch_folder, launcher, processes
+from dashd.jail import cgroup_tree, launch_folder, launcher, processes
 from dashd.jail.holder_link import HolderLink
 from dashd.store import agents, attempts, daemons, tasks
 from dashd.store.opening import Store
@@ -61,6 +62,7 @@ async def recover(world: World) -> list[Recovered]:
     """Looks at every open attempt; those that answer are adopted, in one transaction, when this returns."""
     claims = await world.store.own.read(_open_claims)
     await trio.to_thread.run_sync(_end_lost, world.launches, [claim.attempt_id for claim in claims])
+    await trio.to_thread.run_sync(cgroup_tree.sweep, world.launches, partial(_is_alive, world.launches))
     runs = [Run(world, claim) for claim in claims]
     await prepare_all(world, runs)
     found: list[Recovered] = []
@@ -93,6 +95,15 @@ def _open_claims(db: Snapshot) -> list[Claim]:
         Claim(row.id, row.agent_id, row.task_id, tasks.get(db, row.task_id).swarm_id)
         for row in attempts.open_attempts(db)
     ]
+
+
+def _is_alive(launches: Path, launch_id: str) -> bool:
+    """Whether a holder has this launch; where a folder cannot be read, one may have."""
+    try:
+        folder = launches / launch_id
+        return (folder / "begin").exists() and isinstance(launch_folder.examine(folder), launch_folder.Alive)
+    except OSError:
+        return True
 
 
 def _end_lost(launches: Path, launch_ids: list[str]) -> None:
