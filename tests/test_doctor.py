@@ -177,18 +177,20 @@ def test_a_database_that_cannot_be_opened_says_why(healthy: Config) -> None:
 @pytest.mark.parametrize(
     ("grade", "least", "state", "text"),
     [
-        ("B", "B", "ok", "grade B"),
+        ("A", "B", "ok", "grade A"),
+        ("B", "B", "ok", "grade B: no cgroup"),
+        ("B", "A", "fail", "grade B: no cgroup; agents need grade A"),
         ("C", "C", "warn", "grade C: no bubblewrap"),
         ("C", "B", "fail", "grade C: no bubblewrap; agents need grade B"),
         ("0", "C", "fail", "grade 0: no bubblewrap; agents need grade C"),
     ],
 )
 def test_walls_are_told_with_what_would_make_them_better(grade, least, state, text, healthy, monkeypatch):
-    why = "" if grade == "B" else "no bubblewrap"
+    why = {"A": "", "B": "no cgroup"}.get(grade, "no bubblewrap")
     monkeypatch.setattr(probe, "probe", lambda _: launch.Walls(grade, why=why, fix=why and "install it"))
     found = _look(_config(healthy.daemon.state_dir, DASH_JAIL_GRADE_MIN=least))["walls"]
     assert (found.state, found.text) == (state, text)
-    assert found.fix == (why and "install it")
+    assert found.fix == ("" if state == "ok" else "install it")
 
 
 def test_walls_that_nobody_asks_for_are_a_warning(healthy):

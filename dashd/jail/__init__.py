@@ -13,6 +13,7 @@ locked by the holder, or recovery's tombstone; whoever creates it decides whethe
 Walls stand in front of the agent's program and change nothing of this: `launch` makes a plan from a `view`,
 `agent_jail` opens its folders by inode, and what is executed is bubblewrap, then `stage`, then the agent.
 `probe` finds out which walls a machine can build by building them, `selftest` looks for a way out before the
-agent begins, `watchdog` holds what only a daemon can count, `links` looks for hard links that lead out.
+agent begins, `cgroup` has the kernel hold memory and processes where `cgroup_tree` found that it can,
+`watchdog` holds what only a daemon can count, `links` looks for hard links that lead out.
 `tool` runs git and gates behind the same walls, each held by a `leash` that ends it when dashd is gone.
 """

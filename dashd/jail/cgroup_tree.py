@@ -14,6 +14,7 @@ import hashlib
 import os
 import select
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def prove(proc: str = "/proc/self") -> str:
     base = find(proc)
     try:
         _switch_on(base)
-        trial = f"{base}/trial-{os.getpid()}"
+        trial = f"{base}/trial-{threading.get_native_id()}"
         try:
             _try(Cgroup(f"{trial}/one", limits(Bounds())))
         finally:

@@ -1,12 +1,14 @@
 """Before READY: every attempt that an earlier daemon left open is looked at."""
 
 import dataclasses
+import fcntl
+import os
 
 import pytest
 import trio
 import trio.testing
 
-from dashd.jail import launch_folder, launcher
+from dashd.jail import cgroup_tree, launch_folder, launcher
 from dashd.jail.holder_link import EpochRefused, HolderLink
 from dashd.jail.launcher import LaunchSpec
 from dashd.runtime import recovery
@@ -182,3 +184,37 @@ async def test_a_holder_that_answers_later_is_adopted_then(bed, autojump_clock) 
     assert bed.scene.agent().liveness == "alive"
     holder.exits(0)
     await bed.until("swarm.completed")
+
+
+async def test_cgroups_of_launches_that_nobody_holds_are_swept(
+    bed, autojump_clock, monkeypatch, tmp_path
+) -> None:
+    asked: list[tuple[object, list[bool]]] = []
+    launches = bed.world.launches
+    for name in ("held", "ended", "never"):
+        (launches / name).mkdir(parents=True)
+    held = os.open(launches / "held" / "begin", os.O_CREAT | os.O_RDWR)
+    (launches / "ended" / "begin").write_text("{}")
+
+    def sweep(folder, alive) -> None:
+        asked.append((folder, [alive(name) for name in ("held", "ended", "never", "removed")]))
+
+    monkeypatch.setattr(cgroup_tree, "sweep", sweep)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        await recovery.recover(bed.world)
+    finally:
+        os.close(held)
+    assert asked == [(launches, [True, False, False, False])]
+    assert not (launches / "removed").exists(), "looking makes no folder"
+
+
+async def test_what_cannot_be_looked_at_may_be_alive(monkeypatch, tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "begin").touch()
+
+    def refuse(_) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(launch_folder, "examine", refuse)
+    assert recovery._is_alive(tmp_path, "a")

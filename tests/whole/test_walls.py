@@ -94,10 +94,11 @@ def test_what_git_runs_for_its_user_is_not_written_by_agents(dashd, work, linked
 def test_what_stands_around_it_is_shown(dashd, work):
     report = run(dashd, argv=["true"], cwd=str(work))
     agent = dashd.call("agent.get", agent=f"{report['id']}-001")
-    assert (agent["grade"], agent["identity"]) == ("B", None), "it was given no way to a model or a host"
+    assert agent["grade"] in ("A", "B")
+    assert agent["identity"] is None, "it was given no way to a model or a host"
     held = {each["what"]: each["bound"] for each in agent["enforced"]}
     assert {"memory", "processes", "disk", "wall_time"} <= held.keys()
-    assert "cpu" not in held, "it is not bounded"
+    assert ("cpu" in held) == (agent["grade"] == "A"), "else it is not bounded"
     assert all(held.values())
     alone = run(dashd, argv=["true"], cwd=str(work), unsafe_no_jail=True)
     agent = dashd.call("agent.get", agent=f"{alone['id']}-001")
@@ -153,7 +154,7 @@ def test_an_agent_in_a_jail_is_adopted_and_its_calls_go_on(dashd, work):
     dashd.kill()
     dashd.start()
     assert dashd.call("daemon.status")["adopted"] == 1
-    assert dashd.call("agent.get", agent=f"{made['id']}-001")["grade"] == "B"
+    assert dashd.call("agent.get", agent=f"{made['id']}-001")["grade"] in ("A", "B")
     (work / "src" / "go").touch()
     kinds = ["swarm.completed", "swarm.failed"]
     dashd.call("event.wait", since=0, swarm=made["id"], kinds=kinds, timeout_s=END_S_MAX / 2)
@@ -184,6 +185,8 @@ def test_walls_that_cannot_be_built_are_refused_with_the_remedy(tmp_path):
     (tmp_path / "dash").mkdir()
     (tmp_path / "work").mkdir()
     dashd = DaemonProcess(tmp_path / "dash", DASH_JAIL_REQUIRED="true", DASH_JAIL_GRADE_MIN="A")
+    if inside.walls().grade == "A":
+        pytest.skip("there are no better walls than this machine's")
     try:
         dashd.start()
         with pytest.raises(
