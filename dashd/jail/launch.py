@@ -3,6 +3,7 @@
     grade A: as B, in a cgroup of its own (cgroup.py)
     grade B: holder ─▶ bwrap ─▶ (its own user, PID, mount, network, IPC, UTS namespaces) stage ─▶ agent
     grade C: holder ─▶ stage ─▶ agent: Landlock and seccomp alone
+    grade M: a profile for macOS (seatbelt.py), behind which nothing is started yet
     grade 0: holder ─▶ agent
 
 Pure but for a look at which system folders there are. Options travel by descriptor and never as arguments,
@@ -18,8 +19,8 @@ from typing import Any, Literal
 from . import cgroup_tree, landlock, seccomp, syscalls
 from .view import CODE, HOME, LISTENER_PORT, SETTINGS, SYSTEM, Bounds, Folder, View
 
-Grade = Literal["A", "B", "C", "0"]
-WORSE_THAN: dict[Grade, int] = {"A": 0, "B": 1, "C": 2, "0": 3}
+Grade = Literal["A", "B", "C", "M", "0"]
+WORSE_THAN: dict[Grade, int] = {"A": 0, "B": 1, "C": 2, "M": 3, "0": 4}
 
 DEVICES = (
     "/dev/null",
@@ -97,7 +98,7 @@ def plan(
     `listener`: the stage opens one inside and hands it out (grade B). `port`: the one of the loopback address
     that may be connected to (grade C). `scratch`: a folder of the launch's own for HOME and /tmp (grade C).
     """
-    assert walls.grade != "0", "no jail is planned for grade 0"
+    assert walls.grade not in ("M", "0"), f"no jail is planned for grade {walls.grade}"
     assert without <= LAYERS, without - LAYERS
     own = walls.grade in ("A", "B")
     stage = _STAGE if own else _STAGE.replace(repr(CODE), repr(str(_PACKAGE.parent)))

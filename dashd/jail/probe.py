@@ -11,12 +11,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from . import cgroup_tree, landlock, launch, syscalls, view
+from . import cgroup_tree, landlock, launch, seatbelt, syscalls, view
 from .agent_jail import AgentJail
 from .cgroup_tree import NoCgroups
 from .launch import Outside, Walls
@@ -27,6 +28,7 @@ ALLOW = (
     "let bubblewrap make user namespaces: an AppArmor profile for bwrap with `userns`, or, in a container, "
     "the rights to unshare"
 )
+LINUX = "run dashd on Linux, in a virtual machine for instance"
 ENABLE = "boot a kernel of 5.13 or newer with landlock in its `lsm=` list"
 
 
@@ -44,6 +46,8 @@ def find_bwrap() -> str | None:
 
 def probe(bwrap: str | None) -> Walls:
     """The best walls that stood up with that bubblewrap, and what is missing for better ones."""
+    if sys.platform == "darwin":
+        return _on_a_mac()
     abi = landlock.abi()
     why, fix = "", ""
     if syscalls.here() is None:
@@ -63,6 +67,14 @@ def probe(bwrap: str | None) -> Walls:
     weak = Walls("C", bwrap or "", abi, why=why, fix=fix)
     failed = attempt(weak).why
     return Walls("0", bwrap or "", abi, why=f"{why}; Landlock alone: {failed}", fix=fix) if failed else weak
+
+
+def _on_a_mac() -> Walls:
+    if why := seatbelt.attempt():
+        return Walls("0", why=f"Seatbelt: {why}", fix=LINUX)
+    return Walls(
+        "M", why="Seatbelt stands, and starting agents behind it is untested and not built in", fix=LINUX
+    )
 
 
 def _with_cgroups(walls: Walls) -> Walls:

@@ -116,7 +116,7 @@ class _Machine:
     async def ask(self) -> Walls:
         if self._walls is None:
             found = await trio.to_thread.run_sync(lambda: probe.probe(probe.find_bwrap()))
-            if found.grade == "0":
+            if found.grade in ("M", "0"):
                 raise ToolFailed(f"no program can be jailed here: {found.why}; {found.fix}")
             self._walls = found
         return self._walls

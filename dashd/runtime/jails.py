@@ -114,7 +114,7 @@ class Jails:
         self, walls: Walls, asked: Asked, command: Command, folder: Path, *, port: int | None, listener: bool
     ) -> Jailed:
         """A command behind walls; `folder` is its launch's, `port` its listener's if that is outside."""
-        if not asked.required or walls.grade == "0":
+        if not asked.required or walls.grade in ("M", "0"):
             return Jailed(command.env, None, "0", None)
         own = walls.grade in ("A", "B")
         scratch = "" if own else str(folder / SCRATCH)

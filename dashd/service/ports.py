@@ -178,8 +178,8 @@ class Tested:
 class WallsState:
     """What walls this machine can put around agents, and what it must."""
 
-    grade: Literal["A", "B", "C", "0"]
-    grade_min: Literal["A", "B", "C", "0"] = "0"
+    grade: Literal["A", "B", "C", "M", "0"]
+    grade_min: Literal["A", "B", "C", "M", "0"] = "0"
     required: bool = False
     """False: the configuration lets agents run without any."""
     why: str = ""
@@ -189,7 +189,7 @@ class WallsState:
     @property
     def enough(self) -> bool:
         """Whether agents may be started."""
-        order = ("A", "B", "C", "0")
+        order = ("A", "B", "C", "M", "0")
         return order.index(self.grade) <= order.index(self.grade_min)
 
 

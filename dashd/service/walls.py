@@ -95,7 +95,7 @@ def _refuse_idle_limits(params: wire.PlanSwarm) -> None:
 def _refuse_weak(state: WallsState) -> None:
     if state.enough:
         return
-    lower = f"dashd with DASH_JAIL_GRADE_MIN={state.grade}, or " if state.grade != "0" else ""
+    lower = f"dashd with DASH_JAIL_GRADE_MIN={state.grade}, or " if state.grade not in ("M", "0") else ""
     raise errors.Unsupported(
         f"agents need walls of grade {state.grade_min}, and this machine gives {state.grade}: {state.why}",
         hint=f"{state.fix}; or {lower}unsafe_no_jail: true, for what you would run by hand",

@@ -1,5 +1,6 @@
 """From a swarm's row to a jail: folders where they are, what is asked again, what is written down."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from dashd.domain import scope as scopes
 from dashd.drivers.driver import Command
-from dashd.jail import landlock, launch, probe, view
+from dashd.jail import cgroup_tree, landlock, launch, probe, view
 from dashd.jail.view import Folder
 from dashd.runtime.jails import Asked, Jails, StoredBounds, view_of
 
@@ -63,6 +64,19 @@ def test_without_walls_nothing_changes():
     assert (found.jail, found.grade, found.env) == (None, "0", COMMAND.env)
     found = jailed(B, Asked(False, "/w"))
     assert (found.jail, found.grade, found.shown) == (None, "0", None)
+
+
+def test_only_in_grade_a_a_launch_has_a_cgroup_and_it_is_named_by_its_folder():
+    assert "cgroup" not in jailed(B, asked()).jail
+    found = jailed(dataclasses.replace(B, grade="A", cgroups="/cg"), asked())
+    assert found.grade == "A"
+    assert found.jail["cgroup"] == cgroup_tree.of_launch("/cg", Path("/launches/x"), view.Bounds())
+    assert found.jail["cgroup"]["path"].endswith("/x")
+
+
+def test_behind_a_mac_s_walls_nothing_is_started_as_if_they_stood():
+    found = jailed(launch.Walls("M"), asked())
+    assert (found.jail, found.grade) == (None, "0")
 
 
 def test_what_is_written_down_names_folders_and_no_argument():

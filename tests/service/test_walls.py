@@ -65,6 +65,13 @@ async def test_walls_that_are_too_weak_are_refused_with_the_remedy(call, walls, 
     assert scene.events() == []
 
 
+async def test_a_mac_s_walls_are_not_offered_as_a_lower_grade(call, walls):
+    walls.found = dataclasses.replace(walls.found, grade="M")
+    with pytest.raises(errors.Unsupported, match="this machine gives M") as refused:
+        await call("swarm.create", task="t")
+    assert "GRADE_MIN" not in refused.value.hint
+
+
 async def test_no_walls_is_said_recorded_and_shown(call, walls):
     walls.found = dataclasses.replace(walls.found, grade="0")
     made = await call("swarm.create", task="t", unsafe_no_jail=True)
