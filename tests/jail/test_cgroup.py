@@ -182,6 +182,32 @@ async def test_a_cgroup_that_cannot_be_made_is_a_launch_that_was_refused(world: 
         await world.launcher.launch_adopted(placed(tmp_path / "no" / "cg", "a", "echo"), 1)
 
 
+@deadline
+async def test_its_holder_removes_it_last(world: World, tmp_path):
+    """The agent takes away the files that a kernel would."""
+    place = files(tmp_path / "cg")
+    link = world.keep(
+        await world.launcher.launch_adopted(placed(place, "a", "read x; rm cg/*", stdin=True), 1)
+    )
+    holder = int(processes.stat_fields(link.adopted.pid)[1])
+    await link.send_input(1, b"go\n")
+    assert (await exited(link)).code == 0
+    await gone(holder)
+    assert not place.exists()
+
+
+@deadline
+async def test_a_holder_that_could_not_be_forked_leaves_none(world: World, tmp_path):
+    place = tmp_path / "cg"
+    started = placed(place, "a", "echo")
+    assert started.jail is not None
+    started.jail["cgroup"]["limits"] = {}
+    (world.folder("a") / "exit.tmp").mkdir(parents=True)
+    with pytest.raises(launcher.LaunchFailed, match="Is a directory"):
+        await world.launcher.launch_adopted(started, 1)
+    assert not place.exists()
+
+
 # -- on a machine that has them ------------------------------------------------------------------------------
 
 
