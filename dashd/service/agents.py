@@ -9,10 +9,10 @@ from dashd.domain import ids
 from dashd.domain import scope as scopes
 from dashd.store import (
     agents,
-    allotments,
     attempts,
     inputs,
     lifecycle,
+    limits,
     seats,
     stops,
     swarms,
@@ -279,7 +279,7 @@ def _spawn(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
             hint="wait until some have ended, or create another swarm",
         )
     (seat_id,) = seats.add(tx, swarm.id, 1, name=params.name or "")
-    allotments.grow(tx, swarm.id, 1)
+    limits.grow(tx, swarm.id, 1)
     if agents.open_count(tx.db, swarm.id) > swarm.agents_max:
         swarms.set_agents_max(tx, swarm.id, swarm.agents_max + 1)
     _, number = swarms.take_numbers(tx, swarm.id, tasks=1)

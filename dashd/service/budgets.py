@@ -76,7 +76,7 @@ async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.Budg
         if params.thaw:
             limits.thaw(tx, row, params.why)
         if nothing:
-            return _changed(tx, row, 0)
+            return _changed(tx, row, limits.follow(tx, row))
         limit, tokens = row.limit_nusd, row.limit_tokens
         if not isinstance(params.limit_usd, msgspec.UnsetType):
             limit = None if params.limit_usd is None else dollars.nusd(params.limit_usd)
@@ -175,6 +175,7 @@ def shown(db: Snapshot, row: BudgetRow) -> wire.BudgetNode:
 
 def refuse_stopped(tx: Tx, budget_id: str) -> None:
     """Before a resume by hand: raises BudgetExceeded while a spent budget stops the swarm or agent."""
+    thresholds.release(tx, budget_id)
     by = thresholds.stopped_by(tx.db, budget_id)
     if by is not None:
         raise errors.BudgetExceeded(

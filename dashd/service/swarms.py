@@ -13,6 +13,7 @@ from dashd.store import (
     approvals,
     decisions,
     lifecycle,
+    limits,
     seats,
     stops,
     swarms,
@@ -243,6 +244,8 @@ def _hold(tx: Tx, swarm_id: str, state: Literal["active", "paused"]) -> wire.Swa
         )
     if state == "active":
         budgets.refuse_stopped(tx, row.id)
+        if swarms.get(tx.db, row.id).state == state:  # what had stopped it let it go on
+            return wire.SwarmChanged(id=row.id, state=state, changed=True)
     swarms.set_state(tx, row, state)
     tx.emit("swarm.paused" if state == "paused" else "swarm.resumed", swarm=row.id)
     tx.ring("agents")
@@ -257,7 +260,7 @@ def _scale(tx: Tx, params: wire.ScaleSwarm) -> wire.SwarmScaled:
     # A seat that was killed is as good as gone, though its process may still be ending.
     open_seats = [seat for seat in agents.open_seats(tx.db, row.id) if seat.wanted != "kill"]
     added = seats.add(tx, row.id, max(0, params.agents - len(open_seats)))
-    allotments.grow(tx, row.id, len(added))
+    limits.grow(tx, row.id, len(added))
     surplus = max(0, len(open_seats) - params.agents)
     idle = [seat for seat in reversed(open_seats) if seat.state == "idle"][:surplus]
     for seat in idle:

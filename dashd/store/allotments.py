@@ -73,7 +73,7 @@ def reopen_seat(tx: Tx, agent_id: str) -> None:
 def grow(tx: Tx, swarm_id: str, seats_added: int) -> int:
     """Seats were added to a swarm: frees their shares from what was kept back for them; returns how much."""
     row = budgets.find(tx.db, swarm_id)
-    if row is None or not row.reserve_nusd or row.seat_nusd is None or row.seat_rule == "cap":
+    if row is None or not row.reserve_nusd or row.seat_nusd is None:
         return 0
     freed = min(row.reserve_nusd, seats_added * row.seat_nusd)
     budgets.set_share(

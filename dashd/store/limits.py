@@ -116,6 +116,13 @@ def follow(tx: Tx, before: BudgetRow) -> int:
     return resumed
 
 
+def grow(tx: Tx, swarm_id: str, seats_added: int) -> int:
+    """Seats were added: their shares are freed from what was kept back for them; gives how many go on."""
+    if not allotments.grow(tx, swarm_id, seats_added):
+        return 0
+    return follow(tx, budgets.get(tx.db, swarm_id))
+
+
 def _text(nusd: int, tokens: int) -> str:
     parts = [dollars.text(nusd)] if nusd else []
     return " and ".join([*parts, f"{tokens:,} tokens"] if tokens else parts)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dashd.domain import budget as rules
-from dashd.domain import outlook
+from dashd.domain import outlook, standing
 from dashd.domain import swarm as swarm_rules
 from dashd.domain.prices import Price
 
@@ -40,12 +40,12 @@ def stop(tx: Tx, budget_id: str, models: Models = ()) -> None:
 
 
 def lift(tx: Tx, row: BudgetRow) -> int:
-    """After a limit was raised: forgets thresholds that are not passed any more; what had stopped goes on.
+    """After more became usable: forgets thresholds that are not passed any more; what had stopped goes on.
 
-    Returns how many swarms and agents go on.
+    Returns how many swarms and agents go on; none while the next call is still kept out.
     """
     reached = _passed(row)
-    if reached >= row.reached:
+    if reached >= row.reached or _keeps_out(tx.db, row):
         return 0
     budgets.set_reached(tx, row.id, reached)
     return _resume(tx, row) if reached < 100 else 0
@@ -72,10 +72,28 @@ def lower(tx: Tx, row: BudgetRow) -> None:
 
 
 def stopped_by(db: Snapshot, budget_id: str) -> BudgetRow | None:
-    """The budget that has paused this swarm or agent and is still at its end."""
+    """The budget that has paused this swarm or agent and still keeps its next call out."""
+    by = _pauser(db, budget_id)
+    return by if by is not None and _keeps_out(db, by) else None
+
+
+def release(tx: Tx, budget_id: str) -> None:
+    """Before a resume by hand: budgets that have paused this swarm or agent and keep nothing out any more
+    forget that they had come to their end, so that it counts when they do again.
+    """
+    while (by := _pauser(tx.db, budget_id)) is not None and not _keeps_out(tx.db, by):
+        lift(tx, by)
+
+
+def _pauser(db: Snapshot, budget_id: str) -> BudgetRow | None:
     row = budgets.find(db, budget_id)
     by = None if row is None or row.paused_by is None else budgets.get(db, row.paused_by)
     return by if by is not None and by.reached == 100 else None
+
+
+def _keeps_out(db: Snapshot, row: BudgetRow) -> bool:
+    """Whether the next call does not go, by this node alone."""
+    return row.reached == 100 and standing.blocked(budgets.node(db, row)) is not None
 
 
 def _passed(row: BudgetRow) -> int:

@@ -116,6 +116,27 @@ async def test_a_limit_in_tokens_is_told_and_extended_in_tokens(call, scene) -> 
         await call("budget.extend", budget=SWARM)
 
 
+async def test_without_its_limit_in_dollars_what_its_tokens_stop_does_not_go_on(call, scene) -> None:
+    scene.swarm("a")
+    limit(scene, USD, 1_000)
+    spend(scene, USD, 940)
+    scene.do(lambda tx: budgets.set_need(tx, SWARM, 10, 80))
+    scene.do(lambda tx: thresholds.stop(tx, SWARM))
+    changed = await call("budget.set", budget=SWARM, limit_usd=None)
+    assert (changed.resumed, swarms.get(scene.db, SWARM).state) == (0, "paused")
+    assert changed.budget.blocked == "60 tokens left of 1,000 tokens, the next call must hold 80 tokens"
+    changed = await call("budget.extend", budget=SWARM, tokens=20)
+    assert (changed.resumed, changed.budget.blocked) == (1, "")
+
+
+async def test_thawing_lets_go_on_what_was_raised_while_it_was_frozen(call, scene) -> None:
+    stopped(scene)
+    scene.do(lambda tx: budgets.set_frozen(tx, SWARM, "its price is wrong"))
+    assert (await call("budget.extend", budget=SWARM, usd=1)).resumed == 0
+    assert (await call("budget.set", budget=SWARM, thaw=True)).resumed == 1
+    assert swarms.get(scene.db, SWARM).state == "active"
+
+
 async def test_no_budget_comes_to_more_by_extending_than_by_setting(call, scene) -> None:
     scene.swarm("a")
     limit(scene, 9_000 * USD)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from dashd.domain import fanout
-from dashd.store import budgets
+from dashd.store import budgets, thresholds
 from dashd.wire import errors
 from tests.fakes import models
 from tests.fakes.scene import SWARM
@@ -220,6 +220,41 @@ async def test_what_the_project_has_left_counts_too(call) -> None:
 async def test_caps_above_the_budget_are_allowed_and_said(call) -> None:
     made = await call("swarm.create", task="t", agents=2, budget=5, agent_budgets={"1": 4, "2": 4})
     assert any("the agents' caps come to $8.00" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    ("method", "params"), [("swarm.scale", {"agents": 4}), ("agent.spawn", {"task": "more"})]
+)
+async def test_agents_that_are_added_let_a_swarm_go_on_that_its_reserve_has_stopped(
+    call, scene, method, params
+) -> None:
+    made = await call("swarm.create", task="t", agents=2, budget=10, reserve=60)
+    scene.do(lambda tx: spent(tx, f"{made.id}-001", 4 * USD))
+    with pytest.raises(errors.BudgetExceeded, match="kept for agents added later"):
+        await call("swarm.resume", swarm=made.id)
+    since = scene.seq
+    await call(method, swarm=made.id, **params)
+    assert (await call("swarm.get", swarm=made.id)).state == "active"
+    assert "swarm.resumed" in scene.kinds(since)
+    assert (await call("budget.status", budget=made.id)).budget.blocked == ""
+
+
+async def test_a_resume_by_hand_is_not_refused_where_nothing_keeps_calls_out(call, scene) -> None:
+    made = await call("swarm.create", task="t", agents=2, budget=10)
+    scene.do(lambda tx: budgets.set_need(tx, made.id, 11 * USD, 1))
+    scene.do(lambda tx: thresholds.stop(tx, made.id))
+    with pytest.raises(errors.BudgetExceeded, match="lets nothing go on"):
+        await call("swarm.resume", swarm=made.id)
+    scene.do(lambda tx: budgets.set_need(tx, made.id, None, None))
+    since = scene.seq
+    changed = await call("swarm.resume", swarm=made.id)
+    assert (changed.state, changed.changed) == ("active", True)
+    assert scene.kinds(since) == ["swarm.resumed"]
+
+
+def spent(tx, seat: str, nusd: int) -> None:
+    budgets.settle(tx, seat, held_nusd=0, held_tokens=0, cost_nusd=nusd, tokens=0, confirmed=True)
+    thresholds.look(tx, seat)
 
 
 async def test_scaling_frees_the_reserve_and_shares_it_out(call, scene) -> None:

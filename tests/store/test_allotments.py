@@ -71,8 +71,9 @@ def test_an_ended_seat_shares_no_more_until_it_is_reopened(scene) -> None:
     assert budgets.live_count(scene.db, SWARM) == 2
 
 
-def test_growing_frees_what_was_kept_back(scene) -> None:
-    make(scene, Terms(100, 60, "allotment", 20))
+@pytest.mark.parametrize("rule", ["allotment", "even", "cap"])
+def test_growing_frees_what_was_kept_back(scene, rule) -> None:
+    make(scene, Terms(100, 60, rule, 20))
     assert scene.do(lambda tx: allotments.grow(tx, SWARM, 2)) == 40
     assert budgets.get(scene.db, SWARM).reserve_nusd == 20
     assert scene.do(lambda tx: allotments.grow(tx, SWARM, 9)) == 20

@@ -3,9 +3,11 @@
 import pytest
 
 from dashd.domain.budget import LIMIT_NUSD_MAX, TOKENS_MAX
-from dashd.store import budgets, limits
+from dashd.store import budgets, limits, swarms
 from dashd.store.limits import More
 from dashd.wire import errors
+from tests.fakes.scene import SWARM
+from tests.store.test_thresholds import limit, spend
 
 
 def test_extending_adds_tells_and_is_kept_in_the_history(scene):
@@ -62,3 +64,17 @@ def test_no_limit_comes_to_more_than_may_be_set(scene, more, said):
 def test_where_there_is_no_such_limit_nothing_is_added(scene, more, unit):
     with pytest.raises(errors.Conflict, match=f"no limit in {unit}"):
         limits.check(budgets.get(scene.db, "project"), more)
+
+
+@pytest.mark.parametrize(("added", "state"), [(1, "paused"), (2, "active")])
+def test_growing_lets_go_on_what_the_reserve_had_stopped(scene, added, state):
+    scene.swarm("a")
+    limit(scene, 100)
+    scene.do(lambda tx: budgets.set_share(tx, SWARM, allotment=None, reserve=60, rule="allotment", seat=20))
+    spend(scene, 65)
+    assert swarms.get(scene.db, SWARM).state == "paused"
+    assert scene.do(lambda tx: limits.grow(tx, SWARM, added)) == (state == "active")
+    assert (swarms.get(scene.db, SWARM).state, budgets.get(scene.db, SWARM).reserve_nusd) == (
+        state, 60 - 20 * added,
+    )  # fmt: skip
+    assert scene.do(lambda tx: limits.grow(tx, SWARM, 0)) == 0

@@ -72,6 +72,48 @@ def test_a_raised_limit_lets_go_on_what_it_had_stopped(scene) -> None:
     assert lift(scene) == 0
 
 
+def test_what_stays_kept_out_by_the_other_limit_does_not_go_on(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100, 1_000)
+    spend(scene, 50, 940)
+    scene.do(lambda tx: budgets.set_need(tx, SWARM, 10, 80))
+    scene.do(lambda tx: thresholds.stop(tx, SWARM))
+    limit(scene, None, 1_000)
+    assert lift(scene) == 0
+    assert thresholds.stopped_by(scene.db, SWARM).id == SWARM
+    limit(scene, None, 1_020)
+    assert lift(scene) == 1
+    assert swarms.get(scene.db, SWARM).state == "active"
+
+
+def test_a_frozen_budget_lifts_nothing_until_it_is_thawed(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100)
+    spend(scene, 100)
+    scene.do(lambda tx: budgets.set_frozen(tx, SWARM, "its price is wrong"))
+    limit(scene, 200)
+    assert lift(scene) == 0
+    scene.do(lambda tx: budgets.set_frozen(tx, SWARM, None))
+    assert lift(scene) == 1
+
+
+def test_a_budget_that_keeps_nothing_out_is_released_and_counts_when_it_ends_again(scene) -> None:
+    scene.swarm("a")
+    limit(scene, 100)
+    spend(scene, 50)
+    scene.do(lambda tx: budgets.set_need(tx, SWARM, 60, 1))
+    scene.do(lambda tx: thresholds.stop(tx, SWARM))
+    scene.do(lambda tx: thresholds.release(tx, SWARM))
+    assert thresholds.stopped_by(scene.db, SWARM).id == SWARM
+    scene.do(lambda tx: budgets.set_need(tx, SWARM, None, None))
+    assert thresholds.stopped_by(scene.db, SWARM) is None
+    scene.do(lambda tx: thresholds.release(tx, SWARM))
+    row = budgets.get(scene.db, SWARM)
+    assert (swarms.get(scene.db, SWARM).state, row.reached, row.paused_by) == ("active", 0, None)
+    scene.do(lambda tx: thresholds.stop(tx, SWARM))
+    assert swarms.get(scene.db, SWARM).state == "paused"
+
+
 def test_a_pause_by_hand_is_not_lifted_by_money(scene) -> None:
     scene.swarm("a")
     limit(scene, 100)
