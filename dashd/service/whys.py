@@ -1,5 +1,7 @@
 """What an agent waits for: the facts about it, of rows and of the call of it that waits, put together."""
 
+from typing import Literal
+
 from dashd.domain import waiting
 from dashd.store import approvals, attempts, budgets, situations, standings, swarms, tasks
 from dashd.store.budgets import BudgetRow
@@ -30,7 +32,8 @@ def why(
     retry = tasks.next_retrying(db, row.swarm_id)
     asked = next(iter(approvals.open_of_agent(db, row.id)), None)
     paused_by = _paused_by(db, row)
-    call_on, call_text = _call(db, held, now_ms)
+    frozen = None if held else _frozen(db, row.id)
+    call_on, call_text = _call(db, held or frozen, now_ms)
     found = waiting.explain(
         waiting.Facts(
             agent_state=row.state,
@@ -48,7 +51,7 @@ def why(
             cause=row.cause or "",
             budget=paused_by.id if paused_by else "",
             money=_money(db, paused_by, now_ms) if paused_by else "",
-            call=("budget" if held.what == "line" else held.what) if held else "",
+            call=_what(held or frozen),
             call_on=call_on,
             call_text=call_text,
         )
@@ -85,6 +88,20 @@ def _money(db: Snapshot, row: BudgetRow, now_ms: int) -> str:
     if row.reached < 100:
         return f"{row.reached} % of it is spent; resume it to go on"
     return f"{standings.text(db, row.id) or 'it has come to its end'}; {situations.way_on(db, row, now_ms)}"
+
+
+def _frozen(db: Snapshot, agent_id: str) -> CallWait | None:
+    """Its next call is kept out by a frozen budget, though none has come there yet."""
+    found = standings.blocked(db, agent_id)
+    if found is None or found[1].unit != "frozen":
+        return None
+    return CallWait("budget", found[0].id, found[1].text, 0, None)
+
+
+def _what(held: CallWait | None) -> Literal["", "budget", "rate", "provider"]:
+    if held is None:
+        return ""
+    return "budget" if held.what == "line" else held.what
 
 
 def _call(db: Snapshot, held: CallWait | None, now_ms: int) -> tuple[str, str]:

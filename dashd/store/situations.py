@@ -18,6 +18,8 @@ BURN_WINDOW_MS = 300_000
 """What was spent in the last five minutes is the rate."""
 BURN_LEAST_MS = 10_000
 """A rate over less time than this would be a rumour."""
+_WAYS_MAX = 3
+"""Agents whose budgets are named where all are stopped; a swarm may have a hundred."""
 
 
 def of_swarm(db: Snapshot, swarm_id: str, now_ms: int) -> outlook.Situation:
@@ -61,7 +63,22 @@ def _blocked(db: Snapshot, swarm: SwarmRow) -> str:
     for row in budgets.path(db, swarm.id):
         if row.reached == 100 and row.action_100 in ("pause", "kill"):
             return f"budget {row.id} has stopped it, no new call is made"
+    if stopped := _all_stopped(db, swarm.id):
+        row, why = stopped[0]
+        more = f", and {len(stopped) - 1} more" if stopped[1:] else ""
+        return f"no agent of it may make a call: budget {row.id}: {why.text}{more}"
     return "it is paused, no new call is made" if swarm.state == "paused" else ""
+
+
+def _all_stopped(db: Snapshot, swarm_id: str) -> list[tuple[BudgetRow, standing.Blocked]]:
+    """What keeps its agents' calls out, each budget once; empty where one of them may make a call."""
+    found = {}
+    for seat in agents.open_seats(db, swarm_id):
+        hit = standings.blocked(db, seat.id)
+        if hit is None:
+            return []
+        found[hit[0].id] = hit
+    return list(found.values())
 
 
 def _burn(db: Snapshot, swarm_id: str, now_ms: int) -> int:
@@ -97,7 +114,7 @@ def options(db: Snapshot, row: BudgetRow, now_ms: int) -> list[str]:
     """What can be done where the budget, or one above it, does not let the next call go; calls to type."""
     nodes = [budgets.node(db, each) for each in budgets.path(db, row.id)]
     if row.reached < 100 and not any(standing.blocked(node) for node in nodes):
-        return []
+        return _ways_of_agents(db, row.id, now_ms) if row.kind == "swarm" else []
     review = [f"swarm.report {row.swarm_id}: review what there is"] if row.swarm_id else []
     if standings.is_over(db, row):
         return review
@@ -116,6 +133,14 @@ def options(db: Snapshot, row: BudgetRow, now_ms: int) -> list[str]:
         found.append(f"task.cancel {row.id}: finish without this task")
     elif row.kind == "agent":
         found.append(f"agent.kill {row.id}: finish without this agent")
+    return found
+
+
+def _ways_of_agents(db: Snapshot, swarm_id: str, now_ms: int) -> list[str]:
+    """Where all agents of a swarm are stopped by budgets of their own: what lets the first of them go on."""
+    found = []
+    for row, _why in _all_stopped(db, swarm_id)[:_WAYS_MAX]:
+        found += [each for each in options(db, row, now_ms) if each.startswith("budget.")][:1]
     return found
 
 

@@ -89,8 +89,12 @@ async def test_a_limit_lowered_below_what_is_spent_is_told_with_the_call_that_wa
 
 async def test_a_frozen_budget_names_what_thaws_it(call, scene, clock, fake, running) -> None:
     scene.do(lambda tx: budgets.set_frozen(tx, SEAT, "its price is wrong"))
+    early = await call("agent.why", agent=SEAT)
+    assert (early.waits_for, early.on, early.until) == ("budget", [SEAT], None)
+    assert (await call("agent.get", agent=SEAT)).why == early
     fake.held = waits(clock, "budget", SEAT, "frozen")
     found = await call("agent.why", agent=SEAT)
+    assert early.text == found.text
     assert found.text.endswith(f"budget {SEAT}: frozen: its price is wrong; budget.set {SEAT} --thaw")
 
 

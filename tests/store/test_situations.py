@@ -3,7 +3,7 @@
 import pytest
 
 from dashd.domain import dollars, outlook
-from dashd.store import budgets, situations, swarms, thresholds
+from dashd.store import budgets, seats, situations, swarms, thresholds
 from dashd.store.budgets import PROJECT
 from tests.fakes.scene import SWARM
 
@@ -95,6 +95,25 @@ def test_the_forecast_of_what_is_stopped_says_so_and_stands_still(scene, stop, w
     assert found.passes_in_s is None
     scene.clock.advance(60_000)
     assert outlook_of(scene) == found
+
+
+def test_where_every_agent_is_frozen_the_forecast_says_so_and_what_thaws_them(scene) -> None:
+    spending(scene)
+    scene.do(lambda tx: budgets.set_frozen(tx, f"{SWARM}-001", "its price is wrong"))
+    scene.do(lambda tx: seats.add(tx, SWARM, 1))
+    assert outlook_of(scene).text.startswith("at this rate you pass the limit in ")
+    assert options(scene, SWARM) == []
+    scene.do(lambda tx: budgets.set_frozen(tx, f"{SWARM}-002", "its price is wrong"))
+    found = outlook_of(scene)
+    said = f"no agent of it may make a call: budget {SWARM}-001: frozen: its price is wrong, and 1 more; all"
+    assert found.text.startswith(said)
+    assert found.passes_in_s is None
+    assert not any("swarm.scale" in each or "budget.extend" in each for each in found.suggestions)
+    assert [each.partition(":")[0] for each in options(scene, SWARM)] == [
+        f"budget.set {SWARM}-00{n} --thaw" for n in (1, 2)
+    ]
+    scene.do(lambda tx: budgets.set_frozen(tx, f"{SWARM}-002", None))
+    assert outlook_of(scene).text.startswith("at this rate you pass the limit in ")
 
 
 def test_the_event_at_the_end_does_not_say_when_it_will_come(scene) -> None:
