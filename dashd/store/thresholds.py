@@ -118,7 +118,7 @@ def _tell(tx: Tx, row: BudgetRow, mark: int, models: Models) -> None:
         swarm=row.swarm_id,
         agent=row.id if row.kind == "agent" else None,
         task=row.id if row.kind == "task" else None,
-        data=_told(tx, budgets.get(tx.db, row.id), mark, models) | {"action": action},
+        data=_told(tx, budgets.get(tx.db, row.id), mark, models, action),
     )
     if action == "pause":
         _pause(tx, row)
@@ -126,8 +126,11 @@ def _tell(tx: Tx, row: BudgetRow, mark: int, models: Models) -> None:
         _kill(tx, row, mark)
 
 
-def _told(tx: Tx, row: BudgetRow, mark: int, models: Models) -> dict[str, Any]:
-    """What a reader of the event needs to decide: figures, where it is going, and what can be done."""
+def _told(tx: Tx, row: BudgetRow, mark: int, models: Models, action: str) -> dict[str, Any]:
+    """What a reader of the event needs to decide: figures, where it is going, and what can be done.
+
+    Nothing of it lets go on what is killed in this same operation, so nothing of that kind is offered then.
+    """
     projected = situations.projected(tx.db, row, tx.now_ms)
     told: dict[str, Any] = {
         "budget": row.id,
@@ -135,15 +138,22 @@ def _told(tx: Tx, row: BudgetRow, mark: int, models: Models) -> dict[str, Any]:
         "spent": row.spent_nusd / rules.NUSD,
         "allocated": None if row.limit_nusd is None else row.limit_nusd / rules.NUSD,
         "projected": None if projected is None else projected / rules.NUSD,
+        "action": action,
     }
     if row.kind == "swarm":
         found = outlook.look(situations.of_swarm(tx.db, row.id, tx.now_ms), models)
-        told |= {"text": found.text, "suggestions": found.suggestions}
+        told |= {"text": found.text, "suggestions": [] if action == "kill" else found.suggestions}
     elif text := standings.text(tx.db, row.id):
         told["text"] = text
     if row.limit_tokens is not None:
         told |= {"spent_tokens": row.spent_tokens, "allocated_tokens": row.limit_tokens}
-    return told | ({"options": situations.options(tx.db, row, tx.now_ms)} if mark == 100 else {})
+    if mark == 100:
+        told["options"] = situations.options(tx.db, row, tx.now_ms) if action != "kill" else _review(row)
+    return told
+
+
+def _review(row: BudgetRow) -> list[str]:
+    return [f"swarm.report {row.swarm_id}: review what there is"] if row.swarm_id else []
 
 
 def _swarms_of(tx: Tx, row: BudgetRow) -> list[str]:

@@ -161,6 +161,21 @@ def test_kill_ends_what_the_budget_belongs_to(scene, node) -> None:
     assert event["data"] == {"cause": cause}
 
 
+@pytest.mark.parametrize(("mark", "node"), [(75, SWARM), (100, SWARM), (100, "project"), (100, SEAT)])
+def test_an_event_that_kills_offers_nothing_that_would_let_it_go_on(scene, mark, node) -> None:
+    scene.swarm("a")
+    limit(scene, 1_000, node=node)
+    scene.do(lambda tx: budgets.set_actions(tx, node, "none", "none", "none"))
+    scene.do(lambda tx: tx.execute(f"UPDATE budget SET action_{mark} = 'kill' WHERE id = ?", (node,)))
+    settled(scene, mark * 10, model="big")
+    models = [(name, Price(each, each, each, each, 0, "", "config")) for name, each in (("big", 4), ("s", 1))]
+    scene.do(lambda tx: thresholds.look(tx, SEAT, models=models))
+    told = next(each["data"] for each in scene.events() if each["kind"] == "budget.threshold")
+    assert (told["action"], told.get("suggestions", [])) == ("kill", [])
+    review = [f"swarm.report {SWARM}: review what there is"] if node != "project" else []
+    assert told.get("options") == (review if mark == 100 else None)
+
+
 @pytest.mark.parametrize("node", ["project", SWARM, SEAT])
 def test_what_runs_when_its_budget_kills_it_ends_with_the_cause(scene, node) -> None:
     scene.swarm("a", "b", "c", agents_made=2)
