@@ -77,11 +77,20 @@ def parameters(args: SimpleNamespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names}
 
 
+def _shares(plan: dict[str, Any]) -> str:
+    """`a $10.00 at most, the others $0.50 each, not a cap`."""
+    caps, usd = plan.get("agent_caps_usd") or {}, plan["agent_usd"]
+    found = [f"{name} {dollars.text(cap)} at most" for name, cap in caps.items()]
+    if usd is not None:
+        each = f"{dollars.text(usd)} {'each' if plan['agent_cap'] else 'each, not a cap'}"
+        found.append(f"the others {each}" if found else each)
+    return ", ".join(found)
+
+
 def show_plan(out: Output, plan: dict[str, Any]) -> None:
     """What a swarm would cost, what that assumes, and what one agent would be told."""
     tasks = f"{plan['tasks']} tasks, {plan['agents']} at once"
-    cap = "each" if plan["agent_cap"] else "each, not a cap"
-    usd, agent_usd = plan["budget_usd"], plan["agent_usd"]
+    usd = plan["budget_usd"]
     render.facts(
         out,
         [
@@ -96,7 +105,7 @@ def show_plan(out: Output, plan: dict[str, Any]) -> None:
                 "" if usd is None else f"{dollars.text(usd)}{'' if plan['enough'] else ', not enough'}",
             ),
             ("reserve", dollars.text(plan["reserve_usd"] or None)),
-            ("agents", "" if agent_usd is None else f"{dollars.text(agent_usd)} {cap}"),
+            ("agents", _shares(plan)),
             ("prices of", plan["prices_date"]),
         ],
     )

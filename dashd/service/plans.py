@@ -144,8 +144,10 @@ def notes(params: wire.PlanSwarm, ready: Prepared, *, tasks: int) -> list[str]:
     found = _counted(params.agents, tasks)
     found += [ready.model_note] if ready.model_note else []
     terms = ready.terms
-    if terms.seat_rule == "allotment" and terms.seat_nusd is not None:
-        found.append(f"{dollars.text(terms.seat_nusd)} is each agent's part of the budget; it is not a cap")
+    others = min(params.agents, tasks) > len(terms.own)
+    if terms.seat_rule == "allotment" and terms.seat_nusd is not None and others:
+        whose = "the part of each agent without a cap" if terms.own else "each agent's part of the budget"
+        found.append(f"{dollars.text(terms.seat_nusd)} is {whose}; it is not a cap")
     own = sum(terms.own.values())
     if own > terms.limit:
         found.append(
@@ -229,11 +231,18 @@ def _up(nusd: int) -> int:
     return -(-nusd // 100_000) * 100_000
 
 
+def _caps(terms: Terms) -> dict[str, float]:
+    """The caps of their own that create makes, by the names of their agents."""
+    names = ["", *terms.names]
+    return {names[number] or f"agent-{number}": dollars.usd(cap) for number, cap in sorted(terms.own.items())}
+
+
 def _shown(
     core: Core, params: wire.PlanSwarm, driver: str, brief: str, ready: Prepared, *, tasks: int
 ) -> wire.SwarmPlan:
     found = fanout.estimate(ready.fan_out) if ready.fan_out else None
     terms = ready.terms
+    others = min(params.agents, tasks) > len(terms.own)
     usable = terms.limit - terms.reserve
     assumed = fanout.assumptions(ready.fan_out) if ready.fan_out else []
     if not assumed:
@@ -251,8 +260,9 @@ def _shown(
         start_usd=dollars.usd(found.start if found else 0),
         budget_usd=dollars.usd(terms.limit) if ready.limited else None,
         reserve_usd=dollars.usd(terms.reserve),
-        agent_usd=dollars.usd_or_none(terms.seat_nusd),
-        agent_cap=terms.seat_rule in ("cap", "even"),
+        agent_usd=dollars.usd_or_none(terms.seat_nusd) if others else None,
+        agent_cap=terms.seat_rule in ("cap", "even") or not others,
+        agent_caps_usd=_caps(terms),
         enough=found is None or found.total <= usable,
         assumptions=assumed,
         brief=brief[:BRIEF_CHARACTERS_MAX],

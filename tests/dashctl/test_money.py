@@ -28,6 +28,14 @@ def test_a_cap_is_not_called_a_part(output):
         assert text in out._stdout.getvalue()
 
 
+def test_caps_of_their_own_are_shown_by_name(output):
+    for usd, more in ((None, "\n"), (0.5, ", the others $0.50 each, not a cap\n")):
+        out = output()
+        plan = answers.a_plan(agent_caps_usd={"a": 10.0, "b": 5.0}, agent_usd=usd)
+        money.show_plan(out, msgspec.to_builtins(plan))
+        assert f"a $10.00 at most, b $5.00 at most{more}" in out._stdout.getvalue()
+
+
 def test_a_swarm_that_spent_nothing_has_no_tables(output):
     out = output()
     nothing = answers.costs(agents=[], models=[], queue_waits=[], usd=0.0, held_usd=0.0, unconfirmed_usd=0.0)

@@ -160,6 +160,26 @@ async def test_caps(call, scene, terms, caps, reserve) -> None:
     assert budgets.get(scene.db, made.id).reserve_nusd == reserve
 
 
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        ({"agent_budgets": {"a": 10, "2": 5}}, (None, True, {"a": 10.0, "agent-2": 5.0})),
+        ({"agent_budgets": {"b": 5}}, (15.0, False, {"b": 5.0})),
+        ({"agent_budgets": {"b": 5}, "agent_budget": 2}, (2.0, True, {"b": 5.0})),
+        ({}, (15.0, False, {})),
+    ],
+)
+async def test_a_plan_says_the_caps_that_create_makes(call, scene, terms, told) -> None:
+    plan = await call("swarm.plan", task="t", agents=2, budget=30, **terms)
+    assert (plan.agent_usd, plan.agent_cap, plan.agent_caps_usd) == told
+    assert any("not a cap" in note for note in plan.notes) == (not plan.agent_cap)
+    made = await call("swarm.create", task="t", agents=2, budget=30, **terms)
+    each = plan.agent_usd if plan.agent_cap else None
+    caps = {name: limit for name, limit, _ in seats(scene, made.id)}
+    shown = {name: plan.agent_caps_usd.get(name, each) for name in caps}
+    assert caps == {name: usd if usd is None else usd * USD for name, usd in shown.items()}
+
+
 async def test_a_name_with_a_cap_is_given_to_an_agent(call, scene) -> None:
     made = await call("swarm.create", task="t", agents=3, budget=30, agent_budgets={"a": 10, "1": 2, "b": 5})
     assert [(name, limit) for name, limit, _ in seats(scene, made.id)] == [

@@ -117,9 +117,9 @@ class SwarmPlan(Result):
     budget_usd: float | None
     reserve_usd: float
     agent_usd: float | None
-    """What each agent gets."""
+    """What each agent gets that has no cap of its own; None where all have one."""
     agent_cap: bool
-    """Whether that is a limit, or only shown."""
+    """Whether that is a limit, or only shown; true where all have a cap of their own."""
     enough: bool
     """Whether the estimate fits the budget."""
     assumptions: list[str]
@@ -127,6 +127,8 @@ class SwarmPlan(Result):
     """What one agent would be told."""
     notes: list[str]
     prices_date: str
+    agent_caps_usd: dict[str, float] = field(default_factory=dict)
+    """Agents with a cap of their own, by name."""
 
 
 class SwarmCreated(Result):
