@@ -6,7 +6,7 @@ secret goes from its file, or from what its command prints, into the registry an
 
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
@@ -109,10 +109,16 @@ class ProviderPort:
         served = {each.name: self._registry.served(each) for each in self._real()}
         return {
             each.name: ProviderState(
-                each.circuits.best(now, served[each.name]), each.frozen, len(served[each.name])
+                each.circuits.best(now, served[each.name]),
+                each.frozen,
+                len(served[each.name]),
+                heard=each.answers or self._has_answered(each.name, served[each.name]),
             )
             for each in self._real()
         }
+
+    def _has_answered(self, provider: str, models: Iterable[str]) -> bool:
+        return any(self._registry.latency_ms(f"{provider}/{model}") is not None for model in models)
 
     async def test(self, name: str) -> Tested:
         """See the port. It lists the provider's models, which costs nothing."""
@@ -133,6 +139,7 @@ class ProviderPort:
         latency_ms = (trio.current_time() - began) * 1_000
         ok, text = _verdict(provider, status, body)
         if ok:
+            provider.answers = True
             provider.circuits.reset()
             self._registry.thaw(name)
             self._registry.changed()
@@ -284,6 +291,7 @@ def _renewed(before: Provider | None, made: Provider) -> Provider:
         return made
     before.url, before.secret, before.models = made.url, made.secret, made.models
     before.listed_as = before.frozen = None
+    before.answers = False
     before.circuits.reset()
     return before
 

@@ -236,10 +236,20 @@ async def test_a_test_says_what_is_wrong(world: World, status: int, ok: bool, sa
     await world("provider.add", **ADD)
     world.registry.providers["one"].frozen = "quota"
     world.http.status = status
+    assert (await world("provider.list")).providers[0].heard is False
     tested = await world("provider.test", name="one")
+    assert (await world("provider.list")).providers[0].heard is ok
     assert (tested.ok, said in tested.text) == (ok, True), tested.text
     assert (world.http.asked[0].method, world.http.asked[0].url) == ("GET", URL + "/models")
     assert world.registry.providers["one"].frozen == (None if ok else "quota")
+
+
+async def test_a_provider_that_has_answered_a_call_is_heard_of(world: World) -> None:
+    await world("provider.add", **ADD)
+    await world("model.set", model="m-1", **PRICE)
+    assert (await world("provider.list")).providers[0].heard is False
+    world.registry.measured(world.registry.chain("m-1")[0], 0.1)
+    assert (await world("provider.list")).providers[0].heard is True
 
 
 async def test_who_waits_for_a_change_hears_of_it(world: World) -> None:

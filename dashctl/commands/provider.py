@@ -33,17 +33,20 @@ COLUMNS = (
 
 
 def add(args: SimpleNamespace, dash: Dash, out: Output) -> int:
-    """Adds a provider; its secret comes on stdin, or from a command after --."""
+    """Adds a provider; its secret comes on stdin, or from a command that prints it."""
     given: dict[str, object] = {
         "name": args.name,
         "format": args.format,
         "url": args.url,
         "models": args.model,
     }
-    if args.secret_command and args.no_secret:
+    command = args.secret_command
+    if command is not None and args.no_secret:
         raise UsageError("--secret-command and --no-secret contradict each other")
-    if args.secret_command:
-        given["secret_command"] = args.secret_command
+    if command is not None:
+        if not command:
+            raise UsageError("after --secret-command there must be a program", hint="… pass show one")
+        given["secret_command"] = command
     elif not args.no_secret:
         given["secret"] = _secret(out)
     found = dash.call("provider.add", deadline_s=ADD_S, **given)
@@ -116,7 +119,9 @@ def _secret(out: Output) -> str:
 def _state(row: Mapping[str, Any]) -> str:
     if row["frozen"]:
         return f"frozen: {row['frozen']}"
-    return "up" if row["circuit"] == "closed" else f"circuit {row['circuit']}"
+    if row["circuit"] != "closed":
+        return f"circuit {row['circuit']}"
+    return "up" if row.get("heard") else "unknown"
 
 
 def _one(parser: ArgumentParser) -> None:
@@ -140,9 +145,9 @@ def _adding(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--secret-command",
-        nargs="+",
+        nargs="...",  # argparse.REMAINDER: the command's options are its own
         metavar="WORD",
-        help="the program that prints it, run now and at each start; give this last",
+        help="the program that prints it, with its options, run now and at each start; give this last",
     )
     parser.add_argument("--no-secret", action="store_true", help="it wants no key: a server on this machine")
 

@@ -52,6 +52,8 @@ class Provider:
     """Why nothing is sent to it until somebody has looked: a terminal quota, billing or key error."""
     listed_as: str | None = None
     """What the price list calls it; empty where it does not know it, None before anybody has looked."""
+    answers: bool = False
+    """Whether a test of it has been answered well since it was added or the daemon has started."""
 
 
 @dataclass

@@ -162,6 +162,8 @@ class ProviderState:
     circuit: Literal["closed", "open", "half-open"]
     frozen: str | None
     models: int
+    heard: bool = False
+    """Whether it has answered a call or a test since it was added or the daemon has started."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,7 @@ def _shown(row: ProviderRow, states: dict[str, ProviderState]) -> wire.Provider:
         circuit=state.circuit,
         frozen=state.frozen,
         models=state.models,
+        heard=state.heard,
     )
 
 

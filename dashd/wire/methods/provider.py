@@ -51,6 +51,8 @@ class Provider(Result):
     """Why nothing is sent to it: a terminal quota or billing error."""
     models: int
     """How many of its models are priced."""
+    heard: bool = False
+    """Whether it has answered a call or a test since it was added or the daemon has started."""
 
 
 class ProviderList(Result):

@@ -40,12 +40,20 @@ def test_add_without_a_secret_or_with_a_command(dashd, ctl):
     assert (command["secret_command"], "secret" in command) == (["pass", "one"], False)
 
 
+@pytest.mark.parametrize("command", [["sh", "-c", "echo K"], ["pass", "--json", "one", "--no-secret"]])
+def test_a_secret_command_keeps_its_options(dashd, ctl, command):
+    dashd.on("provider.add", a_provider(secret="command"))
+    assert ctl(*ADD, "--secret-command", *command).code == 0
+    assert [each["secret_command"] for each in dashd.asked("provider.add")] == [command]
+
+
 @pytest.mark.parametrize(
     ("more", "typed", "said"),
     [
         ((), "", "no secret came on stdin"),
         ((), "k" * 10_001, "longer than 10000 characters"),
         (("--no-secret", "--secret-command", "pass"), "", "contradict"),
+        (("--secret-command",), KEY, "there must be a program"),
         (("--secret", KEY), "", "there is no option '--secret'"),
     ],
 )
@@ -58,14 +66,19 @@ def test_add_refuses(dashd, ctl, more, typed, said):
 def test_list(dashd, ctl):
     dashd.on("provider.list", provider.ProviderList(providers=[]))
     assert "only pretends" in ctl("provider", "list").out
-    rows = [a_provider(), a_provider(name="two", frozen="HTTP 402 \x1b[31m"), a_provider(circuit="open")]
+    rows = [
+        a_provider(heard=True),
+        a_provider(name="new"),
+        a_provider(name="two", frozen="HTTP 402 \x1b[31m"),
+        a_provider(circuit="open"),
+    ]
     dashd.on("provider.list", provider.ProviderList(providers=rows))
     ran = ctl("provider", "list")
-    assert [line.split()[-1] for line in ran.out.splitlines()[1:2]] == ["up"]
+    assert [line.split()[-1] for line in ran.out.splitlines()[1:3]] == ["up", "unknown"]
     assert "frozen: HTTP 402" in ran.out
     assert "circuit open" in ran.out
     assert "\x1b" not in ran.out
-    assert len(json.loads(ctl("provider", "list", "--json").out)) == 3
+    assert len(json.loads(ctl("provider", "list", "--json").out)) == 4
 
 
 def test_test_of_all_and_its_exit_code(dashd, ctl):
