@@ -92,6 +92,7 @@ class ModelSide:
         self._keep_bodies(ring)
         await self.outside.follow()
         ring.start_soon(self.outside.write_uses)
+        ring.start_soon(self.outside.follow_swarms)
         ring.start_soon(self._exchange.reports.run, self._write)
 
     async def close(self) -> None:

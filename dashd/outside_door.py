@@ -96,6 +96,13 @@ class OutsideDoor:
             self._admit([row for row, _ in good], now_ms)
             await (self._open() if good else self._shut())
 
+    async def follow_swarms(self) -> None:
+        """Shuts out the keys of swarms that have ended, until cancelled."""
+        while True:
+            ticket = self._store.bells.swarms.ticket()
+            await self.follow()
+            await ticket.wait()
+
     def last_used_ms(self, key_id: str) -> int | None:
         """See the port."""
         return self._door.last_used.get(key_id)

@@ -13,7 +13,7 @@ import trio.testing
 
 from dashd.outside_door import OutsideDoor
 from dashd.proxy.rates import Limits
-from dashd.store import access_keys, budgets
+from dashd.store import access_keys, budgets, lifecycle, stops, swarms, tasks
 from dashd.store.access_keys import KeyRow
 from tests.fakes.clock import FixedClock
 from tests.proxy import world as proxy_world
@@ -43,6 +43,7 @@ class Bed:
             "name": key_id,
             "budget_id": key_id,
             "created_at_ms": number,
+            "unsafe_no_jail": 0,
             "hash": hashlib.sha256(secret.encode()).hexdigest(),
         }
 
@@ -107,8 +108,35 @@ async def test_a_key_pays_for_itself_and_is_refused_with_its_budgets_name(bed: B
     error = said.json["error"]
     assert error["data"] == {"kind": "budget_exceeded", "retryable": False}
     assert error["code"] == "budget_exceeded"
-    assert "budget key-1 is spent" in error["message"]
+    assert "budget key-1: nothing is left of" in error["message"]
     assert (await bed.world.budget("key-1")).spent_nusd == node.spent_nusd
+
+
+async def test_it_opens_nothing_after_the_end_of_the_swarm_that_pays(bed: Bed, monkeypatch) -> None:
+    secret, other = await bed.key(), await bed.key(2)
+    followed, plain = trio.Event(), bed.door.follow
+
+    async def follow() -> None:
+        await plain()
+        if "key-1" not in bed.door._callers:
+            followed.set()
+
+    def destroy(tx: Any) -> None:
+        swarms.want_destroyed(tx, proxy_world.SWARM)
+        for task in tasks.open_tasks(tx.db, proxy_world.SWARM):
+            stops.cancel(tx, task, "its swarm was destroyed")
+        lifecycle.settle_swarm(tx, proxy_world.SWARM)
+        assert swarms.get(tx.db, proxy_world.SWARM).state == "destroyed"
+
+    monkeypatch.setattr(bed.door, "follow", follow)
+    bed.ring.start_soon(bed.door.follow_swarms)
+    write = bed.world.store.writer.apply
+    await write(lambda tx: tx.execute("UPDATE budget SET swarm_id = 'swarm1' WHERE id = 'key-1'"))
+    assert (await bed.call(secret)).status == 200
+    await trio.testing.wait_all_tasks_blocked()
+    await write(destroy)
+    await followed.wait()
+    assert [(await bed.call(each)).status for each in (secret, other)] == [401, 200]
 
 
 async def test_it_opens_nothing_after_its_time(bed: Bed) -> None:

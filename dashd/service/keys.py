@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from dashd.domain import dollars, folders, ids
-from dashd.store import access_keys, budgets
+from dashd.store import access_keys, budgets, standings
 from dashd.store.access_keys import KeyRow
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
@@ -194,6 +194,12 @@ def _open_budget(tx: Tx, params: wire.CreateKey, key_id: str) -> None:
         raise errors.InvalidParams(
             f"a key cannot be paid by a budget of kind {above.kind}",
             hint="project, or a swarm",
+            path="budget",
+        )
+    if standings.is_over(tx.db, above):
+        raise errors.SwarmEnded(
+            f"swarm {above.id} has ended, and pays for nothing any more",
+            hint="project, or a swarm that has not ended",
             path="budget",
         )
     limit = None if params.limit_usd is None else dollars.nusd(params.limit_usd)

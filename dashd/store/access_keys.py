@@ -52,6 +52,11 @@ _q_find = (
 _q_count = "SELECT count(*) FROM access_key WHERE revoked_at_ms IS NULL"
 _q_rotate = "UPDATE access_key SET hash = ?2, old_hash = ?3, old_until_ms = ?4 WHERE id = ?1"
 _q_revoke = "UPDATE access_key SET revoked_at_ms = ?2, old_hash = NULL, old_until_ms = NULL WHERE id = ?1"
+_q_revoke_of_swarm = (
+    "UPDATE access_key SET revoked_at_ms = ?2, old_hash = NULL, old_until_ms = NULL"
+    " WHERE revoked_at_ms IS NULL"
+    " AND budget_id IN (SELECT id FROM budget WHERE kind = 'key' AND swarm_id = ?1)"
+)
 _q_used = "UPDATE access_key SET last_used_at_ms = max(?2, coalesce(last_used_at_ms, 0)) WHERE id = ?1"
 
 
@@ -97,6 +102,11 @@ def rotate(tx: Tx, row: KeyRow, hash_: str, old_until_ms: int | None) -> None:
 def revoke(tx: Tx, key_id: str) -> None:
     """It opens nothing from now on."""
     tx.execute(_q_revoke, (key_id, tx.now_ms))
+
+
+def revoke_of_swarm(tx: Tx, swarm_id: str) -> None:
+    """The keys that a swarm pays for end with it; the doors hear of it by its bell."""
+    tx.execute(_q_revoke_of_swarm, (swarm_id, tx.now_ms))
 
 
 def used(tx: Tx, key_id: str, at_ms: int) -> None:

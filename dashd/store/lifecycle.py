@@ -8,7 +8,7 @@ from dashd.domain import attempt as attempt_rules
 from dashd.domain import healing
 from dashd.domain import swarm as swarm_rules
 
-from . import agents, approvals, attempts, seats, swarms, task_budgets, tasks, workspaces
+from . import access_keys, agents, approvals, attempts, seats, swarms, task_budgets, tasks, workspaces
 from .rows import AttemptRow, TaskRow
 from .transaction import Tx
 
@@ -101,6 +101,7 @@ def settle_swarm(tx: Tx, swarm_id: str) -> None:
         seats.end(tx, seat, killed=swarm.wanted == "destroy")
     swarms.set_state(tx, swarm, state, outcome=outcome)
     approvals.withdraw(tx, swarm_id=swarm_id, why=f"its swarm is {state}")
+    access_keys.revoke_of_swarm(tx, swarm_id)
     done = agents.completed(tx.db, swarm_id) | (frozenset([swarm_id] if outcome == "complete" else []))
     workspaces.swarm_ended(tx, swarm, done, destroyed=state == "destroyed")
     if state == "destroyed":

@@ -6,6 +6,7 @@ import pytest
 
 from dashd.store import access_keys, budgets
 from dashd.wire import errors
+from tests.fakes.scene import SWARM
 
 
 async def test_a_secret_is_shown_once_and_only_its_hash_is_kept(call, scene):
@@ -66,6 +67,17 @@ async def test_a_key_under_a_swarm_is_paid_by_it(call, scene):
     assert (made.key.budget, budgets.get(scene.db, made.key.id).swarm_id) == (swarm_id, swarm_id)
     status = await call("budget.status", budget=made.key.id)
     assert (status.budget.kind, status.budget.parent) == ("key", swarm_id)
+
+
+async def test_a_key_ends_with_the_swarm_that_pays_for_it(call, scene):
+    scene.swarm("a")
+    first = await call("key.create", name="helper", budget=SWARM)
+    other = await call("key.create", name="other")
+    await call("swarm.destroy", swarm=SWARM)
+    states = {key.id: key.state for key in (await call("key.list", all=True)).keys}
+    assert states == {first.key.id: "revoked", other.key.id: "good"}
+    with pytest.raises(errors.SwarmEnded, match=f"swarm {SWARM} has ended"):
+        await call("key.create", name="late", budget=SWARM)
 
 
 async def test_a_rotated_key_has_another_secret(call, scene):
