@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import trio
 
+from dashd.domain.prices import Price, Tier
 from dashd.model_ports import NOT_READ, ModelPort, ProviderPort
 from dashd.proxy import secrets
 from dashd.proxy.prices import PriceList
@@ -250,6 +251,17 @@ async def test_a_provider_that_has_answered_a_call_is_heard_of(world: World) -> 
     assert (await world("provider.list")).providers[0].heard is False
     world.registry.measured(world.registry.chain("m-1")[0], 0.1)
     assert (await world("provider.list")).providers[0].heard is True
+
+
+async def test_a_price_with_tiers_is_shown_from_its_base(world: World) -> None:
+    await world("provider.add", **ADD)
+    tiers = (Tier(0, 3_000, 15_000, 300, 3_750), Tier(200_000, 6_000, 22_500, 600, 7_500))
+    price = Price(6_000, 22_500, 600, 7_500, 0, "d", "genai-prices", tiers)
+    world.registry.prices.set("m-1", price)
+    found = await world("model.get", model="m-1")
+    assert (found.input_usd_per_mtok, found.output_usd_per_mtok) == (3.0, 15.0)
+    (tier,) = found.tiers
+    assert (tier.over_input_tokens, tier.input_usd_per_mtok, tier.output_usd_per_mtok) == (200_000, 6.0, 22.5)
 
 
 async def test_who_waits_for_a_change_hears_of_it(world: World) -> None:

@@ -10,6 +10,7 @@ from dashd.wire import safe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from collections.abc import Mapping
     from types import SimpleNamespace
     from typing import Any
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 COLUMNS = (
     render.Column("MODEL", "name"),
     render.Column("PROVIDER", "provider"),
-    render.Column("IN $/M", lambda row: f"{row['input_usd_per_mtok']:g}", right=True),
-    render.Column("OUT $/M", lambda row: f"{row['output_usd_per_mtok']:g}", right=True),
+    render.Column("IN $/M", lambda row: _per_mtok(row, "input"), right=True),
+    render.Column("OUT $/M", lambda row: _per_mtok(row, "output"), right=True),
     render.Column("CONTEXT", lambda row: _count(row["context_tokens"]), right=True, drop=2),
     render.Column("HEALTH", "health", drop=1),
     render.Column("FIRST BYTE", lambda row: _ms(row["latency_ms"]), right=True, drop=3),
@@ -120,6 +121,7 @@ def _show(out: Output, row: dict[str, Any]) -> None:
             ("able to", ", ".join(row["capabilities"])),
             ("input", f"${row['input_usd_per_mtok']:g} a million tokens"),
             ("output", f"${row['output_usd_per_mtok']:g} a million tokens"),
+            *_tiers(row),
             ("prices", f"{row['price_source']}, {row['price_date']}"),
             ("context", _count(row["context_tokens"])),
             ("output up to", _count(row["output_tokens_max"])),
@@ -129,6 +131,22 @@ def _show(out: Output, row: dict[str, Any]) -> None:
     )
     if row["problem"]:
         out.note(("note:", "yellow"), f" {wording.for_person(row['problem'])}")
+
+
+def _per_mtok(row: Mapping[str, Any], side: str) -> str:
+    """With a + where longer calls cost more; model get says how much."""
+    return f"{row[f'{side}_usd_per_mtok']:g}{'+' if row.get('tiers') else ''}"
+
+
+def _tiers(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (
+            f"above {tier['over_input_tokens']:,}",
+            f"${tier['input_usd_per_mtok']:g} in, ${tier['output_usd_per_mtok']:g} out, of the whole call;"
+            " each call holds the dearest",
+        )
+        for tier in row.get("tiers") or ()
+    ]
 
 
 def _leads_to(names: list[str]) -> str:

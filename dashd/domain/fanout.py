@@ -143,7 +143,7 @@ def _one_task(plan: Fanout) -> Learned:
     first = work.first_tokens + plan.brief_bytes // BYTES_PER_TOKEN
     asked = work.calls * first + work.growth_tokens * work.calls * (work.calls - 1) // 2
     answered = work.calls * min(work.output_tokens, plan.output_tokens_max)
-    nusd = prices.cost(prices.Usage(asked, 0, 0, answered), price) + (work.calls - 1) * price.per_request
+    nusd = prices.cost(prices.Usage(asked, 0, 0, answered), price, work.calls)
     return Learned(1, work.calls, asked, answered, nusd)
 
 

@@ -166,4 +166,4 @@ def _saving(now: Situation, rest: int, share: float, name: str) -> str:
 
 
 def _cost(now: Situation, price: prices.Price) -> int:
-    return prices.cost(now.usage, price) + max(0, now.calls - 1) * price.per_request
+    return prices.cost(now.usage, price, max(1, now.calls))

@@ -19,6 +19,7 @@ PER_TOKEN = Decimal(1_000)
 """Dollars a million tokens -> nano-dollars a token."""
 PER_REQUEST = Decimal(1_000_000)
 """Dollars a thousand requests -> nano-dollars a request."""
+CLASSES = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
 CLAUSES = ("starts_with", "ends_with", "contains", "equals", "regex")
 
 
@@ -45,8 +46,8 @@ def model(each: "ModelInfo", today: datetime.date | None) -> list[Any]:
     return [each.id, clause(each.match), price(each, today), each.context_window, bool(each.deprecated)]
 
 
-def price(each: "ModelInfo", today: datetime.date | None) -> list[int] | None:
-    """[input, output, cache read, cache write, request], the dearest of each, in nano-dollars."""
+def price(each: "ModelInfo", today: datetime.date | None) -> list[Any] | None:
+    """[input, output, cache read, cache write, request, tiers], the dearest of each, in nano-dollars."""
     prices = in_force(each.prices, today)
     base, output = dearest(prices, "input_mtok"), dearest(prices, "output_mtok")
     if base is None or output is None:
@@ -55,7 +56,35 @@ def price(each: "ModelInfo", today: datetime.date | None) -> list[int] | None:
     # The hour-long cache costs more to write; the allow-list lets only the short one pass.
     written = dearest(prices, "cache_write_mtok")
     each_request = dearest(prices, "requests_kcount", PER_REQUEST) or 0
-    return [base, output, base if read is None else read, base if written is None else written, each_request]
+    own = [base, output, base if read is None else read, base if written is None else written]
+    return [*own, each_request, tiers(prices)]
+
+
+def tiers(prices: list["ModelPrice"]) -> list[list[int]]:
+    """[[above so much input, input, output, cache read, cache write], …], the dearest of each that can hold
+    there; empty where the size of the input makes no difference.
+    """
+    listed = [getattr(each, name, None) for each in prices for name in CLASSES]
+    starts = sorted({tier.start for value in listed for tier in getattr(value, "tiers", ())})
+    return [[start, *_rates(prices, start)] for start in (0, *starts)] if starts else []
+
+
+def _rates(prices: list["ModelPrice"], start: int) -> list[int]:
+    """By class, for an input just above `start`; what has no price of its own costs what input does."""
+    total = start + 1 if start else 0
+    found = [
+        [_rate(value, total) for each in prices if (value := getattr(each, name, None)) is not None]
+        for name in CLASSES
+    ]
+    return [_rounded(max(rates or found[0]), PER_TOKEN) for rates in found]
+
+
+def _rate(value: "Decimal | TieredPrices", total: int) -> Decimal:
+    """The price of every token where the whole input is `total`: that of the highest tier passed."""
+    if isinstance(value, Decimal):
+        return value
+    passed = [tier for tier in value.tiers if total > tier.start]
+    return max(passed, key=lambda tier: tier.start).price if passed else value.base
 
 
 def clause(rule: object) -> list[Any]:
@@ -90,7 +119,11 @@ def in_force(
 def dearest(prices: list["ModelPrice"], name: str, scale: Decimal = PER_TOKEN) -> int | None:
     """The highest step of this price, rounded up; None where there is none."""
     found = [step for each in prices for step in steps(getattr(each, name, None))]
-    return int((max(found) * scale).to_integral_value(ROUND_CEILING)) if found else None
+    return _rounded(max(found), scale) if found else None
+
+
+def _rounded(usd: Decimal, scale: Decimal) -> int:
+    return int((usd * scale).to_integral_value(ROUND_CEILING))
 
 
 def steps(value: "Decimal | TieredPrices | None") -> list[Decimal]:

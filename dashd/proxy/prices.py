@@ -1,7 +1,7 @@
 """The price list: genai-prices as data, loaded on first use, with the operator's own prices over it.
 
 A price here is the dearest a model can cost: the highest tier, the dearest time of the day. A hold made
-with it can therefore never be too small, and a settlement errs to the side of the provider. The package
+with it can therefore never be too small; a settlement goes by the tier of the call's input. The package
 itself is read by a process that ends (`price_export.py`); which name means which model is decided as it does.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from dashd.domain.prices import Price
+from dashd.domain.prices import Price, Tier
 from dashd.wire import errors
 
 OFFLINE_PRICE = Price(
@@ -58,7 +58,7 @@ Clause = tuple[str, Any]
 class _Model(msgspec.Struct, array_like=True, frozen=True, gc=False):
     id: str
     match: Clause
-    price: tuple[int, int, int, int, int] | None
+    price: tuple[int, int, int, int, int, list[tuple[int, int, int, int, int]]] | None
     context_tokens: int | None
     deprecated: bool
 
@@ -211,7 +211,9 @@ def _exported(today: datetime.date | None) -> _List:
 def _listed(found: _Model, provider: str, date: str) -> Listed | None:
     if found.price is None:
         return None
-    price = Price(*found.price, date=date, source="genai-prices")
+    asked, written, read, kept, per_request, listed = found.price
+    tiers = tuple(Tier(*each) for each in listed)
+    price = Price(asked, written, read, kept, per_request, date, "genai-prices", tiers)
     return Listed(found.id, provider, price, found.context_tokens)
 
 

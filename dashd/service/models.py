@@ -241,8 +241,16 @@ def _shown(seen: ModelSeen) -> wire.Model:
         capabilities=seen.capabilities,
         context_tokens=seen.context_tokens,
         output_tokens_max=offer.output_tokens_max,
-        input_usd_per_mtok=dollars.usd(offer.price.input * MTOK),
-        output_usd_per_mtok=dollars.usd(offer.price.output * MTOK),
+        input_usd_per_mtok=dollars.usd(offer.price.at(0).input * MTOK),
+        output_usd_per_mtok=dollars.usd(offer.price.at(0).output * MTOK),
+        tiers=[
+            wire.PriceTier(
+                over_input_tokens=tier.over_tokens,
+                input_usd_per_mtok=dollars.usd(tier.input * MTOK),
+                output_usd_per_mtok=dollars.usd(tier.output * MTOK),
+            )
+            for tier in offer.price.tiers[1:]
+        ],
         price_source=offer.price.source,
         price_date=offer.price.date,
         health=seen.health,

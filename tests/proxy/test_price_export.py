@@ -26,6 +26,7 @@ class AtNight:
 @dataclass
 class Tier:
     price: Decimal
+    start: int = 0
 
 
 @dataclass
@@ -67,10 +68,36 @@ def test_a_cheaper_time_of_the_day_is_not_counted_on():
     assert dearest(listed) == 9_000
 
 
+@dataclass
+class Model:
+    input_mtok: Any
+    output_mtok: Any
+    cache_read_mtok: Any = None
+    cache_write_mtok: Any = None
+
+
+def test_tiers_by_the_size_of_the_input_the_dearest_of_each_and_all_classes():
+    one = Model(Tiered(Decimal(3), [Tier(Decimal(6), 200_000)]), Decimal(15), cache_read_mtok=Decimal("0.3"))
+    assert price_export.tiers([one]) == [
+        [0, 3_000, 15_000, 300, 3_000], [200_000, 6_000, 15_000, 300, 6_000],
+    ]  # fmt: skip
+    at_night = Model(Decimal(4), Tiered(Decimal(1), [Tier(Decimal(20), 500)]))
+    assert price_export.tiers([one, at_night]) == [
+        [0, 4_000, 15_000, 300, 4_000], [500, 4_000, 20_000, 300, 4_000],
+        [200_000, 6_000, 20_000, 300, 6_000],
+    ]  # fmt: skip
+    assert price_export.tiers([Model(Decimal(3), Decimal(15))]) == []
+
+
 @pytest.mark.slow
 def test_as_a_program_it_prints_one_object_and_imports_nothing_of_dash():
     argv = [sys.executable, "-P", price_export.__file__, "2026-11-20"]
     found = json.loads(subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout)
     assert found["version"].startswith("genai-prices ")
     assert {"openai", "anthropic"} <= {each[0] for each in found["providers"]}
-    assert all(model[2] is None or len(model[2]) == 5 for each in found["providers"] for model in each[4])
+    priced = [model[2] for each in found["providers"] for model in each[4] if model[2] is not None]
+    assert all(len(price) == 6 for price in priced)
+    tiered = [price for price in priced if price[5]]
+    assert tiered
+    for *dearest_of_all, _, listed in tiered:
+        assert [max(tier[1 + at] for tier in listed) <= dearest_of_all[at] for at in range(4)] == [True] * 4

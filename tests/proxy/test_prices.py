@@ -44,6 +44,12 @@ def test_the_real_list(listed: PriceList):
     assert listed.find("nobody-has-priced-this", "openai") is None
     opus = listed.find("claude-opus-4-6", "anthropic")
     assert opus is not None
+    sonnet = listed.find("claude-sonnet-4-5", "anthropic")
+    assert sonnet is not None
+    assert [(tier.over_tokens, tier.input, tier.output) for tier in sonnet.price.tiers] == [
+        (0, 3_000, 15_000), (200_000, 6_000, 22_500),
+    ]  # fmt: skip
+    assert (sonnet.price.input, sonnet.price.output) == (6_000, 22_500)
     assert (opus.price.input, opus.price.cache_write, opus.price.dearest_input) == (5_000, 6_250, 6_250)
 
 

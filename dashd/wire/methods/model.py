@@ -33,6 +33,14 @@ class SetModel(Params):
     output_usd_per_mtok: Annotated[float, Meta(ge=0, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
 
 
+class PriceTier(Result):
+    """What a call costs whose input, cached or not, is above so many tokens: all of its tokens."""
+
+    over_input_tokens: int
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+
+
 class Model(Result):
     """A model of the registry. Prices are in dollars a million tokens."""
 
@@ -53,6 +61,8 @@ class Model(Result):
     """True for the built-in offline model, which only pretends."""
     leads_to: list[str] = field(default_factory=list)
     """Where one name was asked for: what a call with it tries in order, as provider/model."""
+    tiers: list[PriceTier] = field(default_factory=list)
+    """Where longer calls cost more; each holds the dearest and is settled by its own."""
     problem: str = ""
     """Why it cannot be called yet, and what to do; then prices are those that were set, or 0."""
 

@@ -84,3 +84,14 @@ def test_calls(dashd, ctl):
     assert "(not kept)" in full
     assert "\x1b" not in full
     assert json.loads(ctl("model", "calls", "--json").out)["next"] == 7
+
+
+def test_a_price_that_longer_calls_pass_says_so(dashd, ctl):
+    tier = model.PriceTier(over_input_tokens=200_000, input_usd_per_mtok=6.0, output_usd_per_mtok=22.5)
+    tiered = a_model(input_usd_per_mtok=3.0, output_usd_per_mtok=15.0, tiers=[tier])
+    dashd.on("model.list", model.ModelList(default="m-1", why_default="so", models=[tiered]))
+    dashd.on("model.get", tiered)
+    assert ctl("model", "list").out.splitlines()[1].split()[2:4] == ["3+", "15+"]
+    said = ctl("model", "get", "m-1").out
+    assert "above 200,000" in said
+    assert "$6 in, $22.5 out, of the whole call; each call holds the dearest" in said
