@@ -1,5 +1,7 @@
 """`swarm.report`: the account of a swarm. Tasks and agents are counted apart, partial is called partial."""
 
+import msgspec
+
 from dashd.domain import dollars, outlook
 from dashd.domain import swarm as rules
 from dashd.store import agents, attempts, budgets, holds, situations, swarms, tasks, thresholds, workspaces
@@ -17,6 +19,9 @@ from .core import Caller, Core
 _CUTS = {"concise": (20, 400), "full": (200, 4_000)}
 """By detail: (entries of each list at most, characters of each result at most)."""
 _LAST_LINES_BYTES_MAX = 1_000
+_LAST_LINES_MAX = 12
+_REPORTED = "@dash "
+"""How a line begins that an agent prints for Dash."""
 _REMOVED = "(what it printed has been removed)"
 
 
@@ -42,7 +47,33 @@ async def _last_lines(core: Core, launch_id: str) -> str:
         chunk = await core.spools.read(launch_id, None, _LAST_LINES_BYTES_MAX, None)
     except errors.InvalidParams as error:  # one damaged file is no reason to withhold the report
         return f"({error.message})"
-    return chunk.output.decode("utf-8", "replace")
+    text = chunk.output.decode("utf-8", "replace")
+    if len(chunk.output) >= _LAST_LINES_BYTES_MAX:  # it begins somewhere in a line
+        text = text.partition("\n")[2] or text
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """The last lines as a person reads them: of what is for Dash only the notes, and one of equal lines."""
+    found: list[str] = []
+    for line in text.splitlines(keepends=True):
+        shown = line
+        if line.startswith(_REPORTED):
+            note = _note(line.removeprefix(_REPORTED))
+            shown = f"note: {note}\n" if note else ""
+        if shown and found[-1:] != [shown]:
+            found.append(shown)
+    return "".join(found[-_LAST_LINES_MAX:])
+
+
+def _note(said: str) -> str:
+    """The note of a report; empty where it has none, or is none."""
+    try:
+        fields = msgspec.json.decode(said)
+    except msgspec.DecodeError:
+        return ""
+    note = fields.get("note") if isinstance(fields, dict) else None
+    return " ".join(note.split()) if isinstance(note, str) else ""
 
 
 def _account(
@@ -158,12 +189,13 @@ def _summary(row: SwarmRow, by_state: dict[str, int], duration_s: float) -> str:
 
 
 def _failure(db: Snapshot, task: TaskRow) -> wire.Failure:
+    seat = agents.find(db, task.agent_id) if task.agent_id else None
     return wire.Failure(
         task=task.id,
         agent=task.agent_id,
         item=views.short(task.item),
         state=task.state,
-        cause=task.cause or "",
+        cause=task.cause or (seat.cause if seat and seat.state == "killed" else "") or "",
         attempts=len(attempts.of_task(db, task.id, 1_000)),
         last_lines="",
     )

@@ -45,6 +45,27 @@ async def test_a_partial_report_says_what_failed_why_and_what_to_do(call, core, 
     assert got.follow_ups == ["swarm.create again with only the 1 item(s) that did not complete: a"]
 
 
+async def test_last_lines_are_for_people_and_few(call, core, scene) -> None:
+    scene.swarm("a", retries=0)
+    (last,) = scene.run("failed")
+    told = [f'@dash {{"note": "step\\n {number}"}}\n' for number in range(14)]
+    said = ['@dash {"progress": [1, 2]}\n', "@dash {no\n", "@dash [1]\n", "same\n", "same\n", "no newline"]
+    core.spools.prints(last.attempt_id, "".join([*told, *said]).encode(), stream=1)
+    (failure,) = (await call("swarm.report", swarm=SWARM)).failures
+    assert failure.cause
+    lines = failure.last_lines.splitlines()
+    assert lines == [*(f"note: step {number}" for number in range(4, 14)), "same", "no newline"]
+
+
+async def test_a_killed_agent_s_task_tells_the_cause(call, scene) -> None:
+    scene.swarm("a", retries=0)
+    scene.run("failed")
+    scene.do(lambda tx: tx.execute("UPDATE task SET cause = NULL"))
+    scene.do(lambda tx: tx.execute("UPDATE agent SET state = 'killed', cause = 'ended by budget x'"))
+    (failure,) = (await call("swarm.report", swarm=SWARM)).failures
+    assert failure.cause == "ended by budget x"
+
+
 async def test_last_lines_that_were_removed_are_called_so(call, core, scene) -> None:
     scene.swarm("a", retries=0)
     (last,) = scene.run("failed")
