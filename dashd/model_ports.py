@@ -4,6 +4,7 @@ Rows say which providers and models there are; the registry follows them at a st
 secret goes from its file, or from what its command prints, into the registry and nowhere else.
 """
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -220,8 +221,10 @@ class ModelPort:
             _offer(each) for each in await self._all()
         ]
 
-    def prices_date(self) -> str:
-        """Of the list, where it has been needed."""
+    async def prices_date(self) -> str:
+        """See the port. A list that cannot be read is told by what needs it, not here."""
+        with contextlib.suppress(errors.Unavailable):
+            await self._registry.prepare()
         return self._registry.prices.date if self._registry.prices.loaded else ""
 
     async def seen(self, model: str | None) -> list[ModelSeen]:

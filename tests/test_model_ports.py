@@ -1,6 +1,7 @@
 """Registry, secrets and rows together, under the service: what the wire's methods do, without a socket."""
 
 import dataclasses
+import threading
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import trio
 from dashd.domain.prices import Price, Tier
 from dashd.model_ports import NOT_READ, ModelPort, ProviderPort
 from dashd.proxy import secrets
-from dashd.proxy.prices import PriceList
+from dashd.proxy.prices import PriceList, _List
 from dashd.proxy.registry import Registry, offline_providers
 from dashd.proxy.upstream import Request, UpstreamBroken
 from dashd.service import HANDLERS
@@ -262,6 +263,35 @@ async def test_a_price_with_tiers_is_shown_from_its_base(world: World) -> None:
     assert (found.input_usd_per_mtok, found.output_usd_per_mtok) == (3.0, 15.0)
     (tier,) = found.tiers
     assert (tier.over_input_tokens, tier.input_usd_per_mtok, tier.output_usd_per_mtok) == (200_000, 6.0, 22.5)
+
+
+async def test_the_list_is_loaded_before_its_version_is_shown(world: World, monkeypatch) -> None:
+    prices, threads = world.registry.prices, []
+
+    def load(_list: PriceList) -> object:
+        threads.append(threading.current_thread())
+        prices._list = _List("genai-prices 9", [])
+        return prices._list
+
+    prices._list = None
+    monkeypatch.setattr(PriceList, "load", load)
+    assert ((await world("budget.status")).prices_date, threads) == ("", [])
+    await world("provider.add", **ADD)
+    prices._list = None
+    threads.clear()
+    assert (await world("budget.status")).prices_date == "genai-prices 9"
+    assert threads
+    assert threads[0] is not threading.main_thread()
+
+
+async def test_a_broken_list_keeps_no_status_from_being_told(world: World, monkeypatch) -> None:
+    def load(_list: PriceList) -> object:
+        raise errors.Unavailable("reading the price list")
+
+    await world("provider.add", **ADD)
+    world.registry.prices._list = None
+    monkeypatch.setattr(PriceList, "load", load)
+    assert (await world("budget.status")).prices_date == ""
 
 
 async def test_who_waits_for_a_change_hears_of_it(world: World) -> None:

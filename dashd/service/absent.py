@@ -141,7 +141,7 @@ class NoModels:
     def waiting(self, _agent_id: str) -> None:
         """Nobody calls."""
 
-    def prices_date(self) -> str:
+    async def prices_date(self) -> str:
         """There is no list."""
         return ""
 

@@ -56,7 +56,7 @@ async def status(core: Core, _caller: Caller, params: wire.GetBudget) -> wire.Bu
         children=seen.children,
         forecast=_forecast(seen.situation, [(offer.name, offer.price) for offer in offers]),
         options=seen.options,
-        prices_date=core.models.prices_date(),
+        prices_date=await core.models.prices_date(),
     )
 
 

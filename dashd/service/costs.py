@@ -11,7 +11,7 @@ from .core import Caller, Core
 
 async def costs_(core: Core, _caller: Caller, params: wire.GetCosts) -> wire.SwarmCosts:
     """The sums, in one snapshot."""
-    date = core.models.prices_date()
+    date = await core.models.prices_date()
 
     def query(db: Snapshot) -> wire.SwarmCosts:
         row = swarms.get(db, params.swarm)

@@ -45,10 +45,13 @@ async def plan(core: Core, caller: Caller, params: wire.PlanSwarm) -> wire.Swarm
     ready = await prepare(core, params, driver, brief, tasks=len(items))
     walled = await walls.prepare(core, caller, params, place, cwd)
     await core.store.reader.read(lambda db: refuse_unstartable(db, ready))
-    shown = _shown(core, params, driver, brief, ready, tasks=len(items))
+    shown = _shown(params, driver, brief, ready, tasks=len(items))
+    date = await core.models.prices_date()
     said = notes(params, ready, tasks=len(items))
     return msgspec.structs.replace(
-        shown, notes=[*said, *core.drivers.remarks(driver, argv), *walled.notes, *place.notes]
+        shown,
+        notes=[*said, *core.drivers.remarks(driver, argv), *walled.notes, *place.notes],
+        prices_date=date,
     )
 
 
@@ -237,9 +240,7 @@ def _caps(terms: Terms) -> dict[str, float]:
     return {names[number] or f"agent-{number}": dollars.usd(cap) for number, cap in sorted(terms.own.items())}
 
 
-def _shown(
-    core: Core, params: wire.PlanSwarm, driver: str, brief: str, ready: Prepared, *, tasks: int
-) -> wire.SwarmPlan:
+def _shown(params: wire.PlanSwarm, driver: str, brief: str, ready: Prepared, *, tasks: int) -> wire.SwarmPlan:
     found = fanout.estimate(ready.fan_out) if ready.fan_out else None
     terms = ready.terms
     others = min(params.agents, tasks) > len(terms.own)
@@ -267,5 +268,5 @@ def _shown(
         assumptions=assumed,
         brief=brief[:BRIEF_CHARACTERS_MAX],
         notes=[],
-        prices_date=core.models.prices_date(),
+        prices_date="",
     )

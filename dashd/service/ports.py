@@ -139,8 +139,10 @@ class Models(Protocol):
     async def offers(self) -> list[Offer]:
         """Those that can be called now, stand-ins left out unless there is nothing else."""
 
-    def prices_date(self) -> str:
-        """Of the price list; empty where none is loaded."""
+    async def prices_date(self) -> str:
+        """Of the price list: its version, because it carries no date; empty where none is needed. It is
+        loaded first where a provider needs it.
+        """
 
     async def seen(self, model: str | None) -> list[ModelSeen]:
         """Who serves a model, first choice first, or all models; raises InvalidParams for one not known."""

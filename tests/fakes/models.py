@@ -38,7 +38,7 @@ class FakeModels:
     def waiting(self, _agent_id: str) -> CallWait | None:
         return self.held
 
-    def prices_date(self) -> str:
+    async def prices_date(self) -> str:
         return "2026-11-01"
 
 
