@@ -11,7 +11,7 @@ import msgspec
 
 from dashd.service import core as service_core
 from dashd.service import feed as service_feed
-from dashd.service import rights, speaking
+from dashd.service import reach, rights, speaking
 from dashd.wire import events, openrpc
 from dashd.wire.methods import event, rpc, table
 
@@ -71,6 +71,7 @@ def discover(_peer: Peer, _params: rpc.Discover) -> msgspec.Raw:
 async def subscribe(peer: Peer, params: event.SubscribeEvents) -> event.EventsSubscribed:
     """Starts to push events on this connection."""
     wanted = await peer.feed.check(params)
+    await reach.check_named(peer.core, peer.caller, "event.subscribe", params)
     subscription = peer.subscribe(wanted, params)
     return event.EventsSubscribed(subscription=subscription.number, cursor=subscription.cursor)
 

@@ -20,7 +20,7 @@ from dashd.store.transaction import Operation, Tx
 from dashd.wire import errors, methods
 from dashd.wire.methods.table import Params, Result
 
-from . import rights
+from . import reach, rights
 from .core import Caller, Core
 from .redaction import is_id, masked, redacted
 
@@ -74,17 +74,19 @@ class RecordingWriter:
 def guarded(method: str, handler: Handler) -> Handler:
     """The handler, for those who may call it, and on record where it changes something."""
     if not inspect.iscoroutinefunction(handler):
-        assert not methods.METHODS[method].changes, f"{method} changes something, so it must be able to wait"
+        waits = methods.METHODS[method].changes or reach.NAMED[method]
+        assert not waits, f"{method} changes something or names a swarm, so it must be able to wait"
 
         def at_once(core: Core, caller: Caller, params: Any) -> Any:  # noqa: ANN401
-            _check(core, caller, method)
+            _check(core, caller, method, params)
             return handler(core, caller, params)
 
         return at_once
 
     async def run(core: Core, caller: Caller, params: Any) -> Any:  # noqa: ANN401
         try:
-            _check(core, caller, method)
+            _check(core, caller, method, params)
+            await reach.check_named(core, caller, method, params)
             if methods.METHODS[method].changes:
                 return await _recorded(core, caller, method, params, handler)
             answer = await handler(core, caller, params)
@@ -131,9 +133,9 @@ def require_standing(core: Core, caller: Caller) -> None:
         )
 
 
-def _check(core: Core, caller: Caller, method: str) -> None:
+def _check(core: Core, caller: Caller, method: str, params: Params) -> None:
     require_standing(core, caller)
-    rights.check(caller, method)
+    rights.check(caller, method, params)
 
 
 async def _recorded(core: Core, caller: Caller, method: str, params: Params, handler: Handler) -> object:

@@ -1,22 +1,99 @@
-"""What a caller may give to agents: no swarm of an orchestrator reaches further than its key does.
+"""What a caller may give to agents, and which swarms it may act on: none reaches further than its key does.
 
 The operator may give anything. An orchestrator's key may name folders (`within`): below them lies everything
 that agents of its swarms read, write or work in, a repository's object stores too. Walls are given up only by
 a key that was told that it may (`unsafe_no_jail`). Links are followed before anything is compared.
+
+Whatever names a swarm, or something of one, is asked for it here before the method begins (`check_named`): a
+key with folders looks into, changes and ends only what was given nothing outside of them. Which parameters
+those are is read from the method table, so that a new method is held too.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final, get_args
 
+import msgspec
 import trio
 
 from dashd.domain import folders, repository
 from dashd.domain import scope as scopes
 from dashd.domain.scope import Scope
-from dashd.store.rows import SwarmRow
-from dashd.wire import errors
+from dashd.store import agents, approvals, budgets, merges, swarms, tasks, workspaces
+from dashd.store.rows import Snapshot, SwarmRow
+from dashd.wire import errors, methods
+from dashd.wire.methods.table import Id, Params
 
 from .core import Caller, Core
+
+SWARM_OF: Final[dict[str, Callable[[Snapshot, str], str | None]]] = {
+    "swarm": lambda db, name: swarms.get(db, name).id,
+    "agent": lambda db, name: agents.get(db, name).swarm_id,
+    "task": lambda db, name: tasks.get(db, name).swarm_id,
+    "worktree": lambda db, name: workspaces.get(db, name).swarm_id,
+    "merge": lambda db, name: merges.get(db, name).swarm_id,
+    "approvals": lambda db, name: approvals.get(db, name).swarm_id,
+    "budget": lambda db, name: node.swarm_id if (node := budgets.find(db, name)) else None,
+}
+"""By parameter: the swarm of what it names; None where that is no swarm's."""
+STEERING: Final = frozenset({"agent.message"})
+"""What gives an agent that runs new work: asked for walls too, as adding one is."""
+
+
+def named_by(params: type[Params]) -> list[str]:
+    """The parameters that name a swarm, or something of one."""
+    fields = msgspec.structs.fields(params)
+    return [each.name for each in fields if each.name in SWARM_OF and is_id(each.type)]
+
+
+def is_id(annotation: object) -> bool:
+    """Whether that is an id, or may be one, or some: the text of a task is called `task` too, and is none."""
+    return annotation == Id or any(map(is_id, get_args(annotation)))
+
+
+NAMED: Final = {name: named_by(method.params) for name, method in methods.METHODS.items()}
+
+
+async def check_named(core: Core, caller: Caller, method: str, params: Params) -> None:
+    """Raises Forbidden where a swarm that is named was given more than the caller's key may give."""
+    steers = method in STEERING
+    if caller.actor == "operator" or (caller.within is None and not steers):
+        return
+
+    def query(db: Snapshot) -> list[SwarmRow]:
+        owners = [
+            SWARM_OF[name](db, each) for name in NAMED[method] for each in _texts(getattr(params, name))
+        ]
+        return [swarms.get(db, owner) for owner in dict.fromkeys(owners) if owner is not None]
+
+    for row in await core.store.reader.read(query) if NAMED[method] else ():
+        outside = await _outside(caller, of_swarm(row))
+        if outside is not None:
+            raise errors.Forbidden(
+                f"{caller.who} may act on what lies in {', '.join(caller.within or ())}, and swarm"
+                f" {row.id}'s {outside} does not",
+                hint="ask the operator to do it; or for a key with"
+                f" key.create {{within: [..., {outside!r}]}}",
+            )
+        if steers:
+            await check_swarm(core, caller, row)
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value else []
+    return list(map(str, value)) if isinstance(value, list) else []
+
+
+async def _outside(caller: Caller, given: Iterable[str]) -> str | None:
+    """The first of them that does not lie in the folders of the caller's key."""
+    if caller.within is None:
+        return None
+    for folder in given:
+        real = await trio.to_thread.run_sync(os.path.realpath, folder)
+        if not folders.covers(caller.within, real):
+            return folder
+    return None
 
 
 def of_scope(scope: Scope, root: str) -> list[str]:
@@ -51,14 +128,11 @@ async def check(caller: Caller, given: Iterable[str], *, walled: bool) -> None:
             f"{caller.who} may not start agents without walls (unsafe_no_jail)",
             hint="leave it out; or the operator makes a key with key.create {unsafe_no_jail: true}",
         )
-    if caller.within is None:
-        return
-    for folder in given:
-        real = await trio.to_thread.run_sync(os.path.realpath, folder)
-        if not folders.covers(caller.within, real):
-            raise errors.Forbidden(
-                f"{caller.who} may give agents what lies in {', '.join(caller.within)}, and {folder}"
-                " does not",
-                hint="name a folder in there for cwd, repo, scope and read; or the operator makes a key with"
-                f" key.create {{within: [..., {folder!r}]}}",
-            )
+    folder = await _outside(caller, given)
+    if folder is not None:
+        raise errors.Forbidden(
+            f"{caller.who} may give agents what lies in {', '.join(caller.within or ())}, and {folder}"
+            " does not",
+            hint="name a folder in there for cwd, repo, scope and read; or the operator makes a key with"
+            f" key.create {{within: [..., {folder!r}]}}",
+        )

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from dashd.wire import errors, methods
+from dashd.wire.methods.table import Params
 
 from .core import Caller
 
@@ -41,6 +42,11 @@ OPERATOR_ALONE: Final = (
     "model.calls",  # what programs outside said, too
 )
 """What an orchestrator may not even look at, and exceptions from the table above."""
+OPERATOR_PARAMETERS: Final = {
+    ("worktree.cleanup", "give_up"): "leave it out: what is saved whole is removed, the rest stays; or ask"
+    " the operator, who alone decides that something is lost: dashctl worktree cleanup {about} --give-up",
+}
+"""What an orchestrator may not say in a call that it may make, and what to do instead."""
 
 
 def allows(actor: str, method: str) -> bool:
@@ -57,13 +63,21 @@ def allowed(actor: str) -> list[str]:
     return sorted(name for name in methods.METHODS if allows(actor, name))
 
 
-def check(caller: Caller, method: str) -> None:
-    """Raises Forbidden where the caller may not call the method."""
+def check(caller: Caller, method: str, params: Params | None = None) -> None:
+    """Raises Forbidden where the caller may not call the method, or not with these parameters."""
     if not allows(caller.actor, method):
         raise errors.Forbidden(
             f"{method} is not for {caller.who}",
             hint="ask the operator to do it; rpc.hello lists what this key may call",
         )
+    if caller.actor == "operator":
+        return
+    for (name, parameter), hint in OPERATOR_PARAMETERS.items():
+        if name == method and getattr(params, parameter, None):
+            about = getattr(params, "worktree", "") or f"--swarm {getattr(params, 'swarm', '')}"
+            raise errors.Forbidden(
+                f"{parameter} in {method} is not for {caller.who}", hint=hint.format(about=about)
+            )
 
 
 def _named(method: str, patterns: tuple[str, ...]) -> bool:

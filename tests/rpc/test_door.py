@@ -14,11 +14,12 @@ from dashd import store
 from dashd.rpc import connection, dispatch, door
 from dashd.service import feed
 from dashd.service.core import Caller, Refusals
-from dashd.store import audit, tail
+from dashd.store import audit, swarms, tail
 from dashd.wire import errors, events, methods, openrpc
 from dashd.wire.methods import event, rpc
 from tests.fakes.clock import FixedClock
 from tests.fakes.ports import FakeKeys
+from tests.fakes.scene import swarm_row
 
 from .conftest import HANDLERS, METHODS, Peer, call
 
@@ -309,3 +310,14 @@ def test_the_doors_methods_take_what_the_table_says():
     assert set(OWN) == {"rpc.hello", "rpc.discover", "event.subscribe", "event.unsubscribe"}
     assert OWN["rpc.hello"].params is rpc.Hello
     assert OWN["event.subscribe"].params is event.SubscribeEvents
+
+
+async def test_a_key_follows_no_swarm_outside_its_folders(tmp_path):
+    within = Caller("orchestrator", 7, key="claude", within=(str(tmp_path),))
+    async with daemon(tmp_path) as (_, opened, _):
+        row = swarm_row(cwd="/elsewhere")
+        await opened.writer.apply(lambda tx: swarms.insert(tx, row))
+        with feed.open_feed(opened.tail, opened.reader) as followed:
+            peer = SimpleNamespace(feed=followed, core=SimpleNamespace(store=opened), caller=within)
+            with pytest.raises(errors.Forbidden, match="/elsewhere does not"):
+                await door.subscribe(peer, event.SubscribeEvents(swarm=row.id))

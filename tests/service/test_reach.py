@@ -7,12 +7,13 @@ import msgspec
 import pytest
 
 from dashd.domain import repository
+from dashd.domain.gates import Gate
 from dashd.domain.repository import Terms
-from dashd.service import HANDLERS
+from dashd.service import HANDLERS, reach, rights
 from dashd.service.core import Caller
 from dashd.service.speakers import Speakers
 from dashd.service.speaking import introduce
-from dashd.store import swarms
+from dashd.store import decisions, gates, merges, swarms, workspaces
 from dashd.wire import errors, methods
 from tests.service.test_repositories import FakeRepositories
 from tests.service.test_walls import FakeWalls
@@ -165,3 +166,99 @@ async def test_a_key_shows_its_folders_as_the_file_system_knows_them(core, call,
         assert (await core.keys.identify(secret)).within == (str(mine),)
     with pytest.raises(errors.InvalidParams, match="not an absolute path"):
         await call("key.create", name="y", kind="orchestrator", within=["src"])
+
+
+NO_SWARM_S = {"provider", "name", "of", "agents", "kinds"}
+"""What names nothing of a swarm, or (`agents`) only what lies in one that is named beside it."""
+
+
+def test_every_id_of_the_wire_is_asked_for_its_swarm():
+    fields = [each for row in methods.METHODS.values() for each in msgspec.structs.fields(row.params)]
+    assert {each.name for each in fields if reach.is_id(each.type)} == NO_SWARM_S | set(reach.SWARM_OF)
+    assert reach.NAMED["agent.spawn"] == ["swarm"]  # its task is a text
+    assert reach.NAMED["swarm.create"] == []
+
+
+@pytest.fixture
+def foreign(scene):
+    """Something of each kind of a swarm on a repository that is in no key's folders."""
+    made = scene.swarm("x", repo=repository.to_json(Terms("/repo", "base")), walls="required")
+    agent, task = scene.agent().id, scene.task().id
+
+    def operation(tx):
+        workspaces.begin(tx, agent, made, "base")
+        merges.enqueue(
+            tx, swarm=made, owner=agent, target=f"dash/{made}/result", commit="c", gates=[], asked_by="x"
+        )
+        question = decisions.Question(kind="landing", what="w", text="main", asked_by="x", swarm=made)
+        gates.put(tx, Gate("yes", "landing", "*", 0, "ask", "operator", False, 60.0, "deny"))
+        return decisions.ask(tx, question).approval.id
+
+    approval = scene.do(operation)
+    return {
+        "swarm": made,
+        "agent": agent,
+        "task": task,
+        "worktree": agent,
+        "merge": "m1",
+        "approvals": [approval],
+        "budget": made,
+    }
+
+
+OWED = {
+    "agent.spawn": {"task": "t"},
+    "agent.message": {"text": "t"},
+    "agent.set_model": {"model": None},
+    "swarm.scale": {"agents": 2},
+    "approval.resolve": {"decision": "allow"},
+    "budget.extend": {"usd": 1.0},
+}
+"""Parameters that a method must have beside the one that names something."""
+NAMING = [
+    (method, name)
+    for method, names in reach.NAMED.items()
+    for name in names
+    if rights.allows("orchestrator", method) and method in HANDLERS
+]
+
+
+@pytest.mark.parametrize(("method", "name"), NAMING)
+async def test_nothing_is_done_to_a_swarm_elsewhere(ask, foreign, scene, method, name):
+    before = scene.seq
+    with pytest.raises(errors.Forbidden, match=r"may act on what lies in .*'s /repo does not"):
+        await ask(method, **{name: foreign[name]}, **OWED.get(method, {}))
+    assert scene.seq == before
+
+
+async def test_what_is_in_the_key_s_folders_is_acted_on(ask, call, mine):
+    made = await call("swarm.create", task="t", cwd=str(mine))
+    assert (await ask("swarm.get", swarm=made.id)).id == made.id
+    assert (await ask("swarm.list")).items
+    await ask("swarm.scale", swarm=made.id, agents=2)
+    await ask("swarm.destroy", swarm=made.id)
+
+
+async def test_a_key_without_folders_acts_on_all(core, call, foreign):
+    made = await call("key.create", name="wide", kind="orchestrator")
+    wide = await introduce(core, Caller("operator", 1), "test", made.secret)
+    params = methods.METHODS["swarm.pause"].params(swarm=foreign["swarm"])
+    assert (await HANDLERS["swarm.pause"](core, wide, params)).changed
+
+
+async def test_nobody_without_walls_is_told_what_to_do(ask, call, mine):
+    bare = await call("swarm.create", task="t", cwd=str(mine), unsafe_no_jail=True)
+    with pytest.raises(errors.Forbidden, match="without walls"):
+        await ask("agent.message", agent=f"{bare.id}-001", text="t")
+
+
+@pytest.mark.parametrize("named", ["worktree", "swarm"])
+async def test_only_the_operator_gives_up_what_is_not_saved(core, call, scene, foreign, named):
+    made = await call("key.create", name="wide", kind="orchestrator")
+    wide = await introduce(core, Caller("operator", 1), "test", made.secret)
+    params = methods.METHODS["worktree.cleanup"].params(**{named: foreign[named]}, give_up=True)
+    with pytest.raises(errors.Forbidden, match=r"^give_up in worktree\.cleanup is not for orch") as caught:
+        await HANDLERS["worktree.cleanup"](core, wide, params)
+    assert foreign[named] in caught.value.hint
+    assert "dashctl worktree cleanup" in caught.value.hint
+    assert workspaces.get(scene.db, foreign["agent"]).wanted == ""
