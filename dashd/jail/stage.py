@@ -78,13 +78,17 @@ def close_others(kept: list[int]) -> None:
 
 
 def limit(limits: dict[str, int]) -> None:
-    """Lowers resource limits, soft and hard; one that is lower already stays."""
+    """Lowers resource limits, soft and hard; one that is lower already stays.
+
+    Processor time leaves a second between the two: what goes over it gets SIGXCPU, which says what it was.
+    """
     for name, value in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(kind)[1]
         lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
         try:
-            resource.setrlimit(kind, (lowered, lowered))
+            spare = name == "CPU" and (hard == resource.RLIM_INFINITY or hard > lowered)
+            resource.setrlimit(kind, (lowered, lowered + spare))
         except (OSError, ValueError) as error:
             raise Refused(f"RLIMIT_{name}: {error}") from None
 

@@ -66,16 +66,34 @@ class Bounds:
             await trio.to_thread.run_sync(processes.end_tree, guard.holder)
         await link.stop(0)
 
-    def explained(self, ending: Ending, recorded: str | None) -> Ending:
+    def explained(self, ending: Ending, recorded: str | None, *, stopped: bool = False) -> Ending:
         """The ending with the bound as its reason; what succeeded all the same has succeeded.
 
-        `recorded` is what the exit record says of a bound.
+        `recorded` is what the exit record says of a bound; `stopped`: it was dashd that ended it.
         """
         seen = self._guard.breach if self._guard is not None else None
         reason = seen.text if seen is not None else recorded
+        if reason is None and not stopped:
+            reason = _cpu(self._asked, ending)
         if reason is None or ending.state != "failed":
             return ending
         return dataclasses.replace(ending, reason=reason, retry=False)
+
+
+def _cpu(asked: Asked, ending: Ending) -> str | None:
+    """The bound on processor time, which the kernel holds, where that is how the program ended.
+
+    A shell gives the signal of what it ran as an exit code. SIGKILL has other causes too, so there the time
+    that was used decides.
+    """
+    most = asked.bounds.cpu_s
+    if not asked.required or most is None:
+        return None
+    ended = (ending.exit_signal, (ending.exit_code or 0) - 128)
+    killed = signal.SIGKILL in ended and (ending.cpu_ms or 0) >= most * 1_000
+    if not killed and signal.SIGXCPU not in ended:
+        return None
+    return f"a process used its {most} s of processor time; --cpu-s raises it"
 
 
 def _quotas(asked: Asked, grade: str | None, folder: Path) -> tuple[Quota, ...]:

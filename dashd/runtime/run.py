@@ -381,7 +381,7 @@ class Run:
         )
         if self.wish.stop == "timeout" and ending.state == "failed":
             ending = dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")
-        return self.bounds.explained(ending, record.breach)
+        return self.bounds.explained(ending, record.breach, stopped=self.wish.stop is not None)
 
     async def _judge(self, record: ExitRecord) -> Ending:
         """What the driver makes of it, from the end of its output, or from the whole conversation."""

@@ -61,6 +61,8 @@ def test_limits_are_lowered_and_never_raised(tmp_path):
     ended = inside.enter("B", tmp_path, "ulimit -n; ulimit -t; ulimit -c; ulimit -n 1000", seen=seen)
     assert ended.output.split()[:3] == ["77", "3", "0"]
     assert ended.code != 0
+    ended = inside.enter("B", tmp_path, "ulimit -Ht", seen=seen)
+    assert ended.output.split() == ["4"]  # so that SIGXCPU comes before SIGKILL, and says what it was
 
 
 def test_what_the_self_test_finds_ends_the_start(tmp_path):

@@ -134,3 +134,26 @@ def test_what_a_killed_daemon_saw_is_read_from_the_record(dog, tmp_path) -> None
     explained = bounds.explained(FAILED, BREACH.text)
     assert (explained.reason, explained.retry) == (BREACH.text, False)
     assert bounds.explained(Ending("succeeded", "exit code 0"), BREACH.text).reason == "exit code 0"
+
+
+@pytest.mark.parametrize(
+    ("ended", "over"),
+    [
+        ({"exit_signal": signal.SIGXCPU, "cpu_ms": 1_900}, True),
+        ({"exit_code": 128 + signal.SIGXCPU}, True),  # a shell says so of what it ran
+        ({"exit_signal": signal.SIGKILL, "cpu_ms": 3_001}, True),
+        ({"exit_code": 128 + signal.SIGKILL, "cpu_ms": 3_001}, True),
+        ({"exit_signal": signal.SIGKILL, "cpu_ms": 1_999}, False),
+        ({"exit_signal": signal.SIGKILL}, False),
+        ({"exit_signal": signal.SIGTERM, "cpu_ms": 3_001}, False),
+        ({"exit_code": 1, "cpu_ms": 3_001}, False),
+    ],
+)
+def test_processor_time_that_the_kernel_held_is_said_and_not_tried_again(dog, tmp_path, ended, over) -> None:
+    asked = Asked(required=True, cwd=str(tmp_path), bounds=Allowed(cpu_s=2))
+    bounds, ending = Bounds(dog, asked, tmp_path / "launch"), Ending("failed", "how it ended", **ended)
+    explained = bounds.explained(ending, None)
+    assert (explained.retry, "--cpu-s raises it" in explained.reason) == (not over, over)
+    assert bounds.explained(ending, None, stopped=True) == ending
+    unbounded = Asked(required=True, cwd=str(tmp_path), bounds=Allowed())
+    assert Bounds(dog, unbounded, tmp_path / "launch").explained(ending, None) == ending

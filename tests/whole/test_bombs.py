@@ -135,6 +135,16 @@ async def test_a_bomb_is_stopped_and_says_why_and_honest_agents_finish(dash, tmp
     assert [event["kind"] for event in events] == ["task.failed", "task.dead"]
 
 
+@pytest.mark.parametrize("ignored", ["", "signal.signal(signal.SIGXCPU, signal.SIG_IGN)"])
+async def test_processor_time_is_a_bound_like_the_others(dash, tmp_path, ignored) -> None:
+    script = f"import signal, time\n{ignored}\nend = time.time() + {LIVES_S}\nwhile time.time() < end: pass"
+    made = await _bomb(dash, tmp_path / "busy", script, cpu_s=1, retries=3)
+    with trio.fail_after(LIVES_S):
+        events = await dash.events(made["id"], ["task.failed", "task.retrying", "task.dead"], 2)
+    assert [event["kind"] for event in events] == ["task.failed", "task.dead"]
+    assert events[1]["data"]["cause"] == "a process used its 1 s of processor time; --cpu-s raises it"
+
+
 async def test_a_full_tmpfs_is_the_agents_own_affair(dash, tmp_path) -> None:
     script = """
 import os
