@@ -108,7 +108,8 @@ def show_files(out: Output, trees: list[dict[str, Any]]) -> None:
         if (more := total - len(tree["files"][:_FILES_MAX])) > 0:
             out.line(f"    and {more} more")
         if tree["salvage"]:
-            out.line(f"    saved whole: refs/dash/salvage/{tree['worktree']}")
+            whole = "" if tree["problem"] else " whole"  # the problem says what is not in there
+            out.line(f"    saved{whole}: refs/dash/salvage/{tree['worktree']}")
         if tree["problem"]:
             out.block(tree["problem"], indent="    ! ")
 

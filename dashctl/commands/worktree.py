@@ -72,12 +72,12 @@ def _show(out: Output, found: dict[str, Any]) -> int:
             out.line(f"Worktree '{row['id']}' is {row['state']}{_saved(row)}")
             if row["problem"]:
                 out.block(row["problem"], indent="  ! ")
-    return 1 if any(row["problem"] for row in found["items"]) else 0
+    return 1 if any(row["problem"] and row["state"] != "removed" for row in found["items"]) else 0
 
 
 def _saved(row: dict[str, Any]) -> str:
-    if row["salvage"]:
-        return f"; saved whole as refs/dash/salvage/{row['id']}"
+    if row["salvage"]:  # where there is a problem, it says what is not in there
+        return f"; saved{'' if row['problem'] else ' whole'} as refs/dash/salvage/{row['id']}"
     return f"; all of it is in {row['branch']}" if row["state"] == "removed" and row["branch"] else ""
 
 

@@ -8,6 +8,7 @@ A tree that is run in is left alone.
 
 import logging
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -18,11 +19,16 @@ from dashd.store.transaction import Tx
 from dashd.store.workspaces import WorkspaceRow
 from dashd.workspace.errors import WorkspaceError
 from dashd.workspace.place import Workspace
+from dashd.workspace.tree import Unsaved
 
 from .working_tree import set_ready
+from .workspaces import spoken
 from .world import World
 
 log = logging.getLogger(__name__)
+PATH_CHARS_MAX: Final = 200
+GIVEN_UP_PATHS_MAX: Final = 5
+"""That the event and the record name of what was given up."""
 
 
 async def run(world: World) -> None:
@@ -60,15 +66,17 @@ async def _do(world: World, row: WorkspaceRow) -> str:
     elif row.state == "removed":
         await world.commit(partial(workspaces.set_idle, owner=row.owner))
     elif (known := await world.workspaces.find(row.owner)) is None:  # a death, or somebody, took it away
-        await world.commit(partial(workspaces.set_removed, owner=row.owner))
+        unnoted = "given up; what was lost with it was not noted" if row.wanted == "give-up" else ""
+        await world.commit(partial(workspaces.set_removed, owner=row.owner, problem=unnoted))
     else:
         if row.state == "creating":  # a death came right after it was made
             await world.commit(partial(set_ready, known))
-        await _save(world, row, known)
+        left_out = await _save(world, row, known)
         if row.wanted == "save":
-            await world.commit(partial(workspaces.set_kept, owner=row.owner, problem=""))
+            problem = f"not in its salvage: {_spoken(left_out)}" if left_out else ""
+            await world.commit(partial(workspaces.set_kept, owner=row.owner, problem=problem))
         else:
-            await _remove(world, row, known)
+            await _remove(world, row, known, left_out)
     return ""
 
 
@@ -89,26 +97,41 @@ async def _make(world: World, row: WorkspaceRow) -> None:
     await world.commit(ready)
 
 
-async def _save(world: World, row: WorkspaceRow, workspace: Workspace) -> None:
+async def _save(world: World, row: WorkspaceRow, workspace: Workspace) -> list[Unsaved]:
+    """Gives what is in no commit of the user's repository then, and would be lost with the tree."""
     await world.commit(partial(workspaces.set_state, owner=row.owner, state="saving"))
     saved = await world.workspaces.save(workspace, world.clock.now_ms())
     world.points.at("workspace.after_save")
-    if saved is not None:
-        told = {
-            "ref": saved.ref,
-            "commit": saved.commit,
-            "files": saved.files,
-            "unsaved": sum(each.is_content for each in saved.unsaved),
-        }
-        await world.commit(partial(workspaces.set_saved, owner=row.owner, commit=saved.commit, told=told))
+    if saved is None:
+        return []
+    left_out = [each for each in saved.unsaved if each.is_content]
+    told = {"ref": saved.ref, "commit": saved.commit, "files": saved.files, "unsaved": len(left_out)}
+    await world.commit(partial(workspaces.set_saved, owner=row.owner, commit=saved.commit, told=told))
+    return left_out
 
 
-async def _remove(world: World, row: WorkspaceRow, workspace: Workspace) -> None:
+async def _remove(world: World, row: WorkspaceRow, workspace: Workspace, left_out: list[Unsaved]) -> None:
     await world.commit(partial(workspaces.set_state, owner=row.owner, state="removing"))
     world.points.at("workspace.before_remove")
     problem = await world.workspaces.remove(workspace, give_up=row.wanted == "give-up")
     world.points.at("workspace.after_remove")
-    await world.commit(partial(workspaces.set_removed, owner=row.owner, problem=problem))
+    await world.commit(partial(_set_removed, row.owner, problem, left_out))
+
+
+def _set_removed(owner: str, problem: str, lost: list[Unsaved], tx: Tx) -> None:
+    """What was given up is in the row, and in the event, so on record too; the proof let nothing else go."""
+    paths = [spoken(each.path)[:PATH_CHARS_MAX] for each in lost[:GIVEN_UP_PATHS_MAX]]
+    told = {"given_up": len(lost), "first": paths} if lost else {}
+    if lost:
+        problem = "; ".join(filter(None, [f"given up, and lost: {_spoken(lost)}", problem]))
+    workspaces.set_removed(tx, owner, problem, told)
+
+
+def _spoken(left_out: list[Unsaved]) -> str:
+    """How much, and what was first."""
+    first = left_out[0]
+    more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+    return f"{spoken(first.path)[:PATH_CHARS_MAX]} ({first.kind}, {first.size} bytes: {first.why}){more}"
 
 
 def _look(owner: str, db: Snapshot) -> tuple[WorkspaceRow, bool]:

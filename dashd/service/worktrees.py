@@ -76,7 +76,9 @@ async def salvage(core: Core, _caller: Caller, params: wire.SalvageWorktree) -> 
         row = workspaces.get(tx.db, params.worktree)
         _refuse_worked_in(tx.db, row)
         if row.state == "removed":
-            raise errors.Conflict(f"worktree {row.owner} is gone", hint=f"it was saved as {row.salvage}")
+            where = f"all of it was in branch {row.branch}" if row.imported else "there is nothing of it"
+            hint = f"it was saved as refs/dash/salvage/{row.owner} ({row.salvage})" if row.salvage else where
+            raise errors.Conflict(f"worktree {row.owner} is gone", hint=hint)
         workspaces.want(tx, row, "save", "asked for")
         return [row.owner]
 

@@ -56,6 +56,9 @@ _KEPT: Final = frozenset(
         "cut",
         "files",
         "count",
+        "unsaved",
+        "given_up",
+        "first",
     ]
 )
 _TEXT_CHARS_MAX: Final = 200

@@ -8,7 +8,7 @@ b  it is to be saved d  it is gone                                f  it stays: o
                                                                      something would have been lost
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -217,12 +217,12 @@ def set_idle(tx: Tx, owner: str) -> None:
     tx.ring("workspaces")
 
 
-def set_removed(tx: Tx, owner: str, problem: str = "") -> None:
-    """It is gone (d)."""
+def set_removed(tx: Tx, owner: str, problem: str = "", told: Mapping[str, Any] | None = None) -> None:
+    """It is gone (d); `told` is more for the event."""
     row = get(tx.db, owner)
     if row.state == "removed":
         return
     tx.execute(_q_gone, (owner, problem, tx.now_ms))
-    data = {"why": row.why, "salvage": row.salvage, "imported": row.imported}
+    data = {"why": row.why, "salvage": row.salvage, "imported": row.imported, **(told or {})}
     tx.emit("worktree.removed", swarm=row.swarm_id, agent=row.agent, data=data)
     tx.ring("workspaces")

@@ -30,6 +30,8 @@ class FakeWorkspaces:
         self.there: dict[str, Workspace] = {}
         self.imported = True
         """`save` finds all of it in the repository already."""
+        self.unsaved: tuple[Any, ...] = ()
+        """What `save` can only list."""
         self.gate: trio.Event | None = None
         """`make` waits for it."""
         self.tips: dict[str, str] = {}
@@ -62,7 +64,7 @@ class FakeWorkspaces:
     async def save(self, workspace: Workspace, at_ms: int) -> Salvaged | None:
         self._ask("save", workspace.agent)
         await trio.lowlevel.checkpoint()
-        return None if self.imported else Salvaged("refs/dash/salvage/x", COMMIT, "t", 3, 9, (), ())
+        return None if self.imported else Salvaged("refs/dash/salvage/x", COMMIT, "t", 3, 9, self.unsaved, ())
 
     async def remove(self, workspace: Workspace, *, give_up: bool) -> str:
         self._ask("remove", workspace.agent, give_up=give_up)

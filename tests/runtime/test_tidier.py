@@ -5,7 +5,8 @@ import pytest
 from dashd.domain import repository
 from dashd.domain.repository import Terms
 from dashd.runtime import tidier
-from dashd.store import workspaces
+from dashd.store import audit, workspaces
+from dashd.workspace.tree import Unsaved
 from tests.fakes.scene import SWARM
 from tests.fakes.trees import BASE, COMMIT, TERMS
 
@@ -124,3 +125,36 @@ async def test_a_death_right_after_the_clone_loses_nothing(bed, trees, autojump_
     bed.nursery.start_soon(tidier.run, bed.world)
     await bed.until("worktree.removed")
     assert trees.asked[1:] == [("save", SEAT), ("remove", SEAT)]
+
+
+BIG = Unsaved("data/big.bin", "file", 300 << 20, "larger than 32 MiB")
+
+
+async def test_what_was_given_up_is_told_and_on_record(bed, trees, autojump_clock):
+    trees.imported, trees.unsaved = False, (Unsaved("fifo", "fifo", 0, "a FIFO"), BIG, BIG)
+    await ended(bed, code=1)
+    want(bed, "give-up")
+    event = await bed.until("worktree.removed")
+    assert (event["data"]["given_up"], event["data"]["first"]) == (2, ["data/big.bin", "data/big.bin"])
+    await settled(bed)
+    assert row(bed).problem.startswith("given up, and lost: data/big.bin (file, 314572800 bytes: larger")
+    assert row(bed).problem.endswith(", and 1 more")
+    (noted,) = [each for each in audit.after(bed.store.db, 0, 99) if each.action == "worktree.removed"]
+    assert (noted.subject, "data/big.bin" in noted.data) == (SEAT, True)
+
+
+async def test_nothing_is_said_to_be_given_up_where_all_is_saved(bed, trees, autojump_clock):
+    trees.imported = False
+    await ended(bed, code=1)
+    want(bed, "give-up")
+    assert "given_up" not in (await bed.until("worktree.removed"))["data"]
+    assert row(bed).problem == ""
+
+
+async def test_a_salvage_that_is_not_whole_says_what_it_lacks(bed, trees, autojump_clock):
+    trees.imported, trees.unsaved = False, (BIG,)
+    await ended(bed, code=1)
+    want(bed, "save")
+    await bed.until("worktree.salvaged")
+    await settled(bed)
+    assert row(bed).problem.startswith("not in its salvage: data/big.bin")

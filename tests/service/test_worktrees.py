@@ -140,3 +140,15 @@ async def test_a_diff(core, caller, scene, swarm):
     assert (found.files[0].flags, found.nested, found.patch_cut) == (["build script"], ["inner"], True)
     with pytest.raises(errors.Conflict, match="is not there"):
         await service.diff(core, caller, wire.DiffAgent(agent=A))
+
+
+async def test_a_clone_that_is_gone_was_not_saved_as_none(call, scene, swarm):
+    ready(scene)
+    scene.do(lambda tx: workspaces.set_removed(tx, A))
+    with pytest.raises(errors.Conflict) as caught:
+        await call("worktree.salvage", worktree=A)
+    assert caught.value.hint == "there is nothing of it"
+    scene.do(lambda tx: workspaces.set_imported(tx, A, "c1", []))
+    with pytest.raises(errors.Conflict) as caught:
+        await call("worktree.salvage", worktree=A)
+    assert caught.value.hint == "all of it was in branch dash/x"

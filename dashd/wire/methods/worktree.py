@@ -37,7 +37,7 @@ class AgentFiles(Result):
     """Flagged ones first."""
     more_files: int
     salvage: str | None = None
-    """The commit in which the whole folder was saved."""
+    """The commit in which the folder was saved; `problem` says what is not in there."""
     problem: str = ""
 
 
@@ -92,9 +92,9 @@ class Worktree(Result):
     flagged: list[str]
     """Those of them to look at before anything is run."""
     salvage: str | None
-    """The commit in which the whole folder was saved last, as refs/dash/salvage/<id>."""
+    """The commit in which the folder was saved last, as refs/dash/salvage/<id>."""
     problem: str
-    """Why what was wanted last did not come about."""
+    """Why what was wanted last did not come about, or what was not saved or given up with it."""
     created_at: str
     removed_at: str | None
     due_at: str | None

@@ -37,9 +37,15 @@ def test_changes_say_what_came_of_them(dashd, ctl):
     ran = ctl("worktree", "cleanup", "--swarm", "s", "--give-up")
     assert (ran.code, "refs/dash/salvage/s-001" in ran.out, "! 1 entry" in ran.out) == (1, True, True)
     assert dashd.asked("worktree.cleanup") == [{"worktree": "s-001"}, {"swarm": "s", "give_up": True}]
+    assert "whole" not in ran.out
+    gone = a_tree(salvage="d", problem="given up, and lost: big")
+    dashd.on("worktree.cleanup", wire.Worktrees(items=[gone], cursor=1))
+    ran = ctl("worktree", "cleanup", "s-001", "--give-up")
+    assert (ran.code, "whole" in ran.out, "given up, and lost: big" in ran.out) == (0, False, True)
     assert ctl("worktree", "cleanup").code == 2
     dashd.on("worktree.salvage", wire.Worktrees(items=[a_tree(state="ready", salvage="d")], cursor=1))
-    assert ctl("worktree", "salvage", "s-001").code == 0
+    ran = ctl("worktree", "salvage", "s-001")
+    assert (ran.code, "saved whole as refs/dash/salvage/s-001" in ran.out) == (0, True)
     dashd.on("worktree.create", wire.Worktrees(items=[a_tree(state="ready", commit=None)], cursor=1))
     assert ctl("worktree", "create", "s-001").out == "Worktree 's-001' is ready\n"
     assert '"cursor": 1' in ctl("worktree", "create", "s-001", "--json").out
