@@ -41,6 +41,8 @@ from .workspaces import TakenIn, spoken
 from .world import World
 
 MESSAGE_CHARS_MAX = 200
+NESTED_MAX = 20
+"""Nested repositories that come before all files, where there are more than a row names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,9 @@ def _message(claim: Claim, item: str) -> str:
 
 def _set_imported(owner: str, taken: TakenIn, tx: Tx) -> None:
     changed = [Changed(spoken(each.path), each.status, each.flags) for each in taken.changes]
+    why = f"a repository of its own: not in the branch, but in the clone and refs/dash/salvage/{owner}"
+    nested = [Changed(spoken(f"{each}/.git"), "added", (why,)) for each in taken.nested]
+    changed = [*nested[:NESTED_MAX], *changed, *nested[NESTED_MAX:]]
     workspaces.set_imported(tx, owner, taken.commit, changed)
 
 

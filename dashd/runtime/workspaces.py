@@ -14,7 +14,7 @@ from typing import TypeVar
 import trio
 
 from dashd.domain.repository import Terms
-from dashd.workspace import bundle, clone, commit, diff, land, merge, place, removal, salvage, source
+from dashd.workspace import bundle, clone, commit, diff, land, merge, place, removal, salvage, source, tree
 from dashd.workspace.diff import Diff, FileChange
 from dashd.workspace.errors import GitFailed, WorkspaceError
 from dashd.workspace.merge import Gate, Merged
@@ -42,6 +42,8 @@ class TakenIn:
     changes: list[FileChange]
     left_over: bool
     """Dash had to commit for it."""
+    nested: tuple[str, ...] = ()
+    """Folders that are repositories of their own: in no commit, only in the clone and in its salvage."""
 
 
 class Workspaces:
@@ -118,7 +120,10 @@ class Workspaces:
             imported = await bundle.bring_back(workspace, within=within)
             await bundle.drop_spool(workspace)
             changes = await diff.between(workspace.source, workspace.base, imported.commit)
-            return TakenIn(imported.commit, changes, left_over is not None)
+            nested = await trio.to_thread.run_sync(tree.repositories, workspace.path)
+            return TakenIn(
+                imported.commit, changes, left_over is not None, tuple(os.fsdecode(path) for path in nested)
+            )
 
         return await _within(TAKE_S_MAX, "bringing its work back", take)
 

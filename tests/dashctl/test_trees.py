@@ -85,10 +85,12 @@ def test_what_came_back(output):
     assert "dash/s/s-001  4 files  (clone ready)" in said
     assert "runs or is believed: build script" in said
     assert "and 2 more" in said
-    assert "refs/dash/salvage/s-001" in said
+    assert "saved: refs/dash/salvage/s-001" in said
     assert "! 1 entry is too large" in said
     assert "nothing yet" in said
     assert "\x1b" not in said
+    trees.show_files(out, [{**tree, "problem": ""}])
+    assert "saved whole: refs/dash/salvage/s-001" in out._stdout.getvalue()
 
 
 def test_landings(dashd, ctl):

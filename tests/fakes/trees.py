@@ -32,6 +32,8 @@ class FakeWorkspaces:
         """`save` finds all of it in the repository already."""
         self.unsaved: tuple[Any, ...] = ()
         """What `save` can only list."""
+        self.nested: tuple[str, ...] = ()
+        """What `take_in` finds of repositories that the agent made."""
         self.gate: trio.Event | None = None
         """`make` waits for it."""
         self.tips: dict[str, str] = {}
@@ -59,7 +61,8 @@ class FakeWorkspaces:
     async def take_in(self, workspace: Workspace, message: str, *, within: Any, all_of_it: bool) -> TakenIn:
         self._ask("take_in", workspace.agent, message=message, within=within, all_of_it=all_of_it)
         await trio.lowlevel.checkpoint()
-        return TakenIn(COMMIT, [FileChange("Makefile", "added", "100644", 1, 0, "", ("build script",))], True)
+        made = FileChange("Makefile", "added", "100644", 1, 0, "", ("build script",))
+        return TakenIn(COMMIT, [made], True, self.nested)
 
     async def save(self, workspace: Workspace, at_ms: int) -> Salvaged | None:
         self._ask("save", workspace.agent)

@@ -140,3 +140,16 @@ async def test_in_a_shared_tree_the_last_one_takes_in_what_is_there_even_where_i
     await bed.until("swarm.completed")
     assert [verb for verb, _ in trees.asked] == ["make", "make", "take_in", "take_in"]
     assert (trees.more[-1]["all_of_it"], row(bed, SWARM).imported) == (True, COMMIT)
+
+
+async def test_a_repository_that_an_agent_made_is_named_and_flagged(bed, trees, autojump_clock):
+    trees.nested = ("vendor",)
+    swarm(bed, "x")
+    bed.go()
+    (await bed.running(f"{SWARM}-t1.1")).exits(0)
+    await bed.until("swarm.completed")
+    first, second = workspaces.changed_of(row(bed))
+    assert (first.path, second.path) == ("vendor/.git", "Makefile")
+    assert first.flags == (
+        f"a repository of its own: not in the branch, but in the clone and refs/dash/salvage/{SEAT}",
+    )

@@ -1,5 +1,7 @@
 """The runtime's way to real workspaces: one life each, and what a death leaves."""
 
+import shutil
+
 import pytest
 
 from dashd.domain.repository import Terms
@@ -37,7 +39,12 @@ async def test_from_the_clone_to_the_removal(world, terms):
     taken = await trees.take_in(made, "left", within=None, all_of_it=True)
     assert (world.ref(made.branch), taken.left_over) == (taken.commit, True)
     assert [each.path for each in taken.changes] == ["new"]
+    assert taken.nested == ()
+    world.put("deep/vendor/file", b"1\n", within=made.path)
+    world.git("init", "-q", cwd=made.path / "deep/vendor")
     again = await trees.take_in(made, "left", within=None, all_of_it=True)
+    assert (again.nested, [each.path for each in again.changes]) == (("deep/vendor",), ["new"])
+    shutil.rmtree(made.path / "deep")
     assert (again.commit, again.left_over) == (taken.commit, False)
     assert await trees.save(made, AT_MS) is None
     world.put("more", b"2\n", within=made.path)
