@@ -83,8 +83,9 @@ def _listing(parser: ArgumentParser) -> None:
 
 
 def _resolving(parser: ArgumentParser) -> None:
+    parser.usage = f"{parser.prog} ID [ID …] allow|deny [--note TEXT]"  # one decision for all of them
     parser.add_argument("first", metavar="ID", help="as `approval list` shows it")
-    parser.add_argument("more", metavar="ID … allow|deny", nargs="+", help="more of them, then the decision")
+    parser.add_argument("more", metavar="allow|deny", nargs="+", help="more ids, then one decision for all")
     parser.add_argument("--note", metavar="TEXT", help="why; who asked reads it")
 
 
@@ -94,6 +95,7 @@ COMMANDS = {
         resolve,
         "allow or deny, one or many at once",
         _resolving,
-        details="Where two persons must agree, each shows a key of their own by DASH_KEY.",
+        details="One decision for all that are named. "
+        "Where two persons must agree, each shows a key of their own by DASH_KEY.",
     ),
 }

@@ -69,3 +69,10 @@ def test_a_decision_must_be_one(dashd, ctl):
     ran = ctl("approval", "resolve", "ap1", "ap2")
     assert (ran.code, dashd.asked("approval.resolve")) == (2, [])
     assert "'ap2' is no decision" in ran.err
+
+
+def test_the_help_says_what_is_taken(ctl, capsys):
+    assert ctl("approval", "resolve", "--help").code == 0
+    shown = capsys.readouterr().out
+    assert "approval resolve ID [ID …] allow|deny [--note TEXT]" in shown
+    assert "ID …" not in shown.replace("[ID …]", "")
