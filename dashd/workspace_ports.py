@@ -11,7 +11,7 @@ from dashd.runtime.workspaces import Workspaces, spoken
 from dashd.service.ports import DiffSeen, FileSeen, RepositorySeen
 from dashd.wire import errors
 from dashd.workspace import source
-from dashd.workspace.diff import Diff
+from dashd.workspace.diff import Diff, kept
 from dashd.workspace.errors import UnknownBase, UnsupportedRepository, WorkspaceError
 
 LOOK_S_MAX = 60.0
@@ -73,6 +73,26 @@ class RepositoryPort:
                 return _shown(found)
 
         return await _answered(diff)
+
+    async def diff_kept(
+        self,
+        repo: str,
+        base: str,
+        commit: str,
+        patch_bytes_max: int,
+        files_max: int,
+        *,
+        granted: Sequence[str] = (),
+    ) -> DiffSeen:
+        """See the port."""
+
+        async def compare() -> DiffSeen:
+            found = await source.inspect(Path(repo), tuple(map(Path, granted)))
+            return _shown(
+                await kept(found, base, commit, patch_bytes_max=patch_bytes_max, files_max=files_max)
+            )
+
+        return await _answered(compare)
 
     def _refuse_own(self, repo: str) -> None:
         for own in self._own:

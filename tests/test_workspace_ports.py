@@ -65,3 +65,18 @@ async def test_branches_and_diffs(world, port):
     assert found is not None
     assert [(each.path, bool(each.flags)) for each in found.files] == [("Makefile", True)]
     assert (found.cut, len(found.patch)) == (True, 20)
+
+
+async def test_a_diff_of_what_a_workspace_has_left(world, port):
+    trees, base = Workspaces(world.root), world.ref("main")
+    made = await trees.make("s1-001", "s1", Terms(str(world.repo), ""), base, alone=True)
+    world.put("Makefile", b"all:\n", within=made.path)
+    saved = await trees.save(made, 0)
+    assert saved is not None
+    for commit in (saved.commit, (await trees.take_in(made, "m", within=None, all_of_it=True)).commit):
+        found = await port.diff_kept(str(world.repo), base, commit, 999, 10)
+        assert [(each.path, bool(each.flags)) for each in found.files] == [("Makefile", True)]
+        assert "+all:" in found.patch
+        assert "dash-kept" not in found.patch
+    with pytest.raises(errors.Unavailable):
+        await port.diff_kept(str(world.repo), base, "d" * 40, 999, 10)

@@ -68,6 +68,19 @@ class NoRepositories:
         """There is none."""
         return None
 
+    async def diff_kept(
+        self,
+        _repo: str,
+        _base: str,
+        _commit: str,
+        _patch_bytes_max: int,
+        _files_max: int,
+        *,
+        granted: Sequence[str] = (),
+    ) -> DiffSeen:
+        """There is none."""
+        raise errors.Unsupported("this daemon works on no repositories", path="repo")
+
 
 class NoKeys:
     """A daemon that knows no keys."""

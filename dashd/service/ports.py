@@ -268,6 +268,18 @@ class Repositories(Protocol):
     async def diff(self, owner: str, patch_bytes_max: int, files_max: int) -> DiffSeen | None:
         """What has changed in a workspace, committed or not; None where it is not there."""
 
+    async def diff_kept(
+        self,
+        repo: str,
+        base: str,
+        commit: str,
+        patch_bytes_max: int,
+        files_max: int,
+        *,
+        granted: Sequence[str] = (),
+    ) -> DiffSeen:
+        """What a commit that a workspace has left changes of its base; raises Unavailable."""
+
 
 class Providers(Protocol):
     """Who serves models, and their secrets."""

@@ -7,6 +7,7 @@ import msgspec
 import trio
 
 from dashd.domain import agent as agent_rules
+from dashd.domain.repository import Terms
 from dashd.store import agents, attempts, swarms, workspaces
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
@@ -86,14 +87,23 @@ async def salvage(core: Core, _caller: Caller, params: wire.SalvageWorktree) -> 
 
 
 async def diff(core: Core, _caller: Caller, params: wire.DiffAgent) -> wire.AgentDiff:
-    """Looked at as it is now, in a jail, believing nothing that the agent's own .git says."""
+    """Looked at as it is now, in a jail, believing nothing that the agent's own .git says.
 
-    def query(db: Snapshot) -> str:
+    Where it is gone, what it has left in the repository is shown: what came back, or else its salvage.
+    """
+
+    def query(db: Snapshot) -> tuple[str, Terms, WorkspaceRow | None]:
         seat = agents.get(db, params.agent)
-        return terms_of(db, seat.swarm_id).owner(seat.swarm_id, seat.id)
+        terms = terms_of(db, seat.swarm_id)
+        owner = terms.owner(seat.swarm_id, seat.id)
+        return owner, terms, workspaces.find(db, owner)
 
-    owner = await core.store.reader.read(query)
+    owner, terms, row = await core.store.reader.read(query)
     found = await core.repositories.diff(owner, params.patch_bytes, params.files)
+    if found is None and row is not None and (commit := row.imported or row.salvage):
+        found = await core.repositories.diff_kept(
+            terms.path, row.base, commit, params.patch_bytes, params.files, granted=terms.granted
+        )
     if found is None:
         raise errors.Conflict(
             f"the worktree of {params.agent} is not there",

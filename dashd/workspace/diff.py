@@ -12,7 +12,7 @@ from typing import Literal
 
 import trio
 
-from dashd.workspace import bundle, git, skeleton, tree, trust
+from dashd.workspace import bundle, git, names, skeleton, tree, trust
 from dashd.workspace.errors import GitFailed
 from dashd.workspace.place import Workspace
 from dashd.workspace.source import Source
@@ -20,6 +20,7 @@ from dashd.workspace.source import Source
 PATCH_BYTES_MAX = 1 << 20
 FILES_MAX = 5000
 LINKS_MAX = 1000
+_KEPT = names.PREFIX.decode()
 LINK_BYTES_MAX = 4096
 Status = Literal["added", "modified", "deleted", "renamed", "retyped"]
 
@@ -99,6 +100,19 @@ async def between(source: Source, base: str, commit: str) -> list[FileChange]:
     return await _files(source.reading, base, commit)
 
 
+async def kept(source: Source, base: str, commit: str, *, patch_bytes_max: int, files_max: int) -> Diff:
+    """The same of what a workspace that is gone has left: a commit that came back, or its salvage.
+
+    What a salvage has under another name (`names`) is left out: it is no file of the work. Raises GitFailed.
+    """
+    spec = ("--", ".", f":(exclude,glob)**/{_KEPT}*", f":(exclude,glob)**/{_KEPT}*/**")
+    files = await _files(source.reading, base, commit, spec)
+    args = ("--no-ext-diff", "--no-textconv", "--full-index", "-M", "-p", base, commit, *spec)
+    shown = await git.run(source.reading, "diff-tree", "-r", *args, output_bytes_max=patch_bytes_max)
+    more = max(0, len(files) - files_max)
+    return Diff(base, commit, tuple(files[:files_max]), more, (), shown.stdout, shown.cut)
+
+
 def _lay_out(workspace: Workspace, spool: Path) -> git.Place:
     """A git directory of ours in the spool, over the agent's files."""
     exclude = tuple(f"/{shared.target.name}" for shared in workspace.shared)
@@ -125,8 +139,19 @@ async def _take(place: git.Place, base: str, nested: list[bytes]) -> str:
     return await git.text(place, "write-tree")
 
 
-async def _files(place: git.Place, base: str, taken: str) -> list[FileChange]:
-    args = ("--raw", "--numstat", "--no-ext-diff", "--no-textconv", "--no-abbrev", "-M", "-z", base, taken)
+async def _files(place: git.Place, base: str, taken: str, spec: tuple[str, ...] = ()) -> list[FileChange]:
+    args = (
+        "--raw",
+        "--numstat",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--no-abbrev",
+        "-M",
+        "-z",
+        base,
+        taken,
+        *spec,
+    )
     words = await git.lines(place, "diff-tree", "-r", *args)
     raw, counts = _split(words)
     links = [(path, new) for path, (_, mode, new, _) in raw.items() if mode == b"120000"]
