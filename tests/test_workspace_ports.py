@@ -80,3 +80,22 @@ async def test_a_diff_of_what_a_workspace_has_left(world, port):
         assert "dash-kept" not in found.patch
     with pytest.raises(errors.Unavailable):
         await port.diff_kept(str(world.repo), base, "d" * 40, 999, 10)
+
+
+async def test_git_alone_leads_back_from_a_salvage(world):
+    """By the commands that the README names."""
+    trees, base = Workspaces(world.root), world.ref("main")
+    made = await trees.make("s1-001", "s1", Terms(str(world.repo), ""), base, alone=True)
+    world.put("src/new", b"1\n", within=made.path)
+    world.put("vendor/file", b"2\n", within=made.path)
+    world.git("init", "-q", cwd=made.path / "vendor")
+    assert await trees.save(made, 0) is not None
+    await trees.remove(made, give_up=False)
+    saved, ref = world.folder / "saved", "refs/dash/salvage/s1-001"
+    world.git("worktree", "add", "--detach", str(saved), ref)
+    assert (saved / "src/new").read_bytes() + (saved / "vendor/file").read_bytes() == b"1\n2\n"
+    for folder in (saved, saved / "vendor"):
+        assert (folder / "dash-kept.git/HEAD").is_file()
+    assert (saved / "dash-kept-manifest").is_file()
+    world.git("restore", f"--source={ref}", "--", "src")
+    assert (world.repo / "src/new").read_bytes() == b"1\n"
