@@ -1,10 +1,11 @@
 """The explicit last step: the user's checked-out branch, its index and its files move to a commit, together.
 
-Refused with the paths unless the checkout is clean, and unless the commit is ahead of the branch. Order: a
-journal (made durable first), the files and then the index (git, which holds `index.lock` all the while), then
-the ref, then the journal goes. Killed anywhere, `recover` goes on: with the ref moved it is done; with the
-index moved the ref follows; else the files that differ are put back and all of it is done again, unless one
-of them holds something that neither commit has put there: it is the user's by now, and nothing is touched.
+Refused with the paths unless the checkout is clean and nothing that git does not track, ignored or not, lies
+where the landing writes, and unless the commit is ahead of the branch. Order: a journal (made durable first),
+the files and then the index (git, which holds `index.lock` all the while), then the ref, then the journal
+goes. Killed anywhere, `recover` goes on: with the ref moved it is done; with the index moved the ref follows;
+else the files that differ are put back and all of it is done again, unless in their place is something that
+neither commit has put there: it is the user's by now, and nothing is touched.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ import msgspec
 import trio
 
 from dashd.jail import tool
-from dashd.workspace import git, place, refs
+from dashd.workspace import git, obstacles, place, refs
 from dashd.workspace.errors import CheckoutNotClean, GitFailed, NotAhead, RefMoved, WorkspaceError
 from dashd.workspace.merge import refuse_checked_out
 from dashd.workspace.source import Source, changes, filters_off, head_branch, read_ref
@@ -25,6 +26,7 @@ from dashd.workspace.source import Source, changes, filters_off, head_branch, re
 LOCK_S_MAX = 5.0  # a git of the user's that holds the index when we look ends well within this
 _LOOKS = 50
 _DEADLINE_S = 600.0
+_SUBMODULE, _NOTHING = b"160000", b"000000"
 _UNDERWAY = (
     "MERGE_HEAD",
     "CHERRY_PICK_HEAD",
@@ -80,8 +82,10 @@ async def land(root: Path, source: Source, *, branch: str, commit: str) -> str:
         return old
     await _must_be_clean(source)
     landing = Landing(source, branch, old, commit)
-    await _must_not_be_filtered(landing)
+    changed = await _changed(landing)
+    await _must_not_be_filtered(landing, changed)
     await _dry_run(landing)
+    await _must_not_be_in_the_way(landing, changed)
     journal = _journal(root, source)
     _begin(journal, landing)
     await _move(landing)
@@ -143,9 +147,9 @@ async def _must_be_clean(source: Source) -> None:
     raise CheckoutNotClean(f"{source.tree} has changes", names, hint="Commit or stash them, then land again.")
 
 
-async def _must_not_be_filtered(landing: Landing) -> None:
+async def _must_not_be_filtered(landing: Landing, changed: "list[_Change]") -> None:
     """What a filter (LFS) would have to fill cannot be landed: no filter runs here."""
-    asked = b"".join(change.path + b"\0" for change in await _changed(landing))
+    asked = b"".join(change.path + b"\0" for change in changed)
     found = await git.lines(_files(landing.source), "check-attr", "-z", "--stdin", "filter", stdin=asked)
     pairs = zip(found[::3], found[2::3], strict=True)
     filtered = [os.fsdecode(path) for path, value in pairs if value not in (b"unspecified", b"unset")]
@@ -166,9 +170,28 @@ async def _dry_run(landing: Landing) -> None:
     paths = [line.split("'")[1] for line in said.splitlines() if "'" in line and "overwritten" in line]
     if not paths:
         raise GitFailed(f"The checkout cannot be moved: {git.reason(done)}")
-    raise CheckoutNotClean(
-        f"Files of {landing.source.tree} would be overwritten", paths, hint="Move them away."
+    raise _overwritten(landing, paths)
+
+
+async def _must_not_be_in_the_way(landing: Landing, changed: "list[_Change]") -> None:
+    """Ignored files are files of the user's too, which git's own check lets go. Raises CheckoutNotClean."""
+    tracked = {change.path for change in changed if change.old is not None}
+    if found := await _in_the_way(landing, changed, tracked):
+        raise _overwritten(landing, found)
+
+
+def _overwritten(landing: Landing, paths: list[str]) -> CheckoutNotClean:
+    return CheckoutNotClean(
+        f"Files of {landing.source.tree} that git does not track would be lost", paths, hint="Move them away."
     )
+
+
+async def _in_the_way(landing: Landing, changed: "list[_Change]", known: set[bytes]) -> list[str]:
+    assert landing.source.tree is not None
+    tree = os.fsencode(landing.source.tree)
+    paths = [change.path for change in changed if not change.inner]
+    found = await trio.to_thread.run_sync(obstacles.find, tree, paths, known)
+    return [os.fsdecode(path) for path in found]
 
 
 async def _read_tree(landing: Landing, *options: str, ok: tuple[int, ...] = (0,)) -> tool.Finished:
@@ -231,6 +254,8 @@ class _Change:
     path: bytes
     old: str | None
     new: str | None
+    inner: bool = False
+    """It was a submodule and stays one, or goes: git leaves its folder alone."""
 
 
 async def _changed(landing: Landing) -> list[_Change]:
@@ -246,17 +271,20 @@ async def _changed(landing: Landing) -> list[_Change]:
     )
     changed = []
     for about, path in zip(words[::2], words[1::2], strict=True):
-        ids = [id_.decode() for id_ in about.split(b" ")[2:4]]
-        old, new = (None if id_ == landing.source.zero else id_ for id_ in ids)
-        changed.append(_Change(path, old, new))
+        before, after, *ids = about[1:].split(b" ")[:4]
+        old, new = (None if id_ == landing.source.zero else id_ for id_ in map(bytes.decode, ids))
+        changed.append(_Change(path, old, new, before == _SUBMODULE and after in (_SUBMODULE, _NOTHING)))
     return changed
 
 
 async def _foreign(landing: Landing, changed: list[_Change]) -> list[str]:
-    """The paths whose files are neither of the two versions, nor absent, nor the beginning of the new one."""
+    """The paths whose files are neither of the two versions, nor absent, nor the beginning of the new one.
+
+    And whatever else must go for them.
+    """
     tree = landing.source.tree
     assert tree is not None
-    found = []
+    found = await _in_the_way(landing, changed, {change.path for change in changed})
     for change in changed:
         content = await trio.to_thread.run_sync(_read, os.path.join(os.fsencode(tree), change.path))
         if content is None:
@@ -286,9 +314,13 @@ async def _content(landing: Landing, path: bytes, id_: str) -> bytes:
 async def _put_back(landing: Landing, changed: list[_Change]) -> None:
     """Gives every changed path its old content again; the index is the old one already."""
     files = _files(landing.source)
+    assert files.work_tree is not None
+    tree = os.fsencode(files.work_tree)
     new_only = [change.path for change in changed if change.old is None]
-    if new_only:
-        await _remove(landing, new_only)
+    # A folder there holds nothing that would be lost; git itself clears it away.
+    written = [path for path in new_only if _read(os.path.join(tree, path)) is not None]
+    if written:
+        await _remove(landing, written)
     asked = b"".join(change.path + b"\0" for change in changed if change.old is not None)
     off = await filters_off(landing.source)
     await git.run(files, *off, "checkout-index", "--force", "--index", "-z", "--stdin", stdin=asked)

@@ -75,6 +75,88 @@ async def test_a_file_that_git_does_not_know_is_not_overwritten(world: World):
     assert world.ref(MAIN) == before
 
 
+IN_THE_WAY = {  # what the user has, and git ignores; what the agent has; what would be lost
+    "file": ("secret", "secret", "secret"),
+    "folder": ("build/deep/precious", "build", "build/deep/precious"),
+    "above": ("cache", "cache/new", "cache"),
+}
+
+
+async def ignoring(world: World, where: str) -> None:
+    world.put(where, b"secret\nbuild\ncache\n")
+    world.commit("what is ignored")
+
+
+async def of_agent(world: World, path: str) -> str:
+    made = await world.workspace()
+    world.put(path, b"agent", within=made.path)
+    world.git("add", "--force", path, cwd=made.path)
+    world.commit("work", cwd=made.path)
+    return (await bundle.bring_back(made)).commit
+
+
+@pytest.mark.parametrize("where", [".gitignore", ".git/info/exclude"])
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+async def test_what_git_ignores_is_not_overwritten(world: World, kind: str, where: str):
+    mine, theirs, lost = IN_THE_WAY[kind]
+    await ignoring(world, where)
+    before, commit = world.ref(MAIN), await of_agent(world, theirs)
+    world.put(mine, b"mine")
+    state = picture(world.repo)
+    with pytest.raises(CheckoutNotClean, match="does not track would be lost") as caught:
+        await land_it(world, commit)
+    assert caught.value.paths == (lost,)
+    assert (picture(world.repo), world.ref(MAIN)) == (state, before)
+    (world.repo / mine).unlink()
+    await land_it(world, commit)
+    assert is_landed(world, commit)
+    assert (world.repo / theirs).read_bytes() == b"agent"
+
+
+async def test_what_git_tracks_makes_room(world: World):
+    world.put("to/folder/x", b"1")
+    world.put("to-folder", b"1")
+    world.commit("both ways")
+    made = await world.workspace()
+    shutil.rmtree(made.path / "to")
+    world.put("to", b"a file now", within=made.path)
+    (made.path / "to-folder").unlink()
+    world.put("to-folder/x", b"2", within=made.path)
+    world.commit("work", cwd=made.path)
+    commit = (await bundle.bring_back(made)).commit
+    await land_it(world, commit)
+    assert is_landed(world, commit)
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+async def test_what_the_user_made_meanwhile_is_not_cleared_away(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    mine, theirs, lost = IN_THE_WAY[kind]
+    await ignoring(world, ".gitignore")
+    commit = await of_agent(world, theirs)
+    await interrupted(world, commit, monkeypatch, "files")
+    world.put(mine, b"mine")
+    (landed,) = await land.recover(world.root)
+    assert landed.outcome == "blocked"
+    assert lost in landed.problem
+    assert (world.repo / mine).read_bytes() == b"mine"
+    (world.repo / mine).unlink()
+    assert [landed.outcome for landed in await land.recover(world.root)] == ["landed"]
+    assert is_landed(world, commit)
+
+
+async def test_a_folder_of_the_users_in_the_place_of_a_changed_file_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    commit = await result(world)
+    await interrupted(world, commit, monkeypatch, "files")
+    (world.repo / "README").unlink()
+    world.put("README/mine", b"mine")
+    assert [landed.outcome for landed in await land.recover(world.root)] == ["blocked"]
+    assert (world.repo / "README/mine").read_bytes() == b"mine"
+
+
 async def test_a_branch_with_other_commits_is_refused(world: World):
     commit = await result(world)
     mine = world.commit("mine")
