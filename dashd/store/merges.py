@@ -64,7 +64,7 @@ _q_end = (
     "UPDATE merge SET state = ?2, result = ?3, problem = ?4, paths = ?5, ended_at_ms = ?6 WHERE number = ?1"
 )
 _q_cancel = "UPDATE merge SET cancel = 1 WHERE number = ?"
-_q_ahead = "SELECT count(*) FROM merge WHERE state IN ('queued', 'running') AND number < ?"
+_q_ahead = "SELECT count(*) FROM merge WHERE state IN ('queued', 'running') AND target = ? AND number < ?"
 _q_page = (
     f"SELECT {_COLUMNS} FROM merge WHERE number < ?1 AND (?2 = '' OR swarm_id = ?2)"
     " AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3))) ORDER BY number DESC LIMIT ?4"
@@ -135,8 +135,8 @@ def next_open(db: Snapshot) -> MergeRow | None:
 
 
 def ahead(db: Snapshot, row: MergeRow) -> int:
-    """How many come before it."""
-    found: int = rows.value(db, _q_ahead, (row.number,))
+    """How many into the same target come before it."""
+    found: int = rows.value(db, _q_ahead, (row.target, row.number))
     return found if row.state in OPEN else 0
 
 

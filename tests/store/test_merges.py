@@ -13,10 +13,10 @@ SEAT = f"{SWARM}-001"
 def enqueue(scene):
     scene.swarm("x")
 
-    def enqueue(commit="c1", owner=SEAT):
+    def enqueue(commit="c1", owner=SEAT, target="dash/t"):
         return scene.do(
             lambda tx: merges.enqueue(
-                tx, swarm=SWARM, owner=owner, target="dash/t", commit=commit, gates=[["make"]], asked_by="me"
+                tx, swarm=SWARM, owner=owner, target=target, commit=commit, gates=[["make"]], asked_by="me"
             )
         )
 
@@ -36,6 +36,12 @@ def test_first_in_first_out_and_a_running_one_before_all(scene, enqueue):
     merged = scene.events()[-1]
     assert merged["data"] == {"merge": "m1", "target": "dash/t", "commit": "c1", "result": "r", "before": "b"}
     assert (merged["kind"], merged["agent"]) == ("merge.merged", SEAT)
+
+
+def test_merges_into_other_targets_are_not_before_it(scene, enqueue):
+    enqueue(target="dash/other")
+    assert merges.ahead(scene.db, enqueue()) == 0
+    assert merges.ahead(scene.db, enqueue("c2")) == 1
 
 
 def test_a_conflict_names_its_files_and_is_escalated(scene, enqueue):

@@ -46,7 +46,7 @@ class Merge(Result):
     queued_at: str
     ended_at: str | None
     ahead: int = 0
-    """How many come before it."""
+    """How many into the same target come before it."""
 
 
 class MergesQueued(Result):
