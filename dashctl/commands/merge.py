@@ -86,8 +86,8 @@ def cancel(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 
 def _wait(dash: Dash, out: Output, swarm: str, made: dict[str, Any]) -> int:
-    """Until each has ended; 0 only where all are merged."""
-    waiting = [row["id"] for row in made["items"]]
+    """Until each has ended, those too that were in the queue before; 0 only where all are merged."""
+    waiting = [row["id"] for row in (*made["known"], *made["items"])]
     cursor, kinds = made["cursor"], [f"merge.{state}" for state in ENDED]
     while _unfinished(dash, waiting):
         found = dash.call(

@@ -33,12 +33,12 @@ async def enqueue(core: Core, caller: Caller, params: wire.EnqueueMerges) -> wir
     def operation(tx: Tx) -> wire.MergesQueued:
         terms_of(tx.db, params.swarm)
         target = params.target or repository.result_branch(params.swarm)
-        known = {row.owner: row for row in workspaces.of_swarm(tx.db, params.swarm)}
-        _check_target(params.swarm, target, list(known))
-        rows = _chosen(params, known)
+        work = {row.owner: row for row in workspaces.of_swarm(tx.db, params.swarm)}
+        _check_target(params.swarm, target, list(work))
+        rows = _chosen(params, work)
         if len(rows) + len(merges.page(tx.db, sys.maxsize, "", '["queued"]', QUEUE_MAX)) > QUEUE_MAX:
             raise errors.Conflict(f"{QUEUE_MAX} merges wait already", hint="merge.list {states: [queued]}")
-        fresh = [row for row in rows if not merges.is_known(tx.db, row.owner, target, str(row.imported))]
+        found = [(row, merges.known(tx.db, row.owner, target, str(row.imported))) for row in rows]
         made = [
             merges.enqueue(
                 tx,
@@ -49,14 +49,21 @@ async def enqueue(core: Core, caller: Caller, params: wire.EnqueueMerges) -> wir
                 gates=params.gates,
                 asked_by=caller.who,
             )
-            for row in fresh
+            for row, known in found
+            if known is None
         ]
-        left = [row.owner for row in rows if row not in fresh]
-        notes = [f"{', '.join(left)}: in the queue, or merged, already"] if left else []
-        return wire.MergesQueued(items=[_shown(tx.db, row) for row in made], cursor=tx.seq, notes=notes)
+        left = [known for _, known in found if known is not None]
+        notes = [f"{', '.join(row.owner for row in left)}: in the queue, or merged, already"] if left else []
+        return wire.MergesQueued(
+            items=[_shown(tx.db, row) for row in made],
+            known=[_shown(tx.db, row) for row in left],
+            cursor=tx.seq,
+            notes=notes,
+        )
 
-    work = once("merge.enqueue", params, params.idempotency_key, operation, wire.MergesQueued)
-    return await core.store.writer.apply(work)
+    return await core.store.writer.apply(
+        once("merge.enqueue", params, params.idempotency_key, operation, wire.MergesQueued)
+    )
 
 
 async def list_(core: Core, _caller: Caller, params: wire.ListMerges) -> wire.MergeList:

@@ -70,8 +70,8 @@ _q_page = (
     " AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3))) ORDER BY number DESC LIMIT ?4"
 )
 _q_known = (
-    "SELECT 1 FROM merge WHERE owner = ? AND target = ? AND commit_id = ? AND state IN"
-    " ('queued', 'running', 'merged')"
+    f"SELECT {_COLUMNS} FROM merge WHERE owner = ? AND target = ? AND commit_id = ? AND state IN"
+    " ('queued', 'running', 'merged') ORDER BY number DESC LIMIT 1"
 )
 _q_open = (
     f"SELECT {_COLUMNS} FROM merge WHERE owner = ? AND target = ? AND commit_id = ? AND NOT cancel"
@@ -105,8 +105,8 @@ def enqueue_rebase(tx: Tx, *, swarm: str, target: str, onto: str, commit: str, a
     The row of one that is in the queue already, where there is one.
     """
     owner = _BRANCHES + onto
-    if (known := rows.first(MergeRow, tx.db, _q_open, (owner, target, commit))) is not None:
-        return known
+    if (queued := rows.first(MergeRow, tx.db, _q_open, (owner, target, commit))) is not None:
+        return queued
     so_far = [msgspec.json.decode(found) for (found,) in rows.table(tx.db, _q_gates, (swarm, target))]
     gates = list(dict.fromkeys(tuple(argv) for found in so_far for argv in found))
     return enqueue(tx, swarm=swarm, owner=owner, target=target, commit=commit, gates=gates, asked_by=asked_by)
@@ -124,9 +124,9 @@ def get(db: Snapshot, merge_id: str) -> MergeRow:
     return row
 
 
-def is_known(db: Snapshot, owner: str, target: str, commit: str) -> bool:
-    """Whether just that is merged already, or will be."""
-    return bool(rows.table(db, _q_known, (owner, target, commit)))
+def known(db: Snapshot, owner: str, target: str, commit: str) -> MergeRow | None:
+    """The merge by which just that is merged already, or will be."""
+    return rows.first(MergeRow, db, _q_known, (owner, target, commit))
 
 
 def next_open(db: Snapshot) -> MergeRow | None:

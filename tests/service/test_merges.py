@@ -33,6 +33,7 @@ async def test_what_came_back_is_queued_once(call, swarm):
     ]
     again = await call("merge.enqueue", swarm=swarm)
     assert (again.items, again.notes) == ([], [f"{A}: in the queue, or merged, already"])
+    assert again.known == made.items
     named = await call("merge.enqueue", swarm=swarm, agents=[B, A], target=f"dash/{swarm}/try.1")
     assert [row.worktree for row in named.items] == [B, A]
     assert [row.ahead for row in named.items] == [0, 1]

@@ -57,10 +57,10 @@ def test_a_conflict_names_its_files_and_is_escalated(scene, enqueue):
 
 def test_what_is_merged_or_will_be_is_known(scene, enqueue):
     row = enqueue()
-    assert merges.is_known(scene.db, SEAT, "dash/t", "c1")
-    assert not merges.is_known(scene.db, SEAT, "dash/t", "c2")
+    assert merges.known(scene.db, SEAT, "dash/t", "c1") == row
+    assert merges.known(scene.db, SEAT, "dash/t", "c2") is None
     scene.do(lambda tx: merges.ended(tx, row, "failed", problem="no"))
-    assert not merges.is_known(scene.db, SEAT, "dash/t", "c1")
+    assert merges.known(scene.db, SEAT, "dash/t", "c1") is None
 
 
 def test_a_rebase_is_the_users_work_and_in_the_queue_once(scene, enqueue):

@@ -54,6 +54,8 @@ class MergesQueued(Result):
 
     items: list[Merge]
     cursor: int
+    known: list[Merge] = field(default_factory=list)
+    """What was asked for and is in the queue, or merged, already."""
     notes: list[str] = field(default_factory=list)
     deduplicated: bool = False
 

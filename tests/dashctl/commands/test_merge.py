@@ -42,6 +42,15 @@ def test_waiting_for_the_end(dashd, ctl):
     assert (ran.code, json.loads(ran.out)["items"][0]["state"]) == (0, "merged")
 
 
+def test_waiting_for_what_was_in_the_queue_before(dashd, ctl):
+    dashd.on("merge.enqueue", wire.MergesQueued(items=[], known=[a_merge()], cursor=1, notes=["already"]))
+    states = ["running", "failed", "failed"]
+    dashd.on("merge.status", lambda _params: a_merge(state=states.pop(0)))
+    dashd.on("event.wait", event.Events(events=[], cursor=5, more=False))
+    assert ctl("merge", "enqueue", "s", "--wait").code == 1
+    assert (len(dashd.asked("event.wait")), states) == (1, [])
+
+
 def test_list_status_cancel(dashd, ctl):
     rows = [a_merge(state="conflict", files=["a"]), a_merge(id="m2", ahead=3), a_merge(id="m3", problem="no")]
     dashd.on("merge.list", wire.MergeList(items=rows, next=0))
