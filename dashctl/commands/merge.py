@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STATES = ("queued", "running", "merged", "conflict", "failed", "cancelled")
 ENDED = ("merged", "conflict", "failed", "cancelled")
 WAIT_S = 60.0
+_EXPANDED = "$`"
+_OPERATORS = "&|;<>()\n"
 _COLUMNS = (
     render.Column("ID", "id"),
     render.Column("STATE", "state"),
@@ -31,7 +33,7 @@ _COLUMNS = (
 
 def enqueue(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Queues merges, and with --wait stays until they have ended."""
-    gates = [shlex.split(gate) for gate in args.gate or ()] or None
+    gates = [_argv(gate) for gate in args.gate or ()] or None
     made = dash.create(
         "merge.enqueue",
         key=args.key,
@@ -49,6 +51,47 @@ def enqueue(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         out.line(f"Merge '{row['id']}' of {row['worktree']} into {row['target']} is queued")
     _notes(out, made)
     return 0
+
+
+def _argv(gate: str) -> list[str]:
+    """A gate's words. Raises UsageError for what only a shell would understand: none runs here.
+
+    `true && false` would be `true` with two arguments, and let everything through.
+    """
+    if sign := _shell_syntax(gate):
+        raise calling.UsageError(
+            f"--gate {gate!r} has {sign} in it, and no shell reads it",
+            hint=f"--gate {shlex.quote(f'sh -c {shlex.quote(gate)}')}, or '…' around what is meant literally",
+        )
+    try:
+        words = shlex.split(gate)
+    except ValueError as error:
+        raise calling.UsageError(
+            f"--gate {gate!r} cannot be read: {str(error).lower()}", hint="--gate 'make test'"
+        ) from None
+    if not words:
+        raise calling.UsageError("--gate is empty", hint="--gate 'make test'")
+    return words
+
+
+def _shell_syntax(text: str) -> str:
+    """The first thing outside of quotes that a shell would act on; in double quotes, an expansion."""
+    quote, at = "", 0
+    while at < len(text):
+        sign = text[at]
+        if sign == "\\" and quote != "'":
+            at += 1
+        elif quote:
+            if sign == quote:
+                quote = ""
+            elif quote == '"' and sign in _EXPANDED:
+                return sign
+        elif sign in "'\"":
+            quote = sign
+        elif sign in _EXPANDED + _OPERATORS:
+            return sign if sign != "\n" else "a line break"
+        at += 1
+    return ""
 
 
 def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -142,7 +185,10 @@ def _queueing(parser: ArgumentParser) -> None:
     parser.add_argument("agents", metavar="AGENT", nargs="*", help="in this order (all with work)")
     parser.add_argument("--target", metavar="BRANCH", help="below dash/SWARM/ (dash/SWARM/result)")
     parser.add_argument(
-        "--gate", action="append", metavar="COMMAND", help="must end with 0 in the merged tree: 'make test'"
+        "--gate",
+        action="append",
+        metavar="COMMAND",
+        help="must end with 0 in the merged tree: 'make test'; no shell",
     )
     parser.add_argument(
         "--wait", "-w", action="store_true", help="stay until all have ended; 0 if all merged"

@@ -1,7 +1,11 @@
 """`dashctl merge …` against a scripted dashd."""
 
 import json
+import shlex
 
+import pytest
+
+from dashctl.commands import merge
 from dashd.wire.methods import event
 from dashd.wire.methods import merge as wire
 
@@ -24,6 +28,49 @@ def test_what_is_queued(dashd, ctl):
         {"swarm": "s", "agents": ["s-001"], "gates": [["make", "test"]], "idempotency_key": "k"}
     ]
     assert json.loads(ctl("merge", "enqueue", "s", "--json").out)["cursor"] == 1
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        "true && false",
+        "a | b",
+        "a;b",
+        "a > b",
+        "a < b",
+        "a &",
+        "test $HOME",
+        "`a`",
+        "(a)",
+        'test "$(a)"',
+        "a\nb",
+    ],
+)
+def test_a_gate_that_needs_a_shell_is_refused_with_the_form_that_has_one(dashd, ctl, gate):
+    ran = ctl("merge", "enqueue", "s", "--gate", gate, "--json")
+    assert (ran.code, dashd.asked("merge.enqueue")) == (2, [])
+    hint = json.loads(ran.err or ran.out)["error"]["hint"]
+    words = shlex.split(hint.partition(", or ")[0])
+    assert words[0] == "--gate"
+    assert merge._argv(words[1]) == ["sh", "-c", gate], "what the hint says works, and means the same"
+
+
+@pytest.mark.parametrize("gate", ["", "  ", "a 'b", 'a "b'])
+def test_a_gate_without_words_or_with_half_a_quote_is_refused(dashd, ctl, gate):
+    assert ctl("merge", "enqueue", "s", "--gate", gate).code == 2
+    assert dashd.asked("merge.enqueue") == []
+
+
+@pytest.mark.parametrize(
+    ("gate", "argv"),
+    [
+        ("sh -c 'a && b | c; $d'", ["sh", "-c", "a && b | c; $d"]),
+        (r"a \; \$b", ["a", ";", "$b"]),
+        ('a "b;c"', ["a", "b;c"]),
+    ],
+)
+def test_what_is_quoted_is_taken_as_it_is(gate, argv):
+    assert merge._argv(gate) == argv
 
 
 def test_waiting_for_the_end(dashd, ctl):
