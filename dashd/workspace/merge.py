@@ -1,4 +1,4 @@
-"""One agent's commits onto a target branch: rebased and tried out apart, then the ref moves, or nothing does.
+"""One agent's commits onto a target branch: made and tried out apart, then the ref moves, or nothing does.
 
 A scratch clone (in ROOT/.merging-<key>/) takes the rebase and the gates, in jails; the user's repository
 sees only the finished commits. Success is said only after the target was read back; every other end leaves it
@@ -7,7 +7,7 @@ where it was. A branch that is checked out is never moved here: its files would 
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
@@ -20,6 +20,7 @@ from dashd.workspace.source import Source, read_ref
 GATE_S = 600.0
 GATE_OUTPUT_BYTES_MAX = 1 << 20
 OUTPUT_SHOWN_BYTES_MAX = 4000
+COMMITS_NAMED_MAX = 100
 _PREFIX = ".merging-"
 _BRANCH = "refs/heads/merge"
 
@@ -135,6 +136,10 @@ async def refuse_checked_out(source: Source, branch: str) -> None:
             )
 
 
+def _names(paths: Sequence[bytes]) -> list[str]:
+    return [os.fsdecode(path) for path in paths]
+
+
 class _Scratch:
     """A clone for one merge, of which nothing is kept."""
 
@@ -152,22 +157,97 @@ class _Scratch:
             await trio.to_thread.run_sync(erase.remove_tree, path.parent, path.name)
 
     async def rebase(self, commit: str, onto: str) -> str:
-        """The commit on top of `onto`; the scratch folder has its files."""
+        """The commit on top of `onto`; the scratch folder has its files.
+
+        Where there are merge commits, what was only in them would be lost by rebasing: all of it becomes one
+        commit. What is rebased must come to the same content as merging it.
+        """
         await self.remove()
         self._make(commit)
-        await git.run(self.place, "reset", "--quiet", "--hard", commit, "--")
         if await self._contains(commit, onto):
-            return commit
+            return await self._check_out(commit)
         if await self._contains(onto, commit):
-            return onto
+            return await self._check_out(onto)
+        if await git.text(self.place, "rev-list", "--merges", "--max-count=1", f"{onto}..{commit}", "--"):
+            return await self._check_out(await self._squash(commit, onto))
+        await self._check_out(commit)
+        await self._rebase(onto)
+        made = await git.text(self.place, "rev-parse", "--verify", "HEAD^{commit}")
+        await self._verify(made, commit, onto)
+        return made
+
+    async def _check_out(self, commit: str) -> str:
+        await git.run(self.place, "reset", "--quiet", "--hard", commit, "--")
+        return commit
+
+    async def _rebase(self, onto: str) -> None:
         options = ("--quiet", "--no-autostash", "--no-verify", "--no-stat", "--no-autosquash", "--empty=drop")
         done = await git.run(self.place, "rebase", *options, onto, ok=(0, 1))
         if done.code:
             paths = await git.lines(self.place, "diff", "--name-only", "--diff-filter=U", "-z")
             if not paths:
                 raise GitFailed(f"The rebase stopped: {git.reason(done)}")
-            raise MergeConflict("Both sides changed", [os.fsdecode(path) for path in paths])
-        return await git.text(self.place, "rev-parse", "--verify", "HEAD^{commit}")
+            raise MergeConflict("Both sides changed", _names(paths))
+
+    async def _squash(self, commit: str, onto: str) -> str:
+        """One commit on `onto` that brings everything which the commits up to this one have changed."""
+        tree, conflicts = await self._merged(onto, commit)
+        if conflicts:
+            raise MergeConflict("Both sides changed", conflicts)
+        if tree == await self._tree(onto):
+            return onto
+        log = ("log", "--no-decorate", "--no-show-signature")
+        author = await git.run(self.place, *log, "-1", "--format=%an%n%ae%n%ad", "--date=raw", commit, "--")
+        name, email, date = author.stdout.decode(errors="surrogateescape").split("\n")[:3]
+        listed = await git.run(
+            self.place, *log, f"-{COMMITS_NAMED_MAX}", "--format=%h %an: %s", f"{onto}..{commit}", "--"
+        )
+        count = await git.text(self.place, "rev-list", "--count", f"{onto}..{commit}", "--")
+        message = f"Work up to {commit[:12]}, {count} commits with merges\n\n".encode() + listed.stdout
+        more = {"GIT_AUTHOR_NAME": name or "unknown", "GIT_AUTHOR_EMAIL": email, "GIT_AUTHOR_DATE": date}
+        place = replace(self.place, env={**(self.place.env or {}), **more})
+        return await git.text(place, "commit-tree", tree, "-p", onto, "-F", "-", stdin=message)
+
+    async def _verify(self, made: str, commit: str, onto: str) -> None:
+        """Raises MergeConflict where rebasing came to something else than merging: something was dropped.
+
+        Where both sides go on from a change that both have, merging must begin at that change.
+        """
+        tree, conflicts = await self._merged(onto, commit)
+        if conflicts and (shared := await self._shared(commit, onto)):
+            tree, conflicts = await self._merged(await self._on(shared, onto), await self._on(shared, commit))
+        if conflicts:
+            raise MergeConflict("Both sides changed", conflicts)
+        differ = await git.lines(
+            self.place, "diff-tree", "-r", "-z", "--name-only", "--no-renames", tree, made
+        )
+        if differ:
+            raise MergeConflict("Commit by commit it comes to something else than as a whole", _names(differ))
+
+    async def _merged(self, ours: str, theirs: str) -> tuple[str, list[str]]:
+        """The tree of a three-way merge, and the files in conflict."""
+        options = ("--write-tree", "-z", "--name-only", "--no-messages", "--allow-unrelated-histories")
+        done = await git.run(self.place, "merge-tree", *options, ours, theirs, ok=(0, 1))
+        tree, *paths = done.stdout.split(b"\0")
+        names = _names([path for path in paths if path])
+        return tree.decode().strip(), names or ["(no file)"] * done.code
+
+    async def _shared(self, commit: str, onto: str) -> str:
+        """The last of the commits, from the first on, whose changes the other side has too; or nothing."""
+        found = ""
+        for line in (await git.text(self.place, "cherry", onto, commit)).splitlines():
+            if not line.startswith("- "):
+                break
+            found = line[2:]
+        return found
+
+    async def _on(self, parent: str, commit: str) -> str:
+        """A commit with the content of one, and the other as its only parent."""
+        tree = await self._tree(commit)
+        return await git.text(self.place, "commit-tree", tree, "-p", parent, "-m", "as a whole")
+
+    async def _tree(self, commit: str) -> str:
+        return await git.text(self.place, "rev-parse", "--verify", f"{commit}^{{tree}}")
 
     def _make(self, commit: str) -> None:
         self.folder.mkdir(mode=0o700, parents=True)

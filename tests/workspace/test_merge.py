@@ -56,6 +56,92 @@ async def test_the_next_is_rebased_and_nothing_of_the_others_is_dropped(world: W
     world.git("fsck")
 
 
+async def merging_work(world: World, agent: str, *, also: str = "") -> str:
+    """Work of an agent with a merge commit in it, which itself changes two files."""
+    made = await world.workspace(agent)
+    world.git("switch", "--quiet", "-c", "side", cwd=made.path)
+    world.put("side", b"side\n", within=made.path)
+    world.commit("on the side", cwd=made.path)
+    world.git("switch", "--quiet", "-", cwd=made.path)
+    world.git("merge", "--quiet", "--no-commit", "--no-ff", "side", cwd=made.path)
+    world.put("only-here", b"in the merge\n", within=made.path)
+    world.put("src/app.py", b"print(2)\n", within=made.path)
+    if also:
+        world.put(also, b"theirs\n", within=made.path)
+    world.commit("the merge", cwd=made.path)
+    return (await bundle.bring_back(made)).commit
+
+
+def content(world: World, path: str) -> str:
+    return world.git("show", f"{TARGET}:{path}")
+
+
+async def test_what_only_a_merge_commit_has_is_merged_too(world: World):
+    first, second = await work(world, "a1", {"one": b"1"}), await merging_work(world, "a2")
+    await put(world, first)
+    merged = await put(world, second, gates=[Gate(("sh", "-c", "test -e one -a -e side -a -e only-here"))])
+    assert [content(world, path) for path in ("one", "side", "only-here", "src/app.py")] == [
+        "1", "side", "in the merge", "print(2)",
+    ]  # fmt: skip
+    assert world.git("log", "--format=%P|%an|%cn", "-1", TARGET) == f"{first}|user|Dash"
+    told = world.git("log", "--format=%B", "-1", TARGET)
+    assert second[:12] in told
+    assert "on the side" in told
+    assert "the merge" in told
+    again = await put(world, second)
+    assert again.commit == merged.commit, "it is there already"
+    nothing_left(world)
+    world.git("fsck")
+
+
+async def test_the_target_with_merge_commits_is_put_on_top_of_the_users_branch(world: World):
+    await put(world, await merging_work(world, "a1"))
+    world.put("mine", b"mine")
+    world.commit("mine")
+    await rebase(world)
+    assert [content(world, path) for path in ("mine", "side", "only-here", "src/app.py")] == [
+        "mine", "side", "in the merge", "print(2)",
+    ]  # fmt: skip
+    nothing_left(world)
+
+
+async def test_a_conflict_of_a_merge_commit_names_the_files(world: World):
+    first = await work(world, "a1", {"README": b"mine\n"})
+    second = await merging_work(world, "a2", also="README")
+    await put(world, first)
+    with pytest.raises(MergeConflict) as caught:
+        await put(world, second)
+    assert caught.value.paths == ("README",)
+    assert world.ref(TARGET) == first
+    nothing_left(world)
+
+
+async def test_an_agent_that_goes_on_after_its_work_was_merged(world: World):
+    made = await world.workspace("a2")
+    await put(world, await work(world, "a1", {"one": b"1"}))
+    for text in (b"once\n", b"twice\n"):
+        world.put("README", text, within=made.path)
+        world.commit("work", cwd=made.path)
+        await put(world, (await bundle.bring_back(made)).commit)
+    assert (content(world, "README"), content(world, "one")) == ("twice", "1")
+
+
+async def test_what_a_rebase_would_drop_is_a_conflict(world: World):
+    """The first commit is dropped as known; then the second takes back what the other agent has done."""
+    first = await work(world, "a1", {"README": b"hello\n1\n"})
+    made = await world.workspace("a2")
+    for text in (b"hello\n1\n", b"hello\n"):
+        world.put("README", text, within=made.path)
+        world.commit("there and back", cwd=made.path)
+    await put(world, first)
+    second = (await bundle.bring_back(made)).commit
+    world.git("commit", "--quiet", "--allow-empty", "-m", "mine")
+    with pytest.raises(MergeConflict, match="Commit by commit") as caught:
+        await put(world, second)
+    assert caught.value.paths == ("README",)
+    assert world.ref(TARGET) == first
+
+
 async def rebase(world: World, **more: Any) -> Merged:
     source = await world.source()
     options = {"key": "m2", "target": TARGET, "onto": world.ref("main"), "at_ms": AT_MS, **more}
