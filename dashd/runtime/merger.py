@@ -1,12 +1,12 @@
 """The merge queue: one merge at a time, in order, until the target was seen to move, or nothing has changed.
 
-The row says `running` before anything begins and where the target was. Killed anywhere, the next daemon takes
-the same merge up again: where the target has moved already, the commits are found in it and it is merged.
-A merge that is to be cancelled is let go at once; only if its target has moved meanwhile it counts as merged.
+The row says `running` before anything begins and where the target was, and behind the gates where it is about
+to be. Killed anywhere, the next daemon takes the same merge up again: where the target is just there already
+it is merged, else all of it is done again, gates too. A merge that is to be cancelled is let go at once; only
+if its target is just there it counts as merged. A target that somebody else has moved says nothing.
 """
 
 import logging
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -56,14 +56,24 @@ async def _merge(world: World, row: MergeRow, terms: Terms) -> None:
 
 async def _tried(world: World, row: MergeRow, terms: Terms) -> Merged | None:
     """None where it was cancelled in time. Raises WorkspaceError."""
+    if (merged := await _moved_by_us(world, row, terms)) is not None:
+        return merged  # before a death
     before = await world.workspaces.tip(terms, row.target)
     await world.commit(partial(merges.set_running, row=row, before=before))
     world.points.at("merge.before")
     merged = await _cancellable(world, row, terms)
-    if merged is None and await world.workspaces.tip(terms, row.target) != before:
-        merged = await _once(world, row, terms, gates=())  # too late: it is there
+    if merged is None:  # it may have been too late
+        now = await world.store.own.read(partial(merges.get, merge_id=row.id))
+        merged = await _moved_by_us(world, now, terms)
     world.points.at("merge.after")
     return merged
+
+
+async def _moved_by_us(world: World, row: MergeRow, terms: Terms) -> Merged | None:
+    """What has come of it, where the target is just where it was about to be moved, behind its gates."""
+    if row.result is None or await world.workspaces.tip(terms, row.target) != row.result:
+        return None
+    return Merged(row.target, row.result, row.before)
 
 
 async def _cancellable(world: World, row: MergeRow, terms: Terms) -> Merged | None:
@@ -80,7 +90,7 @@ async def _cancellable(world: World, row: MergeRow, terms: Terms) -> Merged | No
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch, nursery.cancel_scope)
         try:
-            found.append(await _once(world, row, terms, gates=_gates(world, row)))
+            found.append(await _once(world, row, terms))
         except WorkspaceError as error:
             found.append(error)
         nursery.cancel_scope.cancel(reason="the merge has ended")
@@ -89,10 +99,20 @@ async def _cancellable(world: World, row: MergeRow, terms: Terms) -> Merged | No
     return found[0] if found else None  # type: ignore[return-value]  # an error was raised
 
 
-async def _once(world: World, row: MergeRow, terms: Terms, *, gates: Sequence[Gate]) -> Merged:
+async def _once(world: World, row: MergeRow, terms: Terms) -> Merged:
+    async def intend(commit: str) -> None:
+        await world.commit(partial(merges.set_intended, row=row, commit=commit))
+
+    gates = _gates(world, row)
     if row.onto:
         return await world.workspaces.rebase(
-            terms, key=row.id, target=row.target, onto=row.commit_id, at_ms=row.queued_at_ms, gates=gates
+            terms,
+            key=row.id,
+            target=row.target,
+            onto=row.commit_id,
+            at_ms=row.queued_at_ms,
+            gates=gates,
+            intend=intend,
         )
     return await world.workspaces.merge(
         terms,
@@ -101,6 +121,7 @@ async def _once(world: World, row: MergeRow, terms: Terms, *, gates: Sequence[Ga
         target=row.target,
         at_ms=row.queued_at_ms,  # the same commits, however often it is tried
         gates=gates,
+        intend=intend,
     )
 
 

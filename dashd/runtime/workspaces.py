@@ -17,7 +17,7 @@ from dashd.domain.repository import Terms
 from dashd.workspace import bundle, clone, commit, diff, land, merge, place, removal, salvage, source, tree
 from dashd.workspace.diff import Diff, FileChange
 from dashd.workspace.errors import GitFailed, WorkspaceError
-from dashd.workspace.merge import Gate, Merged
+from dashd.workspace.merge import Gate, Intend, Merged
 from dashd.workspace.place import Workspace
 from dashd.workspace.salvage import Salvaged
 from dashd.workspace.source import Source
@@ -156,6 +156,7 @@ class Workspaces:
         target: str,
         at_ms: int,
         gates: Sequence[Gate],
+        intend: Intend,
     ) -> Merged:
         """Puts a commit on top of a branch, or changes nothing. Raises WorkspaceError."""
         return await merge.merge(
@@ -167,10 +168,19 @@ class Workspaces:
             start=terms.base,
             at_ms=at_ms,
             gates=gates,
+            intend=intend,
         )
 
     async def rebase(
-        self, terms: Terms, *, key: str, target: str, onto: str, at_ms: int, gates: Sequence[Gate]
+        self,
+        terms: Terms,
+        *,
+        key: str,
+        target: str,
+        onto: str,
+        at_ms: int,
+        gates: Sequence[Gate],
+        intend: Intend,
     ) -> Merged:
         """Puts a branch of Dash's on top of a commit, or changes nothing. Raises WorkspaceError."""
         return await merge.rebase(
@@ -181,6 +191,7 @@ class Workspaces:
             onto=onto,
             at_ms=at_ms,
             gates=gates,
+            intend=intend,
         )
 
     async def land(self, terms: Terms, *, onto: str, commit: str) -> None:

@@ -140,7 +140,7 @@ def _shown(db: Snapshot, row: MergeRow) -> wire.Merge:
         state=row.state,  # type: ignore[arg-type]  # the table's CHECK is the wire's Literal
         gates=msgspec.json.decode(row.gates, type=list[list[str]]),
         before=row.before,
-        result=row.result,
+        result=row.result if row.state == "merged" else None,
         problem=row.problem,
         files=msgspec.json.decode(row.paths, type=list[str]),
         queued_at=iso(row.queued_at_ms),

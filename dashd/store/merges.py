@@ -2,6 +2,8 @@
 
 queued ──a──▶ running ──b──▶ merged    a  its turn has come; after a death it is taken up again
    └────────────┴──────c──▶ conflict, failed, cancelled    b  the target was seen to be there
+
+While it runs `result` is where the target is about to be moved; a target that is just there was moved by it.
 """
 
 from collections.abc import Sequence
@@ -59,7 +61,8 @@ _COLUMNS = columns(MergeRow)
 _q_insert = f"INSERT INTO merge ({_COLUMNS}) VALUES ({placeholders(MergeRow)}) RETURNING {_COLUMNS}"
 _q_get = f"SELECT {_COLUMNS} FROM merge WHERE number = ?"
 _q_next = f"SELECT {_COLUMNS} FROM merge WHERE state IN ('queued', 'running') ORDER BY number LIMIT 1"
-_q_running = "UPDATE merge SET state = 'running', before = ?2 WHERE number = ?1"
+_q_running = "UPDATE merge SET state = 'running', before = ?2, result = NULL WHERE number = ?1"
+_q_intended = "UPDATE merge SET result = ?2 WHERE number = ?1 AND state = 'running'"
 _q_end = (
     "UPDATE merge SET state = ?2, result = ?3, problem = ?4, paths = ?5, ended_at_ms = ?6 WHERE number = ?1"
 )
@@ -148,6 +151,11 @@ def page(db: Snapshot, before: int, swarm_id: str, states: str, limit: int) -> l
 def set_running(tx: Tx, row: MergeRow, before: str | None) -> None:
     """Its turn has come (a); `before` is where the target is."""
     tx.execute(_q_running, (row.number, before))
+
+
+def set_intended(tx: Tx, row: MergeRow, commit: str) -> None:
+    """Its gates have passed, and the target is about to move there: `result`, not yet seen to be so."""
+    tx.execute(_q_intended, (row.number, commit))
 
 
 def ended(

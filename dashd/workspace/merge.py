@@ -6,7 +6,7 @@ where it was. A branch that is checked out is never moved here: its files would 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,6 +35,11 @@ class Gate:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+Intend = Callable[[str], Awaitable[None]]
+"""Told the commit that the target is about to be moved to, behind all gates: written down, it tells later
+whether a target was moved by us."""
+
+
 @dataclass(frozen=True)
 class Merged:
     """Where the target is now and was before; the same where there was nothing to merge."""
@@ -54,6 +59,7 @@ async def merge(
     start: str,
     at_ms: int,
     gates: Sequence[Gate] = (),
+    intend: Intend | None = None,
 ) -> Merged:
     """Puts what `commit` has on top of `target` (a full ref), which begins at `start` if it is not there.
 
@@ -65,7 +71,9 @@ async def merge(
     await refuse_checked_out(source, target)
     before = await read_ref(source, target)
     scratch = _Scratch(root, source, place.check_id(key), at_ms)
-    return await _move(scratch, target, before, commit=commit, onto=before or start, gates=gates)
+    return await _move(
+        scratch, target, before, commit=commit, onto=before or start, gates=gates, intend=intend
+    )
 
 
 async def rebase(
@@ -77,6 +85,7 @@ async def rebase(
     onto: str,
     at_ms: int,
     gates: Sequence[Gate] = (),
+    intend: Intend | None = None,
 ) -> Merged:
     """Puts `target` itself (a full ref) on top of the commit `onto`; it stays where that is in it already.
 
@@ -88,23 +97,35 @@ async def rebase(
     if before is None:
         raise UnknownBase(f"There is no {target} to put on top of anything.")
     scratch = _Scratch(root, source, place.check_id(key), at_ms)
-    return await _move(scratch, target, before, commit=before, onto=onto, gates=gates)
+    return await _move(scratch, target, before, commit=before, onto=onto, gates=gates, intend=intend)
 
 
 async def _move(
-    scratch: "_Scratch", target: str, before: str | None, *, commit: str, onto: str, gates: Sequence[Gate]
+    scratch: "_Scratch",
+    target: str,
+    before: str | None,
+    *,
+    commit: str,
+    onto: str,
+    gates: Sequence[Gate],
+    intend: Intend | None,
 ) -> Merged:
-    """Moves the target to the commit, put on top of `onto` and tried out; nothing of the scratch stays."""
+    """Moves the target to the commit, put on top of `onto` and tried out; nothing of the scratch stays.
+
+    Where it is there already the gates decide all the same: whoever moved it may not have asked them.
+    """
     source = scratch.source
     try:
         merged = await scratch.rebase(commit, onto)
+        file = await scratch.bundle(merged, onto) if merged not in (commit, onto) else None
+        for gate in gates:
+            await scratch.run(gate)
         if merged != before:
-            file = await scratch.bundle(merged, onto) if merged not in (commit, onto) else None
-            for gate in gates:
-                await scratch.run(gate)
             if file:
                 await bundle.fetch(source, file, "HEAD")
             await refuse_checked_out(source, target)
+            if intend is not None:
+                await intend(merged)
             await refs.update(source, target, merged, before)
     finally:
         with trio.CancelScope(shield=True):  # removes two folders of ours

@@ -40,6 +40,8 @@ class FakeWorkspaces:
         """Branches of the repository."""
         self.merging: trio.Event | None = None
         """`merge` waits for it."""
+        self.moved: trio.Event | None = None
+        """`merge` waits for it once it has moved its target."""
         self._locks: dict[str, trio.Lock] = {}
 
     def lock(self, owner: str) -> trio.Lock:
@@ -87,12 +89,16 @@ class FakeWorkspaces:
             await self.merging.wait()
         await trio.lowlevel.checkpoint()
         before = self.tips.get(target)
+        await more["intend"](commit)
         self.tips[target] = commit
+        if self.moved is not None:
+            await self.moved.wait()
         return Merged(target, commit, before)
 
     async def rebase(self, terms: Terms, *, key: str, target: str, onto: str, **more: Any) -> Merged:
         self._ask("rebase", key, onto=onto, **more)
         await trio.lowlevel.checkpoint()
+        await more["intend"](f"{self.tips[target]} on {onto}")
         before, self.tips[target] = self.tips[target], f"{self.tips[target]} on {onto}"
         return Merged(target, self.tips[target], before)
 

@@ -97,26 +97,56 @@ async def test_one_that_waits_is_taken_out(bed, trees, autojump_clock):
     assert trees.asked == []
 
 
-@pytest.mark.parametrize("moved", [False, True])
-async def test_one_that_runs_is_let_go_unless_its_target_has_moved(bed, trees, autojump_clock, moved):
+@pytest.mark.parametrize("moved_by_us", [False, True])
+async def test_one_that_runs_is_let_go_unless_it_has_moved_its_target(
+    bed, trees, autojump_clock, moved_by_us
+):
     enqueue(bed)
-    trees.merging = trio.Event()  # nobody sets it
+    setattr(trees, "moved" if moved_by_us else "merging", trio.Event())  # nobody sets it
+    bed.nursery.start_soon(merger.run, bed.world)
+    with trio.fail_after(60):
+        while RESULT not in trees.tips if moved_by_us else ("merge", "m1") not in trees.asked:
+            await trio.testing.wait_all_tasks_blocked()
+    bed.scene.do(lambda tx: merges.want_cancelled(tx, merges.get(tx.db, "m1")))
+    await bed.until("merge.merged" if moved_by_us else "merge.cancelled")
+    assert trees.asked.count(("merge", "m1")) == 1
+    assert row(bed).result == ("c1" if moved_by_us else None)
+
+
+async def test_a_target_that_somebody_else_has_moved_does_not_make_a_cancelled_merge_merged(
+    bed, trees, autojump_clock
+):
+    enqueue(bed, "c1", [["make"]])
+    trees.merging = trio.Event()  # the gate does not end
     bed.nursery.start_soon(merger.run, bed.world)
     with trio.fail_after(60):
         while ("merge", "m1") not in trees.asked:
             await trio.testing.wait_all_tasks_blocked()
-    if moved:
-        trees.tips[RESULT] = "c1"
-    trees.merging = None if moved else trees.merging
+    trees.tips[RESULT] = "c1"
     bed.scene.do(lambda tx: merges.want_cancelled(tx, merges.get(tx.db, "m1")))
-    await bed.until("merge.merged" if moved else "merge.cancelled")
-    assert trees.asked.count(("merge", "m1")) == (2 if moved else 1)
+    await bed.until("merge.cancelled")
+    assert trees.asked.count(("merge", "m1")) == 1
+
+
+@pytest.mark.parametrize("tip", ["c1", "c9"])
+async def test_after_a_death_a_target_that_it_has_not_moved_goes_behind_the_gates(
+    bed, trees, autojump_clock, tip
+):
+    made = enqueue(bed, "c1", [["make"]])
+    bed.scene.do(lambda tx: merges.set_running(tx, made, None))
+    if tip == "c9":
+        bed.scene.do(lambda tx: merges.set_intended(tx, made, "c1"))
+    trees.tips[RESULT] = tip
+    bed.nursery.start_soon(merger.run, bed.world)
+    await bed.until("merge.merged")
+    assert [gate.argv for gate in trees.more[0]["gates"]] == [("make",)]
 
 
 async def test_a_death_takes_the_same_merge_up_again(bed, trees, autojump_clock):
     made = enqueue(bed)
-    bed.scene.do(lambda tx: merges.set_running(tx, made, None))
+    bed.scene.do(lambda tx: merges.set_running(tx, made, "b"))
+    bed.scene.do(lambda tx: merges.set_intended(tx, made, "c1"))
     trees.tips[RESULT] = "c1"  # it had moved, and nobody wrote it down
     bed.nursery.start_soon(merger.run, bed.world)
     await bed.until("merge.merged")
-    assert row(bed).result == "c1"
+    assert (row(bed).result, row(bed).before, trees.asked) == ("c1", "b", [])

@@ -88,6 +88,15 @@ async def test_the_queue_is_shown_and_left(call, swarm, scene):
     assert not (await call("merge.cancel", merge="m1")).changed
 
 
+async def test_where_a_target_is_about_to_be_is_not_said(call, swarm, scene):
+    await call("merge.enqueue", swarm=swarm)
+    scene.do(lambda tx: merges.set_running(tx, merges.get(tx.db, "m1"), "b"))
+    scene.do(lambda tx: merges.set_intended(tx, merges.get(tx.db, "m1"), "r"))
+    assert (await call("merge.status", merge="m1")).result is None
+    scene.do(lambda tx: merges.ended(tx, merges.get(tx.db, "m1"), "merged", result="r"))
+    assert (await call("merge.status", merge="m1")).result == "r"
+
+
 async def test_a_queue_has_an_end(call, swarm, monkeypatch):
     from dashd.service import merges as service
 

@@ -44,6 +44,17 @@ def test_merges_into_other_targets_are_not_before_it(scene, enqueue):
     assert merges.ahead(scene.db, enqueue("c2")) == 1
 
 
+def test_where_a_target_is_about_to_be_is_forgotten_when_it_begins_again(scene, enqueue):
+    row = enqueue()
+    scene.do(lambda tx: merges.set_intended(tx, row, "r"))
+    assert merges.get(scene.db, "m1").result is None, "it does not run"
+    scene.do(lambda tx: merges.set_running(tx, row, "b"))
+    scene.do(lambda tx: merges.set_intended(tx, row, "r"))
+    assert merges.get(scene.db, "m1").result == "r"
+    scene.do(lambda tx: merges.set_running(tx, row, "c"))
+    assert merges.get(scene.db, "m1").result is None
+
+
 def test_a_conflict_names_its_files_and_is_escalated(scene, enqueue):
     row = enqueue(owner=SWARM)
     files = [f"f{n}" for n in range(merges.PATHS_MAX + 5)]

@@ -200,6 +200,33 @@ async def test_what_is_there_already_changes_nothing(world: World):
     assert await put(world, world.ref("main")) == Merged(TARGET, commit, commit)
 
 
+async def test_gates_decide_about_what_is_there_already(world: World):
+    commit = await work(world, "a1", {"one": b"1"})
+    await put(world, commit)
+    await put(world, await work(world, "a2", {"two": b"2"}))
+    both = Gate(("sh", "-c", "test -e one -a -e two"))
+    assert (await put(world, commit, gates=[both])).commit == world.ref(TARGET)
+    with pytest.raises(GateFailed):
+        await put(world, commit, gates=[Gate(("false",))])
+
+
+async def test_what_is_about_to_be_is_told_behind_the_gates(world: World):
+    told: list[tuple[str, str]] = []
+
+    async def intend(commit: str) -> None:
+        told.append((commit, world.ref(TARGET)))
+
+    commit = await work(world, "a1", {"one": b"1"})
+    with pytest.raises(GateFailed):
+        await put(world, commit, gates=[Gate(("false",))], intend=intend)
+    assert told == []
+    await put(world, commit, intend=intend)
+    merged = await put(world, await work(world, "a2", {"two": b"2"}), intend=intend)
+    assert told == [(commit, ""), (merged.commit, commit)]
+    await put(world, commit, intend=intend)
+    assert len(told) == 2, "nothing was about to be moved"
+
+
 async def test_a_conflict_names_the_files_and_moves_nothing(world: World):
     first = await work(world, "a1", {"README": b"one\n", "a\nb": b"1"})
     second = await work(world, "a2", {"README": b"two\n", "a\nb": b"2", "fine": b"x"})
