@@ -57,7 +57,7 @@ def reconsider(tx: Tx, budget_id: str) -> None:
     """
     for row in budgets.path(tx.db, budget_id):
         budgets.set_need(tx, row.id, None, None)
-        lift(tx, row)
+        lift(tx, budgets.get(tx.db, row.id))  # with its need its row has changed
 
 
 def reconsider_all(tx: Tx) -> None:
