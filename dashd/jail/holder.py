@@ -364,7 +364,7 @@ class Holder:
             case {"breach": str(text)}:
                 # The watchdog's: for the record, should dashd not live to write its own.
                 self.breach = text[:BREACH_CHARS_MAX]
-                processes.send_signal(self.agent, self.agent_start, signal.SIGKILL)
+                self.kill()
             case {"stop": int() | float() as grace_s} if 0 <= grace_s <= GRACE_S_MAX:
                 self.stop(grace_s)
             case _:  # a newer daemon may ask what this holder cannot
