@@ -31,7 +31,6 @@ NOTE_CHARACTERS_MAX = 200
 PASSED_ON = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
 """What an agent gets of the daemon's environment, and everything that starts with LC_; nothing else."""
 
-
 PLACEHOLDERS = ("item", "task", "cwd")
 _PLACEHOLDER = re.compile(r"(?<!\$)\{(\w{2,12})\}")
 """A word alone in braces; `${item}` is the shell's."""
@@ -82,13 +81,9 @@ class CommandDriver:
 
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """The template filled in; values are inserted as they are and never read as templates themselves."""
-        passed = {
-            name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")
-        }
-        own = {"DASH_SWARM": work.swarm_id, "DASH_AGENT": work.agent_id, "DASH_TASK": work.task_id}
         return Command(
             argv=tuple(_fill(argument, work) for argument in work.argv),
-            env={**passed, **own},
+            env=environment(work, environ),
             cwd=work.cwd,
             stdin=False,
         )
@@ -180,6 +175,12 @@ def _fill(argument: str, work: Work) -> str:
         filled += [rest[:at], values.get(token, "")]
         rest = rest[at + len(token) :]
     return "".join(filled)
+
+
+def environment(work: Work, environ: Mapping[str, str]) -> dict[str, str]:
+    """What an agent of every driver gets: little of the daemon's own environment, and who it is."""
+    passed = {name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")}
+    return passed | {"DASH_SWARM": work.swarm_id, "DASH_AGENT": work.agent_id, "DASH_TASK": work.task_id}
 
 
 def check_folder(cwd: str | None) -> str:

@@ -18,7 +18,7 @@ from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
-from .command import PASSED_ON, ProgressReader, check_folder
+from .command import ProgressReader, check_folder, environment
 from .driver import Command, History, Work
 
 PROGRAM = Path(__file__).with_name("embedded_agent.py")
@@ -65,13 +65,7 @@ class EmbeddedDriver:
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """The agent's program with its brief and its way to the model, and little else."""
         assert work.model is not None, "an embedded agent was started without a model"
-        passed = {
-            name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")
-        }
         own = {
-            "DASH_SWARM": work.swarm_id,
-            "DASH_AGENT": work.agent_id,
-            "DASH_TASK": work.task_id,
             "DASH_BRIEF": json.dumps({"task": work.task, "item": work.item}),
             "DASH_MODEL_URL": work.model.url,
             "DASH_MODEL_KEY": work.model.key,
@@ -81,7 +75,7 @@ class EmbeddedDriver:
             own["DASH_ASK"] = ",".join(work.asks)
         program = f"{view.CODE}/dashd/drivers/{PROGRAM.name}" if work.isolated else str(PROGRAM)
         argv = (view.python(), "-I", "-S", program)
-        return Command(argv=argv, env={**passed, **own}, cwd=work.cwd, stdin=False)
+        return Command(argv=argv, env=environment(work, environ) | own, cwd=work.cwd, stdin=False)
 
     def reader(self) -> ProgressReader:
         """A reader for a new attempt."""

@@ -14,12 +14,11 @@ from dashd.domain import brief
 from dashd.domain.attempt import Ending
 from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
-from dashd.wire import errors
 
-from .command import PASSED_ON, check_folder
+from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, Work
 from .openclaw_conversation import OpenClawConversation
-from .programs import Programs
+from .programs import Programs, check_program
 from .results import RESULT_BYTES_MAX
 
 RUNNER = Path(__file__).with_name("openclaw_turns.py")
@@ -74,18 +73,7 @@ class OpenClawDriver:
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Its program must be here; the folder must exist."""
-        if argv:
-            raise errors.InvalidParams(
-                "driver openclaw runs its own program and takes no argv",
-                hint="leave argv out, or name driver command",
-                path="argv",
-            )
-        if (name := self._programs.missing(self.name)) is not None:
-            raise errors.Unsupported(
-                f"driver openclaw needs {name}, which is neither installed nor configured",
-                hint=f"dashctl program install {name}, or set programs.{name} to the one you have",
-                path="driver",
-            )
+        check_program(self._programs, self.name, argv)
         return [], check_folder(cwd)
 
     def remarks(self, argv: Sequence[str]) -> list[str]:
@@ -96,9 +84,6 @@ class OpenClawDriver:
         """The runner, and what it is to execute by absolute path; the key is in the environment alone."""
         assert work.model is not None, "openclaw was started without a model"
         node, openclaw = self._programs.find("node"), self._programs.find("openclaw")
-        passed = {
-            name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")
-        }
         # One that has gone since it was checked fails the attempt, and never becomes some other one of PATH.
         path = openclaw.path if openclaw else f"{GONE}/openclaw.mjs"
         is_script = path.endswith((".js", ".mjs", ".cjs"))
@@ -112,9 +97,6 @@ class OpenClawDriver:
             "gate": _gate(work),
         }
         own = {
-            "DASH_SWARM": work.swarm_id,
-            "DASH_AGENT": work.agent_id,
-            "DASH_TASK": work.task_id,
             "DASH_MODEL_KEY": work.model.key,
             "DASH_OPENCLAW": json.dumps(told),
             "TERM": "dumb",
@@ -127,7 +109,7 @@ class OpenClawDriver:
         folders = tuple(dict.fromkeys(each.folder for each in (node, openclaw) if each is not None))
         return Command(
             argv=argv,
-            env={**passed, **own},
+            env=environment(work, environ) | own,
             cwd=work.cwd,
             stdin=True,
             programs=folders,

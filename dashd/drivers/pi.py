@@ -15,12 +15,11 @@ from dashd.domain import brief
 from dashd.domain.attempt import Ending
 from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
-from dashd.wire import errors
 
-from .command import PASSED_ON, check_folder
+from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, Work
 from .pi_conversation import PiConversation
-from .programs import Programs
+from .programs import Programs, check_program
 from .results import RESULT_BYTES_MAX
 
 PRELOAD = Path(__file__).with_name("pi_preload.cjs")
@@ -61,18 +60,7 @@ class PiDriver:
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Its program must be here; the folder must exist."""
-        if argv:
-            raise errors.InvalidParams(
-                "driver pi runs its own program and takes no argv",
-                hint="leave argv out, or name driver command",
-                path="argv",
-            )
-        if (name := self._programs.missing(self.name)) is not None:
-            raise errors.Unsupported(
-                f"driver pi needs {name}, which is neither installed nor configured",
-                hint=f"dashctl program install {name}, or set programs.{name} to the one you have",
-                path="driver",
-            )
+        check_program(self._programs, self.name, argv)
         return [], check_folder(cwd)
 
     def remarks(self, argv: Sequence[str]) -> list[str]:
@@ -83,13 +71,7 @@ class PiDriver:
         """Node and Pi by absolute path, nothing of the daemon's environment but what any program needs."""
         assert work.model is not None, "pi was started without a model"
         node, pi = self._programs.find("node"), self._programs.find("pi")
-        passed = {
-            name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")
-        }
         own = {
-            "DASH_SWARM": work.swarm_id,
-            "DASH_AGENT": work.agent_id,
-            "DASH_TASK": work.task_id,
             "DASH_MODEL_KEY": work.model.key,
             "DASH_PI_FILES": json.dumps(_files(work.model)),
             "PI_OFFLINE": "1",
@@ -107,7 +89,9 @@ class PiDriver:
         preload = f"{ours}/{PRELOAD.name}"
         argv = (node_path, "--require", preload, pi_path, *FLAGS, *gate, "--append-system-prompt", ADDENDUM)
         folders = tuple(dict.fromkeys(each.folder for each in (node, pi) if each is not None))
-        return Command(argv=argv, env={**passed, **own}, cwd=work.cwd, stdin=True, programs=folders)
+        return Command(
+            argv=argv, env=environment(work, environ) | own, cwd=work.cwd, stdin=True, programs=folders
+        )
 
     def conversation(self, work: Work, history: History) -> PiConversation:
         """Its brief, and what follows from what it answers."""

@@ -12,10 +12,12 @@ import functools
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from dashd.wire import errors
 
 RECORD = "installed.json"
 UNFINISHED = ".new-"
@@ -187,3 +189,19 @@ def _around(path: str) -> str:
     if "node_modules" in parts:
         return os.sep.join(parts[: parts.index("node_modules") + 1])
     return os.path.dirname(path)
+
+
+def check_program(programs: Programs, name: str, argv: Sequence[str] | None) -> None:
+    """Raises where the driver of that name cannot run its program, or was given one."""
+    if argv:
+        raise errors.InvalidParams(
+            f"driver {name} runs its own program and takes no argv",
+            hint="leave argv out, or name driver command",
+            path="argv",
+        )
+    if (missing := programs.missing(name)) is not None:
+        raise errors.Unsupported(
+            f"driver {name} needs {missing}, which is neither installed nor configured",
+            hint=f"dashctl program install {missing}, or set programs.{missing} to the one you have",
+            path="driver",
+        )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dashd import crash_points
 from dashd.client_blocking import CallFailed, Unreachable
 from tests.jail import inside
 from tests.whole.daemons import DaemonProcess
@@ -320,18 +321,7 @@ def test_one_clone_for_all(dashd, world):
     assert [each["path"] for each in tree["files"]] == ["a", "b", "c"]
 
 
-POINTS = [
-    "workspace.before_make",
-    "workspace.after_make",
-    "workspace.after_import",
-    "workspace.after_save",
-    "workspace.before_remove",
-    "workspace.after_remove",
-    "merge.before",
-    "merge.after",
-    "landing.before",
-    "landing.after",
-]
+POINTS = [point for point in crash_points.OWN if point.startswith(("workspace.", "merge.", "landing."))]
 
 
 @pytest.mark.parametrize("point", POINTS)
