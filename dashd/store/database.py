@@ -151,12 +151,15 @@ def version() -> str:
 def quick_check(connection: apsw.Connection) -> list[str]:
     """What SQLite finds wrong with the file, at most 20 lines; empty where it is sound.
 
-    Reads the whole file: run it on a reader. Raises what `Reader.read` raises, damage excepted.
+    Reads the whole file, and keeps none of it: run it on a reader. Raises what `Reader.read` raises, damage
+    excepted.
     """
     try:
         found = [str(line) for (line,) in connection.execute("PRAGMA quick_check(20)")]
     except (apsw.CorruptError, apsw.NotADBError) as error:
         return [str(error)]
+    finally:
+        connection.release_memory()
     return [] if found == ["ok"] else found
 
 

@@ -108,6 +108,8 @@ def _migrate(
         if applied:
             backup(db, backup_path(path, migration), vfs=vfs)
         _apply(db, path, migration, clock.now_ms())
+    if missing:
+        db.release_memory()  # pages of the schema's making, which nobody reads again
     return missing
 
 
@@ -156,7 +158,7 @@ def _apply(db: apsw.Connection, path: Path, migration: Migration, now_ms: int) -
         db.execute("BEGIN IMMEDIATE")
         if migration.number == 1:
             db.execute(_CREATE_TABLE)
-        db.execute(migration.sql)
+        db.execute(migration.sql, can_cache=False)  # each of its statements runs once in a life
         if not db.in_transaction:
             raise SchemaRefused(f"migration {migration.label} ends its own transaction")
         if broken := list(db.execute("PRAGMA foreign_key_check")):

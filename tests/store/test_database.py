@@ -122,6 +122,17 @@ def test_quick_check_finds_damage(path: Path, page: int) -> None:
     db.close()
 
 
+def test_quick_check_keeps_nothing_of_the_file(path: Path) -> None:
+    db = database.connect(path)
+    db.execute("CREATE TABLE t (body TEXT) STRICT; INSERT INTO t VALUES (hex(zeroblob(100000)))")
+    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    reader = database.connect(path, readonly=True)
+    assert database.quick_check(reader) == []
+    assert reader.status(apsw.SQLITE_DBSTATUS_CACHE_USED)[0] < path.stat().st_size / 4
+    reader.close()
+    db.close()
+
+
 def test_closing_moves_the_log_into_the_database(path: Path) -> None:
     db = database.connect(path)
     db.execute("CREATE TABLE t (n INTEGER) STRICT")

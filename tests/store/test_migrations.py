@@ -47,6 +47,18 @@ def test_the_real_migrations_are_found_and_apply(path: Path) -> None:
     assert files(path) == {"dash.db"}
 
 
+def test_nothing_of_it_stays_in_memory(path: Path) -> None:
+    db = database.connect(path)
+    try:
+        migrations.migrate(db, path, FixedClock())
+        kept = [entry["query"] for entry in db.cache_stats(include_entries=True)["entries"]]
+        assert [query for query in kept if "CREATE" in query] == [migrations._CREATE_TABLE]
+        pages = len(list(db.execute("SELECT 1 FROM sqlite_schema WHERE rootpage")))
+        assert db.status(apsw.SQLITE_DBSTATUS_CACHE_USED)[0] < pages * 4096 / 4
+    finally:
+        db.close()
+
+
 def test_a_wheel_s_own_folder_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = tmp_path / "schema" / "sql"
     inside.mkdir(parents=True)
