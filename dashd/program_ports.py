@@ -15,11 +15,12 @@ from collections.abc import Mapping
 
 import trio
 
-from dashd.drivers import program_install
+from dashd.drivers import program_record
 from dashd.drivers.programs import Programs, pinned
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled, ProgramState
 
+INSTALLER = "dashd.drivers.program_install"
 INSTALL_S_MAX = 900.0
 RUN_S_MAX = 30.0
 END_S_MAX = 5.0
@@ -82,7 +83,7 @@ class ProgramPort:
         program, faults = pinned().get(name), []
         if program is not None and found.origin == "installed" and self._programs.folder is not None:
             place = self._programs.folder / program.folder
-            faults = await trio.to_thread.run_sync(program_install.faults, place, program)
+            faults = await trio.to_thread.run_sync(program_record.faults, place, program)
         version, failure = await self._run(name, found.path)
         faults += [failure] if failure else []
         if not failure and program and found.origin == "installed" and version != program.version:
@@ -91,7 +92,7 @@ class ProgramPort:
 
     async def _install(self, names: list[str]) -> None:
         assert self._programs.folder is not None, "a daemon has a folder for programs"
-        argv = [sys.executable, "-P", "-m", program_install.__name__, str(self._programs.folder), *names]
+        argv = [sys.executable, "-P", "-m", INSTALLER, str(self._programs.folder), *names]
         async with self._installing:
             try:
                 with trio.fail_after(INSTALL_S_MAX):

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
 import tarfile
@@ -27,6 +26,7 @@ from typing import Any
 
 from dashd.wire import safe
 
+from .program_record import digest, packages
 from .programs import RECORD, UNFINISHED, Package, Program, pinned
 
 FETCH_S_MAX = 600.0
@@ -86,33 +86,6 @@ def sweep(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def digest(place: Path) -> str:
-    """Of every file of an installation: names, modes and content."""
-    found = hashlib.sha256()
-    for path in sorted(each for each in place.rglob("*") if each.name != RECORD or each.parent != place):
-        about = path.lstat()
-        if stat.S_ISREG(about.st_mode):
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            line = f"{path.relative_to(place)}\0{about.st_mode & 0o111:o}\0{content}\n"
-            found.update(line.encode("utf-8", "surrogateescape"))
-        elif not stat.S_ISDIR(about.st_mode):
-            found.update(f"{path.relative_to(place)}\0not a file\n".encode("utf-8", "surrogateescape"))
-    return found.hexdigest()
-
-
-def faults(place: Path, program: Program) -> list[str]:
-    """What is wrong with an installation; it is run, and every file of it looked at."""
-    try:
-        record = json.loads((place / RECORD).read_text())
-    except (OSError, ValueError) as error:
-        return [f"its record cannot be read: {error}"]
-    found = [] if record.get("digest") == digest(place) else ["its files are not those that were installed"]
-    if record.get("packages") != _packages(program):
-        found.append("it was made from other packages than this version pins")
-    return found
-
-
 def _make(folder: Path, place: Path, program: Program, say: Say, environ: Mapping[str, str]) -> None:
     fresh = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
     try:
@@ -127,7 +100,7 @@ def _make(folder: Path, place: Path, program: Program, say: Say, environ: Mappin
         if program.left_out:
             (made / program.left_out).unlink()
         say(f"{program.name}: noting what is there")
-        record = {"version": program.version, "packages": _packages(program), "digest": digest(made)}
+        record = {"version": program.version, "packages": packages(program), "digest": digest(made)}
         (made / RECORD).write_text(json.dumps(record))
         made.chmod(0o755)
         if place.exists():  # without a record it is nobody's
@@ -242,10 +215,6 @@ def _unpack(archive: Path, place: Path) -> None:
             with target.open("wb") as file:  # one that comes twice is as it came last, as with any tar
                 shutil.copyfileobj(source, file)
             target.chmod(0o755 if member.mode & 0o111 else 0o644)
-
-
-def _packages(program: Program) -> dict[str, str]:
-    return {f"{package.name}@{package.version}": package.integrity for package in program.packages}
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dashd.drivers import program_install
-from dashd.drivers.program_install import InstallFailed, faults, install
+from dashd.drivers.program_install import InstallFailed, install
+from dashd.drivers.program_record import faults
 from dashd.drivers.programs import RECORD, UNFINISHED, Package, Program
 
 NPM = """#!/bin/sh
@@ -187,30 +188,6 @@ def test_a_full_disk_or_a_wrong_folder_is_named(shop: Shop) -> None:
     shop.place.write_text("a file")
     with pytest.raises(InstallFailed, match="programs"):
         shop.install()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda place: (place / "node_modules/@x/one/lib/a.js").write_bytes(b"2"),
-        lambda place: (place / "node_modules/new.js").write_bytes(b""),
-        lambda place: (place / "node_modules/@x/one/run").unlink(),
-        lambda place: (place / "node_modules/@x/one/run").chmod(0o644),
-        lambda place: (place / "node_modules/link").symlink_to("/etc/passwd"),
-    ],
-)
-def test_a_changed_installation_is_found_out(shop: Shop, change) -> None:
-    place = shop.install()
-    change(place)
-    assert faults(place, shop.program) == ["its files are not those that were installed"]
-
-
-def test_another_pin_is_found_out(shop: Shop) -> None:
-    place = shop.install()
-    other = dataclasses.replace(shop.program, packages=())
-    assert faults(place, other) == ["it was made from other packages than this version pins"]
-    (place / RECORD).write_text("{")
-    assert "its record cannot be read" in faults(place, shop.program)[0]
 
 
 def test_as_a_program_it_speaks_json_lines(shop: Shop, monkeypatch, capsys) -> None:
