@@ -8,10 +8,8 @@ that names the nearest one. No secret lives here.
 The settings are a msgspec struct, not a pydantic model: that alone is a quarter of an idle daemon's memory.
 """
 
-import difflib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -222,6 +220,8 @@ def _files(environ: Mapping[str, str], project: Path | None) -> list[tuple[str, 
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    import tomllib  # most have no such file
+
     try:
         tree = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -270,6 +270,8 @@ def _refused(reason: str, section: str, told: Mapping[str, Any], origins: Mappin
 
 def _nearest(told: str, known: Mapping[str, str]) -> str:
     """The setting that was meant: of its section, else one of that name elsewhere; "" for none."""
+    import difflib  # only who is mistaken waits for it
+
     section, name = _split(told.rstrip("._"))
     here = {each: _split(each)[1] for each in known if _split(each)[0] == section}
     anywhere = {each: _split(each)[1] for each in known}

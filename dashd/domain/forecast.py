@@ -9,7 +9,6 @@ interval is that of a sum of such tasks, widened for what so few tasks can tell.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, pvariance
 
 ENDED_MIN = 3
 """Fewer ended tasks than this say nothing about the rest."""
@@ -21,7 +20,6 @@ _PRIOR_SIGMA, _PRIOR_TASKS = 0.8, 4.0
 """What tasks usually look like, and how many tasks' worth of evidence that is."""
 _SIGMA_MAX = 2.0
 _ROUNDS = 40
-_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,9 @@ class _Fit:
         if age <= 0:
             return self.mean, self.variance
         z = (math.log(age) - self.mu) / self.sigma
-        survival = max(1e-12, 1 - _NORMAL.cdf(z))
-        first = self.mean * (1 - _NORMAL.cdf(z - self.sigma)) / survival
-        second = self.mean**2 * math.exp(self.sigma**2) * (1 - _NORMAL.cdf(z - 2 * self.sigma)) / survival
+        survival = max(1e-12, 1 - _below(z))
+        first = self.mean * (1 - _below(z - self.sigma)) / survival
+        second = self.mean**2 * math.exp(self.sigma**2) * (1 - _below(z - 2 * self.sigma)) / survival
         return max(0.0, first - age), max(0.0, second - first**2)
 
 
@@ -92,7 +90,7 @@ def project(tasks: Tasks) -> Projection | None:
     # What is not known of the mean is the same for all that is left, so it grows with its square.
     unknown = (share * still) ** 2 * fit.variance / len(paid) * (1 + fit.sigma**2 / 2)
     # A few dear tasks among many cheap ones: then the plain variance is the truer one.
-    heavier = max(1.0, pvariance(paid) / fit.variance)
+    heavier = max(1.0, _variance(paid) / fit.variance)
     deviation = scale * math.sqrt(heavier * (own + unknown))
     low, high = _interval(mean, deviation, len(paid))
     each = int(scale * share * fit.mean)
@@ -122,11 +120,27 @@ def _fitted(ended: Sequence[int], running: Sequence[int]) -> _Fit:
 def _beyond(log: float, mu: float, sigma: float) -> tuple[float, float]:
     """First and second moment of a normal, given that it is above `log`."""
     z = (log - mu) / sigma
-    survival = 1 - _NORMAL.cdf(z)
+    survival = 1 - _below(z)
     if survival < 1e-9:
         return log, log * log
-    hazard = _NORMAL.pdf(z) / survival
+    hazard = _density(z) / survival
     return mu + sigma * hazard, mu * mu + sigma * sigma + sigma * hazard * (log + mu)
+
+
+# Three lines instead of `statistics`, which would stay in the daemon's memory with fractions behind it.
+def _below(z: float) -> float:
+    """The share of a standard normal below `z`."""
+    return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+def _density(z: float) -> float:
+    """That of a standard normal at `z`."""
+    return math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+
+def _variance(values: Sequence[int]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values) / len(values)
 
 
 def _plain_mean(ended: Sequence[int], running: Sequence[int]) -> float:

@@ -7,7 +7,6 @@ nothing to Dash.
 """
 
 import dataclasses
-import difflib
 import os
 import re
 import shutil
@@ -103,6 +102,8 @@ class CommandDriver:
 
 def _near(word: str) -> str:
     """The placeholder that was probably meant; empty where it is some other word, such as awk's {print}."""
+    import difflib  # only who is mistaken waits for it
+
     close = difflib.get_close_matches(word.lower(), PLACEHOLDERS, 1, 0.75)
     return close[0] if close else ""
 

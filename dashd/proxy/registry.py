@@ -4,7 +4,6 @@ In memory, for the daemon: `app` fills it from configuration and calls change it
 provider to come back waits for `changes`.
 """
 
-import statistics
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -206,8 +205,8 @@ class Registry:
 
     def latency_ms(self, name: str) -> float | None:
         """The median wait for the first byte of `provider/model`'s recent calls; None before the first."""
-        found = self._latencies.get(name)
-        return statistics.median(found) * 1_000 if found else None
+        found = sorted(self._latencies.get(name, ()))
+        return found[len(found) // 2] * 1_000 if found else None
 
     def _named(self, asked: str) -> list[Candidate]:
         names = [name.strip() for name in self.aliases.get(asked, asked).split(CHAIN)][:CHAIN_MODELS_MAX]

@@ -5,7 +5,6 @@ for a name or a choice that is nearly one of ours it asks "did you mean". Slow p
 for a good request.
 """
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -71,6 +70,8 @@ def invalid_params(params: type[msgspec.Struct], error: Exception) -> errors.Inv
 
 def did_you_mean(wrong: str, known: Iterable[str], *, otherwise: str = "") -> str:
     """A hint: the nearest of `known`, else the text `otherwise`."""
+    import difflib  # only who is mistaken waits for it
+
     near = difflib.get_close_matches(wrong[:_SHOWN_CHARACTERS_MAX], list(known), n=1, cutoff=0.6)
     return f"Did you mean `{near[0]}`?" if near else otherwise
 
