@@ -5,7 +5,8 @@ backticks of its own: the stand-in takes what stands in them for commands.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 INPUT_CHARACTERS_MAX = 4_000
 """Of one earlier result."""
@@ -22,8 +23,7 @@ RETURN = (
 AGAIN = "Your last message did not end with the JSON object that Dash needs. Send it now, and nothing else. "
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(msgspec.Struct, frozen=True):
     """What a task returned that this one was to wait for."""
 
     task_id: str

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 NUSD = 1_000_000_000
 """Nano-dollars in a dollar."""
 USEFUL_OUTPUT_TOKENS = 256
@@ -80,8 +82,7 @@ class CallCost:
         return min(self.output_tokens, self.useful_tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """The call may go: it holds `amount`, and its output is capped at `output_tokens`."""
 
     amount: int
@@ -95,16 +96,14 @@ class Wait:
     on: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """The smallest useful call does not fit what is left."""
 
     node: str
     reason: Literal["spent", "tokens", "frozen"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Measure:
+class _Measure(msgspec.Struct, frozen=True):
     """One limit of one node against one call: dollars or tokens, the arithmetic is the same."""
 
     reason: Literal["spent", "tokens"]

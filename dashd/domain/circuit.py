@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 PROBE_S = 1.0
 """How soon somebody who found a probe under way looks again."""
 USUAL_TIMES_MAX = 3.0
@@ -97,8 +99,7 @@ class Circuit:
         return was_closed
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What a call's end made of a circuit: the provider's, or that of the model which is named."""
 
     to: Literal["opened", "closed"]

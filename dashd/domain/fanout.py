@@ -7,6 +7,8 @@ all, which rests on the worst case of a first call and on nothing learned.
 
 from dataclasses import dataclass
 
+import msgspec
+
 from . import budget, dollars, prices
 
 CALLS_EACH = 12
@@ -37,8 +39,7 @@ STAND_IN = Work(3, 600, 100, 60)
 """The built-in stand-in looks around and stops: two calls for most tasks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(msgspec.Struct, frozen=True):
     """What tasks of the same driver and model have taken, all together."""
 
     tasks: int
@@ -74,8 +75,7 @@ class Fanout:
         return STAND_IN if self.stand_in else ASSUMED
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True):
     """What it comes to, in nano-dollars."""
 
     calls: int

@@ -8,7 +8,8 @@ interval is that of a sum of such tasks, widened for what so few tasks can tell.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 ENDED_MIN = 3
 """Fewer ended tasks than this say nothing about the rest."""
@@ -22,8 +23,7 @@ _SIGMA_MAX = 2.0
 _ROUNDS = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Tasks:
+class Tasks(msgspec.Struct, frozen=True):
     """What a swarm's tasks have cost so far, in nano-dollars."""
 
     ended: Sequence[int]
@@ -36,8 +36,7 @@ class Tasks:
     """Spent on nothing of these."""
 
 
-@dataclass(frozen=True, slots=True)
-class Projection:
+class Projection(msgspec.Struct, frozen=True):
     """The total when all tasks have ended, and where it lies with probability COVERAGE; nano-dollars."""
 
     total: int
@@ -47,8 +46,7 @@ class Projection:
     """What a task that has not begun is expected to cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Fit:
+class _Fit(msgspec.Struct, frozen=True):
     mu: float
     sigma: float
 

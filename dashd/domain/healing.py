@@ -1,6 +1,6 @@
 """When a failed task is tried again, and after how long. Arithmetic; the loop is the scheduler's."""
 
-from dataclasses import dataclass
+import msgspec
 
 DELAY_FIRST_S = 1.0
 DELAY_S_MAX = 30.0
@@ -9,15 +9,13 @@ LOST_ATTEMPTS_MAX = 10
 count against `retries`; but something that takes its holder with it every time must end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """The task is tried again after this delay."""
 
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(msgspec.Struct, frozen=True):
     """No retry is left."""
 
     cause: str

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from . import dollars, prices
 from .forecast import Projection
 
@@ -41,8 +43,7 @@ class Situation:
     """What keeps its next call out, whatever the share that is spent; then nothing runs into a limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(msgspec.Struct, frozen=True):
     """What is told."""
 
     passes_in_s: float | None

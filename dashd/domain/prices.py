@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 OVERHEAD_TOKENS = 1_024
 """Added to the worst case of an input: tool-use preambles and framing that a provider adds and bills."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
+class Tier(msgspec.Struct, frozen=True):
     """What the tokens of a call cost whose whole input is above so many; nano-dollars a token."""
 
     over_tokens: int
@@ -46,8 +47,7 @@ class Price:
         return (reached or self.tiers[:1] or (self,))[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a call used, in disjoint classes; reasoning is inside output."""
 
     input: int

@@ -5,8 +5,9 @@ is left. Sums that are suggested are computed, so that the call they are for fit
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from . import dollars
 from .budget import LIMIT_NUSD_MAX, TOKENS_MAX, Node
@@ -14,16 +15,14 @@ from .budget import LIMIT_NUSD_MAX, TOKENS_MAX, Node
 Unit = Literal["usd", "tokens", "frozen"]
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(msgspec.Struct, frozen=True):
     """Why the next call waits or is refused."""
 
     unit: Unit
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What should fit, in nano-dollars and tokens: the next calls, at best all that is left to do."""
 
     next: int
@@ -35,8 +34,7 @@ class Wanted:
     likely_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
+class _Side(msgspec.Struct, frozen=True):
     """One limit of a node; dollars or tokens, the words are the same."""
 
     unit: Unit

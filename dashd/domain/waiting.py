@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from . import agent
 
 
@@ -43,8 +45,7 @@ class Facts:
     """What that waits for in words, and what to run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """What it waits for: a word, a sentence, and the ids concerned."""
 
     waits_for: str

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import msgspec
+
 from dashd.domain.asking import Ask
 from dashd.domain.attempt import Ending
 from dashd.domain.brief import Earlier
 from dashd.jail.launch_folder import ExitRecord
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAccess:
+class ModelAccess(msgspec.Struct, frozen=True):
     """An agent's way to a model: its own listener at the proxy, and the key that names it there."""
 
     url: str
@@ -60,8 +61,7 @@ class Command:
     """Address space that each of its processes reserves and does not use: no part of its memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """How far an agent says it is; the newest replaces the older ones."""
 
     done: int | None
@@ -80,8 +80,7 @@ class OutputReader(Protocol):
         """True inside a message whose beginning was fed already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """Something for a program's standard input."""
 
     key: str
@@ -94,8 +93,7 @@ class Input:
 ToldKind = Literal["message", "leave", "expire", "answer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Asks:
+class Asks(msgspec.Struct, frozen=True):
     """Something that a program is about to do, and waits for a word about."""
 
     key: str
@@ -103,8 +101,7 @@ class Asks:
     """All of them must be allowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """Something from outside that a conversation hears of.
 
     message: somebody says `text` to the agent. leave: the attempt was told to stop, and ends in an orderly
@@ -121,8 +118,7 @@ History = Mapping[str, Sequence[Told]]
 """What was told right after each input, by that input's key; under "" what came before the first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(msgspec.Struct, frozen=True):
     """How far a conversation is, and how long that may take."""
 
     name: str

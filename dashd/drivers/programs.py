@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from dashd.wire import errors
 
 RECORD = "installed.json"
@@ -132,8 +134,7 @@ PROBED = {"openclaw": ("openclaws", "openclaw", "openclawd")}
 """Programs that are looked for on PATH as well, under each of these names, where Dash has none of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A program that can be run."""
 
     name: str

@@ -9,10 +9,10 @@ import json
 import os
 import socket
 from array import array
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import trio
 
 from dashd.jail import launch_folder
@@ -36,8 +36,7 @@ class EpochRefused(Exception):
         self.epoch = epoch
 
 
-@dataclass(frozen=True)
-class Adopted:
+class Adopted(msgspec.Struct, frozen=True):
     """The holder's answer to `adopt`; `pid`, `start_time` (ticks) and `boot_id` identify the agent."""
 
     state: Literal["running", "paused", "exited"]
@@ -49,22 +48,19 @@ class Adopted:
     exit: launch_folder.ExitRecord | None
 
 
-@dataclass(frozen=True)
-class SpoolGrew:
+class SpoolGrew(msgspec.Struct, frozen=True):
     """The spool file has this many bytes now; earlier totals may have been skipped."""
 
     spool_bytes: int
 
 
-@dataclass(frozen=True)
-class Paused:
+class Paused(msgspec.Struct, frozen=True):
     """Whether the tree is now stopped; the answer to `pause` and `resume`."""
 
     paused: bool
 
 
-@dataclass(frozen=True)
-class InputTaken:
+class InputTaken(msgspec.Struct, frozen=True):
     """The last input number the holder has; higher ones it has not.
 
     `full`: it had no room; another InputTaken says when it has. `closed`: it takes no more (no stdin, or
@@ -76,8 +72,7 @@ class InputTaken:
     closed: bool
 
 
-@dataclass(frozen=True)
-class Exited:
+class Exited(msgspec.Struct, frozen=True):
     """The launch is over, its tree ended and the record on disk."""
 
     record: launch_folder.ExitRecord
@@ -185,9 +180,7 @@ class HolderLink:
         self._buffer += data
         body = (await self._line())["adopted"]
         record = body["exit"] and launch_folder.ExitRecord.from_json(body["exit"])
-        self.adopted = Adopted(
-            **{**{name: body[name] for name in Adopted.__dataclass_fields__}, "exit": record}
-        )
+        self.adopted = Adopted(**{**{name: body[name] for name in Adopted.__struct_fields__}, "exit": record})
 
 
 def _decode(message: dict[str, Any]) -> Message | None:

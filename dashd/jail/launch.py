@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from . import cgroup_tree, landlock, seccomp, syscalls
 from .view import CODE, HOME, LISTENER_PORT, SETTINGS, SYSTEM, Bounds, Folder, View
 
@@ -73,8 +75,7 @@ class Program:
     env: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
+class Outside(msgspec.Struct, frozen=True):
     """What the self-test must not reach: files, Unix sockets and ports of this machine, outside the view."""
 
     files: tuple[str, ...] = ()

@@ -11,9 +11,10 @@ import json
 import os
 import shutil
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 from dashd.jail import processes
 
@@ -24,8 +25,7 @@ class FolderInUse(Exception):
     """The launch is alive; its folder is not removed under it."""
 
 
-@dataclass(frozen=True)
-class ExitRecord:
+class ExitRecord(msgspec.Struct, frozen=True):
     """How a launch ended. `code` and `signal` are the main process's; both None by lease or if it never ran.
 
     `reason` start: exec failed, `error` says at which path with which errno. `spool_dropped` counts payload
@@ -49,35 +49,31 @@ class ExitRecord:
         """Raises KeyError if a field is missing; fields of a later holder are ignored, and of an earlier one
         not missed.
         """
-        known = {name: record[name] for name in cls.__dataclass_fields__ if name != "breach"}
+        known = {name: record[name] for name in cls.__struct_fields__ if name != "breach"}
         return cls(**known, breach=record.get("breach"))
 
 
-@dataclass(frozen=True)
-class NeverStarted:
+class NeverStarted(msgspec.Struct, frozen=True):
     """Exec has not happened and never will: the tombstone is there."""
 
 
-@dataclass(frozen=True)
-class Alive:
+class Alive(msgspec.Struct, frozen=True):
     """The holder lives, or is just leaving: adopt it, and on HolderGone examine again."""
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """The holder wrote its record and is gone."""
 
     record: ExitRecord
 
 
-@dataclass(frozen=True)
-class Lost:
+class Lost(msgspec.Struct, frozen=True):
     """The holder was killed: exec may have happened, the end is unknown. See processes.end_all_marked.
 
     `agent` is the agent's (pid, start time) if the holder lived to note it, and this is still the same boot.
     """
 
-    agent: tuple[int, int] | None = field(default=None)
+    agent: tuple[int, int] | None = msgspec.field(default=None)
 
 
 def examine(folder: Path) -> NeverStarted | Alive | Ended | Lost:

@@ -16,10 +16,10 @@ import time
 from array import array
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from dashd.jail import holder_link, processes
@@ -41,8 +41,7 @@ class ForkServerGone(Exception):
     """The fork server ended before it answered; whether the launch started must be examined."""
 
 
-@dataclass(frozen=True)
-class LaunchSpec:
+class LaunchSpec(msgspec.Struct, frozen=True):
     """What to run. `env` is the whole environment of the agent but for DASH_LAUNCH, which is added.
 
     `lease_s` is how long the agent may live without a daemon (0: not at all), `grace_s` what it gets

@@ -16,8 +16,9 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from .view import Folder, View
 
@@ -41,8 +42,7 @@ _ALWAYS = """\
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """The rules, and the values of the names in them."""
 
     text: str

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from . import launch, probe, processes, view
@@ -55,8 +56,7 @@ class ToolTimeout(Exception):
     """The tool did not end within its deadline, and was killed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """One program to run; `env` is its whole environment, `deadline_s` covers start to end of output.
 
     `output_bytes_max` bounds standard output and standard error, each; what comes after is read and dropped.
@@ -72,8 +72,7 @@ class Tool:
     output_bytes_max: int
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """How the tool ended: exit code (128 + number for a signal), output, and whether output was `cut`."""
 
     code: int

@@ -14,8 +14,9 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 FDS_MAX = 20_000
 """Open files of one agent that are looked at."""
@@ -171,8 +172,7 @@ def disks(folders: Iterable[str]) -> dict[str, Disk]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Walked:
+class Walked(msgspec.Struct, frozen=True):
     """What a walk found."""
 
     changed_bytes: int

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+import msgspec
 import trio
 
 from . import usage
@@ -33,8 +34,7 @@ _CTIME_SLACK_S = 0.05
 """File times come from a clock that ticks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
+class Breach(msgspec.Struct, frozen=True):
     """A bound that an agent went over."""
 
     bound: str

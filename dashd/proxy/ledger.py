@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
 from dashd.domain import budget as rules
@@ -33,8 +34,7 @@ LINE_MAX = 1_000
 """Calls that wait for money at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payer:
+class Payer(msgspec.Struct, frozen=True):
     """Whose call it is."""
 
     budget_id: str
@@ -59,8 +59,7 @@ class Ask:
     price_date: str
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """An open hold; whoever has it settles it."""
 
     id: int
@@ -85,16 +84,14 @@ class BudgetSpent(errors.BudgetExceeded):
         self.action = action
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(msgspec.Struct, frozen=True):
     """An event that is written together with a settlement; whose it is, the hold says."""
 
     kind: str
     data: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Waits:
+class _Waits(msgspec.Struct, frozen=True):
     """No answer yet."""
 
     on: str | None

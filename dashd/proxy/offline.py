@@ -12,7 +12,6 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 import trio
@@ -41,8 +40,7 @@ _SHELLS = ("bash", "exec", "shell", "exec_command")
 _PADDING = "This sentence is here because the task asked for length, and it says nothing else. "
 
 
-@dataclass(frozen=True, slots=True)
-class Billed:
+class Billed(msgspec.Struct, frozen=True):
     """One line of its bill."""
 
     provider: str

@@ -6,7 +6,6 @@ tools have answered, and the output limit. What it writes is shaped like the rea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -19,8 +18,7 @@ CHUNK_CHARS = 48
 _DEFAULT_TOKENS = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """Where a conversation stands."""
 
     task: str
@@ -30,13 +28,12 @@ class Turn:
     output_tokens_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """What is answered: words, then perhaps one tool call."""
 
     text: str
     tool: str = ""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = msgspec.field(default_factory=dict)
     call_id: str = ""
 
     @property

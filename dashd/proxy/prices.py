@@ -14,7 +14,6 @@ import sys
 import threading
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,7 @@ FOUND_MAX = 1_000
 """Answers that are remembered: a caller may ask for any name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """A model of the list."""
 
     name: str
@@ -96,8 +94,7 @@ class _Everything(msgspec.Struct, frozen=True):
     providers: list[_Exported]
 
 
-@dataclass(frozen=True, slots=True)
-class _List:
+class _List(msgspec.Struct, frozen=True):
     version: str
     providers: list[_Provider]
 

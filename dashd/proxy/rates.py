@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+import msgspec
+
 MINUTE_S = 60.0
 DAY_S = 86_400.0
 
@@ -30,8 +32,7 @@ class Limits:
         return any(size is not None for size in asdict(self).values())
 
 
-@dataclass(frozen=True, slots=True)
-class Slow:
+class Slow(msgspec.Struct, frozen=True):
     """The limit that lets the next call wait longest."""
 
     wait_s: float
@@ -46,8 +47,7 @@ class Slow:
         return f"{self.size:,} {what} a {period}"
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(msgspec.Struct, frozen=True):
     """Calls that were made some time ago."""
 
     age_s: float

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
 import trio
 
 from dashd.domain.circuit import Circuits
@@ -66,8 +67,7 @@ class Known:
     """Higher is better; among equals the dearer model is taken for the better one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """One model of one provider, with what it costs."""
 
     provider: Provider

@@ -6,8 +6,8 @@ the try ended; who started the try writes it down.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from dashd.domain import redaction
@@ -29,8 +29,7 @@ _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 PASSED_ON = ("content-type", "request-id", "x-request-id")
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(msgspec.Struct, frozen=True):
     """An answer in one piece."""
 
     status: int
@@ -38,8 +37,7 @@ class Whole:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How a try ended; without either the answer was streamed to its end."""
 
     failure: Failure | None = None

@@ -8,7 +8,6 @@ once. Nothing here is asked once the first byte has gone to the caller.
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -40,8 +39,7 @@ _KEY_REFUSED = frozenset({401, 402, 403})
 What = Literal["retry", "next", "terminal", "final"]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Why a try gave the caller nothing.
 
     retry: the same candidate may do better later. next: this one never will, another may. terminal: the
@@ -66,8 +64,7 @@ class Failure:
         return "model" if self.reached else "provider"
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """Nobody can be tried before `until`."""
 
     until: float

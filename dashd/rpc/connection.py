@@ -16,7 +16,6 @@ import logging
 import math
 import select
 import socket
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -39,8 +38,7 @@ LINGER_S: Final = 1.0
 """How long a peer that is being refused may go on sending before it is cut off."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeerLimits:
+class PeerLimits(msgspec.Struct, frozen=True):
     """What one peer may use."""
 
     frame_bytes_max: int = framing.FRAME_BYTES_MAX

@@ -8,7 +8,6 @@ a handler raises, its caller gets one answer and nobody else notices.
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeAlias
@@ -40,8 +39,7 @@ class Peer(Protocol):
     caller: service_core.Caller
 
 
-@dataclass(frozen=True, slots=True)
-class _Route:
+class _Route(msgspec.Struct, frozen=True):
     """What is needed to run one method."""
 
     params: type[msgspec.Struct]

@@ -2,21 +2,21 @@
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from dashd.drivers.driver import ModelAccess
 from dashd.store.queue import Claim
 
 
-@dataclass(frozen=True)
-class OpenDoor:
+class OpenDoor(msgspec.Struct, frozen=True):
     """A listener that is served, and what the agent needs to use it."""
 
     listener: socket.socket | None
     """The caller hands a dup to the holder and closes this one. None: the agent's jail will open it."""
     access: ModelAccess
-    environ: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = msgspec.field(default_factory=dict)
     """What tells its programs the way to the hosts they may reach."""
 
 

@@ -74,8 +74,7 @@ def asked_of(swarm: SwarmRow) -> Asked:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Jailed:
+class Jailed(msgspec.Struct, frozen=True):
     """A command as it is executed, and what is written down of it."""
 
     env: Mapping[str, str]

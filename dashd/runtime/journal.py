@@ -1,7 +1,5 @@
 """What was said to a program and what it was told, as the rows have it: the memory of a conversation."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from dashd.drivers.driver import History, Told, ToldKind
@@ -15,8 +13,7 @@ class _Word(msgspec.Struct):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(msgspec.Struct, frozen=True):
     """What was said already, as the rows have it."""
 
     rows: tuple[InputRow, ...] = ()

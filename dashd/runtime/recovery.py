@@ -7,10 +7,10 @@ decides nothing that the next one would decide otherwise.
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import trio
 
 from dashd.jail import cgroup_tree, launch_folder, launcher, processes
@@ -29,8 +29,7 @@ LOOK_S_MAX = 5.0
 """For one holder's answer; one that takes longer (it is frozen, perhaps) must not keep the others waiting."""
 
 
-@dataclass(frozen=True)
-class Recovered:
+class Recovered(msgspec.Struct, frozen=True):
     """An open attempt and what was found of it."""
 
     run: Run

@@ -16,9 +16,10 @@ is: the next attempt in the seat finds it, with the locks of git gone that a kil
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
+import msgspec
 import trio
 
 from dashd.domain import folders
@@ -45,8 +46,7 @@ NESTED_MAX = 20
 """Nested repositories that come before all files, where there are more than a row names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
+class Entered(msgspec.Struct, frozen=True):
     """Where an attempt works, and what its walls must leave open."""
 
     cwd: str

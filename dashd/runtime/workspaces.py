@@ -7,10 +7,10 @@ away from a tree that is run in.
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import trio
 
 from dashd.domain.repository import Terms
@@ -34,8 +34,7 @@ class TooSlow(WorkspaceError):
     """It took longer than it may."""
 
 
-@dataclass(frozen=True, slots=True)
-class TakenIn:
+class TakenIn(msgspec.Struct, frozen=True):
     """What has come back of a workspace: where its branch is now, and what differs from the base."""
 
     commit: str

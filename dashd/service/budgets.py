@@ -1,7 +1,5 @@
 """`budget.*`: how budgets stand, where they go, and changes of limits. Dollars become nano-dollars here."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from dashd.domain import budget as rules
@@ -28,8 +26,7 @@ from .core import Caller, Core
 from .idempotency import once
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(msgspec.Struct, frozen=True):
     node: wire.BudgetNode
     children: list[wire.BudgetNode]
     options: list[str]

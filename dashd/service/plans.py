@@ -3,8 +3,6 @@
 `create` and `plan` read their parameters here, so that what was planned is what is made.
 """
 
-from dataclasses import dataclass
-
 import msgspec
 
 from dashd.domain import budget as rules
@@ -22,8 +20,7 @@ from .providers import STAND_INS
 BRIEF_CHARACTERS_MAX = 4_000
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A swarm that could be created: its terms, and what it is expected to need."""
 
     terms: Terms

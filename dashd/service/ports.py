@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import msgspec
 import trio
 
 from dashd.domain.prices import Price
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
 
-@dataclass(frozen=True, slots=True)
-class DriverAbilities:
+class DriverAbilities(msgspec.Struct, frozen=True):
     """What one agent program can do."""
 
     pause: Literal["hard", "soft"]
@@ -52,8 +52,7 @@ class Programs(Protocol):
         """Looks at every file of it and runs it once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """A piece of what an agent printed."""
 
     output: bytes
@@ -105,8 +104,7 @@ class ModelSeen:
     stand_in: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CallWait:
+class CallWait(msgspec.Struct, frozen=True):
     """What a call of an agent waits for."""
 
     what: Literal["budget", "line", "rate", "provider"]
@@ -117,8 +115,7 @@ class CallWait:
     until_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class AliasSeen:
+class AliasSeen(msgspec.Struct, frozen=True):
     """Another name, as the registry sees it now."""
 
     name: str
@@ -157,8 +154,7 @@ class Models(Protocol):
         """What a call of the agent waits for; None where none does."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderState:
+class ProviderState(msgspec.Struct, frozen=True):
     """How a provider fares."""
 
     circuit: Literal["closed", "open", "half-open"]
@@ -168,8 +164,7 @@ class ProviderState:
     """Whether it has answered a call or a test since it was added or the daemon has started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tested:
+class Tested(msgspec.Struct, frozen=True):
     """What a provider answered."""
 
     ok: bool
@@ -230,8 +225,7 @@ class RepositorySeen:
     """Where it keeps its objects, and borrows them from; agents read there."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileSeen:
+class FileSeen(msgspec.Struct, frozen=True):
     """A file that an agent has changed."""
 
     path: str
@@ -242,8 +236,7 @@ class FileSeen:
     flags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DiffSeen:
+class DiffSeen(msgspec.Struct, frozen=True):
     """What a workspace differs from its base in; `cut`: there is more of the patch."""
 
     base: str

@@ -1,7 +1,6 @@
 """A swarm's repository, read from its parameters: looked at once, when the swarm is created or planned."""
 
 import os
-from dataclasses import dataclass
 
 import msgspec
 import trio
@@ -17,8 +16,7 @@ from .ports import RepositorySeen
 ONLY_WITH_REPO = ("base", "workspace", "cleanup", "shared", "isolated")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a swarm's agents work: `cwd` as its row keeps it, `root` what its scope is relative to."""
 
     cwd: str | None

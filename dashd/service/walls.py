@@ -1,7 +1,5 @@
 """What a swarm's agents may reach: read from its parameters, refused where this machine could not keep it."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from dashd.domain import folders
@@ -18,8 +16,7 @@ from .ports import WallsState
 from .repositories import Place
 
 
-@dataclass(frozen=True, slots=True)
-class Walled:
+class Walled(msgspec.Struct, frozen=True):
     """What a swarm's row says of its walls."""
 
     walls: str

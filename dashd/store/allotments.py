@@ -5,7 +5,6 @@ swarm's rule: an allotment (shown, not a cap), a cap, or an even cap that follow
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -20,8 +19,7 @@ from .transaction import Tx
 SeatRule = Literal["allotment", "cap", "even"]
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """What a new swarm may spend, in nano-dollars."""
 
     limit: int = rules.DEFAULT_CEILING_NUSD
@@ -30,7 +28,7 @@ class Terms:
     seat_nusd: int | None = None
     names: Sequence[str] = ()
     """Of the first seats; empty ones are called by their number."""
-    own: Mapping[int, int] = field(default_factory=dict)
+    own: Mapping[int, int] = msgspec.field(default_factory=dict)
     """Seats, by number from 1, with a cap of their own."""
 
 

@@ -6,7 +6,7 @@ very transaction of the decision), or wait for `approval.resolved` (`runtime.app
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -26,8 +26,7 @@ DEADLINE: Final = "deadline"
 TEXT_CHARS_MAX: Final = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What somebody is about to do."""
 
     kind: rules.Kind
@@ -41,11 +40,11 @@ class Question:
     """Nano-dollars, or levels."""
     swarm: str | None = None
     agent: str | None = None
-    context: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = msgspec.field(default_factory=dict)
     ref: str = ""
     """Asked again under it (after a crash), the same question has the same answer, and is there once."""
     act: str = ""
-    args: dict[str, Any] = field(default_factory=dict)
+    args: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Whoever changes it, and however often: no limit comes to more than LIMIT_NUSD_MAX or TOKENS_MAX.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from dashd.domain import budget as rules
 from dashd.domain import dollars
@@ -14,8 +14,7 @@ from .budgets import BudgetRow
 from .transaction import Tx
 
 
-@dataclass(frozen=True, slots=True)
-class More:
+class More(msgspec.Struct, frozen=True):
     """What is added to a budget's limits; 0 is nothing."""
 
     nusd: int = 0

@@ -8,11 +8,11 @@ checked copy of it stands beside it as `<file>.before-NNNN`.
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
 from dashd import clock as clocks
 from dashd.store import database
@@ -36,8 +36,7 @@ class SchemaRefused(errors.DashError):
     category, code, exit_code = "unavailable", -32011, 69
 
 
-@dataclass(frozen=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """One file of `schema/sql/`."""
 
     number: int

@@ -8,10 +8,10 @@ all places of an agent program are taken, none of its tasks is startable.
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import apsw
+import msgspec
 
 from dashd.domain import ids
 
@@ -40,8 +40,7 @@ ORDER BY t.level, t.created_at_ms, t.rowid LIMIT 1
 NO_PLACES: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A task that was given to a seat; whoever holds it starts the attempt."""
 
     attempt_id: str
@@ -50,8 +49,7 @@ class Claim:
     swarm_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True):
     """What a round of claiming gave, and when the next retry is due."""
 
     claims: list[Claim]

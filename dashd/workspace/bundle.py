@@ -9,9 +9,9 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 
 from dashd.workspace import erase, git, refs
@@ -31,8 +31,7 @@ _HEADER = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Imported:
+class Imported(msgspec.Struct, frozen=True):
     """An agent's commits, in the user's repository; `moved` is False where there was nothing new."""
 
     ref: str

@@ -9,10 +9,10 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import trio
 
 from dashd.workspace import erase, git, place, refs, skeleton
@@ -24,8 +24,7 @@ SHARED_FOLDERS = ("node_modules", ".venv")
 _GLOB, _ESCAPED = re.compile(r"([\\*?\[\]!# ])"), r"\\\1"
 
 
-@dataclass(frozen=True)
-class Recovered:
+class Recovered(msgspec.Struct, frozen=True):
     """What `recover` found: a creation taken back, a removal finished, or a tree that somebody took away."""
 
     workspace: Workspace

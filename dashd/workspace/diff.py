@@ -6,10 +6,10 @@ Ignored files are not part of it; nested repositories are named, not entered.
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import trio
 
 from dashd.workspace import bundle, git, names, skeleton, tree, trust
@@ -35,8 +35,7 @@ _STATUS: dict[bytes, Status] = {
 _RAW = "* -text -filter -ident -working-tree-encoding\n"
 
 
-@dataclass(frozen=True)
-class FileChange:
+class FileChange(msgspec.Struct, frozen=True):
     """One changed path; lines are None for binary content, `flags` say why to look at it first."""
 
     path: str
@@ -48,8 +47,7 @@ class FileChange:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Diff:
+class Diff(msgspec.Struct, frozen=True):
     """`patch` is git's, cut at a bound where `patch_cut`; `more_files` are not in `files`."""
 
     base: str

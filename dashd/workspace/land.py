@@ -10,7 +10,6 @@ neither commit has put there: it is the user's by now, and nothing is touched.
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -38,8 +37,7 @@ _UNDERWAY = (
 )
 
 
-@dataclass(frozen=True)
-class Landing:
+class Landing(msgspec.Struct, frozen=True):
     """A landing that has begun: `branch` (a full ref) goes from `old` to `new`."""
 
     source: Source
@@ -48,8 +46,7 @@ class Landing:
     new: str
 
 
-@dataclass(frozen=True)
-class Landed:
+class Landed(msgspec.Struct, frozen=True):
     """How an interrupted landing ended: `landed`, or `blocked` by what `problem` says, journal kept."""
 
     landing: Landing
@@ -247,8 +244,7 @@ async def _index_is(landing: Landing, commit: str) -> bool:
     return (await git.run(_files(landing.source), *args, ok=(0, 1))).code == 0
 
 
-@dataclass(frozen=True)
-class _Change:
+class _Change(msgspec.Struct, frozen=True):
     """One path in which the commits differ; an id is None where it is not there."""
 
     path: bytes

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 import trio
 
 from dashd.jail import tool
@@ -40,8 +41,7 @@ Intend = Callable[[str], Awaitable[None]]
 whether a target was moved by us."""
 
 
-@dataclass(frozen=True)
-class Merged:
+class Merged(msgspec.Struct, frozen=True):
     """Where the target is now and was before; the same where there was nothing to merge."""
 
     target: str

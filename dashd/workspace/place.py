@@ -24,8 +24,7 @@ _ID = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*", re.ASCII)
 ID_CHARACTERS_MAX = 64
 
 
-@dataclass(frozen=True)
-class Shared:
+class Shared(msgspec.Struct, frozen=True):
     """A dependency folder of the user's, to be mounted read-only at `target` in the agent's jail."""
 
     source: Path

@@ -6,9 +6,9 @@ the same agent stays its second parent, so nothing that was saved once goes. `re
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 
 from dashd.workspace import bundle, git, refs
@@ -21,8 +21,7 @@ LIMITS = Limits()
 _TIP = "refs/heads/salvage"
 
 
-@dataclass(frozen=True)
-class Salvaged:
+class Salvaged(msgspec.Struct, frozen=True):
     """What was saved, where; `bytes_stored` is what was new to the repository, uncompressed."""
 
     ref: str

@@ -11,8 +11,9 @@ import json
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from dashd.workspace import names
 from dashd.workspace.erase import open_folder
@@ -24,10 +25,10 @@ _CHUNK_BYTES = 1 << 20
 _TRIES_MAX = 3
 _USUAL = {b"100644": 0o644, b"100755": 0o755, b"40000": 0o755}
 GIT = b".git"
+DEPTH_MAX = 150
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What is kept. Files that the base knows, and the workspace's own `.git`, count for `bytes_max` only."""
 
     file_bytes_max: int = 32 << 20
@@ -35,11 +36,10 @@ class Limits:
     """All files together that the base does not know."""
     bytes_max: int = 16 << 30
     entries_max: int = 1_000_000
-    depth_max: int = 150
+    depth_max: int = DEPTH_MAX
 
 
-@dataclass(frozen=True)
-class Unsaved:
+class Unsaved(msgspec.Struct, frozen=True):
     """An entry that was not kept, and why."""
 
     path: str
@@ -53,8 +53,7 @@ class Unsaved:
         return self.kind in ("file", "folder")
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A folder as it was: the id of its tree (manifest and all), and what stands out in it."""
 
     tree: str
@@ -265,7 +264,7 @@ def _open_file(parent: int, name: bytes) -> int:
         os.close(path_fd)
 
 
-def repositories(folder: Path, depth_max: int = Limits.depth_max) -> list[bytes]:
+def repositories(folder: Path, depth_max: int = DEPTH_MAX) -> list[bytes]:
     """The folders below `folder` that are repositories of their own, or say so (a `.git` of any kind)."""
     found: list[bytes] = []
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

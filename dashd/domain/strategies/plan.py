@@ -1,10 +1,9 @@
 """What a strategy returns."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """One task to be; `after` are indices of earlier tasks in the same plan that must complete first."""
 
     item: str

@@ -6,8 +6,9 @@ fields; what several formats share (tools, images, service tiers) is here, so th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
+
+import msgspec
 
 from dashd.proxy.formats import body as bodies
 from dashd.proxy.formats.format import CallRefused
@@ -18,8 +19,7 @@ Check = Callable[[Any, str], None]
 PLAIN_TOOLS = ("function", "custom")
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """A field that never passes, with the reason and what would."""
 
     kind: str

@@ -8,7 +8,6 @@ means "try again".
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -39,8 +38,7 @@ _OPENAI_TYPES = {
 _ANTHROPIC_TYPES = {**_OPENAI_TYPES, 402: "billing_error", 503: "overloaded_error", 529: "overloaded_error"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Styled:
+class _Styled(msgspec.Struct, frozen=True):
     status: int
     type: str
     message: str

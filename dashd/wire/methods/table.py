@@ -1,6 +1,5 @@
 """The row type of the method table and the field types that several nouns share."""
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,8 +14,7 @@ class Result(msgspec.Struct, kw_only=True):
     """The root of every answer; a client ignores fields that it does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(msgspec.Struct, frozen=True):
     """One row of the table."""
 
     name: str
