@@ -1,4 +1,4 @@
-"""One heap for all threads, as the kernel's map of a process shows it."""
+"""One heap for all threads, as the kernel's map of a process shows it; what an idle dashd is without."""
 
 import ctypes
 import subprocess
@@ -22,6 +22,18 @@ maps = [line.split() for line in open("/proc/self/maps")]
 spans = [[int(end, 16) for end in fields[0].split("-")] for fields in maps if fields[1] == "---p"]
 print(sum(32 << 20 < end - start <= 64 << 20 for start, end in spans))
 """
+
+HEAVY = {"asyncio", "concurrent", "difflib", "email", "fractions", "h11", "httpx2", "pydantic"}
+HEAVY |= {"statistics", "tarfile", "tomllib"}
+"""A megabyte and more, and nothing that an idle dashd needs."""
+
+
+def test_an_idle_dashd_has_not_loaded_what_it_does_not_need():
+    script = "import sys, dashd.__main__, dashd.app, dashd.config; print(*sys.modules)"
+    argv = [sys.executable, "-c", script]
+    loaded = subprocess.run(argv, cwd=TOP, check=True, capture_output=True, text=True).stdout.split()
+    assert "trio" in loaded
+    assert not HEAVY & set(loaded)
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library")
