@@ -1,7 +1,8 @@
 """A planned jail made ready by the fork server: folders opened by inode, options and policy in memory.
 
-Whoever starts the program (a holder's child, or tool.py) inherits `fds` and executes `argv`; the first thing
-that runs is bubblewrap, or the stage where there is none. Standard library only.
+Whoever starts the program (a holder's child, or a leash's) inherits `fds`, calls `enter` and executes
+`command`; the first thing that runs is bubblewrap, or the stage where there is none. Every folder travels to
+the stage by inode as well, which is the last to look whether it is still the one. Standard library only.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import errno
 import marshal
 import os
 import struct
+from functools import partial
+
+from dashd.jail import nesting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,17 +43,24 @@ class AgentJail:
         self._jail = jail
         self.fds: list[int] = []
         self._binds: list[str] = []
+        self._shown: list[tuple[str, int, int, bool]] = []
+        self._nested: list[tuple[str, bool]] = []
 
     def prepare(self, argv: Sequence[str], files: Sequence[str], env: Mapping[str, str]) -> None:
         """Opens all that entering will need. Raises OSError; `close` afterwards, in either case."""
         if self._jail.get("scratch"):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self._jail["scratch"], 0o700)
-        for at, root, path, writable in self._jail["binds"]:
-            fd = open_folder(root, path, at)
-            self.fds.append(fd)
-            self._binds += ["--bind" if writable else "--ro-bind", f"/proc/self/fd/{fd}", at]
-        policy = {**self._jail["policy"], "argv": list(argv), "files": list(files), "env": dict(env)}
+        fds = {each[0]: self._open(*each) for each in self._jail["binds"]}
+        if self._jail["bwrap"]:
+            self._arrange(fds)
+        policy = {
+            **self._jail["policy"],
+            "shown": self._shown,
+            "argv": list(argv),
+            "files": list(files),
+            "env": dict(env),
+        }
         self._policy = self._in_memory(marshal.dumps(policy, _MARSHAL_VERSION))
         if self._jail["bwrap"]:
             passing = self._in_memory(_PASS_EVERYTHING)
@@ -60,6 +71,39 @@ class AgentJail:
                 *self._jail["finish"],
             ]
             self._options = self._in_memory(b"".join(os.fsencode(option) + b"\0" for option in options))
+
+    def _open(self, at: str, root: str, path: str, writable: bool) -> int:
+        fd = open_folder(root, path, at)
+        self.fds.append(fd)
+        found = os.fstat(fd)
+        self._shown.append((at, found.st_dev, found.st_ino, bool(self._jail["bwrap"]) and not writable))
+        return fd
+
+    def _arrange(self, fds: dict[str, int]) -> None:
+        """Who mounts what. Raises BadFolder for what can only be mounted where others may interfere."""
+        shown, nested = nesting.arranged(self._jail["binds"])
+        for at, root, path, _ in nested:
+            if os.path.join(root, path).rstrip("/") != at:
+                raise BadFolder(errno.EINVAL, f"{at} is shown inside another folder, and is not from there")
+        self._nested = [(at, writable) for at, _, _, writable in nested]
+        done = dict(self._nested)
+        for at, _, _, writable in shown:
+            option = "--bind" if writable or at in done else "--ro-bind"
+            self._binds += [option, f"/proc/self/fd/{fds[at]}", at]
+
+    def enter(self) -> None:
+        """In the child that will execute `command`, right before it does. Raises OSError."""
+        if not self._nested:
+            return
+        meant = {at: (device, inode) for at, device, inode, _ in self._shown}
+        try:
+            nesting.mount(self._nested, partial(_reopened, meant))
+        except BadFolder:
+            raise
+        except OSError as error:
+            inner = self._nested[1][0]
+            why = f"{error.strerror}: {inner}, inside another folder, cannot be mounted safely here"
+            raise BadFolder(error.errno or errno.EPERM, why) from None
 
     def command(self, control: int) -> list[str]:
         """What to execute, with `fds` and `control` inherited."""
@@ -99,6 +143,15 @@ def open_folder(root: str, path: str, at: str) -> int:
         return _beneath(above, path, f"{at} beneath {root}")
     finally:
         os.close(above)
+
+
+def _reopened(meant: dict[str, tuple[int, int]], at: str) -> int:
+    fd = open_folder(at, "", at)
+    found = os.fstat(fd)
+    if (found.st_dev, found.st_ino) != meant[at]:
+        os.close(fd)
+        raise BadFolder(errno.ESTALE, f"somebody put another folder in its place: opening {at}")
+    return fd
 
 
 def _beneath(above: int, path: str, what: str) -> int:

@@ -73,6 +73,11 @@ class AgentStart:
             argv = self.jail.command(self._theirs)
             files, cwd = argv[:1], "/"
             env = {"DASH_LAUNCH": env["DASH_LAUNCH"], **(env if self.spec["jail"]["inherit_env"] else {})}
+            try:
+                self.jail.enter()
+            except OSError as error:
+                os.write(self._theirs, str(error.strerror).encode("utf-8", "replace"))
+                os._exit(127)
         agent_exec.become_agent(argv, files, env, cwd, holder, stdio, self._theirs)
 
     def _enter(self, cgroup: Cgroup) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 EXIT_REFUSED = 125
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
-_CLOSE_RANGE = 436
+_CLOSE_RANGE, _OPENAT2, _NO_SYMLINKS = 436, 437, 0x04
 _RULE_PATH, _RULE_PORT = 1, 2
 _LISTEN_BACKLOG = 128
 _LOOKS_MAX, _LOOK_S = 5000, 0.001
@@ -106,10 +106,12 @@ def no_new_privs() -> None:
         raise Refused(f"no_new_privs: {os.strerror(ctypes.get_errno())}")
 
 
-def restrict(rules: dict[str, Any]) -> None:
+def restrict(rules: dict[str, Any], shown: dict[str, tuple[int, int, bool]]) -> None:
     """Landlock: `attributes` is the ruleset (hex), `paths` [(path, rights)], `ports` [(port, rights)].
 
-    A path that is not there gives no right.
+    A path that is not there gives no right. One of `shown`, by device and inode, has to be that very folder:
+    whoever can put a link or another one in its place would choose what is given, or what hides it. The third
+    says that its mount has to be read-only.
     """
     attributes = bytes.fromhex(rules["attributes"])
     ruleset = _call(
@@ -121,16 +123,37 @@ def restrict(rules: dict[str, Any]) -> None:
     )
     for path, rights, rights_of_file in rules["paths"]:
         try:
-            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC) if path not in shown else _open_no_link(path)
         except FileNotFoundError:
-            continue
-        is_folder = (os.fstat(fd).st_mode & 0o170000) == 0o040000
+            if path not in shown:
+                continue
+            raise
+        found = os.fstat(fd)
+        if path in shown:
+            device, inode, read_only = shown[path]
+            if (found.st_dev, found.st_ino) != (device, inode):
+                raise Refused(f"{path} is not the folder that it was")
+            if read_only and not os.fstatvfs(fd).f_flag & os.ST_RDONLY:
+                raise Refused(f"{path} is not mounted read-only")
+        is_folder = (found.st_mode & 0o170000) == 0o040000
         _add_rule(ruleset, _RULE_PATH, struct.pack("=Qi", rights if is_folder else rights_of_file, fd))
         os.close(fd)
     for port, rights in rules["ports"]:
         _add_rule(ruleset, _RULE_PORT, struct.pack("QQ", rights, port))
     _call("landlock_restrict_self", _RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     os.close(ruleset)
+
+
+def _open_no_link(path: str) -> int:
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _NO_SYMLINKS)
+    return _call(
+        f"opening {path}",
+        _OPENAT2,
+        ctypes.c_int(-1),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.c_char_p(how),
+        ctypes.c_size_t(len(how)),
+    )
 
 
 def _add_rule(ruleset: int, kind: int, rule: bytes) -> None:
@@ -164,7 +187,7 @@ def close_door(policy: dict[str, Any], control: int) -> None:
     if not policy.get("may_gain"):
         no_new_privs()
     if policy.get("landlock"):
-        restrict(policy["landlock"])
+        restrict(policy["landlock"], {at: tuple(meant) for at, *meant in policy["shown"]})
     if policy.get("seccomp"):
         filter_calls(bytes.fromhex(policy["seccomp"]))
 

@@ -75,6 +75,7 @@ def enter(
             process = subprocess.Popen(
                 jail.command(theirs.fileno()),
                 pass_fds=[*jail.fds, theirs.fileno(), *inherited],
+                preexec_fn=jail.enter,
                 env=environ if plan["inherit_env"] else {},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

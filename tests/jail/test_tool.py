@@ -243,3 +243,18 @@ async def test_no_descriptor_is_left():
     with pytest.raises(ToolTimeout):
         await run("sleep", "5", deadline_s=0.1)
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_folder_inside_another_has_a_mode_of_its_own(tmp_path: Path):
+    (tmp_path / "kept").mkdir()
+    script = f"touch {tmp_path}/made; touch {tmp_path}/kept/made"
+    finished = await run("sh", "-c", script, read=(real(tmp_path / "kept"),), write=(real(tmp_path),))
+    assert (finished.code, b"Read-only file system" in finished.stderr) == (1, True)
+    assert sorted(os.listdir(tmp_path)) == ["kept", "made"]
+
+
+async def test_one_that_cannot_be_mounted_safely_is_told(tmp_path: Path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to("kept")
+    with pytest.raises(ToolFailed, match="a link is in the way"):
+        await run("true", read=(real(tmp_path) / "link",), write=(real(tmp_path),))
