@@ -228,7 +228,9 @@ def enforcers(grade: Grade, bounds: Bounds) -> dict[str, tuple[str, str]]:
         "open_files": (f"{bounds.open_files} of each process", "rlimit"),
         "file_size": (_size(bounds.file_bytes), "rlimit"),
         "tmp": (_size(bounds.tmp_bytes), "sized tmpfs" if own else "watchdog"),
+        "tmp_files": (f"{bounds.tmp_files}{' in each' if own else ''}", "watchdog"),
         "disk": (_size(bounds.disk_bytes), "watchdog"),
+        "files": (f"{bounds.files} more", "watchdog"),
         "wall_time": ("", "dashd, and the lease while it is away"),
         "output": ("", "holder"),
     }

@@ -2,7 +2,8 @@
 
     every look    RSS and threads of all processes, from one line of /proc/PID/stat each
     suspicious    PSS (a shared page counts once over a tree), what is swapped, and memfds nobody has mapped
-    on request    what was written below folders since an instant, by a walk that is bounded in time
+    on request    what was written below folders since an instant, by a walk that is bounded in time; what is
+                  held in files that no folder shows; how many files there are in a jail's own tmpfs
 
 RSS cannot be hidden from its owner's /proc and is never too low by more than what `Machine.hidden_bytes` grew
 by; where a process hides the exact figures (PR_SET_DUMPABLE) its RSS stands for them. Blocking functions; the
@@ -12,18 +13,22 @@ caller has a thread. Files of an agent are looked at by lstat alone and never op
 import contextlib
 import os
 import stat
+import sys
 import time
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+INSIDE_WITHIN = 4
+"""Of a jail's processes, oldest first, the second is inside: bubblewrap's, which the agent cannot touch."""
 FDS_MAX = 20_000
 """Open files of one agent that are looked at."""
 WALK_S_MAX = 2.0
 """A walk that takes longer ends with what it has found."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_STAT_BYTES, _SMALL_BYTES = 1024, 8192
+_STAT_BYTES, _SMALL_BYTES, _MAPS_BYTES = 1024, 8192, 1 << 20
 _BLOCK_BYTES = 512
 _MEMORY = (b"Pss_Anon:", b"Pss_File:", b"SwapPss:")
 
@@ -109,35 +114,122 @@ def memory_bytes(tree: Iterable[Process], proc: str = "/proc") -> int:
                 own += int(line.split()[1]) << 10
             elif line.startswith(b"Pss_Shmem:"):
                 shared += int(line.split()[1]) << 10
-        files += _held_bytes(process.pid, seen, proc, memory=True)
+        with contextlib.suppress(PermissionError):
+            files += sum(size for _, size in _held(process.pid, seen, proc, memory=True))
     return own + max(shared, files)
 
 
-def deleted_bytes(tree: Iterable[Process], devices: Collection[int], proc: str = "/proc") -> int:
-    """What a tree holds open on these file systems that no folder shows any more."""
+class Unnamed(NamedTuple):
+    """Files that a tree holds and no folder shows any more."""
+
+    files: list[tuple[str, int]]
+    """The path each had, and its bytes; of one that is only mapped, as far as it is mapped."""
+    hidden: bool = False
+    """There may be more: a process hides, has too many files, or sends them to and fro."""
+
+
+def unnamed(
+    tree: Iterable[Process], devices: Collection[int], proc: str = "/proc", *, thorough: bool = False
+) -> Unnamed:
+    """The deleted files on these file systems that a tree has open. `thorough` (some milliseconds a process)
+    finds those that are only mapped as well, and says what is on its way from socket to socket.
+    """
     seen: set[tuple[int, int]] = set()
-    return sum(_held_bytes(each.pid, seen, proc, memory=False, devices=devices) for each in tree)
+    files: list[tuple[str, int]] = []
+    hidden = False
+    for process in tree:
+        try:
+            files += _held(process.pid, seen, proc, memory=False, devices=devices)
+            if thorough:
+                files += _mapped(process.pid, seen, proc, devices)
+                hidden = hidden or _sends_files(process.pid, proc)
+        except PermissionError:
+            hidden = True
+        except OSError:  # it has ended
+            continue
+    return Unnamed(files, hidden or len(seen) >= FDS_MAX)
 
 
-def _held_bytes(
+def _held(
     pid: int, seen: set[tuple[int, int]], proc: str, *, memory: bool, devices: Collection[int] = ()
-) -> int:
+) -> list[tuple[str, int]]:
     """Of files that have no name: memfds, or deleted ones. Each counts once, however often it is open."""
-    held = 0
-    with contextlib.suppress(OSError):
-        for fd in os.listdir(f"{proc}/{pid}/fd"):
-            if len(seen) >= FDS_MAX:
-                break
-            path = f"{proc}/{pid}/fd/{fd}"
-            with contextlib.suppress(OSError):
-                name = os.readlink(path)
-                if not name.endswith(" (deleted)") or name.startswith("/memfd:") != memory:
-                    continue
-                found = os.stat(path)  # of a file without a name, so it is nobody's socket or device
-                if (found.st_dev, found.st_ino) not in seen and (memory or found.st_dev in devices):
-                    seen.add((found.st_dev, found.st_ino))
-                    held += found.st_blocks * _BLOCK_BYTES
+    held: list[tuple[str, int]] = []
+    for fd in _open_fds(pid, proc):
+        if len(seen) >= FDS_MAX:
+            break
+        path = f"{proc}/{pid}/fd/{fd}"
+        with contextlib.suppress(OSError):
+            name = os.readlink(path)
+            if not name.endswith(" (deleted)") or name.startswith("/memfd:") != memory:
+                continue
+            found = os.stat(path)  # of a file without a name, so it is nobody's socket or device
+            if (found.st_dev, found.st_ino) not in seen and (memory or found.st_dev in devices):
+                seen.add((found.st_dev, found.st_ino))
+                held.append((name.removesuffix(" (deleted)"), found.st_blocks * _BLOCK_BYTES))
     return held
+
+
+def _open_fds(pid: int, proc: str) -> list[str]:
+    """None of one that has ended. Raises PermissionError."""
+    try:
+        return os.listdir(f"{proc}/{pid}/fd")
+    except PermissionError:
+        raise
+    except OSError:
+        return []
+
+
+def _mapped(
+    pid: int, seen: set[tuple[int, int]], proc: str, devices: Collection[int]
+) -> list[tuple[str, int]]:
+    """Deleted files that are mapped and not open."""
+    ends: dict[tuple[int, int], tuple[str, int]] = {}
+    for line in _read(f"{proc}/{pid}/maps", _MAPS_BYTES).splitlines():
+        fields = os.fsdecode(line).split(None, 5)
+        if len(fields) < 6 or not fields[5].endswith(" (deleted)"):
+            continue
+        first, last = (int(each, 16) for each in fields[0].split("-"))
+        device = os.makedev(*(int(each, 16) for each in fields[3].split(":")))
+        inode = device, int(fields[4])
+        if device in devices and inode not in seen:
+            end = max(ends.get(inode, ("", 0))[1], last - first + int(fields[2], 16))
+            ends[inode] = fields[5].removesuffix(" (deleted)"), end
+    seen.update(ends)
+    return list(ends.values())
+
+
+def _sends_files(pid: int, proc: str) -> bool:
+    """Whether a socket of it holds descriptors that nobody has received yet."""
+    for fd in _open_fds(pid, proc):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"{proc}/{pid}/fd/{fd}").startswith("socket:"):
+                for line in _read(f"{proc}/{pid}/fdinfo/{fd}", _SMALL_BYTES).splitlines():
+                    if line.startswith(b"scm_fds:") and int(line.split()[1]):
+                        return True
+    return False
+
+
+def tmpfs_files(tree: Sequence[Process], places: Sequence[str], proc: str = "/proc") -> int:
+    """How many files there are in the fullest of these folders of a jail's own; 0 where it has none."""
+    for process in tree[:INSIDE_WITHIN]:
+        counts = []
+        for place in places:
+            with contextlib.suppress(OSError):
+                path = f"{proc}/{process.pid}/root{place}"
+                if os.stat(path).st_dev != _device(place):
+                    state = os.statvfs(path)
+                    counts.append(state.f_files - state.f_ffree)
+        if counts:
+            return max(counts)
+    return 0
+
+
+def _device(path: str) -> int | None:
+    try:
+        return os.stat(path).st_dev
+    except OSError:
+        return None
 
 
 def written_bytes(tree: Iterable[Process], proc: str = "/proc") -> int:
@@ -156,6 +248,8 @@ class Disk(NamedTuple):
 
     device: int
     free_bytes: int
+    free_files: int = 0
+    """Always 0 where the file system makes room for files as they come."""
 
 
 def disks(folders: Iterable[str]) -> dict[str, Disk]:
@@ -167,7 +261,7 @@ def disks(folders: Iterable[str]) -> dict[str, Disk]:
             device = os.stat(folder).st_dev
             if device not in asked:
                 state = os.statvfs(folder)
-                asked[device] = Disk(device, state.f_bfree * state.f_frsize)
+                asked[device] = Disk(device, state.f_bfree * state.f_frsize, state.f_ffree)
             found[folder] = asked[device]
     return found
 
@@ -177,40 +271,51 @@ class Walked(msgspec.Struct, frozen=True):
 
     changed_bytes: int
     """In files that were written or made since; of one that was there before, all of it."""
+    changed_files: int = 0
+    """Folders and links too; not one that was there before, unless it was written."""
+    seen_files: int = 0
     finished: bool = True
     closed: bool = False
     """A folder that was changed since cannot be read, so anything may be in it."""
 
 
 def changed_since(
-    folders: Sequence[str], since_s: float, *, enough_bytes: int, s_max: float = WALK_S_MAX
+    folders: Sequence[str],
+    since_s: float,
+    *,
+    enough_bytes: int,
+    enough_files: int = sys.maxsize,
+    s_max: float = WALK_S_MAX,
 ) -> Walked:
     """What was written below folders since an instant of the wall clock; follows no link, leaves no disk.
 
-    Stops as soon as there is more than `enough_bytes`. Change times are the kernel's and cannot be set back.
+    Stops as soon as there is more than enough of either. Change times are the kernel's and cannot be set
+    back. A folder that was changed is looked into before any that was not: what is new is in it.
     """
-    give_up_at, total, closed = time.monotonic() + s_max, 0, False
+    give_up_at, size, files, seen, closed = time.monotonic() + s_max, 0, 0, 0, False
     linked: set[tuple[int, int]] = set()
-    queue = _devices_of(folders)
-    while queue:
-        folder, device = queue.pop()
+    changed, others = _devices_of(folders), deque[tuple[str, int]]()
+    while changed or others:
+        folder, device = changed.pop() if changed else others.pop()
         try:
             for path, found in _entries(folder):
+                seen += 1
+                is_new = found.st_ctime >= since_s
                 if stat.S_ISDIR(found.st_mode) and found.st_dev == device:
-                    queue.append((path, device))
-                if found.st_ctime >= since_s and (found.st_dev, found.st_ino) not in linked:
-                    total += found.st_blocks * _BLOCK_BYTES
+                    (changed if is_new else others).append((path, device))
+                if is_new and (found.st_dev, found.st_ino) not in linked:
+                    size += found.st_blocks * _BLOCK_BYTES
+                    files += 1
                     if found.st_nlink > 1:
                         linked.add((found.st_dev, found.st_ino))
-                if total > enough_bytes:
-                    return Walked(total, closed=closed)
-                if time.monotonic() > give_up_at:
-                    return Walked(total, finished=False, closed=closed)
+                enough = size > enough_bytes or files > enough_files
+                if enough or time.monotonic() > give_up_at:
+                    return Walked(size, files, seen, finished=enough, closed=closed)
         except (FileNotFoundError, NotADirectoryError):  # it goes on working meanwhile
             continue
         except OSError:
             closed = closed or _is_changed(folder, since_s)
-    return Walked(total, closed=closed)
+    return Walked(size, files, seen, closed=closed)
 
 
 def _entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -220,8 +325,8 @@ def _entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
                 yield entry.path, entry.stat(follow_symlinks=False)
 
 
-def _devices_of(folders: Iterable[str]) -> list[tuple[str, int]]:
-    found = []
+def _devices_of(folders: Iterable[str]) -> deque[tuple[str, int]]:
+    found = deque[tuple[str, int]]()
     for folder in folders:
         with contextlib.suppress(OSError):
             found.append((folder, os.stat(folder).st_dev))

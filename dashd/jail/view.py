@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 MIB, GIB = 1 << 20, 1 << 30
+BYTES_A_FILE, FILES_MIN = 16 << 10, 100_000
+PAGE_BYTES = 4096
 
 HOME = "/run/home"
 """Inside: a sized tmpfs, empty at each start."""
+TMP_PLACES = ("/tmp", HOME, "/dev/shm")
+"""Each a tmpfs of its own, of a size."""
 CODE = "/run/dash"
 """Inside: where Dash's own programs are, read-only."""
 LISTENER_PORT = 8787
@@ -64,6 +68,16 @@ class Bounds:
     """Of /tmp, of its home and of shared memory, each."""
     cpu_s: int | None = None
     """Processor time of each process."""
+
+    @property
+    def files(self) -> int:
+        """That the folders it may write can grow by: as many as file systems are usually made for."""
+        return max(FILES_MIN, self.disk_bytes // BYTES_A_FILE)
+
+    @property
+    def tmp_files(self) -> int:
+        """As `tmp_bytes`, with a page for each: one that is empty takes memory all the same."""
+        return self.tmp_bytes // PAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)

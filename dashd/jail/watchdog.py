@@ -2,16 +2,19 @@
 
     memory    TICK_S: what the machine has available. LOOK_S, or as soon as that fell by half of what the
               nearest agent has left: RSS of all. Over its bound by that: the exact figures of this agent
-    disk      DISK_S: free space. Only where it fell by an agent's bound: a walk of that agent's folders
+    disk      DISK_S: free space and inodes. Only where they fell by an agent's bound: a walk of its folders
+    unnamed   COUNT_S: what it holds open that no folder shows, and the files in its own tmpfs
     processes with the look at memory, threads counted as the kernel counts them
 
 One task for all agents, asleep while there are none. It says who is over what; runtime ends the agent. While
 dashd is away rlimits, sized tmpfs and the lease bind; what folders grew by until then is forgotten. Known to
 pass: memory in pipes and sockets, which the kernel bounds by user; a jail's tmpfs, which is sized and counts
-only where it is mapped; as much disk as others free at the same time, or as free space lags behind (btrfs).
+only where it is mapped; as much disk, in files with a name or only mapped, as others free at the same time,
+or as free space lags behind (btrfs); files where a file system makes room for them as they come.
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -19,14 +22,16 @@ from typing import NoReturn
 import msgspec
 import trio
 
-from . import usage
-from .usage import Disk, Machine, Process
+from . import usage, view
+from .usage import Disk, Machine, Process, Walked
 from .view import MIB, Bounds
 
 TICK_S = 0.1
 LOOK_S = 1.0
 """A look takes some 25 us a process of the machine."""
 DISK_S = 0.5
+COUNT_S = 1.0
+"""Some 10 us an open file."""
 REST = 3
 """Times as long as a look took nobody looks, so that a bomb of processes cannot make us one too."""
 FALL_BYTES_MIN = 16 * MIB
@@ -48,24 +53,38 @@ class Quota:
 
     folders: tuple[str, ...]
     bytes_max: int
+    files_max: int = sys.maxsize
     bound: str = "disk"
     since_s: float = 0.0
-    free: dict[int, int] = field(default_factory=dict)
-    """Of each file system, the most that was free since."""
-    walk_above_bytes: int = 0
-    """Free space must have fallen by more than this before a walk can find anything."""
+    free: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Of each file system, the most bytes and files that were free since."""
+    walk_above: tuple[int, int] = 0, 0
+    """Free bytes, or files, must have fallen by more than this before a walk can find anything."""
 
     def start(self, since_s: float, disks: Collection[Disk]) -> None:
         """What was written up to now does not count, or no longer."""
         self.since_s = since_s - _CTIME_SLACK_S
-        self.free = dict(disks)
-        self.walk_above_bytes = self.bytes_max
+        self.free = {disk.device: (disk.free_bytes, disk.free_files) for disk in disks}
+        self.walk_above = self.bytes_max, self.files_max
 
-    def fallen(self, disks: Collection[Disk]) -> int:
-        """By how much free space fell; an upper bound of what the folders grew by."""
+    def fallen(self, disks: Collection[Disk]) -> tuple[int, int]:
+        """By how much free bytes and files fell; upper bounds of what the folders grew by."""
+        size = files = 0
         for disk in disks:
-            self.free[disk.device] = max(self.free.get(disk.device, 0), disk.free_bytes)
-        return sum(self.free[disk.device] - disk.free_bytes for disk in disks)
+            most = self.free.get(disk.device, (0, 0))
+            most = max(most[0], disk.free_bytes), max(most[1], disk.free_files)
+            self.free[disk.device] = most
+            size, files = size + most[0] - disk.free_bytes, files + most[1] - disk.free_files
+        return size, files
+
+    def is_due(self, disks: Collection[Disk]) -> bool:
+        """Whether a walk could find anything."""
+        size, files = self.fallen(disks)
+        return size > self.walk_above[0] or files > self.walk_above[1]
+
+    def has(self, path: str) -> bool:
+        """Whether that path is below its folders."""
+        return any(path == each or path.startswith(f"{each.rstrip('/')}/") for each in self.folders)
 
 
 @dataclass(eq=False, repr=False)
@@ -101,6 +120,8 @@ class Watchdog:
         self._proc = proc
         self._guards: set[Guard] = set()
         self._some = trio.Event()
+        self._seen: dict[Guard, list[Process]] = {}
+        """The processes of each at the last look."""
         self._left_bytes = 0
         """What the agent nearest to its bound of memory had left."""
 
@@ -130,6 +151,7 @@ class Watchdog:
 
     def _forget(self, guard: Guard) -> None:
         self._guards.discard(guard)
+        self._seen.pop(guard, None)
         if not self._guards and self._some.is_set():
             self._some = trio.Event()
 
@@ -163,7 +185,7 @@ class Watchdog:
 
     def _look(self, guards: Sequence[Guard], machine: Machine) -> list[tuple[Guard, Breach]]:
         """In a thread: one scan for all of them."""
-        trees = self._trees(guards)
+        trees = self._seen = self._trees(guards)
         breaches, left_bytes = [], [1 << 60]
         for guard in guards:
             breach = self._memory(guard, trees[guard], machine) or _processes(guard, trees[guard])
@@ -210,11 +232,47 @@ class Watchdog:
 
     async def _watch_disks(self) -> NoReturn:
         alone = trio.CapacityLimiter(1)  # apart from the other: a file system that hangs must not stop both
+        count_at = 0.0
         while True:
             await self._some.wait()
             guards = tuple(self._guards)
             self._tell(await trio.to_thread.run_sync(self._look_at_disks, guards, limiter=alone))
+            if (begun := trio.current_time()) >= count_at:
+                self._tell(await trio.to_thread.run_sync(self._count, tuple(self._guards), limiter=alone))
+                ended = trio.current_time()
+                count_at = max(begun + COUNT_S, ended + REST * (ended - begun))
             await trio.sleep(DISK_S)
+
+    def _count(self, guards: Sequence[Guard]) -> list[tuple[Guard, Breach]]:
+        """In a thread: what a walk does not see. Over the bound only if it is so of who lives now as well."""
+        found = []
+        for guard in guards:
+            tree = self._seen.get(guard, [])
+            if self._uncounted(guard, tree):
+                breach = self._uncounted(guard, self._trees([guard])[guard])
+                found += [(guard, breach)] if breach else []
+        return found
+
+    def _uncounted(self, guard: Guard, tree: Sequence[Process]) -> Breach | None:
+        for quota in guard.quotas:
+            held, _ = self._unnamed(guard, quota, tree)
+            if held > quota.bytes_max:
+                return _breach(quota, f"{_mib(held)} MiB in open files without a name")
+        files, most = usage.tmpfs_files(tree, view.TMP_PLACES, self._proc), guard.bounds.tmp_files
+        if guard.quotas and files > most:
+            return Breach("temporary files", f"temporary files {most} exceeded ({files} in one tmpfs)")
+        return None
+
+    def _unnamed(
+        self, guard: Guard, quota: Quota, tree: Sequence[Process], *, thorough: bool = False
+    ) -> tuple[int, bool]:
+        """Bytes in files without a name, and whether some are hidden. The first quota has the rest."""
+        others = [each for each in guard.quotas if each is not quota]
+        found = usage.unnamed(tree, quota.free, self._proc, thorough=thorough)
+        own = quota is guard.quotas[0]
+        return sum(
+            size for path, size in found.files if quota.has(path) or (own and not _any_has(others, path))
+        ), found.hidden
 
     def _look_at_disks(self, guards: Sequence[Guard]) -> list[tuple[Guard, Breach]]:
         """In a thread: what fell, and walks where it matters; whoever wrote most is looked at first."""
@@ -222,7 +280,7 @@ class Watchdog:
         due: dict[tuple[str, ...], list[tuple[Guard, Quota]]] = {}
         for guard in guards:
             for quota in guard.quotas:
-                if quota.fallen(_of(quota, disks)) > quota.walk_above_bytes:
+                if quota.is_due(_of(quota, disks)):
                     due.setdefault(quota.folders, []).append((guard, quota))
         if not due:
             return []
@@ -243,29 +301,60 @@ class Watchdog:
         folders = sharing[0][1].folders
         on = _of(sharing[0][1], disks)
         since_s = min(quota.since_s for _, quota in sharing)
-        enough = max(quota.bytes_max for _, quota in sharing)
-        walked = usage.changed_since(folders, since_s, enough_bytes=enough)
-        over: list[tuple[Guard, Quota, int]] = []
+        walked = usage.changed_since(
+            folders,
+            since_s,
+            enough_bytes=max(quota.bytes_max for _, quota in sharing),
+            enough_files=max(quota.files_max for _, quota in sharing),
+        )
+        over: list[tuple[Guard, Quota, Breach]] = []
+        where = ", ".join(folders)
         for guard, quota in sharing:
             fallen = quota.fallen(on)
-            grown = walked.changed_bytes
-            grown += usage.deleted_bytes(trees[guard], {disk.device for disk in on}, self._proc)
-            if not walked.finished:
-                grown = max(grown, written[guard])
-            grown = fallen if walked.closed else min(fallen, grown)
-            if grown > quota.bytes_max:
-                over.append((guard, quota, grown))
+            size, files = self._grown(guard, quota, trees[guard], walked, written[guard], fallen)
+            if size > quota.bytes_max:
+                over.append((guard, quota, _breach(quota, f"{_mib(size)} MiB written below {where}")))
+            elif files > quota.files_max:
+                limit, seen = f"{quota.files_max} files", f"{files} made below {where}"
+                over.append((guard, quota, _breach(quota, seen, limit)))
             else:  # free space has to fall by what is left before there can be more
-                quota.walk_above_bytes = fallen + quota.bytes_max - grown
+                quota.walk_above = fallen[0] + quota.bytes_max - size, fallen[1] + quota.files_max - files
         if not over:
             return None
-        guard, quota, grown = max(over, key=lambda each: written[each[0]])
+        guard, _, breach = max(over, key=lambda each: written[each[0]])
         for _, other, _ in over:  # what is there now stays there, and is nobody else's fault
             other.start(self._now_s(), on)
-        where = ", ".join(folders)
-        bound = f"{quota.bound} {_mib(quota.bytes_max)} MiB exceeded"
-        how = "--disk-mb raises it" if quota.bound == "disk" else "its temporary files count"
-        return guard, Breach(quota.bound, f"{bound} ({_mib(grown)} MiB written below {where}); {how}")
+        return guard, breach
+
+    def _grown(
+        self,
+        guard: Guard,
+        quota: Quota,
+        tree: Sequence[Process],
+        walked: Walked,
+        written: int,
+        fallen: tuple[int, int],
+    ) -> tuple[int, int]:
+        """Bytes and files; where something cannot be seen, what fell stands for it."""
+        held, hidden = self._unnamed(guard, quota, tree, thorough=True)
+        size, files = walked.changed_bytes + held, walked.changed_files
+        if not walked.finished:
+            size = max(size, written)
+            if 2 * files > walked.seen_files:  # changed folders come first, so there is more of it
+                files = fallen[1]
+        if walked.closed or hidden:
+            return fallen
+        return min(fallen[0], size), min(fallen[1], files)
+
+
+def _any_has(quotas: Sequence[Quota], path: str) -> bool:
+    return any(quota.has(path) for quota in quotas)
+
+
+def _breach(quota: Quota, seen: str, limit: str = "") -> Breach:
+    bound = f"{quota.bound} {limit or f'{_mib(quota.bytes_max)} MiB'} exceeded"
+    how = "--disk-mb raises it" if quota.bound == "disk" else "its temporary files count"
+    return Breach(quota.bound, f"{bound} ({seen}); {how}")
 
 
 def _of(quota: Quota, disks: dict[str, Disk]) -> set[Disk]:

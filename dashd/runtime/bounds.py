@@ -99,9 +99,11 @@ def _cpu(asked: Asked, ending: Ending) -> str | None:
 def _quotas(asked: Asked, grade: str | None, folder: Path) -> tuple[Quota, ...]:
     if not asked.required or grade == "0":
         return ()
-    quotas = [Quota(written_folders(asked), asked.bounds.disk_bytes)]
+    bounds = asked.bounds
+    quotas = [Quota(written_folders(asked), bounds.disk_bytes, bounds.files)]
     if grade not in ("A", "B"):  # in a mount namespace these are of a size
-        quotas.append(Quota((str(folder / SCRATCH),), asked.bounds.tmp_bytes, bound="temporary files"))
+        scratch = (str(folder / SCRATCH),)
+        quotas.append(Quota(scratch, bounds.tmp_bytes, bounds.tmp_files, bound="temporary files"))
     return tuple(quotas)
 
 

@@ -60,6 +60,8 @@ def test_every_bound_has_an_enforcer_that_is_named(grade):
     bound, by = launch.enforcers(grade, view.Bounds(cpu_s=7))["cpu"]
     assert bound.startswith("7 s of each process")
     assert by.startswith("rlimit")
+    assert held["files"] == ("655360 more", "watchdog")
+    assert held["tmp_files"] == ("131072" + (" in each" if grade in "AB" else ""), "watchdog")
 
 
 @pytest.mark.parametrize(("grade", "kept"), [("B", 546), ("C", None)])

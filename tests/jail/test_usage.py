@@ -2,13 +2,16 @@
 
 import mmap
 import os
+import socket
 import time
 
 import pytest
 
-from dashd.jail import usage
-from dashd.jail.usage import Disk, Process
+from dashd.jail import launch, usage, view
+from dashd.jail.usage import Process
 from tests.fakes.proc import Proc
+from tests.jail import inside
+from tests.jail.world import World, deadline, printed
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 KIB = 1 << 10
@@ -85,13 +88,83 @@ def test_a_memory_file_counts_once_and_not_on_top_of_its_mapping() -> None:
 def test_a_deleted_file_that_is_open_counts_on_its_own_disk(tmp_path) -> None:
     me = Process(os.getpid(), 0, 1, 1, 0)
     device = tmp_path.stat().st_dev
-    before = usage.deleted_bytes([me], {device})
-    with (tmp_path / "f").open("wb") as file:
+    path = str(tmp_path / "f")
+    with open(path, "wb") as file, open(path, "rb"):
         file.write(b"x" * (1 << 20))
         file.flush()
-        os.unlink(tmp_path / "f")
-        assert usage.deleted_bytes([me], {device}) - before >= 1 << 20
-        assert usage.deleted_bytes([me], {device + 1}) == 0
+        assert path not in dict(usage.unnamed([me], {device}).files)
+        os.unlink(path)
+        found = usage.unnamed([me], {device})
+        assert dict(found.files)[path] >= 1 << 20
+        assert [each for each, _ in found.files].count(path) == 1
+        assert usage.unnamed([me], {device + 1}).files == []
+
+
+def test_a_deleted_file_that_is_only_mapped_counts_as_far_as_it_is(tmp_path) -> None:
+    me = Process(os.getpid(), 0, 1, 1, 0)
+    device = tmp_path.stat().st_dev
+    path = str(tmp_path / "f")
+    with open(path, "w+b") as file:
+        file.truncate(1 << 20)
+        mapped = mmap.mmap(file.fileno(), 1 << 20)
+        os.unlink(path)
+    with mapped:
+        seen: set[tuple[int, int]] = set()
+        assert dict(usage._mapped(me.pid, seen, "/proc", {device}))[path] == 1 << 20
+        assert usage._mapped(me.pid, seen, "/proc", {device}) == []
+
+
+def test_what_is_on_its_way_from_socket_to_socket_is_told() -> None:
+    me = Process(os.getpid(), 0, 1, 1, 0)
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs, open(__file__, "rb") as file:
+        assert not usage.unnamed([me], {0}, thorough=True).hidden
+        socket.send_fds(ours, [b"x"], [file.fileno()])
+        assert usage.unnamed([me], {0}, thorough=True).hidden
+
+
+def test_a_process_that_hides_its_files_is_told(proc, monkeypatch) -> None:
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    proc.process(11, 10)
+    monkeypatch.setattr(os, "listdir", refused)
+    assert usage.unnamed([Process(11, 10, 1, 1, 0)], {0}, proc.path) == ([], True)
+    monkeypatch.undo()
+    assert usage.unnamed([Process(12, 10, 1, 1, 0)], {0}, proc.path) == ([], False)
+
+
+def test_files_are_counted_in_a_tmpfs_of_its_own_alone(proc, tmp_path) -> None:
+    """The machine's own folders, seen through a root, are nobody's jail; another device is."""
+    proc.process(11, 10)
+    (proc.folder / "11" / "root").symlink_to("/")
+    assert usage.tmpfs_files(proc.tree(10), [str(tmp_path)], proc.path) == 0
+    (proc.folder / "11" / "root").unlink()
+    (proc.folder / "11" / "root").mkdir()
+    (proc.folder / "11" / "root" / "sys").symlink_to(tmp_path)
+    state = os.statvfs(tmp_path)
+    counted = usage.tmpfs_files(proc.tree(10), ["/sys", "/not there"], proc.path)
+    assert abs(counted - (state.f_files - state.f_ffree)) < 10_000
+
+
+@deadline
+async def test_what_a_jail_holds_where_no_folder_shows_it_is_counted_from_outside(
+    world: World, tmp_path
+) -> None:
+    seen = view.View(str(tmp_path), (view.Folder(str(tmp_path)),))
+    walls, nothing = inside.of_grade("B"), launch.Outside()
+    plan = launch.plan(walls, seen, python=view.python(), outside=nothing, listener=False)
+    made = "for name in 1 2 3 4 5 6 7; do : > /tmp/$name; done; head -c 2000000 /dev/zero >&3"
+    folder = await world.launch("a", f"exec 3> x; rm x; {made}; echo made; read line", stdin=True, jail=plan)
+    link = await world.adopt(folder)
+    await printed(link, folder, b"made")
+    holder = world.holders["a"][0]
+    tree = usage.trees(usage.all_processes(), [holder])[holder]
+    assert 7 < usage.tmpfs_files(tree, view.TMP_PLACES) < 7 + 20  # the folder itself, and mount points in it
+    found = usage.unnamed(tree, {tmp_path.stat().st_dev}, thorough=True)
+    assert dict(found.files)[str(tmp_path / "x")] >= 2_000_000
+    assert not found.hidden
+    await link.send_input(1, b"\n")
 
 
 def test_what_was_written_is_read_where_it_can_be(proc) -> None:
@@ -107,7 +180,7 @@ def test_a_disk_is_asked_once_and_a_folder_that_is_not_there_is_left_out(tmp_pat
     found = usage.disks([str(tmp_path), str(tmp_path / "a"), str(tmp_path / "no")])
     assert set(found) == {str(tmp_path), str(tmp_path / "a")}
     assert found[str(tmp_path)] is found[str(tmp_path / "a")]
-    assert found[str(tmp_path)] == Disk(tmp_path.stat().st_dev, found[str(tmp_path)].free_bytes)
+    assert found[str(tmp_path)][:2] == (tmp_path.stat().st_dev, found[str(tmp_path)].free_bytes)
 
 
 def _filled(path, size=1 << 20):
@@ -137,6 +210,33 @@ def test_a_walk_ends_when_it_knows_enough_or_its_time_is_over(tmp_path) -> None:
         _filled(tmp_path / str(number), 64 << 10)
     assert 100 << 10 < _changed(tmp_path, enough=100 << 10).changed_bytes <= 256 << 10
     assert _changed(tmp_path, s_max=-1.0).finished is False
+
+
+def test_a_walk_counts_files_and_looks_first_where_there_are_new_ones(tmp_path) -> None:
+    for number in range(5):
+        _filled(tmp_path / f"old{number}" / "f", 1)
+    since_s = time.time() + 1000
+    real, order = os.scandir, []
+    new = tmp_path / "old2"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "scandir", lambda folder: order.append(folder) or real(folder))
+        patched.setattr(usage, "_entries", _with_new(usage._entries, {str(new), str(new / "f")}, since_s))
+        found = _changed(tmp_path, since_s)
+    assert (found.changed_files, found.seen_files) == (2, 10)
+    assert order[:2] == [str(tmp_path), str(new)]
+    assert _changed(tmp_path, enough_files=3).changed_files == 4
+
+
+def _with_new(entries, new, at_s):
+    def found(folder):
+        for path, state in entries(folder):
+            if path in new:
+                fields = list(state)
+                fields[9] = at_s
+                state = os.stat_result(fields, {"st_ctime": at_s, "st_blocks": state.st_blocks})
+            yield path, state
+
+    return found
 
 
 def test_a_folder_that_was_closed_since_is_told(tmp_path, monkeypatch) -> None:

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from dashd.jail import usage, watchdog
-from dashd.jail.usage import Disk, Walked
+from dashd.jail.usage import Disk, Unnamed, Walked
 from dashd.jail.view import MIB, Bounds
 from dashd.jail.watchdog import Guard, Quota, Watchdog
 from tests.fakes.proc import Proc
@@ -172,15 +172,25 @@ class Disks:
         self.walked = Walked(0)
         self.walks: list[tuple[str, ...]] = []
         self.written: dict[int, int] = {}
-        self.deleted = 0
-        monkeypatch.setattr(usage, "disks", lambda folders: {each: Disk(1, self.free) for each in folders})
+        self.free_files = 1_000_000
+        self.unnamed = Unnamed([])
+        self.thorough: list[bool] = []
+        self.tmpfs_files = 0
+        monkeypatch.setattr(
+            usage, "disks", lambda folders: {each: Disk(1, self.free, self.free_files) for each in folders}
+        )
         monkeypatch.setattr(usage, "changed_since", self._walk)
-        monkeypatch.setattr(usage, "deleted_bytes", lambda tree, devices, path: self.deleted)
+        monkeypatch.setattr(usage, "unnamed", self._unnamed)
+        monkeypatch.setattr(usage, "tmpfs_files", lambda tree, places, path: self.tmpfs_files)
         monkeypatch.setattr(
             usage, "written_bytes", lambda tree, path: sum(self.written.get(each.pid, 0) for each in tree)
         )
 
-    def _walk(self, folders, since_s, *, enough_bytes) -> Walked:
+    def _unnamed(self, tree, devices, path, *, thorough) -> Unnamed:
+        self.thorough.append(thorough)
+        return self.unnamed
+
+    def _walk(self, folders, since_s, *, enough_bytes, enough_files) -> Walked:
         self.walks.append(folders)
         return self.walked
 
@@ -190,8 +200,8 @@ def disks(monkeypatch) -> Disks:
     return Disks(monkeypatch)
 
 
-async def _started(dog: Watchdog, *folders: str, mib=100) -> Quota:
-    quota = Quota(folders, mib * MIB)
+async def _started(dog: Watchdog, *folders: str, mib=100, **more) -> Quota:
+    quota = Quota(folders, mib * MIB, **more)
     await dog.start([quota])
     return quota
 
@@ -233,7 +243,8 @@ async def test_what_no_walk_can_show_is_judged_by_what_fell(
 ) -> None:
     proc.process(101, HOLDER)
     guard = _guard(await _started(dog, "/a"))
-    disks.walked, disks.deleted, disks.written = walked, deleted, {101: written}
+    disks.walked, disks.written = walked, {101: written}
+    disks.unnamed = Unnamed([("/a/f", deleted)])
     with dog.watching(guard):
         await trio.sleep(2)  # the tree has been seen
         disks.free -= 150 * MIB
@@ -241,6 +252,90 @@ async def test_what_no_walk_can_show_is_judged_by_what_fell(
     assert (guard.breach is not None) == over
     if over:
         assert "(101 MiB" in guard.breach.text or "(150 MiB" in guard.breach.text
+
+
+async def test_files_without_a_name_count_whatever_is_free(autojump_clock, proc, dog, looks, disks) -> None:
+    proc.process(101, HOLDER)
+    guard = _guard(await _started(dog, "/a"))
+    with dog.watching(guard):
+        disks.unnamed = Unnamed([("/a/f", 60 * MIB), ("/gone/g", 40 * MIB)])
+        await trio.sleep(5)
+        assert (guard.breach, disks.walks) == (None, [])
+        disks.unnamed = Unnamed([("/a/f", 60 * MIB), ("/gone/g", 41 * MIB)])
+        with trio.fail_after(2):
+            await guard.breached.wait()
+    assert guard.breach.text == (
+        "disk 100 MiB exceeded (101 MiB in open files without a name); --disk-mb raises it"
+    )
+    assert not any(disks.thorough)
+
+
+async def test_a_file_without_a_name_counts_where_it_was(autojump_clock, proc, dog, looks, disks) -> None:
+    proc.process(101, HOLDER)
+    scratch = await _started(dog, "/s", mib=10, bound="temporary files")
+    guard = _guard(await _started(dog, "/a"), scratch)
+    with dog.watching(guard):
+        disks.unnamed = Unnamed([("/a/f", 60 * MIB)])
+        await trio.sleep(5)
+        assert guard.breach is None
+        disks.unnamed = Unnamed([("/s/f", 11 * MIB)])
+        with trio.fail_after(2):
+            await guard.breached.wait()
+    assert guard.breach.bound == "temporary files"
+
+
+async def test_who_hides_files_is_judged_by_what_fell(autojump_clock, proc, dog, looks, disks) -> None:
+    proc.process(101, HOLDER)
+    guard = _guard(await _started(dog, "/a"))
+    disks.unnamed = Unnamed([], hidden=True)
+    with dog.watching(guard):
+        await trio.sleep(5)
+        assert guard.breach is None
+        disks.free -= 101 * MIB
+        with trio.fail_after(2):
+            await guard.breached.wait()
+    assert any(disks.thorough)
+
+
+async def test_files_are_counted_where_the_free_ones_fell(autojump_clock, dog, looks, disks) -> None:
+    guard = _guard(await _started(dog, "/a", files_max=1000))
+    with dog.watching(guard):
+        disks.free_files -= 1000
+        await trio.sleep(5)
+        assert disks.walks == []
+        disks.free_files -= 500
+        disks.walked = Walked(0, 900)
+        await trio.sleep(5)
+        assert (len(disks.walks), guard.breach) == (1, None)
+        disks.free_files -= 101
+        disks.walked = Walked(0, 1001)
+        with trio.fail_after(2):
+            await guard.breached.wait()
+    assert guard.breach.text == "disk 1000 files exceeded (1001 made below /a); --disk-mb raises it"
+
+
+@pytest.mark.parametrize(("seen", "over"), [(300, True), (900, False)])
+async def test_a_walk_that_met_little_but_new_files_has_not_met_all(
+    seen, over, autojump_clock, dog, looks, disks
+) -> None:
+    guard = _guard(await _started(dog, "/a", files_max=1000))
+    disks.walked = Walked(0, 200, seen, finished=False)
+    with dog.watching(guard):
+        disks.free_files -= 5000
+        await trio.sleep(5)
+    assert (guard.breach is not None) == over
+
+
+async def test_files_in_a_tmpfs_are_bounded(autojump_clock, dog, looks, disks) -> None:
+    guard = _guard(await _started(dog, "/a"), tmp_bytes=4 * MIB)
+    with dog.watching(guard):
+        disks.tmpfs_files = 1024
+        await trio.sleep(5)
+        assert guard.breach is None
+        disks.tmpfs_files = 1025
+        with trio.fail_after(2):
+            await guard.breached.wait()
+    assert guard.breach.text == "temporary files 1024 exceeded (1025 in one tmpfs)"
 
 
 async def test_of_those_who_share_a_folder_who_wrote_most_is_at_fault_and_the_others_begin_anew(
@@ -277,4 +372,4 @@ def test_a_quota_starts_at_the_instant_it_is_told() -> None:
     now_s = time.monotonic()
     quota.start(now_s, [Disk(1, 5)])
     assert now_s - 1 < quota.since_s < now_s
-    assert (quota.fallen([Disk(1, 2)]), quota.fallen([Disk(2, 9)])) == (3, 0)
+    assert (quota.fallen([Disk(1, 2)]), quota.fallen([Disk(2, 9)])) == ((3, 0), (0, 0))
