@@ -7,13 +7,14 @@ the stage by inode as well, which is the last to look whether it is still the on
 
 from __future__ import annotations
 
+import _frozen_importlib_external
 import contextlib
 import ctypes
 import errno
+import functools
 import marshal
 import os
 import struct
-from functools import partial
 
 from dashd.jail import nesting
 
@@ -61,7 +62,7 @@ class AgentJail:
             "files": list(files),
             "env": dict(env),
         }
-        self._policy = self._in_memory(marshal.dumps(policy, _MARSHAL_VERSION))
+        self._policy = self._in_memory(_stage_modules() + marshal.dumps(policy, _MARSHAL_VERSION))
         if self._jail["bwrap"]:
             passing = self._in_memory(_PASS_EVERYTHING)
             options = [
@@ -97,7 +98,7 @@ class AgentJail:
             return
         meant = {at: (device, inode) for at, device, inode, _ in self._shown}
         try:
-            nesting.mount(self._nested, partial(_reopened, meant))
+            nesting.mount(self._nested, functools.partial(_reopened, meant))
         except BadFolder:
             raise
         except OSError as error:
@@ -124,6 +125,19 @@ class AgentJail:
             file.write(content)
         os.lseek(fd, 0, os.SEEK_SET)
         return fd
+
+
+@functools.cache
+def _stage_modules() -> bytes:
+    """The stage, compiled once in this process and not at each start: (magic number, [(name, code)])."""
+    here = os.path.dirname(__file__)
+    compiled = [(name, compile("", name, "exec")) for name in ("dashd", "dashd.jail")]
+    for name in ("selftest", "stage"):
+        path = os.path.join(here, f"{name}.py")
+        with open(path, "rb") as file:
+            compiled.append((f"dashd.jail.{name}", compile(file.read(), path, "exec", dont_inherit=True)))
+    magic = _frozen_importlib_external.MAGIC_NUMBER
+    return marshal.dumps((magic, marshal.dumps(compiled)), _MARSHAL_VERSION)
 
 
 def open_folder(root: str, path: str, at: str) -> int:

@@ -46,7 +46,22 @@ BACKSTOP = 8
 """Times an agent's bound is by how many a user's processes may grow where no namespace counts them apart. Not
 a bound, but without it a bomb would have the machine before the watchdog looks."""
 _NAMESPACES = ("net", "pid", "ipc", "uts", "cgroup")
-_STAGE = f"import sys; sys.path.append({CODE!r}); from dashd.jail import stage; stage.main()"
+_STAGE = f"""
+import marshal, sys
+policy = open(int(sys.argv[1]), "rb")
+magic, modules = marshal.load(policy)
+if magic == sys.modules["_frozen_importlib_external"].MAGIC_NUMBER:
+    for name, code in marshal.loads(modules):
+        sys.modules[name] = module = type(sys)(name)
+        exec(code, module.__dict__)
+else:
+    sys.path.append({CODE!r})
+from dashd.jail import stage
+stage.main(policy, int(sys.argv[2]))
+"""
+"""What agent_jail.py compiled is taken where this Python can read it: inside, no start can keep for the next
+one what it compiles.
+"""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 

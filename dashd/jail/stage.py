@@ -2,7 +2,7 @@
 
     listener ▸ close_range ▸ rlimits ▸ no_new_privs ▸ Landlock ▸ seccomp ▸ self-test ▸ leave to go ▸ exec
 
-Run as `python -I -S -c "… stage.main()" POLICY_FD CONTROL_FD`. The policy (by marshal, because loading json
+Run as `python -I -S -c "… stage.main(…)" POLICY_FD CONTROL_FD`. The policy (by marshal, because loading json
 would be a third of the start; made by launch.py) has every number in it, so that nothing here depends on
 architecture or kernel. The control socket carries the listener out, then `ready`, or else why nothing was
 started; `go` comes back, and exec closes it. Any step that fails ends the start: there is no weaker way on.
@@ -22,14 +22,13 @@ import marshal
 import os
 import resource
 import struct
-import sys
 import time
 
 from dashd.jail import selftest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any, BinaryIO, NoReturn
 
 EXIT_REFUSED = 125
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
@@ -202,11 +201,10 @@ def await_init() -> None:
     raise Refused("the first process of the jail is not tied to bubblewrap")
 
 
-def main() -> NoReturn:
-    """See the module's docstring; `sys.argv` is [-c, policy fd, control fd]."""
-    policy_fd, control = int(sys.argv[1]), int(sys.argv[2])
+def main(file: BinaryIO, control: int) -> NoReturn:
+    """See the module's docstring; the policy is what is read next from `file`."""
     try:
-        with open(policy_fd, "rb") as file:
+        with file:
             policy = marshal.load(file)
         os.set_inheritable(control, False)
         close_door(policy, control)

@@ -5,7 +5,9 @@ import threading
 
 import pytest
 
+from dashd.jail import agent_jail, launch
 from dashd.jail.agent_jail import AgentJail, BadFolder, open_folder
+from tests.jail import inside
 
 SWAPS = 1_000
 
@@ -116,3 +118,21 @@ def test_options_are_in_memory_and_not_in_argv(tmp_path):
         ]
     finally:
         jail.close()
+
+
+def test_the_stage_comes_compiled(tmp_path, monkeypatch):
+    """It is not looked for inside, where nothing that was compiled could be kept."""
+    monkeypatch.setattr(launch, "_STAGE", launch._STAGE.replace(launch.CODE, "/nowhere"))
+    ended = inside.enter("B", tmp_path, "echo began")
+    assert (ended.output, ended.news[-1]) == ("began\n", b"ready")
+
+
+@pytest.mark.parametrize("grade", inside.GRADES)
+def test_a_python_that_cannot_read_what_was_compiled_compiles_it(grade, tmp_path, monkeypatch):
+    agent_jail._stage_modules.cache_clear()
+    monkeypatch.setattr(agent_jail._frozen_importlib_external, "MAGIC_NUMBER", b"abc\n")
+    try:
+        ended = inside.enter(grade, tmp_path, "echo began")
+    finally:
+        agent_jail._stage_modules.cache_clear()
+    assert (ended.output, ended.news[-1]) == ("began\n", b"ready")
