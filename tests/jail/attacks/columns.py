@@ -7,7 +7,7 @@ the walls from the facts alone and share no code with dashd.
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -83,6 +83,8 @@ class Command(NamedTuple):
     argv: list[str]
     fds: tuple[int, ...] = ()
     policy: int | None = None
+    enter: Callable[[], None] | None = None
+    """What the child does right before it executes."""
 
 
 class Column(Protocol):

@@ -56,7 +56,7 @@ class DashColumn:
         os.pwrite(control, b"readygo", 0)  # it says the one over the one, and then reads the other
         # The holder starts it with no environment but the launch id.
         emptied = [] if "clear_environment" in without else ["/usr/bin/env", "-i"]
-        return Command([*emptied, *jail.command(control)], (*jail.fds, control), jail._policy)
+        return Command([*emptied, *jail.command(control)], (*jail.fds, control), jail._policy, jail.enter)
 
 
 def seen(order: Launch) -> view.View:

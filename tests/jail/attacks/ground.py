@@ -74,7 +74,12 @@ class Ground:
         environment = {"PATH": os.defpath, "HOME": str(self.home)}
         try:
             process = self.popen(
-                command.argv, pass_fds=command.fds, cwd=launch.scope, env=environment, **pipes
+                command.argv,
+                pass_fds=command.fds,
+                cwd=launch.scope,
+                env=environment,
+                preexec_fn=command.enter,
+                **pipes,
             )
         finally:
             for fd in command.fds:
