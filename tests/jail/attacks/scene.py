@@ -250,7 +250,7 @@ def kill_everything(column: Column, without: frozenset[str] = frozenset()) -> Re
         outer += ["--dev-bind", "/", "/", "--proc", "/proc", "--", PYTHON, "-I", "-S"]
         argv = [*outer, str(ground.code / "arena.py"), *command.argv]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with ground.popen(argv, pass_fds=command.fds, **pipes) as process:
+        with ground.popen(argv, pass_fds=command.fds, preexec_fn=command.enter, **pipes) as process:
             output, errors = process.communicate(timeout=SECOND_LIMIT_S)
     said = output.decode().strip()
     if said not in ("alive", "killed"):
@@ -272,6 +272,6 @@ def swap_the_scope(column: Column, without: frozenset[str] = frozenset()) -> Res
         ground.scope.rename(ground.base / "moved")
         ground.scope.symlink_to(ground.base / "outside")
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with ground.popen(command.argv, pass_fds=command.fds, **pipes) as process:
+        with ground.popen(command.argv, pass_fds=command.fds, preexec_fn=command.enter, **pipes) as process:
             output, errors = process.communicate(timeout=SECOND_LIMIT_S)
     return Result("yes" if b"canary-" in output else "no", errors.decode()[-120:].strip())
