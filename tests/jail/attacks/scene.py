@@ -140,9 +140,8 @@ class Scene(Ground):
         environment = {"PATH": os.defpath, "HOME": str(self.home), "ANTHROPIC_API_KEY": f"{self.token}-env"}
         environment["SSH_AUTH_SOCK"] = self.addresses["sockets"]["unix_ssh_agent"]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pass_fds": (*command.fds, *leaked)}
-        process = self.popen(
-            ["setsid", "--ctty", *command.argv], stdin=slave, cwd=self.scope, env=environment, **options
-        )
+        options |= {"stdin": slave, "cwd": self.scope, "env": environment, "preexec_fn": command.enter}
+        process = self.popen(["setsid", "--ctty", *command.argv], **options)
         with process:
             try:
                 output, errors = process.communicate(timeout=SECOND_LIMIT_S)
