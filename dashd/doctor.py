@@ -127,7 +127,7 @@ def _walls(config: Config) -> Finding:
     text = f"grade {found.grade}" + (f": {found.why}" if found.why else "")
     if not enough:
         return Finding("walls", "fail", f"{text}; agents need grade {least}", found.fix)
-    weak = launch.WORSE_THAN[found.grade] > launch.WORSE_THAN["B"]
+    weak = launch.WORSE_THAN[found.grade] > launch.WORSE_THAN["B"] or not found.nesting
     return Finding("walls", "warn" if weak else "ok", text, found.fix if weak else "")
 
 

@@ -193,5 +193,12 @@ def test_walls_are_told_with_what_would_make_them_better(grade, least, state, te
     assert found.fix == ("" if state == "ok" else "install it")
 
 
+def test_folders_that_cannot_be_mounted_in_folders_are_a_warning(healthy, monkeypatch):
+    walls = launch.Walls("B", why="some are refused", fix="allow it", nesting="")
+    monkeypatch.setattr(probe, "probe", lambda _: walls)
+    found = _look(_config(healthy.daemon.state_dir))["walls"]
+    assert (found.state, found.text, found.fix) == ("warn", "grade B: some are refused", "allow it")
+
+
 def test_walls_that_nobody_asks_for_are_a_warning(healthy):
     assert _look(_config(healthy.daemon.state_dir, DASH_JAIL_REQUIRED="false"))["walls"].state == "warn"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import _frozen_importlib_external
 import contextlib
-import ctypes
 import errno
 import functools
 import marshal
@@ -17,23 +16,20 @@ import os
 import struct
 
 from dashd.jail import nesting
+from dashd.jail.opening import BadFolder, open_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-_OPENAT2 = 437
-_BENEATH, _NO_SYMLINKS, _NO_MAGICLINKS = 0x08, 0x04, 0x02
+    from dashd.jail.nesting import Nested
+
 _MARSHAL_VERSION = 2
 """Read by every Python 3: the one inside need not be ours."""
 _PASS_EVERYTHING = struct.pack("HBBI", 0x06, 0, 0, 0x7FFF_0000)
 """A filter that refuses nothing. bubblewrap's first process inside sets it after it was tied to its parent's
 life, and the stage looks for it there."""
-
-
-class BadFolder(OSError):
-    """A folder to be shown is not there, or not where it was."""
 
 
 class AgentJail:
@@ -45,7 +41,7 @@ class AgentJail:
         self.fds: list[int] = []
         self._binds: list[str] = []
         self._shown: list[tuple[str, int, int, bool]] = []
-        self._nested: list[tuple[str, bool]] = []
+        self._nested: list[Nested] = []
 
     def prepare(self, argv: Sequence[str], files: Sequence[str], env: Mapping[str, str]) -> None:
         """Opens all that entering will need. Raises OSError; `close` afterwards, in either case."""
@@ -83,35 +79,47 @@ class AgentJail:
     def _arrange(self, fds: dict[str, int]) -> None:
         """Who mounts what. Raises BadFolder for what can only be mounted where others may interfere."""
         shown, nested = nesting.arranged(self._jail["binds"])
-        for at, root, path, _ in nested:
-            if os.path.join(root, path).rstrip("/") != at:
-                raise BadFolder(errno.EINVAL, f"{at} is shown inside another folder, and is not from there")
-        self._nested = [(at, writable) for at, _, _, writable in nested]
-        done = dict(self._nested)
+        if nested and not self._jail["nesting"]:
+            self._refuse_shared(nested)
+            shown, nested = [*shown, *(bind for bind in nested if bind not in shown)], []
+        by_path = {at: (device, inode) for at, device, inode, _ in self._shown}
+        self._nested = [(bind[0], nesting.source_of(bind), *by_path[bind[0]], bind[3]) for bind in nested]
+        if nested:
+            self._spec = self._in_memory(nesting.packed(self._nested, own=self._jail["nesting"] == "own"))
+        done = {at for at, *_ in nested}
         for at, _, _, writable in shown:
             option = "--bind" if writable or at in done else "--ro-bind"
             self._binds += [option, f"/proc/self/fd/{fds[at]}", at]
 
+    def _refuse_shared(self, nested: Sequence[Sequence[Any]]) -> None:
+        """bubblewrap mounts by name, which is safe where nobody else can write."""
+        alone = self._jail["alone"]
+        for at, *_ in nested:
+            if not alone or not f"{at}/".startswith(f"{alone}/"):
+                inner = next(each[0] for each in nested[1:] if each[0].startswith(f"{at.rstrip('/')}/"))
+                why = f"{inner} inside {at} cannot be mounted safely here, where others may write {at}"
+                raise BadFolder(errno.EPERM, f"{why}: {nesting.ALLOW}, or give each agent a clone (--repo)")
+
     def enter(self) -> None:
         """In the child that will execute `command`, right before it does. Raises OSError."""
-        if not self._nested:
+        if not self._nested or self._jail["nesting"] != "own":
             return
-        meant = {at: (device, inode) for at, device, inode, _ in self._shown}
         try:
-            nesting.mount(self._nested, functools.partial(_reopened, meant))
-        except BadFolder:
-            raise
+            nesting.mount(self._nested)
         except OSError as error:
-            inner = self._nested[1][0]
-            why = f"{error.strerror}: {inner}, inside another folder, cannot be mounted safely here"
+            why = nesting.failure_text(error, self._nested)
             raise BadFolder(error.errno or errno.EPERM, why) from None
 
-    def command(self, control: int) -> list[str]:
-        """What to execute, with `fds` and `control` inherited."""
+    def command(self, control: int, *, entering: bool = False) -> list[str]:
+        """What to execute, with `fds` and `control` inherited; `entering`: without a call of `enter`."""
         stage = [*self._jail["stage"], str(self._policy), str(control)]
         if not self._jail["bwrap"]:
             return stage
-        return [self._jail["bwrap"], "--args", str(self._options), "--", *stage]
+        inner = [self._jail["bwrap"], "--args", str(self._options), "--", *stage]
+        if not self._nested or not (entering or self._jail["nesting"] == "bwrap"):
+            return inner
+        outer = self._jail["bwrap"] if self._jail["nesting"] == "bwrap" else ""
+        return nesting.command(stage[0], self._spec, control, inner, bwrap=outer)
 
     def close(self) -> None:
         """Where it was prepared; what inherited the descriptors has its own."""
@@ -138,49 +146,3 @@ def _stage_modules() -> bytes:
             compiled.append((f"dashd.jail.{name}", compile(file.read(), path, "exec", dont_inherit=True)))
     magic = _frozen_importlib_external.MAGIC_NUMBER
     return marshal.dumps((magic, marshal.dumps(compiled)), _MARSHAL_VERSION)
-
-
-def open_folder(root: str, path: str, at: str) -> int:
-    """A handle on the folder or file `path` beneath `root`. No link is followed anywhere: not below the root,
-    and not on the way to it, which may lead through what another agent can write.
-
-    https://man7.org/linux/man-pages/man2/openat2.2.html
-    """
-    top = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    try:
-        above = _beneath(top, root.strip("/") or ".", root)
-    finally:
-        os.close(top)
-    if not path:
-        return above
-    try:
-        return _beneath(above, path, f"{at} beneath {root}")
-    finally:
-        os.close(above)
-
-
-def _reopened(meant: dict[str, tuple[int, int]], at: str) -> int:
-    fd = open_folder(at, "", at)
-    found = os.fstat(fd)
-    if (found.st_dev, found.st_ino) != meant[at]:
-        os.close(fd)
-        raise BadFolder(errno.ESTALE, f"somebody put another folder in its place: opening {at}")
-    return fd
-
-
-def _beneath(above: int, path: str, what: str) -> int:
-    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS)
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    fd: int = libc.syscall(
-        ctypes.c_long(_OPENAT2),
-        ctypes.c_int(above),
-        ctypes.c_char_p(os.fsencode(path)),
-        ctypes.c_char_p(how),
-        ctypes.c_size_t(len(how)),
-    )
-    if fd < 0:
-        number = ctypes.get_errno()
-        why = "a link is in the way" if number in (errno.ELOOP, errno.EXDEV) else os.strerror(number)
-        raise BadFolder(number, f"{why}: opening {what}")
-    return fd

@@ -22,7 +22,7 @@ import sys
 import time
 
 from dashd.jail import holder, processes
-from dashd.jail.agent_jail import BadFolder
+from dashd.jail.opening import BadFolder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ which every local user can read. `without` names layers to leave out, for tests 
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from . import cgroup_tree, landlock, seccomp, syscalls
 from .view import CODE, HOME, LISTENER_PORT, SETTINGS, SYSTEM, Bounds, Folder, View
 
 Grade = Literal["A", "B", "C", "M", "0"]
+Nesting = Literal["own", "bwrap", ""]
 WORSE_THAN: dict[Grade, int] = {"A": 0, "B": 1, "C": 2, "M": 3, "0": 4}
 
 DEVICES = (
@@ -79,6 +80,8 @@ class Walls:
     """What to install or allow for the next grade."""
     cgroups: str = ""
     """Grade A: the delegated cgroup in which launches get theirs."""
+    nesting: Nesting = "own"
+    """Who makes the namespaces in which folders are mounted inside others (nesting.py); nobody if empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ def plan(
     assert walls.grade not in ("M", "0"), f"no jail is planned for grade {walls.grade}"
     assert without <= LAYERS, without - LAYERS
     own = walls.grade in ("A", "B")
+    if not own:
+        view = replace(view, read=tuple(folder for folder in view.read if not folder.mounted))
     stage = _STAGE if own else _STAGE.replace(repr(CODE), repr(str(_PACKAGE.parent)))
     return {
         "bwrap": walls.bwrap if own else None,
@@ -126,6 +131,8 @@ def plan(
         if own
         else [],
         "stage": [python, "-I", "-S", "-c", stage],
+        "nesting": walls.nesting,
+        "alone": view.alone,
         "inherit_env": "clearenv" in without,
         "scratch": scratch,
         "policy": {

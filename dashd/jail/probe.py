@@ -17,10 +17,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from . import cgroup_tree, landlock, launch, seatbelt, syscalls, view
+from . import cgroup_tree, landlock, launch, nesting, seatbelt, syscalls, view
 from .agent_jail import AgentJail
 from .cgroup_tree import NoCgroups
-from .launch import Outside, Walls
+from .launch import Nesting, Outside, Walls
 
 TRY_S_MAX = 10.0
 INSTALL = "install bubblewrap (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
@@ -59,8 +59,8 @@ def probe(bwrap: str | None) -> Walls:
     else:
         for disable_userns in (True, False):
             walls = Walls("B", bwrap, abi, disable_userns)
-            if abi and not (why := attempt(walls).why):
-                return _with_cgroups(walls)
+            if abi and not (why := attempt(replace(walls, nesting="")).why):
+                return _with_cgroups(_with_nesting(walls))
         why, fix = _refusal(why, abi)
     if not abi:
         return Walls("0", bwrap or "", why=f"the kernel has no Landlock; {why}".rstrip("; "), fix=ENABLE)
@@ -81,7 +81,25 @@ def _with_cgroups(walls: Walls) -> Walls:
     try:
         return replace(walls, grade="A", cgroups=cgroup_tree.prove())
     except NoCgroups as error:
-        return replace(walls, why=f"no limits by cgroup: {error}", fix=cgroup_tree.DELEGATE)
+        why = f"no limits by cgroup: {error}"
+        return replace(walls, why=_joined(walls.why, why), fix=_joined(walls.fix, cgroup_tree.DELEGATE))
+
+
+def _with_nesting(walls: Walls) -> Walls:
+    """How folders are mounted in folders that others may write: by the first way that works."""
+    why = ""
+    ways: tuple[Nesting, ...] = ("own", "bwrap")
+    for way in ways:
+        found = replace(walls, nesting=way)
+        if not (failed := attempt(found).why):
+            return found
+        why = why or failed
+    why = f"a folder inside one that several agents write is refused: {why}"
+    return replace(walls, nesting="", why=why, fix=nesting.ALLOW)
+
+
+def _joined(*words: str) -> str:
+    return "; ".join(filter(None, words))
 
 
 def _refusal(why: str, abi: int) -> tuple[str, str]:
@@ -91,11 +109,12 @@ def _refusal(why: str, abi: int) -> tuple[str, str]:
 
 
 def attempt(walls: Walls) -> Tried:
-    """Enters a jail of these walls with /bin/true in it."""
+    """Enters a jail of these walls with /bin/true in it; if they have a way to, with a folder in a folder."""
     with tempfile.TemporaryDirectory(prefix="dash-probe-") as folder, _canary(folder) as outside:
         scratch = os.path.join(folder, "scratch")
-        os.mkdir(scratch)  # it is the agent's folder here as well
-        seen = view.View(scratch, (view.Folder(scratch),))
+        os.makedirs(os.path.join(scratch, "part"))  # it is the agent's folder here as well
+        part = (view.Folder(scratch, "part"),) if walls.grade in ("A", "B") and walls.nesting else ()
+        seen = view.View(scratch, (view.Folder(scratch),), part)
         jail = AgentJail(launch.plan(walls, seen, python=view.python(), outside=outside, scratch=scratch))
         try:
             jail.prepare(["true"], ["/bin/true", "/usr/bin/true"], {"PATH": os.defpath})
@@ -123,7 +142,7 @@ def _enter(jail: AgentJail) -> str:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         process = subprocess.Popen(
-            jail.command(theirs.fileno()),
+            jail.command(theirs.fileno(), entering=True),
             pass_fds=[*jail.fds, theirs.fileno()],
             env={},
             stdin=subprocess.DEVNULL,

@@ -92,6 +92,8 @@ class View:
     """Address space that a process may reserve on top of its memory; what is used of it is memory."""
     unix_sockets: bool = False
     """It may make Unix sockets; the only ones in reach are those in its folders."""
+    alone: str = ""
+    """A folder below which nobody else writes while it is started."""
 
 
 def runtimes(environ: Mapping[str, str]) -> tuple[Folder, ...]:

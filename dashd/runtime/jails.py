@@ -62,6 +62,8 @@ class Asked:
     read_too: tuple[Folder, ...] = ()
     own_clone: bool = False
     """`cwd` is a workspace: its repository is nobody else's."""
+    alone: bool = False
+    """And no other agent runs in it."""
 
 
 def asked_of(swarm: SwarmRow) -> Asked:
@@ -152,7 +154,7 @@ def view_of(asked: Asked, cwd: str, environ: Mapping[str, str], programs: Sequen
     own = (Folder(each) for each in programs if not view.is_system(each))
     found = dict.fromkeys((*own, *view.runtimes(environ)))
     runtimes = tuple(each for each in found if each.at not in kept_out)
-    return View(cwd, write, (*read, *runtimes), asked.bounds)
+    return View(cwd, write, (*read, *runtimes), asked.bounds, alone=asked.cwd if asked.alone else "")
 
 
 def _repositories(asked: Asked) -> tuple[Folder, ...]:

@@ -114,6 +114,7 @@ class WorkingTree:
                 asked,
                 cwd=top,
                 own_clone=True,
+                alone=self._terms.workspace == "agent",
                 write_too=() if whole else (Folder(top, ".git"),),
                 read_too=(*read, *shared),
             ),

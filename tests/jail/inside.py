@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def of_grade(grade: str) -> launch.Walls:
     found = walls()
     if launch.WORSE_THAN[found.grade] > launch.WORSE_THAN[grade]:
         pytest.skip(f"grade {grade} cannot be built here: {found.why}; {found.fix}")
-    return launch.Walls(grade, found.bwrap, found.landlock_abi, found.disable_userns)
+    return launch.Walls(grade, found.bwrap, found.landlock_abi, found.disable_userns, nesting=found.nesting)
 
 
 @dataclass
@@ -53,11 +53,13 @@ def enter(
     scratch: str = "",
     port: int | None = None,
     listener: bool = False,
+    nesting: launch.Nesting | None = None,
 ) -> Ended:
     """Runs argv (a `sh` script, if it is one word) with `folder` as its scope; waits for its end."""
     seen = seen or view.View(str(folder), (view.Folder(str(folder)),))
+    walls = of_grade(grade)
     plan = launch.plan(
-        of_grade(grade),
+        walls if nesting is None else replace(walls, nesting=nesting),
         seen,
         python=view.python(),
         outside=outside,

@@ -1,17 +1,20 @@
 """Folders in folders: who mounts what, and that a swap at any instant has nothing outside made or covered."""
 
 import os
+import re
 import subprocess
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dashd.jail import launch, nesting, view
+from dashd.jail import launch, nesting, probe, view
 from dashd.jail.agent_jail import AgentJail, BadFolder
 from tests.jail import inside
 
-SWAPPED_STARTS = 12
+SWAPPED_STARTS = 8
 
 
 def _bind(at: str, *, writable: bool) -> tuple[str, str, str, bool]:
@@ -26,19 +29,69 @@ def test_only_what_differs_from_the_folder_around_it_is_mounted_on_it():
     assert [bind[0] for bind in nested] == ["/w", "/w/a", "/w/a/c"]
 
 
+def test_what_is_shown_elsewhere_is_mounted_in_any_mode():
+    binds = [("/w", "/w", "", False), ("/w/a", "/w", "a", False), ("/w/modules", "/m", "", False)]
+    shown, nested = nesting.arranged(binds)
+    assert [bind[0] for bind in shown] == ["/w"]
+    assert [bind[0] for bind in nested] == ["/w", "/w/modules"]
+
+
 def _nested(root: Path, inner: str, *, inner_writable: bool) -> view.View:
     outer, folder = (view.Folder(str(root)),), (view.Folder(str(root), inner),)
     return view.View(str(root), folder, outer) if inner_writable else view.View(str(root), outer, folder)
 
 
+@pytest.mark.parametrize("nesting", ["own", "bwrap", ""])
 @pytest.mark.parametrize("inner_writable", [True, False])
-def test_each_folder_has_its_own_mode(inner_writable, tmp_path):
+def test_each_folder_has_its_own_mode(inner_writable, nesting, tmp_path):
+    """By every way there is; bubblewrap alone is one where nobody else can write."""
     (tmp_path / "a" / "b").mkdir(parents=True)
-    seen = _nested(tmp_path, "a/b", inner_writable=inner_writable)
-    ended = inside.enter("B", tmp_path, "echo x > a/b/in; echo x > a/out; ls -d a/b", seen=seen)
-    assert ended.output.splitlines()[-1] == "a/b"
+    seen = replace(_nested(tmp_path, "a/b", inner_writable=inner_writable), alone=str(tmp_path))
+    script = "echo x > a/b/in; echo x > a/out; ls -d a/b; grep Cap /proc/self/status"
+    ended = inside.enter("B", tmp_path, script, seen=seen, nesting=_way(nesting))
+    assert "a/b\nCapInh:\t0000000000000000\n" in ended.output
+    assert re.search("[1-9a-f]", "".join(re.findall(r"Cap...:(.*)", ended.output))) is None, "no rights left"
     assert (tmp_path / "a" / "b" / "in").exists() == inner_writable
     assert (tmp_path / "a" / "out").exists() != inner_writable
+
+
+@pytest.mark.parametrize("nesting", ["own", "bwrap", ""])
+def test_what_is_from_elsewhere_is_shown_in_its_place(nesting, tmp_path):
+    """As dependencies are in a clone; its place is made again where it is gone."""
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "known").write_text("theirs")
+    clone, modules = str(tmp_path / "clone"), str(tmp_path / "modules")
+    shared = view.Folder(modules, "", f"{clone}/modules")
+    seen = view.View(clone, (view.Folder(clone),), (shared,), alone=clone)
+    ended = inside.enter(
+        "B", tmp_path, "cat modules/known; echo x > modules/x", seen=seen, nesting=_way(nesting)
+    )
+    assert ended.output.startswith("theirs")
+    assert os.listdir(modules) == ["known"]
+
+
+@pytest.mark.parametrize("alone", ["", "elsewhere", "root-b"])
+def test_where_nothing_is_safe_it_is_refused_with_what_to_allow(alone, tmp_path):
+    """Where neither we nor a second bubblewrap can mount, and another agent may write around the place."""
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    seen = replace(_nested(root, "a", inner_writable=False), alone=str(tmp_path / alone) if alone else "")
+    with pytest.raises(BadFolder) as refused:
+        inside.enter("B", root, "true", seen=seen, nesting="")
+    assert refused.value.strerror == (
+        f"{root}/a inside {root} cannot be mounted safely here, where others may write {root}: let "
+        f"{os.path.realpath(sys.executable)} make user namespaces too (AppArmor: a profile with `userns`), "
+        "or give each agent a clone (--repo)"
+    )
+
+
+def _way(nesting: launch.Nesting) -> launch.Nesting:
+    """The way, or a skipped test where this machine has it not."""
+    found = probe.attempt(replace(inside.of_grade("B"), nesting=nesting)).why
+    if found:
+        pytest.skip(f"not on this machine: {found}")
+    return nesting
 
 
 def _plan(root: Path, inner: str) -> AgentJail:
@@ -90,11 +143,12 @@ def test_bubblewrap_is_told_of_no_mount_point_in_a_folder(tmp_path):
         jail.close()
 
 
-def test_swaps_while_jails_start_make_nothing_outside_and_cover_nothing(tmp_path):
+@pytest.mark.parametrize("nesting", ["own", "bwrap"])
+def test_swaps_while_jails_start_make_nothing_outside_and_cover_nothing(nesting, tmp_path):
     """Somebody who may write the folder around exchanges it all the while. A jail that stands shows what was
     meant, and the system's own folders are as they were.
     """
-    inside.of_grade("B")
+    nesting = _way(nesting)
     scope, victim = tmp_path / "w", tmp_path / "victim"
     (scope / "lib" / "games").mkdir(parents=True)
     (scope / "lib" / "games" / "mine").touch()
@@ -118,7 +172,8 @@ def test_swaps_while_jails_start_make_nothing_outside_and_cover_nothing(tmp_path
         for _ in range(SWAPPED_STARTS):
             seen = _nested(scope, "lib/games", inner_writable=True)
             try:
-                ended = inside.enter("B", scope, "ls /usr/games | grep -c mine", seen=seen)
+                script = "ls /usr/games | grep -c mine"
+                ended = inside.enter("B", scope, script, seen=seen, nesting=nesting)
             except (BadFolder, subprocess.SubprocessError):
                 continue
             assert ended.news[-1:] != [b"ready"] or ended.output.strip() == "0"
@@ -166,5 +221,6 @@ def test_a_read_only_folder_that_can_be_written_ends_the_start(tmp_path, monkeyp
     """As where somebody executes the command and has not entered first."""
     (tmp_path / "inner").mkdir()
     monkeypatch.setattr(nesting, "mount", lambda *_: None)
-    ended = inside.enter("B", tmp_path, "true", seen=_nested(tmp_path, "inner", inner_writable=True))
+    seen = _nested(tmp_path, "inner", inner_writable=True)
+    ended = inside.enter("B", tmp_path, "true", seen=seen, nesting="own")
     assert b"is not mounted read-only" in ended.news[-1]

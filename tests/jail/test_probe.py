@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashd.jail import landlock, launch, probe, syscalls
+from dashd.jail import landlock, launch, nesting, probe, syscalls
 from tests.jail import inside
 
 
@@ -58,6 +58,33 @@ def test_a_bubblewrap_that_builds_nothing_is_found_out_from_inside(bwrap):
     found = probe.probe(bwrap(f'{pretend}; exec "$1" "$2" "$3" "$4" "{code}" "$6" "$7"'))
     assert found.grade == "C"
     assert "port 8787" in found.why or "network interfaces are in sight" in found.why
+
+
+def test_who_may_not_make_namespaces_has_bubblewrap_make_them(monkeypatch):
+    inside.of_grade("B")
+    real = probe.attempt
+
+    def of_ours(walls: launch.Walls) -> probe.Tried:
+        return probe.Tried("Permission denied") if walls.nesting == "own" else real(walls)
+
+    monkeypatch.setattr(probe, "attempt", of_ours)
+    assert probe.probe(probe.find_bwrap()).nesting == "bwrap"
+
+
+def test_a_bubblewrap_that_only_works_outside_of_namespaces_is_found_out(bwrap):
+    """As one that AppArmor lets make user namespaces, but not what it starts."""
+    inside.of_grade("B")
+    real, outside = probe.find_bwrap(), Path("/proc/self/uid_map").read_text().replace("\n", "")
+    mapped = 'read -r map < /proc/self/uid_map; set -- "$map" "$@"'
+    refused = "echo 'bwrap: setting up uid map: Permission denied' >&2; exit 1"
+    found = probe.probe(
+        bwrap(f'{mapped}; [ "$1" = "{outside.strip()}" ] || {{ {refused}; }}; shift; exec {real} "$@"')
+    )
+    assert found.grade in ("A", "B")
+    assert found.nesting == ""
+    said = "bwrap: setting up uid map: Permission denied"
+    assert found.why.startswith(f"a folder inside one that several agents write is refused: {said}")
+    assert found.fix.startswith(nesting.ALLOW)
 
 
 def test_without_landlock_there_are_no_walls(monkeypatch):

@@ -118,6 +118,7 @@ async def test_its_walls_leave_open_what_git_needs(bed, trees, autojump_clock):
     top = f"{trees.root}/repo-dash-{SEAT}"
     seen = view_of(run.plan.asked, run.plan.work.cwd, {})
     assert {folder.at for folder in seen.write} == {f"{top}/src", f"{top}/.git"}
+    assert seen.alone == top
     assert Folder("/repo/.git/objects") in seen.read
     assert Folder("/repo/node_modules", "", f"{top}/node_modules") in seen.read
     assert (seen.cwd, trees.more[0]["base"]) == (f"{top}/src", BASE)
