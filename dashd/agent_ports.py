@@ -21,6 +21,9 @@ from dashd.wire import errors
 PREFERRED = ("openclaw", "pi")
 """Where nobody names a driver and there is no command: the first of these that can run."""
 
+CGROUPS = "/sys/fs/cgroup"
+"""No agent's in grade A: the user dashd runs as may change its limits there."""
+
 
 class DriverPort:
     """`service.ports.Drivers` over the drivers of this build."""
@@ -125,7 +128,9 @@ class WallsPort:
 
     async def check(self, write: Sequence[str], read: Sequence[str]) -> None:
         """See the port."""
-        await trio.to_thread.run_sync(self._check, write, read)
+        grade = (await self._jails.walls()).grade if self._required else "0"
+        own = [*self._own, CGROUPS] if grade == "A" else self._own
+        await trio.to_thread.run_sync(_check, own, write, read)
 
     def enforcers(self, grade: str, bounds: str) -> dict[str, tuple[str, str]]:
         """See the port."""
@@ -135,31 +140,34 @@ class WallsPort:
         held = launch.enforcers(grade, found)  # type: ignore[arg-type]
         return {**held, "output": (f"{OUTPUT_BYTES_MAX >> 20} MiB", held["output"][1])}
 
-    def _check(self, write: Sequence[str], read: Sequence[str]) -> None:
-        for folder in (*read, *write):
-            self._refuse(folder)
-        for folder in write:
-            if linked := links.leading_out(folder):
-                raise errors.InvalidParams(
-                    linked,
-                    hint=f"{_break_links(folder)}   # makes each a file of its own, in place; or give a "
-                    "fresh clone (git clone --no-hardlinks), a copy, or a narrower scope",
-                    path="scope",
-                )
 
-    def _refuse(self, folder: str) -> None:
-        home = os.path.realpath(os.path.expanduser("~"))
-        real = os.path.realpath(folder)
-        if not os.path.exists(real):
-            raise _not_to_give(folder, "is not there", "create it, or name the one around it")
-        if real != folder:
-            raise _not_to_give(folder, f"leads through a link to {real}", f"name {real}")
-        if _holds(real, home):
-            why = "is your home, or around it: agents could read your keys and change what runs as you"
-            raise _not_to_give(folder, why, "name a folder in it, or unsafe_no_jail: true")
-        for own in (*self._own, view.CODE, view.HOME):
-            if _holds(real, own) or _holds(own, real):
-                raise _not_to_give(folder, f"holds {own}, which is Dash's own, or lies in it", "name another")
+def _check(own: Sequence[str], write: Sequence[str], read: Sequence[str]) -> None:
+    for folder in (*read, *write):
+        _refuse(own, folder)
+    for folder in write:
+        if linked := links.leading_out(folder):
+            raise errors.InvalidParams(
+                linked,
+                hint=f"{_break_links(folder)}   # makes each a file of its own, in place; or give a "
+                "fresh clone (git clone --no-hardlinks), a copy, or a narrower scope",
+                path="scope",
+            )
+
+
+def _refuse(own: Sequence[str], folder: str) -> None:
+    home = os.path.realpath(os.path.expanduser("~"))
+    real = os.path.realpath(folder)
+    if not os.path.exists(real):
+        raise _not_to_give(folder, "is not there", "create it, or name the one around it")
+    if real != folder:
+        raise _not_to_give(folder, f"leads through a link to {real}", f"name {real}")
+    if _holds(real, home):
+        why = "is your home, or around it: agents could read your keys and change what runs as you"
+        raise _not_to_give(folder, why, "name a folder in it, or unsafe_no_jail: true")
+    for each in (*own, view.CODE, view.HOME):
+        if _holds(real, each) or _holds(each, real):
+            whose = "where agents' limits are kept" if each == CGROUPS else "which is Dash's own"
+            raise _not_to_give(folder, f"holds {each}, {whose}, or lies in it", "name another")
 
 
 def _not_to_give(folder: str, why: str, hint: str) -> errors.InvalidParams:

@@ -172,6 +172,17 @@ def port(tmp_path: Path, grade_min="B") -> WallsPort:
     return WallsPort(Jails(grade_min, launch.Outside(), {}), required=True, own=[own])
 
 
+@pytest.mark.parametrize("folder", ["/sys", "/sys/fs/cgroup"])
+async def test_where_limits_are_cgroups_no_agent_has_those(folder, tmp_path):
+    found = port(tmp_path)
+    found._jails._walls = launch.Walls("A")
+    for write, read in (([folder], []), ([], [folder])):
+        with pytest.raises(errors.InvalidParams, match="/sys/fs/cgroup, where agents' limits are kept"):
+            await found.check(write, read)
+    found._jails._walls = launch.Walls("B")
+    await found.check([], [folder])
+
+
 async def test_what_is_built_is_told_with_what_is_required(tmp_path):
     state = await port(tmp_path, "0").state()
     assert (state.grade_min, state.required, state.enough) == ("0", True, True)

@@ -3,6 +3,7 @@
     BASE                     delegated to this user: a systemd unit with Delegate=yes, or a folder of ours
     BASE/dashd               dashd, fork server, holders: a cgroup that hands controllers on has no processes
     BASE/agents-NAME/LAUNCH  one for each launch (cgroup.py); NAME stands for this dashd's launches folder
+    BASE/tools/tool-PID-N    one for each tool of the dashd PID (tool.py)
 
 A delegated *service* must start dashd in BASE/dashd by itself (DelegateSubgroup=dashd): holders stay there
 over a restart, and systemd could not put the next dashd into a BASE with limits on. In a scope, or where no
@@ -22,7 +23,7 @@ from . import cgroup
 from .cgroup import CONTROLLERS, Cgroup
 from .view import Bounds
 
-LEAF = "dashd"
+LEAF, TOOLS = "dashd", "tools"
 CPU_PERIOD_US = 100_000
 PROVE_S_MAX = 5.0
 DELEGATE = (
@@ -195,6 +196,11 @@ def of_launch(base: str, folder: Path, bounds: Bounds) -> dict[str, object]:
     return {"path": f"{agents(base, folder.parent)}/{folder.name}", "limits": limits(bounds)}
 
 
+def of_tool(base: str, mark: str, bounds: Bounds) -> dict[str, object]:
+    """The same for a tool, which `mark` names."""
+    return {"path": f"{base}/{TOOLS}/{mark}", "limits": limits(bounds)}
+
+
 def agents(base: str, launches: Path) -> str:
     """The cgroup around those of this dashd's launches: in one BASE there may be two daemons."""
     name = hashlib.sha256(os.fsencode(launches.absolute())).hexdigest()[:12]
@@ -204,13 +210,23 @@ def agents(base: str, launches: Path) -> str:
 def sweep(launches: Path, alive: Callable[[str], bool], proc: str = "/proc/self") -> list[str]:
     """Ends and removes the cgroups that an earlier dashd left, but for those of live holders.
 
-    Returns their launch ids.
+    Those of tools go where their dashd has; its leashes have ended them. Returns the launch ids.
     """
     try:
-        around = agents(find(proc), launches)
+        base = find(proc)
+        _sweep_tools(f"{base}/{TOOLS}")
+        around = agents(base, launches)
         left = sorted(each.name for each in os.scandir(around) if each.is_dir() and not alive(each.name))
     except (NoCgroups, OSError):
         return []
     for launch_id in left:
         Cgroup(f"{around}/{launch_id}", {}).remove()
     return left
+
+
+def _sweep_tools(around: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        for each in os.scandir(around):
+            pid = each.name.split("-")[1:2]
+            if each.is_dir() and pid and not os.path.exists(f"/proc/{pid[0]}"):
+                Cgroup(each.path, {}).remove()

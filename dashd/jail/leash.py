@@ -88,11 +88,13 @@ class Leash:
     def _end(self, tool: int) -> dict[str, Any]:
         """KILL to all that is left, until nothing is."""
         ended, give_up_at = self.status, time.monotonic() + KILL_S_MAX
+        self.birth.kill()
         while self._reap(tool):
             left = processes.signal_tree(signal.SIGKILL)
             if time.monotonic() > give_up_at:
                 return {"error": f"{left} processes survived SIGKILL"}
             time.sleep(KILL_AGAIN_S)
+        self.birth.leave()
         if self.birth.error is not None:
             return {"error": self.birth.error}
         return {"status": ended} if ended is not None else {"error": "it was ended"}
@@ -114,6 +116,9 @@ def hold(spec: dict[str, Any], fds: list[int], foreign: list[int]) -> None:
         leash.birth.prepare()
         if os.fork() == 0:
             _become_leash(leash, foreign)
+    except OSError:
+        leash.birth.leave()
+        raise
     finally:
         leash.birth.close()
 

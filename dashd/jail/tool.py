@@ -3,7 +3,8 @@
 The walls are an agent's: the same plan, the same stage inside, whatever grade this machine can build. A tool
 sees the system read-only, its own empty HOME and `/tmp`, no network, and exactly the paths it was given, at
 their own names. In grade C, without namespaces, its HOME and TMPDIR are a folder that goes with it. Its
-bounds are wider than an agent's, for the packs of a large repository, and there is no watchdog.
+bounds are wider than an agent's, for the packs of a large repository, and there is no watchdog; in grade A a
+cgroup of its own holds it to them.
 
 A leash (leash.py) holds each, so that when `run` returns or raises, and when dashd is killed, no process of
 the tool is left. The leashes' keeper is started by the first tool of a process and ends with it. Cost: the
@@ -30,7 +31,7 @@ from typing import Any
 import msgspec
 import trio
 
-from . import launch, probe, processes, view
+from . import cgroup_tree, launch, probe, processes, view
 from .launch import Outside, Walls
 from .view import GIB, MIB, Bounds, Folder, View
 
@@ -230,6 +231,8 @@ def _spec(tool: Tool, walls: Walls, mark: str, scratch: str) -> dict[str, Any]:
     plan = launch.plan(
         walls, seen, python=view.python(), outside=_machine.outside, listener=False, scratch=scratch
     )
+    if walls.grade == "A":
+        plan["cgroup"] = cgroup_tree.of_tool(walls.cgroups, mark, BOUNDS)
     places = {"HOME": HOME} if own else {"HOME": scratch, "TMPDIR": scratch}
     env = {**tool.env, **places}
     return {"argv": list(tool.argv), "env": env, "cwd": "/", "jail": plan, "launch": mark}

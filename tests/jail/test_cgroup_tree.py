@@ -177,6 +177,14 @@ def test_two_daemons_in_one_cgroup_sweep_only_their_own(fake_kernel, tmp_path):
     assert tree(cgroup_tree.agents(base, other)) == {"a"}
 
 
+def test_cgroups_of_tools_go_when_their_dashd_is_gone(fake_kernel, tmp_path):
+    base = cgroup_tree.prove(str(fake_kernel.proc))
+    for mark in (f"tool-{os.getpid()}-1", "tool-4194305-1", "tool-4194305-2"):
+        cgroup.Cgroup(**cgroup_tree.of_tool(base, mark, Bounds())).make()
+    assert cgroup_tree.sweep(tmp_path, lambda _: True, str(fake_kernel.proc)) == []
+    assert tree(f"{base}/tools") == {f"tool-{os.getpid()}-1"}
+
+
 def test_limits_are_those_of_the_bounds():
     found = cgroup_tree.limits(Bounds(memory_bytes=(64 << 20) + 1, processes=32))
     assert found["memory.max"] == str(64 << 20), "as the kernel will round it"

@@ -1,15 +1,17 @@
 """Tools in a jail: fed, read, bounded, and ended with all that they have started."""
 
 import errno
+import itertools
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
-from dashd.jail import probe, tool, view
+from dashd.jail import cgroup_tree, probe, tool, view
 from dashd.jail.launch import Outside, Walls
 from dashd.jail.tool import Finished, Tool, ToolFailed, ToolTimeout
 from tests.fakes import jails
@@ -154,6 +156,40 @@ async def test_in_grade_c_home_is_the_tool_s_own_and_goes_with_it(monkeypatch: p
     said, home, inited = done.stdout.decode().split()
     assert (said, inited) == ("x", "y"), done.stderr
     assert os.path.basename(home) not in os.listdir(os.path.dirname(home))
+
+
+def placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> Path:
+    """The cgroup of the tool of that number, the next one: files that act as no kernel."""
+    found = replace(tool._machine._walls or Walls("0"), grade="A", cgroups=str(tmp_path))
+    monkeypatch.setattr(tool._machine, "_walls", found)
+    monkeypatch.setattr(tool, "_numbers", itertools.count(number))
+    place = tmp_path / "tools" / f"tool-{os.getpid()}-{number}"
+    place.mkdir(parents=True)
+    for name in ("cgroup.procs", "cgroup.kill", *cgroup_tree.limits(tool.BOUNDS)):
+        (place / name).touch()
+    return place
+
+
+async def test_in_grade_a_it_is_in_a_cgroup_that_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    await tool._machine.ask()
+    place = placed(tmp_path, monkeypatch, 7001)
+    assert (await run("sh", "-c", "exit 3")).code == 3
+    written = {path.name: path.read_text() for path in place.iterdir()}
+    assert written == {**cgroup_tree.limits(tool.BOUNDS), "cgroup.procs": "0", "cgroup.kill": "1"}
+
+
+async def test_a_cgroup_that_cannot_be_made_is_a_failed_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    await tool._machine.ask()
+    place = placed(tmp_path, monkeypatch, 7002)
+    for file in place.iterdir():
+        file.unlink()
+    with pytest.raises(ToolFailed, match="No such file"):
+        await run("true")
+    assert not place.exists()
 
 
 async def test_where_nothing_can_be_built_no_tool_runs(monkeypatch: pytest.MonkeyPatch):
