@@ -59,7 +59,7 @@ class Leash:
         self.birth.wait(-1, tool, self.link)
         if self.birth.error is None:
             self._until_it_ends(tool, wake)
-        self._say(self._end(tool))
+        self._say(self._end(tool, wake))
 
     def _until_it_ends(self, tool: int, wake: int) -> None:
         """Returns when the tool has ended, or nobody waits for it any more."""
@@ -70,8 +70,7 @@ class Leash:
             self._reap(tool)
             if self.status is not None or any(fd == self.link for fd, _ in poll.poll()):
                 return
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake, 4096)
+            _drain(wake)
 
     def _reap(self, tool: int) -> bool:
         """False when no child is left, so no descendant is: orphans are reparented to us."""
@@ -85,7 +84,7 @@ class Leash:
             if pid == tool:
                 self.status = status
 
-    def _end(self, tool: int) -> dict[str, Any]:
+    def _end(self, tool: int, wake: int) -> dict[str, Any]:
         """KILL to all that is left, until nothing is."""
         ended, give_up_at = self.status, time.monotonic() + KILL_S_MAX
         self.birth.kill()
@@ -93,7 +92,7 @@ class Leash:
             left = processes.signal_tree(signal.SIGKILL)
             if time.monotonic() > give_up_at:
                 return {"error": f"{left} processes survived SIGKILL"}
-            time.sleep(KILL_AGAIN_S)
+            _rest(wake)
         self.birth.leave()
         if self.birth.error is not None:
             return {"error": self.birth.error}
@@ -101,6 +100,19 @@ class Leash:
 
     def _say(self, word: dict[str, Any]) -> None:
         send(self.link, word)
+
+
+def _rest(wake: int) -> None:
+    """Until a child has ended, but not longer than KILL_AGAIN_S."""
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    poll.poll(KILL_AGAIN_S * 1000)
+    _drain(wake)
+
+
+def _drain(wake: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.read(wake, 4096)
 
 
 def send(link: int, word: dict[str, Any]) -> None:
