@@ -140,7 +140,7 @@ def _stage_modules() -> bytes:
     """The stage, compiled once in this process and not at each start: (magic number, [(name, code)])."""
     here = os.path.dirname(__file__)
     compiled = [(name, compile("", name, "exec")) for name in ("dashd", "dashd.jail")]
-    for name in ("selftest", "stage"):
+    for name in ("calls", "selftest", "stage"):
         path = os.path.join(here, f"{name}.py")
         with open(path, "rb") as file:
             compiled.append((f"dashd.jail.{name}", compile(file.read(), path, "exec", dont_inherit=True)))

@@ -17,14 +17,13 @@ whoever has seen bubblewrap alive since. Nothing of the agent's runs without bot
 from __future__ import annotations
 
 import _socket as socket
-import ctypes
 import marshal
 import os
 import resource
 import struct
 import time
 
-from dashd.jail import selftest
+from dashd.jail import calls, selftest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,20 +37,24 @@ _RULE_PATH, _RULE_PORT = 1, 2
 _LISTEN_BACKLOG = 128
 _LOOKS_MAX, _LOOK_S = 5000, 0.001
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
-
 
 class Refused(Exception):
     """A layer could not be closed, or was found open."""
 
 
-def _call(name: str, number: int, *arguments: object) -> int:
+def _call(name: str, number: int, *arguments: int | bytes) -> int:
     """A system call that libc has no function for. Raises Refused naming it."""
-    result: int = _libc.syscall(ctypes.c_long(number), *arguments)
-    if result < 0:
-        raise Refused(f"{name}: {os.strerror(ctypes.get_errno())}")
-    return result
+    try:
+        return calls.call(number, *arguments)
+    except OSError as error:
+        raise Refused(f"{name}: {error.strerror}") from None
+
+
+def _prctl(name: str, option: int, *arguments: int | bytes) -> None:
+    try:
+        calls.prctl(option, *arguments)
+    except OSError as error:
+        raise Refused(f"{name}: {error.strerror}") from None
 
 
 def give_listener(control: int, port: int) -> None:
@@ -71,9 +74,9 @@ def close_others(kept: list[int]) -> None:
     first = 3
     for fd in sorted(kept):
         if fd > first:
-            _call("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(fd - 1), ctypes.c_uint(0))
+            _call("close_range", _CLOSE_RANGE, first, fd - 1, 0)
         first = fd + 1
-    _call("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_uint(0))
+    _call("close_range", _CLOSE_RANGE, first, 0xFFFFFFFF, 0)
 
 
 def limit(limits: dict[str, int]) -> None:
@@ -101,8 +104,7 @@ def limit_processes(more: int) -> None:
 
 def no_new_privs() -> None:
     """Set-user-id programs give nothing from here on; Landlock and seccomp ask for it."""
-    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise Refused(f"no_new_privs: {os.strerror(ctypes.get_errno())}")
+    _prctl("no_new_privs", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def restrict(rules: dict[str, Any], shown: dict[str, tuple[int, int, bool]]) -> None:
@@ -116,9 +118,9 @@ def restrict(rules: dict[str, Any], shown: dict[str, tuple[int, int, bool]]) -> 
     ruleset = _call(
         "landlock_create_ruleset",
         _CREATE_RULESET,
-        ctypes.c_char_p(attributes),
-        ctypes.c_size_t(len(attributes)),
-        ctypes.c_uint32(0),
+        attributes,
+        len(attributes),
+        0,
     )
     for path, rights, rights_of_file in rules["paths"]:
         try:
@@ -139,7 +141,7 @@ def restrict(rules: dict[str, Any], shown: dict[str, tuple[int, int, bool]]) -> 
         os.close(fd)
     for port, rights in rules["ports"]:
         _add_rule(ruleset, _RULE_PORT, struct.pack("QQ", rights, port))
-    _call("landlock_restrict_self", _RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+    _call("landlock_restrict_self", _RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
 
 
@@ -148,10 +150,10 @@ def _open_no_link(path: str) -> int:
     return _call(
         f"opening {path}",
         _OPENAT2,
-        ctypes.c_int(-1),
-        ctypes.c_char_p(os.fsencode(path)),
-        ctypes.c_char_p(how),
-        ctypes.c_size_t(len(how)),
+        -1,
+        os.fsencode(path),
+        how,
+        len(how),
     )
 
 
@@ -159,19 +161,17 @@ def _add_rule(ruleset: int, kind: int, rule: bytes) -> None:
     _call(
         "landlock_add_rule",
         _ADD_RULE,
-        ctypes.c_int(ruleset),
-        ctypes.c_int(kind),
-        ctypes.c_char_p(rule),
-        ctypes.c_uint32(0),
+        ruleset,
+        kind,
+        rule,
+        0,
     )
 
 
 def filter_calls(program: bytes) -> None:
     """seccomp: `program` is classic BPF, eight bytes an instruction."""
-    code = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("@HxxxxxxP", len(program) // 8, ctypes.addressof(code))
-    if _libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.c_char_p(header), 0, 0) != 0:
-        raise Refused(f"seccomp: {os.strerror(ctypes.get_errno())}")
+    header = struct.pack("@HxxxxxxP", len(program) // 8, calls.address(program))
+    _prctl("seccomp", _PR_SET_SECCOMP, _FILTER, header, 0, 0)
 
 
 def close_door(policy: dict[str, Any], control: int) -> None:
