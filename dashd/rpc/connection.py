@@ -134,7 +134,7 @@ class Connection:
                 f"This connection has {len(self._subscriptions)} subscriptions already.",
                 hint="End one with `event.unsubscribe`, or ask for more kinds in one.",
             )
-        subscription = self.feed.subscribe(next(self._numbers), wanted, params, self)
+        subscription = self.feed.subscribe(next(self._numbers), wanted, params, self, self.caller)
         self._subscriptions[subscription.number] = subscription
         self._sides.start_soon(self._follow, subscription)
         return subscription

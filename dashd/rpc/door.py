@@ -70,8 +70,8 @@ def discover(_peer: Peer, _params: rpc.Discover) -> msgspec.Raw:
 
 async def subscribe(peer: Peer, params: event.SubscribeEvents) -> event.EventsSubscribed:
     """Starts to push events on this connection."""
-    wanted = await peer.feed.check(params)
     await reach.check_named(peer.core, peer.caller, "event.subscribe", params)
+    wanted = await peer.feed.check(params)
     subscription = peer.subscribe(wanted, params)
     return event.EventsSubscribed(subscription=subscription.number, cursor=subscription.cursor)
 

@@ -52,7 +52,7 @@ async def spawn(core: Core, caller: Caller, params: wire.SpawnAgent) -> wire.Age
     return await core.store.writer.apply(work)
 
 
-async def list_(core: Core, _caller: Caller, params: wire.ListAgents) -> wire.AgentList:
+async def list_(core: Core, caller: Caller, params: wire.ListAgents) -> wire.AgentList:
     """One page, in order of creation."""
     after = pages.number(params.cursor)
     states = msgspec.json.encode(params.states).decode()
@@ -60,7 +60,8 @@ async def list_(core: Core, _caller: Caller, params: wire.ListAgents) -> wire.Ag
     def query(db: Snapshot) -> wire.AgentList:
         if params.swarm:
             swarms.get(db, params.swarm)
-        rows, last, total = agents.page(db, params.swarm or None, states, after, params.limit)
+        among = reach.among(db, caller)
+        rows, last, total = agents.page(db, params.swarm or None, states, after, params.limit, among)
         next_cursor = str(last) if len(rows) == params.limit else ""
         return wire.AgentList(items=views.agent_briefs(db, rows), next_cursor=next_cursor, total=total)
 

@@ -16,19 +16,21 @@ from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import approval as wire
 
+from . import reach
 from .core import Caller, Core
 
 PERSONS = 2
 """Whose yes a gate for two persons needs."""
 
 
-async def list_(core: Core, _caller: Caller, params: wire.ListApprovals) -> wire.ApprovalList:
+async def list_(core: Core, caller: Caller, params: wire.ListApprovals) -> wire.ApprovalList:
     """One page, newest first."""
     state = "" if params.state == "any" else params.state
     swarm = params.swarm or ""
 
     def query(db: Snapshot) -> wire.ApprovalList:
-        found = approvals.page(db, params.before or sys.maxsize, state, swarm, params.limit)
+        among = reach.among(db, caller)
+        found = approvals.page(db, params.before or sys.maxsize, state, swarm, params.limit, among)
         more = found[-1].number or 0 if len(found) == params.limit else 0
         return wire.ApprovalList(items=[_shown(db, row) for row in found], next=more)
 

@@ -13,14 +13,16 @@ from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import audit as wire
 
+from . import reach
 from .core import Caller, Core
 
 VERIFY_ROWS_MAX: Final = 2_000
 """Rows of one read: some milliseconds of a reader's thread."""
 
 
-async def list_(core: Core, _caller: Caller, params: wire.ListAudit) -> wire.AuditList:
-    """One page, newest first."""
+async def list_(core: Core, caller: Caller, params: wire.ListAudit) -> wire.AuditList:
+    """One page, newest first. A key with folders sees what it has done itself: rows name anybody's swarms."""
+    own = caller.who if reach.is_bounded(caller) else ""
 
     def query(db: Snapshot) -> wire.AuditList:
         found = audit.page(
@@ -30,6 +32,7 @@ async def list_(core: Core, _caller: Caller, params: wire.ListAudit) -> wire.Aud
             action=params.action,
             actor=params.actor,
             subject=params.subject,
+            only=own,
         )
         last = found[-1].seq if len(found) == params.limit else 0
         return wire.AuditList(rows=[_shown(each) for each in found], next=last, head=str(audit.head(db)))

@@ -22,6 +22,7 @@ from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import budget as wire
 
+from . import reach
 from .core import Caller, Core
 from .idempotency import once
 
@@ -33,15 +34,21 @@ class _Seen(msgspec.Struct, frozen=True):
     situation: outlook.Situation | None
 
 
-async def status(core: Core, _caller: Caller, params: wire.GetBudget) -> wire.BudgetStatus:
+async def status(core: Core, caller: Caller, params: wire.GetBudget) -> wire.BudgetStatus:
     """The budget in one snapshot; cheaper models are looked up after it."""
     now_ms = core.clock.now_ms()
 
     def query(db: Snapshot) -> _Seen:
         row = budgets.get(db, params.budget)
+        below = budgets.children(db, row.id) if params.children else []
+        told = reach.seen(db, caller)
         return _Seen(
             node=shown(db, row),
-            children=[shown(db, each) for each in budgets.children(db, row.id)] if params.children else [],
+            children=[
+                shown(db, each)
+                for each in below
+                if told is None or each.swarm_id in told or not each.swarm_id
+            ],
             options=situations.options(db, row, now_ms),
             situation=situations.of_swarm(db, row.id, now_ms) if row.kind == "swarm" else None,
         )

@@ -9,6 +9,7 @@ from dashd.wire import errors
 from dashd.wire.events import Event, Filter, expand
 from dashd.wire.methods import event as wire
 
+from . import reach
 from .core import Caller, Core
 
 _decoder = msgspec.json.Decoder(Event)
@@ -26,13 +27,13 @@ def filter_of(params: wire.ListEvents | wire.SubscribeEvents) -> Filter:
     return Filter(params.swarm or None, params.kinds, attention=params.attention)
 
 
-async def list_(core: Core, _caller: Caller, params: wire.ListEvents) -> wire.Events:
+async def list_(core: Core, caller: Caller, params: wire.ListEvents) -> wire.Events:
     """What is there after the cursor."""
     wanted = await _check(core, params)
-    return await _read(core, params, wanted, params.since)
+    return await _read(core, caller, params, wanted, params.since)
 
 
-async def wait(core: Core, _caller: Caller, params: wire.WaitEvents) -> wire.Events:
+async def wait(core: Core, caller: Caller, params: wire.WaitEvents) -> wire.Events:
     """Answers as soon as there is something, or empty and `timed_out` at the deadline.
 
     A daemon that is asked to stop answers at once, so that a waiting orchestrator never delays a restart.
@@ -42,7 +43,7 @@ async def wait(core: Core, _caller: Caller, params: wire.WaitEvents) -> wire.Eve
     cursor = params.since
     while True:
         ticket = core.store.bells.events.ticket()
-        found = await _read(core, params, wanted, cursor)
+        found = await _read(core, caller, params, wanted, cursor)
         cursor = found.cursor
         if found.events:
             return found
@@ -70,13 +71,15 @@ async def _check(core: Core, params: wire.ListEvents) -> Filter:
     return wanted
 
 
-async def _read(core: Core, params: wire.ListEvents, wanted: Filter, since: int) -> wire.Events:
+async def _read(
+    core: Core, caller: Caller, params: wire.ListEvents, wanted: Filter, since: int
+) -> wire.Events:
     last = core.store.tail.last_seq
     if since >= last:
         return wire.Events(events=[], cursor=since, more=False)
 
     def query(db: Snapshot) -> tuple[list[bytes], int, bool]:
-        return events.after(db, since, wanted, params.limit, last)
+        return events.after(db, since, wanted.for_those(reach.seen(db, caller)), params.limit, last)
 
     bodies, cursor, more = await core.store.reader.read(query)
     return wire.Events(events=[_decoder.decode(body) for body in bodies], cursor=cursor, more=more)

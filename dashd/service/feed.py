@@ -4,7 +4,8 @@ A subscription is a cursor, not a queue. While it is *behind*, its own task brin
 table, then the tail in memory, waiting for the reader whenever that has enough. Where the tail has nothing
 newer it joins it, in one step without a wait, so nothing can fall between; from then on it is *live* and
 every commit is sent to it by the publisher itself, without waking a task. A live reader that has enough falls
-back.
+back. One who may not be told of every swarm never takes from the tail: each commit makes it read the table,
+where it is also looked up which swarms those are.
 """
 
 import contextlib
@@ -18,6 +19,8 @@ from dashd.wire import errors
 from dashd.wire.events import Filter
 from dashd.wire.methods import event as wire
 
+from . import reach
+from .core import Caller
 from .events import filter_of
 
 PAGE_EVENTS_MAX: Final = 256
@@ -39,8 +42,11 @@ class Sink(Protocol):
 class Subscription:
     """One reader's place in the events."""
 
-    def __init__(self, number: int, wanted: Filter, cursor: int, sink: Sink) -> None:
+    def __init__(
+        self, number: int, wanted: Filter, cursor: int, sink: Sink, caller: Caller | None = None
+    ) -> None:
         self.number = number
+        self.bounded_by = caller if caller is not None and reach.is_bounded(caller) else None
         self.wanted = wanted
         self.cursor = cursor
         """Everything up to here that is wanted has been pushed."""
@@ -86,11 +92,17 @@ class Feed:
         return wanted
 
     def subscribe(
-        self, number: int, wanted: Filter, params: wire.SubscribeEvents, sink: Sink
+        self,
+        number: int,
+        wanted: Filter,
+        params: wire.SubscribeEvents,
+        sink: Sink,
+        caller: Caller | None = None,
     ) -> Subscription:
         """A subscription that starts where the request says; `run` serves it."""
         since = params.since
-        return Subscription(number, wanted, since if isinstance(since, int) else self._tail.last_seq, sink)
+        cursor = since if isinstance(since, int) else self._tail.last_seq
+        return Subscription(number, wanted, cursor, sink, caller)
 
     async def run(self, subscription: Subscription) -> None:
         """Push until the subscription is ended or the caller is cancelled."""
@@ -107,7 +119,9 @@ class Feed:
         lines: dict[int, bytes] = {}
         whole = len(batch.joined) <= LINE_BYTES_MAX
         for subscription in list(self._live):
-            if whole and subscription.wanted.everything:
+            if subscription.bounded_by is not None:
+                more = False
+            elif whole and subscription.wanted.everything:
                 # Numbers count from 1 on each connection, so most subscribers share one line.
                 number = subscription.number
                 line = lines.get(number) or lines.setdefault(number, subscription.line(batch.joined))
@@ -122,7 +136,7 @@ class Feed:
     async def _catch_up(self, subscription: Subscription) -> None:
         while True:
             await subscription.sink.room()
-            newer = self._tail.since(subscription.cursor)
+            newer = self._newer(subscription)
             if newer is None:
                 await self._push_page(subscription)
             elif _push(subscription, newer):
@@ -131,11 +145,19 @@ class Feed:
                 self._live[subscription] = None
                 return
 
+    def _newer(self, subscription: Subscription) -> Sequence[tail.Committed] | None:
+        """What to push out of the tail; None where the table has to be read."""
+        if subscription.bounded_by is None:
+            return self._tail.since(subscription.cursor)
+        return [] if subscription.cursor == self._tail.last_seq else None
+
     async def _push_page(self, subscription: Subscription) -> None:
         wanted, since, last = subscription.wanted, subscription.cursor, self._tail.last_seq
+        caller = subscription.bounded_by
 
         def query(db: rows.Snapshot) -> tuple[list[bytes], int, bool]:
-            return events.after(db, since, wanted, PAGE_EVENTS_MAX, last)
+            told = wanted if caller is None else wanted.for_those(reach.seen(db, caller))
+            return events.after(db, since, told, PAGE_EVENTS_MAX, last)
 
         bodies, cursor, _more = await self._table.read(query)
         for part in _parts(bodies):

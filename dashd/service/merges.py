@@ -66,12 +66,13 @@ async def enqueue(core: Core, caller: Caller, params: wire.EnqueueMerges) -> wir
     )
 
 
-async def list_(core: Core, _caller: Caller, params: wire.ListMerges) -> wire.MergeList:
+async def list_(core: Core, caller: Caller, params: wire.ListMerges) -> wire.MergeList:
     """One page, newest first."""
     states = msgspec.json.encode(params.states).decode()
 
     def query(db: Snapshot) -> wire.MergeList:
-        found = merges.page(db, params.before or sys.maxsize, params.swarm or "", states, params.limit)
+        swarm, among = params.swarm or "", reach.among(db, caller)
+        found = merges.page(db, params.before or sys.maxsize, swarm, states, params.limit, among)
         more = found[-1].number or 0 if len(found) == params.limit else 0
         return wire.MergeList(items=[_shown(db, row) for row in found], next=more)
 

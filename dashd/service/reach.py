@@ -6,9 +6,11 @@ a key that was told that it may (`unsafe_no_jail`). Links are followed before an
 
 Whatever names a swarm, or something of one, is asked for it here before the method begins (`check_named`): a
 key with folders looks into, changes and ends only what was given nothing outside of them. Which parameters
-those are is read from the method table, so that a new method is held too.
+those are is read from the method table, so that a new method is held too. Lists and events tell such a key of
+the same swarms alone (`seen`), and no hint names another one.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 from typing import Final, get_args
@@ -20,7 +22,7 @@ from dashd.domain import folders, repository
 from dashd.domain import scope as scopes
 from dashd.domain.scope import Scope
 from dashd.store import agents, approvals, budgets, merges, swarms, tasks, workspaces
-from dashd.store.rows import Snapshot, SwarmRow
+from dashd.store.rows import Among, Snapshot, SwarmRow
 from dashd.wire import errors, methods
 from dashd.wire.methods.table import Id, Params
 
@@ -66,7 +68,13 @@ async def check_named(core: Core, caller: Caller, method: str, params: Params) -
         ]
         return [swarms.get(db, owner) for owner in dict.fromkeys(owners) if owner is not None]
 
-    for row in await core.store.reader.read(query) if NAMED[method] else ():
+    try:
+        found = await core.store.reader.read(query) if NAMED[method] else []
+    except (errors.UnknownSwarm, errors.UnknownAgent) as error:
+        if is_bounded(caller):  # it lists what there is, whoever's it is
+            error.hint = "swarm.list shows the swarms that this key may act on, agent.list their agents"
+        raise
+    for row in found:
         outside = await _outside(caller, of_swarm(row))
         if outside is not None:
             raise errors.Forbidden(
@@ -77,6 +85,34 @@ async def check_named(core: Core, caller: Caller, method: str, params: Params) -
             )
         if steers:
             await check_swarm(core, caller, row)
+
+
+def is_bounded(caller: Caller) -> bool:
+    """Whether there may be swarms that the caller is told nothing of."""
+    return caller.actor != "operator" and caller.within is not None
+
+
+def seen(db: Snapshot, caller: Caller) -> frozenset[str] | None:
+    """The swarms that a list or an event may tell the caller of; None: all. Looks at the disk."""
+    if not is_bounded(caller):
+        return None
+    within = caller.within or ()
+
+    @functools.cache
+    def lies_there(folder: str) -> bool:
+        return folders.covers(within, os.path.realpath(folder))
+
+    found: set[str] = set()
+    for place, ids in swarms.places(db):
+        if all(map(lies_there, of_place(place))):
+            found.update(ids)
+    return frozenset(found)
+
+
+def among(db: Snapshot, caller: Caller) -> Among:
+    """The same as queries take it."""
+    found = seen(db, caller)
+    return None if found is None else msgspec.json.encode(sorted(found)).decode()
 
 
 def _texts(value: object) -> list[str]:
@@ -104,9 +140,14 @@ def of_scope(scope: Scope, root: str) -> list[str]:
 
 def of_swarm(row: SwarmRow) -> list[str]:
     """What a swarm's agents have been given."""
-    terms = repository.from_json(row.repo) if row.repo else None
-    root = terms.path if terms else row.cwd
-    found = of_scope(scopes.from_json(row.scope), root) if row.scope else [root]
+    return of_place(swarms.Place(row.cwd, row.scope, row.repo))
+
+
+def of_place(place: swarms.Place) -> list[str]:
+    """The same, by what a swarm's row says of it."""
+    terms = repository.from_json(place.repo) if place.repo else None
+    root = terms.path if terms else place.cwd
+    found = of_scope(scopes.from_json(place.scope), root) if place.scope else [root]
     return [*found, *(terms.granted if terms else ())]
 
 

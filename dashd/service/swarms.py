@@ -26,7 +26,7 @@ from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 from dashd.wire.methods.table import PRIORITIES
 
-from . import budgets, models, pages, plans, repositories, views, walls
+from . import budgets, models, pages, plans, reach, repositories, views, walls
 from .core import Caller, Core
 from .idempotency import once, replay
 
@@ -102,13 +102,13 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
     return await core.store.writer.apply(work)
 
 
-async def list_(core: Core, _caller: Caller, params: wire.ListSwarms) -> wire.SwarmList:
+async def list_(core: Core, caller: Caller, params: wire.ListSwarms) -> wire.SwarmList:
     """One page, newest first."""
     before = pages.instant_and_id(params.cursor)
     states = msgspec.json.encode(params.states).decode()
 
     def query(db: Snapshot) -> wire.SwarmList:
-        rows, total = swarms.page(db, states, before, params.limit)
+        rows, total = swarms.page(db, states, before, params.limit, reach.among(db, caller))
         last = f"{rows[-1].created_at_ms}.{rows[-1].id}" if len(rows) == params.limit else ""
         return wire.SwarmList(
             items=[views.swarm_brief(db, row) for row in rows], next_cursor=last, total=total

@@ -8,11 +8,11 @@ from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 from dashd.wire.methods import task as wire
 
-from . import pages, retries, views
+from . import pages, reach, retries, views
 from .core import Caller, Core
 
 
-async def list_(core: Core, _caller: Caller, params: wire.ListTasks) -> wire.TaskList:
+async def list_(core: Core, caller: Caller, params: wire.ListTasks) -> wire.TaskList:
     """One page, oldest first."""
     after = pages.number(params.cursor)
     states = msgspec.json.encode(params.states).decode()
@@ -20,7 +20,8 @@ async def list_(core: Core, _caller: Caller, params: wire.ListTasks) -> wire.Tas
     def query(db: Snapshot) -> wire.TaskList:
         if params.swarm:
             swarms.get(db, params.swarm)
-        rows, last, total = tasks.page(db, params.swarm or None, states, after, params.limit)
+        among = reach.among(db, caller)
+        rows, last, total = tasks.page(db, params.swarm or None, states, after, params.limit, among)
         next_cursor = str(last) if len(rows) == params.limit else ""
         return wire.TaskList(
             items=[views.task_brief(row) for row in rows], next_cursor=next_cursor, total=total

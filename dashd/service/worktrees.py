@@ -16,7 +16,7 @@ from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import worktree as wire
 
-from . import pages, views
+from . import pages, reach, views
 from .core import Caller, Core
 from .landings import terms_of
 from .swarms import refuse_ended
@@ -25,14 +25,15 @@ WAIT_S_MAX: Final = 300.0
 FLAGGED_MAX: Final = 50
 
 
-async def list_(core: Core, _caller: Caller, params: wire.ListWorktrees) -> wire.WorktreeList:
+async def list_(core: Core, caller: Caller, params: wire.ListWorktrees) -> wire.WorktreeList:
     """One page, in order of creation."""
     after, states = pages.number(params.cursor), msgspec.json.encode(params.states).decode()
 
     def query(db: Snapshot) -> wire.WorktreeList:
         if params.swarm:
             swarms.get(db, params.swarm)
-        found, last = workspaces.page(db, params.swarm or "", states, after, params.limit)
+        among = reach.among(db, caller)
+        found, last = workspaces.page(db, params.swarm or "", states, after, params.limit, among)
         next_cursor = str(last) if len(found) == params.limit else ""
         return wire.WorktreeList(items=[_shown(row) for row in found], next_cursor=next_cursor)
 

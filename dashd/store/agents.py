@@ -34,12 +34,15 @@ _q_counts_all = (
 )
 _q_completed = "SELECT id FROM agent WHERE swarm_id = ? AND state = 'completed'"
 _in_states = "(?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))"
-_q_page = f"SELECT {_COLUMNS}, rowid FROM agent WHERE {_in_states} AND rowid > ?2 ORDER BY rowid LIMIT ?3"
+_q_page = (
+    f"SELECT {_COLUMNS}, rowid FROM agent WHERE {_in_states} AND rowid > ?2 AND {rows.among('swarm_id', 4)}"
+    " ORDER BY rowid LIMIT ?3"
+)
 _q_page_of_swarm = (
     f"SELECT {_COLUMNS}, number FROM agent WHERE swarm_id = ?4 AND {_in_states} AND number > ?2"
     " ORDER BY number LIMIT ?3"
 )
-_q_total = f"SELECT count(*) FROM agent WHERE {_in_states}"
+_q_total = f"SELECT count(*) FROM agent WHERE {_in_states} AND {rows.among('swarm_id', 2)}"
 _q_total_of_swarm = f"SELECT count(*) FROM agent WHERE swarm_id = ?2 AND {_in_states}"
 _q_ids = "SELECT id FROM agent WHERE swarm_id = ? ORDER BY number DESC LIMIT 10"
 
@@ -126,12 +129,17 @@ def counts(db: apsw.Connection, swarm_id: str | None = None) -> dict[str, int]:
 
 
 def page(
-    db: apsw.Connection, swarm_id: str | None, states: str, after: int, limit: int
+    db: apsw.Connection,
+    swarm_id: str | None,
+    states: str,
+    after: int,
+    limit: int,
+    among: rows.Among = None,
 ) -> tuple[list[AgentRow], int, int]:
     """(agents, cursor of the last, total) in order of creation; `states` is a JSON array, [] for all."""
     if swarm_id is None:
-        found = rows.table(db, _q_page, (states, after, limit))
-        total = rows.value(db, _q_total, (states,))
+        found = rows.table(db, _q_page, (states, after, limit, among))
+        total = rows.value(db, _q_total, (states, among))
     else:
         found = rows.table(db, _q_page_of_swarm, (states, after, limit, swarm_id))
         total = rows.value(db, _q_total_of_swarm, (states, swarm_id))

@@ -59,7 +59,8 @@ _q_due = f"SELECT {_COLUMNS} FROM approval WHERE state = 'open' AND deadline_at_
 _q_next_due = "SELECT min(deadline_at_ms) FROM approval WHERE state = 'open'"
 _q_page = (
     f"SELECT {_COLUMNS} FROM approval WHERE number < ?1 AND (?2 = '' OR state = ?2)"
-    " AND (?3 = '' OR swarm_id = ?3) ORDER BY number DESC LIMIT ?4"
+    f" AND (?3 = '' OR swarm_id = ?3) AND (swarm_id IS NULL OR {rows.among('swarm_id', 5)})"
+    " ORDER BY number DESC LIMIT ?4"
 )
 _q_vote = "INSERT OR IGNORE INTO approval_vote VALUES (?, ?, ?)"
 _q_votes = "SELECT who FROM approval_vote WHERE number = ? ORDER BY at_ms, who"
@@ -119,9 +120,11 @@ def next_due_ms(db: Snapshot) -> int | None:
     return found
 
 
-def page(db: Snapshot, before: int, state: str, swarm_id: str, limit: int) -> list[ApprovalRow]:
-    """Newest first; "" is any state or swarm."""
-    return rows.every(ApprovalRow, db, _q_page, (before, state, swarm_id, limit))
+def page(
+    db: Snapshot, before: int, state: str, swarm_id: str, limit: int, among: rows.Among = None
+) -> list[ApprovalRow]:
+    """Newest first; "" is any state or swarm. What is no swarm's is told whatever `among` says."""
+    return rows.every(ApprovalRow, db, _q_page, (before, state, swarm_id, limit, among))
 
 
 def vote(tx: Tx, row: ApprovalRow, who: str) -> list[str]:

@@ -19,7 +19,8 @@ _q_insert = f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _q_after = f"SELECT {_COLUMNS} FROM audit WHERE seq > ? ORDER BY seq LIMIT ?"
 _q_page = (
     f"SELECT {_COLUMNS} FROM audit WHERE seq < ?1 AND (?2 = '' OR action GLOB ?2)"
-    " AND (?3 = '' OR actor GLOB ?3) AND (?4 = '' OR subject = ?4) ORDER BY seq DESC LIMIT ?5"
+    " AND (?3 = '' OR actor GLOB ?3) AND (?4 = '' OR subject = ?4) AND (?6 = '' OR actor = ?6)"
+    " ORDER BY seq DESC LIMIT ?5"
 )
 _q_hash = "SELECT hash FROM audit WHERE seq = ?"
 RECORDED: Final = frozenset(
@@ -96,9 +97,11 @@ def after(db: Snapshot, since: int, limit: int) -> list[Link]:
     return [Link(*found) for found in rows.table(db, _q_after, (since, limit))]
 
 
-def page(db: Snapshot, before: int, limit: int, *, action: str, actor: str, subject: str) -> list[Link]:
-    """Rows before `before`, newest first; `action` and `actor` are patterns, "" is any."""
-    found = rows.table(db, _q_page, (before, action, actor, subject, limit))
+def page(
+    db: Snapshot, before: int, limit: int, *, action: str, actor: str, subject: str, only: str = ""
+) -> list[Link]:
+    """Rows before `before`, newest first; `action` and `actor` are patterns, `only` an actor, "" is any."""
+    found = rows.table(db, _q_page, (before, action, actor, subject, limit, only))
     return [Link(*each) for each in found]
 
 

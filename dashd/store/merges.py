@@ -70,7 +70,8 @@ _q_cancel = "UPDATE merge SET cancel = 1 WHERE number = ?"
 _q_ahead = "SELECT count(*) FROM merge WHERE state IN ('queued', 'running') AND target = ? AND number < ?"
 _q_page = (
     f"SELECT {_COLUMNS} FROM merge WHERE number < ?1 AND (?2 = '' OR swarm_id = ?2)"
-    " AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3))) ORDER BY number DESC LIMIT ?4"
+    f" AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3))) AND {rows.among('swarm_id', 5)}"
+    " ORDER BY number DESC LIMIT ?4"
 )
 _q_known = (
     f"SELECT {_COLUMNS} FROM merge WHERE owner = ? AND target = ? AND commit_id = ? AND state IN"
@@ -143,9 +144,11 @@ def ahead(db: Snapshot, row: MergeRow) -> int:
     return found if row.state in OPEN else 0
 
 
-def page(db: Snapshot, before: int, swarm_id: str, states: str, limit: int) -> list[MergeRow]:
+def page(
+    db: Snapshot, before: int, swarm_id: str, states: str, limit: int, among: rows.Among = None
+) -> list[MergeRow]:
     """Newest first; `states` is a JSON array, [] for all."""
-    return rows.every(MergeRow, db, _q_page, (before, swarm_id, states, limit))
+    return rows.every(MergeRow, db, _q_page, (before, swarm_id, states, limit, among))
 
 
 def set_running(tx: Tx, row: MergeRow, before: str | None) -> None:

@@ -8,6 +8,8 @@ import msgspec
 
 Snapshot = apsw.Connection
 """What a reading function is handed: a connection inside one transaction."""
+Among = str | None
+"""Of which swarms a list may tell: a JSON array of their ids; None: of all."""
 
 
 class SwarmRow(msgspec.Struct, frozen=True):
@@ -155,6 +157,11 @@ def value(db: Snapshot, query: str, bindings: Bindings = ()) -> Any:  # noqa: AN
 def table(db: Snapshot, query: str, bindings: Bindings = ()) -> list[Any]:
     """All rows that the query gives, as tuples of whatever the columns hold."""
     return db.execute(query, bindings).fetchall()
+
+
+def among(column: str, number: int) -> str:
+    """The condition that a row is of one of the swarms of parameter `number`, an `Among`."""
+    return f"(?{number} IS NULL OR {column} IN (SELECT value FROM json_each(?{number})))"
 
 
 def columns(row: type[msgspec.Struct], prefix: str = "") -> str:

@@ -1,6 +1,7 @@
 """Table `swarm`."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import apsw
 import msgspec
@@ -35,15 +36,27 @@ _q_take_numbers = (
 )
 _q_page = (
     f"SELECT {_COLUMNS} FROM swarm WHERE (created_at_ms, id) < (?1, ?2)"
-    " AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))"
+    f" AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3))) AND {rows.among('id', 5)}"
     " ORDER BY created_at_ms DESC, id DESC LIMIT ?4"
 )
-_q_total = "SELECT count(*) FROM swarm WHERE ?1 = '[]' OR state IN (SELECT value FROM json_each(?1))"
+_q_total = (
+    "SELECT count(*) FROM swarm WHERE (?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))"
+    f" AND {rows.among('id', 2)}"
+)
+_q_places = "SELECT cwd, scope, repo, json_group_array(id) FROM swarm GROUP BY cwd, scope, repo"
 _q_counts = "SELECT state, count(*) FROM swarm GROUP BY state"
 _q_open_ids = (
     "SELECT id FROM swarm WHERE state IN ('creating', 'active', 'paused')"
     " ORDER BY created_at_ms DESC LIMIT 10"
 )
+
+
+class Place(NamedTuple):
+    """Where swarms work, as their rows say it; most share it with others."""
+
+    cwd: str
+    scope: str
+    repo: str | None
 
 
 def insert(tx: Tx, row: SwarmRow) -> None:
@@ -124,10 +137,18 @@ def take_numbers(tx: Tx, swarm_id: str, *, agents: int = 0, tasks: int = 0) -> t
     return agent, task
 
 
-def page(db: apsw.Connection, states: str, before: tuple[int, str], limit: int) -> tuple[list[SwarmRow], int]:
+def page(
+    db: apsw.Connection, states: str, before: tuple[int, str], limit: int, among: rows.Among = None
+) -> tuple[list[SwarmRow], int]:
     """(swarms newest first, created before `before`; total); `states` is a JSON array, [] for all."""
-    found = rows.every(SwarmRow, db, _q_page, (*before, states, limit))
-    return found, rows.value(db, _q_total, (states,))
+    found = rows.every(SwarmRow, db, _q_page, (*before, states, limit, among))
+    return found, rows.value(db, _q_total, (states, among))
+
+
+def places(db: apsw.Connection) -> list[tuple[Place, list[str]]]:
+    """Each place with the ids of the swarms that work there."""
+    found = rows.table(db, _q_places)
+    return [(Place(*place), msgspec.json.decode(ids, type=list[str])) for *place, ids in found]
 
 
 def counts(db: apsw.Connection) -> dict[str, int]:

@@ -86,12 +86,15 @@ _q_completed = (
     f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state = 'completed' ORDER BY number LIMIT ?"
 )
 _in_states = "(?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))"
-_q_page = f"SELECT {_COLUMNS}, rowid FROM task WHERE {_in_states} AND rowid > ?2 ORDER BY rowid LIMIT ?3"
+_q_page = (
+    f"SELECT {_COLUMNS}, rowid FROM task WHERE {_in_states} AND rowid > ?2 AND {rows.among('swarm_id', 4)}"
+    " ORDER BY rowid LIMIT ?3"
+)
 _q_page_of_swarm = (
     f"SELECT {_COLUMNS}, number FROM task WHERE swarm_id = ?4 AND {_in_states} AND number > ?2"
     " ORDER BY number LIMIT ?3"
 )
-_q_total = f"SELECT count(*) FROM task WHERE {_in_states}"
+_q_total = f"SELECT count(*) FROM task WHERE {_in_states} AND {rows.among('swarm_id', 2)}"
 _q_total_of_swarm = f"SELECT count(*) FROM task WHERE swarm_id = ?2 AND {_in_states}"
 
 
@@ -294,12 +297,17 @@ def completed(db: apsw.Connection, swarm_id: str, limit: int) -> list[TaskRow]:
 
 
 def page(
-    db: apsw.Connection, swarm_id: str | None, states: str, after: int, limit: int
+    db: apsw.Connection,
+    swarm_id: str | None,
+    states: str,
+    after: int,
+    limit: int,
+    among: rows.Among = None,
 ) -> tuple[list[TaskRow], int, int]:
     """(tasks, cursor of the last, total) oldest first; `states` is a JSON array, [] for all."""
     if swarm_id is None:
-        found = rows.table(db, _q_page, (states, after, limit))
-        total = rows.value(db, _q_total, (states,))
+        found = rows.table(db, _q_page, (states, after, limit, among))
+        total = rows.value(db, _q_total, (states, among))
     else:
         found = rows.table(db, _q_page_of_swarm, (states, after, limit, swarm_id))
         total = rows.value(db, _q_total_of_swarm, (states, swarm_id))

@@ -65,7 +65,8 @@ _q_insert = f"INSERT INTO workspace ({_COLUMNS}) VALUES ({placeholders(Workspace
 _q_of_swarm = f"SELECT {_COLUMNS} FROM workspace WHERE swarm_id = ? ORDER BY length(owner), owner"
 _q_page = (
     f"SELECT {_COLUMNS} FROM workspace WHERE (?1 = '' OR swarm_id = ?1) AND (?2 = '[]' OR state IN"
-    " (SELECT value FROM json_each(?2))) AND rowid > ?3 ORDER BY rowid LIMIT ?4"
+    f" (SELECT value FROM json_each(?2))) AND rowid > ?3 AND {rows.among('swarm_id', 5)}"
+    " ORDER BY rowid LIMIT ?4"
 )
 _q_again = "UPDATE workspace SET state = 'creating', base = ?2, removed_at_ms = NULL WHERE owner = ?1"
 _q_ready = (
@@ -109,9 +110,11 @@ def of_swarm(db: Snapshot, swarm_id: str) -> list[WorkspaceRow]:
     return rows.every(WorkspaceRow, db, _q_of_swarm, (swarm_id,))
 
 
-def page(db: Snapshot, swarm_id: str, states: str, after: int, limit: int) -> tuple[list[WorkspaceRow], int]:
+def page(
+    db: Snapshot, swarm_id: str, states: str, after: int, limit: int, among: rows.Among = None
+) -> tuple[list[WorkspaceRow], int]:
     """(rows, cursor of the last) in order of creation; `states` is a JSON array, [] for all."""
-    found = rows.every(WorkspaceRow, db, _q_page, (swarm_id, states, after, limit))
+    found = rows.every(WorkspaceRow, db, _q_page, (swarm_id, states, after, limit, among))
     return found, rows.value(db, _q_rowid, (found[-1].owner,)) if found else after
 
 

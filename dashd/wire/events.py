@@ -3,6 +3,7 @@
 `seq` is the only cursor anyone needs: it grows by commit order and never repeats.
 """
 
+import copy
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -80,13 +81,25 @@ class Filter:
     ) -> None:
         """`kinds` are exact names or `noun.*`; none at all means every kind."""
         self.swarm = swarm
+        self._among: frozenset[str] | None = None
         chosen = {kind for pattern in kinds for kind in expand(pattern)} or set(KINDS)
         self.kinds = frozenset(chosen & ATTENTION if attention else chosen)
         self.everything = swarm is None and self.kinds == KINDS
 
     def wants(self, kind: str, swarm: str | None) -> bool:
         """True where the event passes."""
-        return self.everything or (kind in self.kinds and self.swarm in (None, swarm))
+        return self.everything or (kind in self.kinds and self.swarm in (None, swarm) and self._tells(swarm))
+
+    def for_those(self, among: frozenset[str] | None) -> "Filter":
+        """The same for a reader who may be told of those swarms, None all; what is no swarm's passes."""
+        if among is None:
+            return self
+        made = copy.copy(self)
+        made._among, made.everything = among, False
+        return made
+
+    def _tells(self, swarm: str | None) -> bool:
+        return self._among is None or swarm is None or swarm in self._among
 
 
 def expand(pattern: str) -> list[str]:

@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashd.service import feed
-from dashd.store import tail
+from dashd.service.core import Caller
+from dashd.store import rows, tail
 from dashd.wire import errors, events
 from dashd.wire.methods.event import SubscribeEvents
+from tests.fakes.scene import swarm_row
 
 SQL = sorted((Path(__file__).parents[2] / "schema" / "sql").glob("*.sql"))
 KINDS = ["task.created", "task.dead", "agent.progress", "swarm.completed"]
@@ -100,9 +103,9 @@ def world():
     return World()
 
 
-def subscribe(opened, nursery, sink, *, since=None, number=1, wanted=None):
+def subscribe(opened, nursery, sink, *, since=None, number=1, wanted=None, caller=None):
     params = SubscribeEvents() if since is None else SubscribeEvents(since=since)
-    subscription = opened.subscribe(number, wanted or events.Filter(), params, sink)
+    subscription = opened.subscribe(number, wanted or events.Filter(), params, sink, caller)
     nursery.start_soon(opened.run, subscription)
     return subscription
 
@@ -188,6 +191,37 @@ async def test_live_events_are_pushed_in_the_commit_itself(world):
             nursery.cancel_scope.cancel()
     world.publish("task.created")
     assert len(sink.lines) == 1, "nothing is pushed after the feed has been left"
+
+
+def insert_swarm(table, swarm_id, cwd):
+    row = swarm_row(swarm_id, cwd=str(cwd))
+    query = f"INSERT INTO swarm ({rows.columns(type(row))}) VALUES ({rows.placeholders(type(row))})"
+    table.db.execute(query, msgspec.structs.astuple(row))
+
+
+async def test_a_key_with_folders_is_pushed_what_is_of_its_swarms(world, tmp_path):
+    insert_swarm(world.table, "s", tmp_path)
+    insert_swarm(world.table, "t", "/usr/share")
+    sink, everything = Sink(), Sink()
+    bounded = Caller("orchestrator", 1, key="k", within=(str(tmp_path.resolve()),))
+    with feed.open_feed(world.tail, world.table) as opened:
+        async with trio.open_nursery() as nursery:
+            world.publish("task.created", swarm="t")
+            world.publish("task.created", swarm="s")
+            subscribe(opened, nursery, sink, since=0, caller=bounded)
+            subscribe(opened, nursery, everything, since=0)
+            await settle()
+            assert sink.seqs() == [2]
+            world.publish("task.dead", swarm="t")
+            world.publish("task.dead", "task.dead", swarm="s")
+            world.publish("system.alert")
+            await settle()
+            reads = world.table.reads
+            await settle()
+            assert world.table.reads == reads, "nothing new, nothing read"
+            nursery.cancel_scope.cancel()
+    assert sink.seqs() == [2, 4, 5, 6]
+    assert everything.seqs() == [1, 2, 3, 4, 5, 6]
 
 
 async def test_subscribers_of_everything_share_one_line(world):

@@ -1,6 +1,7 @@
 """What an orchestrator's key may give to agents, and that nothing of it can be had by another way in."""
 
 import dataclasses
+import inspect
 import json
 
 import msgspec
@@ -51,7 +52,8 @@ async def ask(core, call, mine):
 
     async def asked(method, **params):
         decoded = msgspec.json.decode(json.dumps(params), type=methods.METHODS[method].params)
-        return await HANDLERS[method](core, claude, decoded)
+        answer = HANDLERS[method](core, claude, decoded)
+        return await answer if inspect.isawaitable(answer) else answer
 
     return asked
 
@@ -221,6 +223,100 @@ NAMING = [
     for name in names
     if rights.allows("orchestrator", method) and method in HANDLERS
 ]
+
+
+UNNAMED = {
+    "daemon.ping": {},
+    "daemon.status": {},
+    "swarm.create": {"task": "t"},
+    "swarm.plan": {"task": "t"},
+    "swarm.list": {},
+    "agent.spawn": {"task": "t"},
+    "agent.list": {},
+    "task.list": {},
+    "event.list": {"limit": 100},
+    "event.wait": {"limit": 100, "timeout_s": 0},
+    "budget.status": {"children": True},
+    "budget.history": {},
+    "program.list": {},
+    "program.check": {"name": "pi"},
+    "model.list": {},
+    "model.get": {"model": "offline"},
+    "gate.list": {},
+    "approval.list": {"state": "any"},
+    "audit.list": {},
+    "audit.verify": {},
+    "worktree.list": {},
+    "worktree.cleanup": {},
+    "merge.list": {},
+}
+"""What can be called without naming a swarm. A new such method belongs here: what it tells is looked at."""
+TELLS_OF_ONE_S_OWN = {
+    *("swarm.list", "agent.list", "task.list", "event.list", "event.wait", "budget.status", "approval.list"),
+    *("audit.list", "worktree.list", "merge.list"),
+}
+
+
+def test_every_method_that_names_no_swarm_is_looked_at():
+    def names_none(method, row):
+        needed = {each.name for each in msgspec.structs.fields(row.params) if each.required}
+        return rights.allows("orchestrator", method) and needed.isdisjoint(reach.NAMED[method])
+
+    found = {method for method, row in methods.METHODS.items() if names_none(method, row)}
+    assert found & set(HANDLERS) == set(UNNAMED)
+    assert found - set(HANDLERS) == {"rpc.discover", "rpc.hello", "event.subscribe", "event.unsubscribe"}
+
+
+@pytest.fixture
+async def own(call, scene, mine):
+    """The same of a swarm that lies in the key's folder."""
+    made = (await call("swarm.create", task="t", cwd=str(mine))).id
+
+    def operation(tx):
+        workspaces.begin(tx, f"{made}-001", made, "base")
+        merges.enqueue(tx, swarm=made, owner=made, target="t", commit="c", gates=[], asked_by="x")
+        question = decisions.Question(kind="landing", what="w", text="main", asked_by="x", swarm=made)
+        gates.put(tx, Gate("yes", "landing", "*", 0, "ask", "operator", False, 60.0, "deny"))
+        decisions.ask(tx, question)
+
+    scene.do(operation)
+    return made
+
+
+@pytest.mark.parametrize("method", UNNAMED)
+async def test_nothing_tells_of_a_swarm_elsewhere(call, ask, own, foreign, method, mine):
+    hidden = await call("swarm.create", task="their secret", name="theirs", cwd="/usr/share", agents=2)
+    await ask("swarm.pause", swarm=own)
+    if method in TELLS_OF_ONE_S_OWN:
+        of_all = msgspec.json.encode(await call(method, **UNNAMED[method]))
+        assert {each for each in (hidden.id, foreign["swarm"]) if each.encode() in of_all}
+    try:
+        told = msgspec.json.encode(await ask(method, **UNNAMED[method]))
+    except errors.DashError as error:
+        told = msgspec.json.encode(error.to_wire())
+    for secret in (hidden.id, "theirs", "their secret", foreign["swarm"], "/repo"):
+        assert secret.encode() not in told
+    if method in TELLS_OF_ONE_S_OWN:
+        assert own.encode() in told
+
+
+async def test_counts_are_of_what_is_told(ask, own, foreign):
+    for method in ("swarm.list", "agent.list", "task.list"):
+        found = await ask(method)
+        assert found.total == len(found.items) == 1
+
+
+@pytest.mark.parametrize("name", ["swarm", "agent", "task"])
+async def test_a_hint_lists_nobody_else_s(ask, foreign, name):
+    with pytest.raises(errors.NotFound) as caught:
+        await ask(f"{name}.get", **{name: f"{foreign['swarm']}-999" if name != "swarm" else "zzzzzz"})
+    assert foreign["swarm"] not in caught.value.hint
+
+
+async def test_what_links_lead_to_is_what_counts(ask, call, mine, tmp_path):
+    (mine / "out").symlink_to("/usr/share")
+    outside = await call("swarm.create", task="t", cwd=str(mine / "out"))
+    assert outside.id not in [each.id for each in (await ask("swarm.list")).items]
 
 
 @pytest.mark.parametrize(("method", "name"), NAMING)

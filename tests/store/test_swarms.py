@@ -74,3 +74,15 @@ def test_a_page_of_some_states(scene) -> None:
     page, total = swarms.page(scene.db, '["paused","failed"]', (2**62, ""), 9)
     assert ([row.id for row in page], total) == (["bbbbbb"], 1)
     assert swarms.counts(scene.db) == {"active": 1, "paused": 1}
+
+
+def test_places_are_told_once_with_all_their_swarms_and_a_page_may_be_of_some(scene) -> None:
+    for letter, cwd in ("a", "/one"), ("b", "/two"), ("c", "/one"):
+        scene.swarm("x", swarm_id=letter * 6, cwd=cwd)
+    assert {place.cwd: sorted(ids) for place, ids in swarms.places(scene.db)} == {
+        "/one": ["aaaaaa", "cccccc"],
+        "/two": ["bbbbbb"],
+    }
+    page, total = swarms.page(scene.db, "[]", (2**62, ""), 9, '["aaaaaa","cccccc"]')
+    assert (sorted(row.id for row in page), total) == (["aaaaaa", "cccccc"], 2)
+    assert swarms.page(scene.db, "[]", (2**62, ""), 9, "[]") == ([], 0)

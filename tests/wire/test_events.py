@@ -24,14 +24,16 @@ def test_attention_is_made_of_kinds():
     attention=st.booleans(),
     kind=st.sampled_from(sorted(events.KINDS)),
     swarm=st.none() | st.sampled_from(["s1", "s2"]),
+    among=st.none() | st.frozensets(st.sampled_from(["s1", "s2"])),
 )
-def test_a_filter_is_the_and_of_what_it_is_given(wanted, kinds, attention, kind, swarm):
+def test_a_filter_is_the_and_of_what_it_is_given(wanted, kinds, attention, kind, swarm, among):
     expected = (
         (wanted is None or wanted == swarm)
         and (not kinds or any(kind in events.expand(pattern) for pattern in kinds))
         and (not attention or kind in events.ATTENTION)
+        and (among is None or swarm is None or swarm in among)
     )
-    chosen = events.Filter(wanted, kinds, attention=attention)
+    chosen = events.Filter(wanted, kinds, attention=attention).for_those(among)
     assert chosen.wants(kind, swarm) == expected
     assert not chosen.everything or expected
 
