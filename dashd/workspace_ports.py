@@ -41,7 +41,8 @@ class RepositoryPort:
             top = str(found.tree or found.git_dir)
             branch = head.removeprefix("refs/heads/")
             stores = tuple(map(str, found.objects))
-            return RepositorySeen(top, at.commit, at.dirty, branch, tuple(missing), stores)
+            bare = found.tree is None
+            return RepositorySeen(top, at.commit, at.dirty, branch, tuple(missing), stores, bare)
 
         self._refuse_own(repo)
         if above := await trio.to_thread.run_sync(_top_above, repo):

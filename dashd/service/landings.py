@@ -36,7 +36,7 @@ async def land(core: Core, caller: Caller, params: wire.LandSwarm) -> wire.Swarm
             f"nothing of swarm {params.swarm} was merged yet: there is no branch {result}",
             hint=f"merge.enqueue {{swarm: {params.swarm}}}",
         )
-    onto = params.onto or (await core.repositories.look(terms.path, "HEAD", granted=terms.granted)).head
+    onto = params.onto or await _checked_out(core, params.swarm, terms)
     _check(onto)
     if params.rebase:
         commit = await _rebase(core, caller, params.swarm, terms, onto) or commit
@@ -96,9 +96,24 @@ def terms_of(db: Snapshot, swarm_id: str) -> Terms:
     return repository.from_json(row.repo)
 
 
+async def _checked_out(core: Core, swarm: str, terms: Terms) -> str:
+    """The branch that the checkout is on; raises InvalidParams where there is none to be meant."""
+    seen = await core.repositories.look(terms.path, "HEAD", granted=terms.granted)
+    if seen.head:
+        return seen.head
+    hint = (
+        f"name the branch: swarm.land {{swarm: {swarm}, onto: main}}, dashctl swarm land {swarm} --onto main"
+    )
+    if seen.bare:
+        raise errors.InvalidParams(
+            f"{terms.path} is a bare repository: it has no checkout, whose branch would be landed onto",
+            hint=f"{hint}. It alone moves; checkouts elsewhere pull it",
+            path="onto",
+        )
+    raise errors.InvalidParams(f"the checkout {terms.path} is on no branch", hint=hint, path="onto")
+
+
 def _check(onto: str) -> None:
-    if not onto:
-        raise errors.InvalidParams("the checkout is on no branch", hint="name one to land onto", path="onto")
     if onto.startswith("dash/"):
         raise errors.InvalidParams(
             f"{onto} is one of Dash's own branches", hint="merge.enqueue moves those", path="onto"

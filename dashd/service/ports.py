@@ -218,11 +218,13 @@ class RepositorySeen:
     dirty: bool
     """It has changes that are not in any commit."""
     head: str
-    """The branch it is on; empty if it is on none."""
+    """The branch it is on; empty if it is on none, or bare."""
     missing: tuple[str, ...] = ()
     """Folders that are not in that commit."""
     stores: tuple[str, ...] = ()
     """Where it keeps its objects, and borrows them from; agents read there."""
+    bare: bool = False
+    """It has no checkout: landing moves a branch of it, and no files."""
 
 
 class FileSeen(msgspec.Struct, frozen=True):

@@ -140,3 +140,15 @@ async def test_what_cannot_be_landed(call, swarm, repositories, scene):
     assert "merge.enqueue" in caught.value.hint
     with pytest.raises(errors.Unsupported, match="on no repository"):
         await call("swarm.land", swarm=scene.swarm("x", swarm_id="bbbbbb"))
+
+
+@pytest.mark.parametrize(("bare", "says"), [(True, "/repo is a bare repository"), (False, "is on no branch")])
+async def test_where_no_branch_is_checked_out_one_has_to_be_named(
+    call, repositories, swarm, scene, bare, says
+):
+    repositories.seen = dataclasses.replace(repositories.seen, head="", bare=bare)
+    with pytest.raises(errors.InvalidParams, match=says) as caught:
+        await call("swarm.land", swarm=swarm)
+    assert f"dashctl swarm land {swarm} --onto main" in caught.value.hint
+    assert ("It alone moves" in caught.value.hint) == bare
+    assert landings.next_open(scene.db) is None

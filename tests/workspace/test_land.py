@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashd.workspace import bundle, land, refs
+from dashd.workspace import bundle, land, refs, source
 from dashd.workspace.errors import CheckedOut, CheckoutNotClean, GitFailed, NotAhead, WorkspaceError
 from tests.workspace.world import World, picture
 
@@ -354,3 +354,14 @@ def test_journals_are_told_from_records(tmp_path: Path):
     assert [path.name for path in land._journals(tmp_path)] == ["landing-0123456789abcdef"]
     assert land._journals(tmp_path / "none") == []
     assert os.listdir(tmp_path) == [".dash"]
+
+
+async def test_a_branch_of_a_bare_repository_moves_alone(world: World):
+    """There is no checkout to be kept in step; its HEAD names the branch all the same."""
+    before, commit = world.ref(MAIN), await result(world)
+    bare = world.folder / "bare.git"
+    world.git("clone", "--quiet", "--bare", str(world.repo), str(bare))
+    found = await source.inspect(bare)
+    assert await land.land(world.root, found, branch=MAIN, commit=commit) == before
+    assert world.git("rev-parse", MAIN, cwd=bare) == commit
+    assert world.ref(MAIN) == before
