@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashctl import trees
+from dashctl import dollars, grammar, trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 
 def arguments(parser: ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument(
-        "--scope", action="append", metavar="DIR", help="a folder that agents may write (all of --cwd)"
+    folders(
+        parser, "a folder that agents may write (all of --cwd)", "a folder outside --cwd that they can read"
     )
     parser.add_argument(
-        "--read",
-        action="append",
-        metavar="DIR",
-        help="a folder outside --cwd that they can read",
+        "--unsafe-no-jail", action="store_true", help="start agents with all your rights; it is recorded"
     )
+
+
+def folders(parser: ArgumentParser, write: str, read: str) -> None:
+    """Adds those that narrow."""
+    parser.add_argument("--scope", action="append", metavar="DIR", help=write)
+    parser.add_argument("--read", action="append", metavar="DIR", help=read)
     parser.add_argument(
         "--hosts",
         action="append",
@@ -40,9 +43,25 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="PATTERN",
         help="a command that agents are refused where they ask first (guidance, no wall)",
     )
+
+
+def child_arguments(parser: ArgumentParser) -> None:
+    """Adds what makes a child's rights smaller than its parent's."""
+    folders(parser, "a folder that the child may write (all its parent may)", "one that it can read besides")
+    parser.add_argument("--read-only", action="store_true", help="the child writes nothing")
+    parser.add_argument("--depth", type=grammar.whole, metavar="N", help="generations of agents below it")
     parser.add_argument(
-        "--unsafe-no-jail", action="store_true", help="start agents with all your rights; it is recorded"
+        "--budget", type=dollars.amount, metavar="USD", help="its cap (30%% of what its parent has left)"
     )
+
+
+def of_child(args: SimpleNamespace) -> dict[str, Any]:
+    """What was said of a child's reach and money, and nothing that was not."""
+    given = {**parameters(args), "depth": args.depth, "budget": args.budget}
+    given["read"] = args.read  # as its scope, seen from where its parent works
+    if args.read_only:
+        given["scope"] = []
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def parameters(args: SimpleNamespace) -> dict[str, Any]:
@@ -56,7 +75,7 @@ def parameters(args: SimpleNamespace) -> dict[str, Any]:
         "hosts": args.hosts and [name for names in args.hosts for name in names.split(",") if name],
         "allow_commands": args.allow_command,
         "deny_commands": args.deny_command,
-        "unsafe_no_jail": args.unsafe_no_jail or None,
+        "unsafe_no_jail": getattr(args, "unsafe_no_jail", False) or None,
     }
 
 

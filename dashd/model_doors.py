@@ -15,7 +15,7 @@ import trio
 
 from dashd.clock import Clock
 from dashd.domain import asking
-from dashd.domain.scope import from_json, reached_hosts
+from dashd.domain.scope import reached_hosts
 from dashd.drivers import DRIVERS
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
@@ -178,7 +178,9 @@ class ModelDoors:
 def _hosts(db: Snapshot, claim: Claim) -> tuple[str, ...]:
     """What its swarm's scope lets it reach; nothing without walls, which keep it to that."""
     swarm = swarms.get(db, claim.swarm_id)
-    return reached_hosts(from_json(swarm.scope)) if swarm.scope and swarm.walls == "required" else ()
+    if not swarm.scope or swarm.walls != "required":
+        return ()
+    return reached_hosts(agents.scope_of(agents.get(db, claim.agent_id), swarm))
 
 
 def _style(db: Snapshot, claim: Claim) -> Style:

@@ -290,6 +290,10 @@ _REACH: dict[str, dict[str, Any]] = {
 }
 _RARE = frozenset({"grace_s", "memory_mb", "processes", "disk_mb", "cpu_s"})
 """Limits that a person may want; a model would only pay for reading of them."""
+_OF_CHILDREN = frozenset(
+    {"parent", "scope", "read", "hosts", "allow_commands", "deny_commands", "depth", "budget"}
+)
+"""What makes an agent's child: the listing has no room for it."""
 _TREES = frozenset({"base", "workspace", "cleanup", "shared", "isolated"})
 """How a swarm works on a repository: the defaults are right for nearly all."""
 _MONEY: dict[str, dict[str, Any]] = {
@@ -338,7 +342,7 @@ TOOLS: dict[str, Tool] = {
             "Adds one agent with one task to a swarm, or starts a swarm of one.",
             open_world=True,
             patches=_RUN_LIMITS | {"argv": {"description": "This and the rest only without `swarm`."}},
-            hidden=_RARE,
+            hidden=_RARE | _OF_CHILDREN,
         ),
         Tool(
             agent_kill,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dashctl import calling, grammar, listing, many, money, render, terminal, trees, waiting, wording
+from dashctl import calling, grammar, listing, many, money, reach, render, terminal, trees, waiting, wording
 from dashctl.commands import Command, swarm
 
 TYPE_CHECKING = False
@@ -44,12 +44,18 @@ COLUMNS = (
 
 def spawn(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Adds one agent with one task to a swarm, or makes a swarm of one."""
-    if args.swarm and (args.argv or args.driver or args.cwd or swarm.limits(args)):
+    if (args.swarm or args.parent) and (args.argv or args.driver or args.cwd or swarm.limits(args)):
         raise calling.UsageError(
             "an agent added to a swarm runs the swarm's command, driver, folder and limits",
-            hint="leave out --swarm, and a swarm of one is made",
+            hint="leave out --swarm and --parent, and a swarm of one is made",
         )
-    cwd = None if args.swarm else os.path.abspath(args.cwd or ".")
+    narrowed = reach.of_child(args)
+    if narrowed and not args.parent:
+        raise calling.UsageError(
+            f"{', '.join(narrowed)}: that is for a child; say whose with --parent",
+            hint="dashctl swarm create takes it for a swarm's agents",
+        )
+    cwd = None if args.swarm or args.parent else os.path.abspath(args.cwd or ".")
     made = dash.create(
         "agent.spawn",
         key=args.key,
@@ -62,9 +68,13 @@ def spawn(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         driver=args.driver,
         cwd=cwd,
         limits=swarm.limits(args),
+        parent=args.parent,
+        **narrowed,
     )
     if out.as_json:
         out.data(made)
+    elif made.get("approval"):
+        out.line(f"It waits for approval {made['approval']}: dashctl approval list")
     elif args.quiet:
         out.line(made["id"])
     else:
@@ -109,12 +119,14 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
             ("why", wording.for_person(found["why"]["text"])),
             ("swarm", found["swarm"]),
             ("parent", found["parent"] or ""),
+            ("children", ", ".join(found.get("children", ()))),
             ("task", f"{found['task']} ({found['task_state']})" if found["task"] else ""),
             ("item", found["item"]),
             ("progress", " ".join(filter(None, (found["progress"], found["note"])))),
             ("driver", f"{found['driver']}, pause is {found['pause']}"),
             ("pid", str(found["pid"] or "")),
             ("walls", _walls(found)),
+            ("reaches", _reaches(found)),
             ("created", render.instant(found["created_at"])),
             ("ended", render.instant(found["ended_at"])),
         ],
@@ -134,6 +146,14 @@ def _walls(found: dict[str, Any]) -> str:
     identity = found["identity"]
     told = f"its calls are told apart by its {identity}" if identity else "it calls nobody"
     return f"grade {grade}, {told}"
+
+
+def _reaches(found: dict[str, Any]) -> str:
+    """What a child's walls give; an agent without a parent has what its swarm says."""
+    if not found.get("parent"):
+        return ""
+    write, read, hosts = (", ".join(found[name]) for name in ("write", "read", "hosts"))
+    return f"writes {write or 'nothing'}, reads {read or 'nothing'}, reaches {hosts or 'no host'}"
 
 
 def why(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -312,6 +332,7 @@ def _exit(attempt: render.Row) -> str:
 def _spawning(parser: ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK", help="what is wanted")
     parser.add_argument("--swarm", "-s", metavar="SWARM", help="add it to this swarm")
+    parser.add_argument("--parent", metavar="AGENT", help="its parent: it gets a part of that one's rights")
     parser.add_argument("--item", metavar="X", help="{item} in the command")
     parser.add_argument("--name", metavar="NAME")
     parser.add_argument(
@@ -320,6 +341,7 @@ def _spawning(parser: ArgumentParser) -> None:
     parser.add_argument("--driver", metavar="NAME", help="the agent program's driver")
     parser.add_argument("--cwd", metavar="DIR", help="where it works (here)")
     swarm.limit_arguments(parser)
+    reach.child_arguments(parser)
     parser.add_argument("--key", metavar="KEY", help="the same key never spawns a second agent")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the id alone")
 

@@ -25,6 +25,16 @@ def agent_id(swarm: str, number: int) -> str:
     return f"{swarm}-{number:03d}"
 
 
+def child_id(parent: str, number: int) -> str:
+    """The id of an agent's child; numbers start at 1."""
+    return f"{parent}.{number}"
+
+
+def level(agent: str) -> int:
+    """How many generations an agent is below those that its swarm was made with, which are 0."""
+    return agent.count(".")
+
+
 def task_id(swarm: str, number: int) -> str:
     """The id of a swarm's task; numbers start at 1."""
     return f"{swarm}-t{number}"

@@ -30,6 +30,8 @@ VERSION = 1
 NAMES_MAX = 256
 NAME_LENGTH_MAX = 500
 DEPTH_MAX = 64
+DEPTH_DEFAULT = 3
+"""Generations below an agent of a swarm that said nothing of them."""
 SHOWN_MAX = 12
 Dimension = Literal["read", "write", "tools", "commands", "models", "hosts", "depth", "money", "time"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)

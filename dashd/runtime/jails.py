@@ -66,12 +66,12 @@ class Asked:
     """And no other agent runs in it."""
 
 
-def asked_of(swarm: SwarmRow) -> Asked:
-    """The walls that a row asks for."""
+def asked_of(swarm: SwarmRow, own: Scope | None = None) -> Asked:
+    """The walls that a row asks for; `own` is an agent's scope, where it is less than its swarm's."""
     return Asked(
         required=swarm.walls == "required",
         cwd=swarm.cwd,
-        scope=scopes.from_json(swarm.scope) if swarm.scope else scopes.DEFAULT,
+        scope=own or (scopes.from_json(swarm.scope) if swarm.scope else scopes.DEFAULT),
         bounds=msgspec.json.decode(swarm.bounds, type=StoredBounds).bounds(),
     )
 

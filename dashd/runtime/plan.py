@@ -103,7 +103,7 @@ def work_in(work: Work, cwd: str, asked: Asked) -> Work:
 
 def asked_in(db: Snapshot, swarm: SwarmRow, agent_id: str) -> Asked:
     """The walls of one agent; folders are those of its workspace, where there is one already."""
-    asked = asked_of(swarm)
+    asked = asked_of(swarm, agents.scope_of(agents.get(db, agent_id), swarm))
     repo = repository.from_json(swarm.repo) if swarm.repo else None
     tree = workspaces.find(db, repo.owner(swarm.id, agent_id)) if repo else None
     return replace(asked, cwd=tree.path) if tree and tree.path else asked

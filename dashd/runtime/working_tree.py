@@ -23,11 +23,10 @@ import msgspec
 import trio
 
 from dashd.domain import folders
-from dashd.domain import scope as scopes
 from dashd.domain.attempt import Ending
 from dashd.domain.repository import Terms
 from dashd.jail.view import Folder
-from dashd.store import attempts, swarms, workspaces
+from dashd.store import agents, attempts, swarms, workspaces
 from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
@@ -159,7 +158,7 @@ class WorkingTree:
 
     def _rows(self, db: Snapshot) -> tuple[workspaces.WorkspaceRow | None, bool, tuple[str, ...] | None]:
         """The workspace, whether nobody else runs in it, and the folders that may be changed."""
-        return workspaces.find(db, self.owner), self._alone(db), _within(db, self._claim.swarm_id)
+        return workspaces.find(db, self.owner), self._alone(db), _within(db, self._claim)
 
 
 def set_ready(made: Workspace, tx: Tx) -> None:
@@ -168,11 +167,11 @@ def set_ready(made: Workspace, tx: Tx) -> None:
     workspaces.set_ready(tx, made.agent, place=encoded, path=str(made.path), branch=made.branch)
 
 
-def _within(db: Snapshot, swarm_id: str) -> tuple[str, ...] | None:
-    swarm = swarms.get(db, swarm_id)
+def _within(db: Snapshot, claim: Claim) -> tuple[str, ...] | None:
+    swarm = swarms.get(db, claim.swarm_id)
     if swarm.walls != "required" or not swarm.scope:
         return None
-    write = scopes.from_json(swarm.scope).write
+    write = agents.scope_of(agents.get(db, claim.agent_id), swarm).write
     if write is None or folders.ROOT in write:
         return None
     return tuple(each for each in write if not each.startswith("/"))

@@ -7,9 +7,11 @@ import msgspec
 from dashd.domain import agent as rules
 from dashd.domain import ids
 from dashd.domain import scope as scopes
+from dashd.domain.scope import Scope
 from dashd.store import (
     agents,
     attempts,
+    children,
     inputs,
     lifecycle,
     limits,
@@ -28,14 +30,16 @@ from dashd.wire.methods import swarm as swarm_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
 
 from . import budgets, models, pages, reach, retries, views, whys
+from . import children as children_service
 from . import swarms as swarm_service
 from .core import Caller, Core
-from .idempotency import once
+from .idempotency import once, replay
 
 
 async def spawn(core: Core, caller: Caller, params: wire.SpawnAgent) -> wire.AgentSpawned:
     """Adds a seat with a task of its own to a swarm, or makes a swarm of one."""
-    if not params.swarm:
+    if not params.swarm and not params.parent:
+        children_service.refuse_without_parent(params)
         return await _spawn_alone(core, caller, params)
     own = [name for name in ("argv", "driver", "cwd", "limits") if getattr(params, name) is not msgspec.UNSET]
     if own:
@@ -44,12 +48,27 @@ async def spawn(core: Core, caller: Caller, params: wire.SpawnAgent) -> wire.Age
             hint=f"leave out {', '.join(own)}, or leave out swarm to make a swarm of one",
             path=own[0],
         )
-    swarm = await core.store.reader.read(lambda db: swarms.get(db, str(params.swarm)))
+    swarm = await core.store.reader.read(lambda db: _swarm_of(db, params))
     await reach.check_swarm(core, caller, swarm)
+    key = params.idempotency_key
+    if not params.parent:
+        children_service.refuse_without_parent(params)
+        work = once("agent.spawn", params, key, lambda tx: _spawn(tx, params), wire.AgentSpawned)
+        return await core.store.writer.apply(work)
+    if (known := await replay(core, "agent.spawn", params, key, wire.AgentSpawned)) is not None:
+        return known
+    swarm_service.refuse_nul("task", params.task)
+    swarm_service.refuse_nul("item", params.item)
+    wish = await children_service.prepare(core, params)
     work = once(
-        "agent.spawn", params, params.idempotency_key, lambda tx: _spawn(tx, params), wire.AgentSpawned
+        "agent.spawn", params, key, lambda tx: children_service.spawn(tx, caller, wish), wire.AgentSpawned
     )
     return await core.store.writer.apply(work)
+
+
+def _swarm_of(db: Snapshot, params: wire.SpawnAgent) -> SwarmRow:
+    name = agents.get(db, params.parent).swarm_id if params.parent else str(params.swarm)
+    return swarms.get(db, name)
 
 
 async def list_(core: Core, caller: Caller, params: wire.ListAgents) -> wire.AgentList:
@@ -80,6 +99,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
         run = attempts.open_of_agent(db, row.id)
         last = run or next(iter(attempts.of_agent(db, row.id, 1)), None)
         grade = attempts.launch(db, last.launch_id).grade if last else None
+        scope = agents.scope_of(row, swarm_row)
         return wire.Agent(
             id=row.id,
             name=row.name,
@@ -100,7 +120,12 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             cause=row.cause or "",
             model=row.model,
             grade=grade,  # type: ignore[arg-type]
-            identity=_identity(core, swarm_row, grade),
+            identity=_identity(core, swarm_row, scope, grade),
+            write=list(scope.write or ()),
+            read=list(scope.read or ()),
+            hosts=list(scopes.reached_hosts(scope)),
+            depth=scopes.DEPTH_DEFAULT if scope.depth is None else scope.depth,
+            children=[each.id for each in agents.children(db, row.id)],
             enforced=views.enforced(
                 swarm_row, core.walls.enforcers(grade, swarm_row.bounds) if grade else {}
             ),
@@ -112,9 +137,11 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
     return await core.store.reader.read(query)
 
 
-def _identity(core: Core, row: SwarmRow, grade: str | None) -> Literal["listener", "key"] | None:
+def _identity(
+    core: Core, row: SwarmRow, scope: Scope, grade: str | None
+) -> Literal["listener", "key"] | None:
     """What tells its calls apart; nothing does where it has no way to make any."""
-    reached = row.walls == "required" and row.scope and scopes.reached_hosts(scopes.from_json(row.scope))
+    reached = row.walls == "required" and scopes.reached_hosts(scope)
     if grade is None or not (core.drivers.abilities(row.driver).needs_model or reached):
         return None
     return "listener" if grade in ("A", "B") else "key"
@@ -274,14 +301,10 @@ def _spawn(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
     swarm_service.refuse_nul("item", params.item)
     swarm = swarms.get(tx.db, str(params.swarm))
     swarm_service.refuse_ended(swarm)
-    if agents.open_count(tx.db, swarm.id) >= swarm_service.AGENTS_MAX:
-        raise errors.Conflict(
-            f"swarm {swarm.id} has {swarm_service.AGENTS_MAX} agents, the most a swarm may have",
-            hint="wait until some have ended, or create another swarm",
-        )
+    children.refuse_full(tx.db, swarm.id)
     (seat_id,) = seats.add(tx, swarm.id, 1, name=params.name or "")
     limits.grow(tx, swarm.id, 1)
-    if agents.open_count(tx.db, swarm.id) > swarm.agents_max:
+    if agents.open_tops(tx.db, swarm.id) > swarm.agents_max:
         swarms.set_agents_max(tx, swarm.id, swarm.agents_max + 1)
     _, number = swarms.take_numbers(tx, swarm.id, tasks=1)
     level = PRIORITIES.index(params.priority) if params.priority else None

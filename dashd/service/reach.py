@@ -31,6 +31,7 @@ from .core import Caller, Core
 SWARM_OF: Final[dict[str, Callable[[Snapshot, str], str | None]]] = {
     "swarm": lambda db, name: swarms.get(db, name).id,
     "agent": lambda db, name: agents.get(db, name).swarm_id,
+    "parent": lambda db, name: agents.get(db, name).swarm_id,
     "task": lambda db, name: tasks.get(db, name).swarm_id,
     "worktree": lambda db, name: workspaces.get(db, name).swarm_id,
     "merge": lambda db, name: merges.get(db, name).swarm_id,

@@ -36,9 +36,10 @@ def retry(tx: Tx, task: TaskRow, seat_id: str | None = None) -> None:
     else:
         lifecycle.make_ready(tx, task)
         tasks.forget_attempts(tx, task.id)
-    seat_id = seat_id or task.agent_id
+    seat_id = seat_id or task.agent_id or task.pinned_to
     seat = agents.find(tx.db, seat_id) if seat_id else None
-    has_room = agents.open_count(tx.db, swarm.id) < swarm.agents_max
+    is_child = seat is not None and seat.parent_id is not None  # nobody else may take its task
+    has_room = is_child or agents.open_tops(tx.db, swarm.id) < swarm.agents_max
     if seat is not None and seat.state in agent_rules.MACHINE.ended and has_room:
         seats.reopen(tx, seat)
     seats.ensure_one(tx, swarm)

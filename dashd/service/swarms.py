@@ -30,8 +30,6 @@ from . import budgets, models, pages, plans, reach, repositories, views, walls
 from .core import Caller, Core
 from .idempotency import once, replay
 
-AGENTS_MAX = 100
-"""Seats of one swarm."""
 _GOAL_CHARS_MAX = 300
 
 
@@ -258,7 +256,9 @@ def _scale(tx: Tx, params: wire.ScaleSwarm) -> wire.SwarmScaled:
     refuse_ended(row)
     swarms.set_agents_max(tx, row.id, params.agents)
     # A seat that was killed is as good as gone, though its process may still be ending.
-    open_seats = [seat for seat in agents.open_seats(tx.db, row.id) if seat.wanted != "kill"]
+    # Children come and go with their own tasks.
+    seats_now = agents.open_seats(tx.db, row.id)
+    open_seats = [seat for seat in seats_now if seat.wanted != "kill" and seat.parent_id is None]
     added = seats.add(tx, row.id, max(0, params.agents - len(open_seats)))
     limits.grow(tx, row.id, len(added))
     surplus = max(0, len(open_seats) - params.agents)

@@ -151,6 +151,7 @@ def _agent_brief(db: Snapshot, row: AgentRow, ended: int) -> agent_wire.AgentBri
         note=(task_row.note or "") if task_row else "",
         tasks_ended=ended,
         cause=row.cause or "",
+        parent=row.parent_id,
     )
 
 

@@ -4,10 +4,12 @@ import apsw
 import msgspec
 
 from dashd.domain import agent as rules
+from dashd.domain import scope as scopes
+from dashd.domain.scope import Scope
 from dashd.wire import errors
 
 from . import rows
-from .rows import AgentRow, columns, placeholders
+from .rows import AgentRow, SwarmRow, columns, placeholders
 from .transaction import Tx
 
 _COLUMNS = columns(AgentRow)
@@ -27,6 +29,8 @@ _q_open = (
 _q_open_count = (
     "SELECT count(*) FROM agent WHERE swarm_id = ? AND state IN ('idle', 'spawning', 'running', 'paused')"
 )
+_q_open_tops = _q_open_count + " AND parent_id IS NULL"
+_q_children = f"SELECT {_COLUMNS} FROM agent WHERE parent_id = ? ORDER BY number"
 _q_counts = "SELECT state, count(*) FROM agent WHERE swarm_id = ? GROUP BY state"
 _q_counts_all = (
     "SELECT a.state, count(*) FROM swarm s CROSS JOIN agent a ON a.swarm_id = s.id"
@@ -116,6 +120,23 @@ def open_count(db: apsw.Connection, swarm_id: str) -> int:
     """How many seats of a swarm have not ended."""
     count: int = rows.value(db, _q_open_count, (swarm_id,))
     return count
+
+
+def open_tops(db: apsw.Connection, swarm_id: str) -> int:
+    """The same without children: those that take whatever task of the swarm comes."""
+    count: int = rows.value(db, _q_open_tops, (swarm_id,))
+    return count
+
+
+def children(db: apsw.Connection, agent_id: str) -> list[AgentRow]:
+    """An agent's own children, ended ones too, oldest first."""
+    return rows.every(AgentRow, db, _q_children, (agent_id,))
+
+
+def scope_of(row: AgentRow, swarm: SwarmRow) -> Scope:
+    """What it may reach: a child its own, any other what its swarm's agents may."""
+    text = row.scope or swarm.scope
+    return scopes.from_json(text) if text else scopes.DEFAULT
 
 
 def completed(db: apsw.Connection, swarm_id: str) -> frozenset[str]:

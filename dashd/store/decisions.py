@@ -16,7 +16,7 @@ from dashd.domain.gates import Gate
 from dashd.wire import errors
 from dashd.wire.events import iso
 
-from . import approvals, budgets, gates, landings, lifecycle, limits, stops, swarms, tasks
+from . import approvals, budgets, children, gates, landings, lifecycle, limits, stops, swarms, tasks
 from .approvals import ApprovalRow
 from .rows import Snapshot
 from .transaction import Tx
@@ -203,11 +203,18 @@ def _land(tx: Tx, row: ApprovalRow) -> None:
         landings.refused(tx, landing, f"approval {row.id} was {row.state} by {row.decided_by}")
 
 
+def _spawn_child(tx: Tx, row: ApprovalRow) -> None:
+    """The child is made as it was asked for, out of what its parent has by then."""
+    if row.state == "allowed":
+        children.allowed(tx, row.told)
+
+
 ACTS: Final[dict[str, Callable[[Tx, ApprovalRow], None]]] = {
     "": _nothing,
     "swarm.start": _start_swarm,
     "budget.extend": _extend_budget,
     "swarm.land": _land,
+    "agent.spawn": _spawn_child,
 }
 """What follows from a decision, by the name that the request was stored with."""
 

@@ -2,6 +2,8 @@
 
 Strict order: level, then age, over all swarms. A task is startable where its swarm is active, has a seat free
 that may take it, and the daemon has a slot; among startable tasks there is never an inversion (invariant 5).
+A child takes the tasks that were made for it and no other, and nobody else takes those: its rights are not
+those of its swarm's agents.
 Only the head of each open swarm is looked at, so a claim costs the same whatever the queue's length. Where
 all places of an agent program are taken, none of its tasks is startable.
 """
@@ -24,10 +26,12 @@ _q_head = f"""
 SELECT {columns(TaskRow, "t.")}, coalesce(
     (SELECT id FROM agent WHERE id = t.agent_id AND state = 'idle' AND wanted = 'run'),
     (SELECT id FROM agent WHERE swarm_id = t.swarm_id AND state = 'idle' AND wanted = 'run'
-     ORDER BY number LIMIT 1))
+     AND parent_id IS NULL ORDER BY number LIMIT 1))
 FROM swarm s JOIN task t ON t.id = (
     SELECT q.id FROM task q WHERE q.swarm_id = s.id AND q.state = 'ready'
-    AND (q.pinned_to IS NULL OR EXISTS
+    AND iif(q.pinned_to IS NULL, EXISTS
+        (SELECT 1 FROM agent f WHERE f.swarm_id = s.id AND f.state = 'idle' AND f.wanted = 'run'
+         AND f.parent_id IS NULL), EXISTS
         (SELECT 1 FROM agent p WHERE p.id = q.pinned_to AND p.state = 'idle' AND p.wanted = 'run'))
     ORDER BY q.level, q.number LIMIT 1)
 WHERE s.state IN ('creating', 'active', 'paused') AND s.state = 'active' AND s.wanted = 'run'

@@ -61,6 +61,7 @@ class AgentRow(msgspec.Struct, frozen=True):
     ended_at_ms: int | None
     model: str | None = None
     cause: str | None = None
+    scope: str = ""
 
 
 class TaskRow(msgspec.Struct, frozen=True):

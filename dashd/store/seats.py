@@ -1,6 +1,9 @@
 """Seats coming and going: what follows for agents from their tasks and from the size of the swarm."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
 
 from dashd.domain import agent as rules
 from dashd.domain import ids
@@ -8,6 +11,9 @@ from dashd.domain import ids
 from . import agents, allotments, swarms, tasks
 from .rows import AgentRow, SwarmRow
 from .transaction import Tx
+
+AGENTS_MAX: Final = 100
+"""Seats of one swarm that have not ended, children too."""
 
 
 def add(
@@ -27,25 +33,45 @@ def add(
     first, _ = swarms.take_numbers(tx, swarm_id, agents=count)
     added = []
     for number in range(first, first + count):
-        row = AgentRow(
-            id=ids.agent_id(swarm_id, number),
-            swarm_id=swarm_id,
-            parent_id=None,
-            number=number,
-            name=name or "".join(names[number - first : number - first + 1]) or f"agent-{number}",
-            state="idle",
-            liveness="dead",
-            wanted="run",
-            task_id=None,
-            created_at_ms=tx.now_ms,
-            ended_at_ms=None,
-        )
-        agents.insert(tx, row)
-        allotments.open_seat(tx, row, (caps or {}).get(number))
-        tx.emit("agent.spawned", swarm=swarm_id, agent=row.id, data={"name": row.name})
+        called = name or "".join(names[number - first : number - first + 1])
+        row = _new(tx, ids.agent_id(swarm_id, number), swarm_id, number, called)
+        _insert(tx, row, (caps or {}).get(number))
         added.append(row.id)
-    tx.ring("queue")
     return added
+
+
+def add_child(tx: Tx, parent: AgentRow, *, name: str, scope: str, cap: int | None) -> str:
+    """Adds an idle seat below another one; without a cap it gets a part of what its parent has left."""
+    number, _ = swarms.take_numbers(tx, parent.swarm_id, agents=1)
+    seat_id = ids.child_id(parent.id, len(agents.children(tx.db, parent.id)) + 1)
+    row = _new(tx, seat_id, parent.swarm_id, number, name)
+    row = msgspec.structs.replace(row, parent_id=parent.id, scope=scope)
+    _insert(tx, row, cap)
+    return seat_id
+
+
+def _new(tx: Tx, seat_id: str, swarm_id: str, number: int, name: str) -> AgentRow:
+    return AgentRow(
+        id=seat_id,
+        swarm_id=swarm_id,
+        parent_id=None,
+        number=number,
+        name=name or f"agent-{number}",
+        state="idle",
+        liveness="dead",
+        wanted="run",
+        task_id=None,
+        created_at_ms=tx.now_ms,
+        ended_at_ms=None,
+    )
+
+
+def _insert(tx: Tx, row: AgentRow, cap: int | None) -> None:
+    agents.insert(tx, row)
+    allotments.open_seat(tx, row, cap)
+    parent = {"parent": row.parent_id} if row.parent_id else {}
+    tx.emit("agent.spawned", swarm=row.swarm_id, agent=row.id, data={"name": row.name, **parent})
+    tx.ring("queue")
 
 
 def free(tx: Tx, agent_id: str) -> None:
@@ -56,7 +82,7 @@ def free(tx: Tx, agent_id: str) -> None:
     if seat.wanted == "kill" or swarm.wanted == "destroy":
         end(tx, seat, killed=True)
         return
-    if not tasks.any_unclaimed(tx.db, swarm.id) or agents.open_count(tx.db, swarm.id) > swarm.agents_max:
+    if not _is_needed(tx, seat, swarm):
         end(tx, seat)
         return
     agents.set_state(tx, seat, "idle")
@@ -64,15 +90,36 @@ def free(tx: Tx, agent_id: str) -> None:
 
 
 def end(tx: Tx, seat: AgentRow, *, killed: bool = False) -> None:
-    """Ends a seat that runs nothing; what only it might have taken, any seat may take now."""
+    """Ends a seat that runs nothing; what only it might have taken, any seat may take now.
+
+    A child's tasks are cancelled instead: another seat would do them with more rights than they were meant
+    to be done with.
+    """
     last = tasks.find(tx.db, seat.task_id) if seat.task_id else None
     state = "killed" if killed else rules.end_state(last.state if last else None)
     agents.set_state(tx, seat, state)
-    tasks.unpin(tx, seat.id)
+    if seat.parent_id is None:
+        tasks.unpin(tx, seat.id)
+    else:
+        _cancel_own(tx, seat)
     allotments.end_seat(tx, seat.id)
     cause = agents.get(tx.db, seat.id).cause if killed else None
     data = {"cause": cause} if cause else {}
     tx.emit(f"agent.{state}", swarm=seat.swarm_id, agent=seat.id, task=seat.task_id, data=data)
+
+
+def _is_needed(tx: Tx, seat: AgentRow, swarm: SwarmRow) -> bool:
+    """Whether there may be more for an open seat to do."""
+    if seat.parent_id is not None:
+        return bool(tasks.pinned(tx.db, seat.id))
+    return tasks.any_unclaimed(tx.db, swarm.id) and agents.open_tops(tx.db, swarm.id) <= swarm.agents_max
+
+
+def _cancel_own(tx: Tx, seat: AgentRow) -> None:
+    cause = f"agent {seat.id}, for which it was made, has ended"
+    for task in tasks.pinned(tx.db, seat.id):  # no other task waits for one that was made for a child
+        tasks.set_state(tx, task, "cancelled", cause=cause)
+        tx.emit("task.cancelled", swarm=seat.swarm_id, agent=seat.id, task=task.id, data={"cause": cause})
 
 
 def reopen(tx: Tx, seat: AgentRow) -> None:
@@ -86,6 +133,6 @@ def reopen(tx: Tx, seat: AgentRow) -> None:
 
 
 def ensure_one(tx: Tx, swarm: SwarmRow) -> None:
-    """A swarm with open tasks and no seat left gets one, so that a task given back is never stranded."""
-    if agents.open_count(tx.db, swarm.id) == 0:
+    """A swarm with open tasks and no seat left for them gets one, so that none given back is stranded."""
+    if agents.open_tops(tx.db, swarm.id) == 0 and tasks.any_unclaimed(tx.db, swarm.id):
         add(tx, swarm.id, 1)

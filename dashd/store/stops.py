@@ -22,11 +22,18 @@ def cancel(tx: Tx, task: TaskRow, cause: str) -> None:
 
 
 def kill(tx: Tx, seat: AgentRow, *, requeue: bool, cause: str | None = None) -> None:
-    """Ends a seat: its task, and tasks only it may take, are cancelled, or given back with `requeue`.
+    """Ends a seat and its children: its task, and tasks only it may take, are cancelled, or given back with
+    `requeue`; those of a child never are.
 
     Its task is also one that it ran last and that waits to be tried again. `cause` is kept with the seat, and
     told as the tasks' own.
     """
+    seat = agents.get(tx.db, seat.id)  # one call that ends several may have ended it with its parent
+    if seat.state in agent_rules.MACHINE.ended:
+        return
+    for child in agents.children(tx.db, seat.id):
+        if child.state not in agent_rules.MACHINE.ended and child.wanted != "kill":
+            kill(tx, child, requeue=False, cause=f"its parent {seat.id} was killed")
     agents.set_wanted(tx, seat.id, "kill")
     agents.set_cause(tx, seat.id, cause)
     told = cause or f"agent {seat.id} was killed"

@@ -24,12 +24,15 @@ _q_result = "UPDATE task SET result = ?2, result_cut = ?3 WHERE id = ?1"
 _q_progress = "UPDATE task SET progress_done = ?2, progress_total = ?3, note = ?4 WHERE id = ?1"
 _q_count_attempt = "UPDATE task SET attempts = attempts + 1 WHERE id = ? RETURNING attempts"
 _q_count_lost = "UPDATE task SET lost = lost + 1 WHERE id = ? RETURNING lost"
-_q_fresh = "UPDATE task SET attempts = 0, lost = 0, pinned_to = NULL WHERE id = ?"
+_of_child = "EXISTS (SELECT 1 FROM agent WHERE id = pinned_to AND parent_id IS NOT NULL)"
+_q_fresh = (
+    f"UPDATE task SET attempts = 0, lost = 0, pinned_to = iif({_of_child}, pinned_to, NULL) WHERE id = ?"
+)
 _q_unpin = "UPDATE task SET pinned_to = NULL WHERE pinned_to = ?"
 _q_pinned = f"SELECT {_COLUMNS} FROM task WHERE pinned_to = ? AND state IN ('waiting', 'ready', 'retrying')"
 _q_takeable = (
-    "SELECT count(*) FROM task WHERE swarm_id = ?1 AND state = 'ready'"
-    " AND (pinned_to IS NULL OR pinned_to = ?2)"
+    "SELECT count(*) FROM task WHERE swarm_id = ?1 AND state = 'ready' AND (pinned_to = ?2"
+    " OR (pinned_to IS NULL AND (SELECT parent_id FROM agent WHERE id = ?2) IS NULL))"
 )
 _q_next_retrying = (
     f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state = 'retrying' ORDER BY retry_at_ms LIMIT 1"
@@ -54,7 +57,7 @@ _exists_open = (
     " WHERE swarm_id = ? AND state NOT IN ('completed', 'dead', 'cancelled')"
 )
 _q_any_open = f"{_exists_open})"
-_q_any_unclaimed = f"{_exists_open} AND state != 'running')"
+_q_any_unclaimed = f"{_exists_open} AND state != 'running' AND NOT {_of_child})"
 _q_dependents = (
     f"SELECT {_COLUMNS} FROM task WHERE state = 'waiting'"
     " AND id IN (SELECT after_id FROM task_edge WHERE before_id = ?) ORDER BY number"
@@ -246,7 +249,7 @@ def any_open(db: apsw.Connection, swarm_id: str) -> bool:
 
 
 def any_unclaimed(db: apsw.Connection, swarm_id: str) -> bool:
-    """True while a task of the swarm is open and does not run."""
+    """True while a task of the swarm is open and does not run, one of a child's alone left out."""
     return bool(rows.value(db, _q_any_unclaimed, (swarm_id,)))
 
 

@@ -40,3 +40,20 @@ def test_command_patterns_are_handed_on():
     found = parsed("--allow-command", "git *", "--allow-command", "ls", "--deny-command", "rm *")
     assert (found["allow_commands"], found["deny_commands"]) == (["git *", "ls"], ["rm *"])
     assert found.keys() <= set(CreateSwarm.__struct_fields__)
+
+
+def of_child(*words: str) -> dict:
+    parser = argparse.ArgumentParser()
+    reach.child_arguments(parser)
+    return reach.of_child(parser.parse_args(words))
+
+
+def test_a_child_is_given_what_was_said_and_nothing_else():
+    assert of_child() == {}
+    assert of_child("--scope", "src", "--read", "docs", "--hosts", "a.example", "--depth", "0") == {
+        "scope": ["src"],
+        "read": ["docs"],
+        "hosts": ["a.example"],
+        "depth": 0,
+    }
+    assert of_child("--read-only", "--budget", "1.50") == {"scope": [], "budget": 1.5}

@@ -29,3 +29,5 @@ def test_what_belongs_to_a_swarm_begins_with_it() -> None:
     assert ids.agent_id("7k2m9q", 1000) == "7k2m9q-1000"
     assert ids.task_id("7k2m9q", 12) == "7k2m9q-t12"
     assert ids.attempt_id("7k2m9q-t12", 2) == "7k2m9q-t12.2"
+    assert ids.child_id("7k2m9q-003", 1) == "7k2m9q-003.1"
+    assert [ids.level(each) for each in ("7k2m9q-003", "7k2m9q-003.1", "7k2m9q-003.1.12")] == [0, 1, 2]

@@ -177,7 +177,7 @@ NO_SWARM_S = {"provider", "name", "of", "agents", "kinds"}
 def test_every_id_of_the_wire_is_asked_for_its_swarm():
     fields = [each for row in methods.METHODS.values() for each in msgspec.structs.fields(row.params)]
     assert {each.name for each in fields if reach.is_id(each.type)} == NO_SWARM_S | set(reach.SWARM_OF)
-    assert reach.NAMED["agent.spawn"] == ["swarm"]  # its task is a text
+    assert reach.NAMED["agent.spawn"] == ["swarm", "parent"]  # its task is a text
     assert reach.NAMED["swarm.create"] == []
 
 
@@ -200,6 +200,7 @@ def foreign(scene):
     return {
         "swarm": made,
         "agent": agent,
+        "parent": agent,
         "task": task,
         "worktree": agent,
         "merge": "m1",

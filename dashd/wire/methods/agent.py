@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from .swarm import Item
+from .budget import Usd
+from .swarm import Folders, Item, Patterns
 from .table import (
     AgentState,
     Argv,
@@ -52,11 +53,24 @@ class SpawnAgent(Params):
     priority: Priority | msgspec.UnsetType = msgspec.UNSET
     """Of its task; the swarm's by default."""
     argv: Argv | msgspec.UnsetType = msgspec.UNSET
-    """This and the rest only without `swarm`."""
+    """This, driver, cwd and limits only without `swarm` and `parent`."""
     driver: Name | msgspec.UnsetType = msgspec.UNSET
     cwd: FolderPath | msgspec.UnsetType = msgspec.UNSET
     limits: Limits | msgspec.UnsetType = msgspec.UNSET
     idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
+    parent: Id | msgspec.UnsetType = msgspec.UNSET
+    """An agent of a swarm: the new one is its child, with a part of its rights and its money."""
+    scope: Folders | msgspec.UnsetType = msgspec.UNSET
+    """This and the rest with `parent`; what is left out is the parent's. Folders that the child may write."""
+    read: Folders | msgspec.UnsetType = msgspec.UNSET
+    """Folders that it can read besides; with `scope`."""
+    hosts: Annotated[list[Name], Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
+    allow_commands: Patterns | msgspec.UnsetType = msgspec.UNSET
+    deny_commands: Patterns | msgspec.UnsetType = msgspec.UNSET
+    depth: Annotated[int, Meta(ge=0, le=64)] | msgspec.UnsetType = msgspec.UNSET
+    """Generations of agents below the child."""
+    budget: Usd | msgspec.UnsetType = msgspec.UNSET
+    """The child's cap in dollars; 30 % of what its parent has left by default."""
 
 
 class AgentSpawned(Result):
@@ -68,6 +82,8 @@ class AgentSpawned(Result):
     state: AgentState
     cursor: int
     deduplicated: bool = False
+    approval: str = ""
+    """What it waits for, where a gate wants a yes first: there is no agent yet, `agent.spawned` tells."""
 
 
 class ListAgents(Params):
@@ -95,6 +111,7 @@ class AgentBrief(Result):
     tasks_ended: int
     cause: str = ""
     """Why it was killed, where there is more to say than that somebody did."""
+    parent: str | None = None
 
 
 class AgentList(Result):
@@ -186,6 +203,15 @@ class Agent(Result):
     """What is bounded of what it runs now, or ran last; a bound that is not listed is not there."""
     cause: str = ""
     """Why it was killed, where there is more to say than that somebody did."""
+    write: list[str] = field(default_factory=list)
+    """Folders that it may write; relative ones to its swarm's `cwd` or its clone. A wall where there is a
+    grade.
+    """
+    read: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
+    depth: int = 0
+    """Generations of agents it may have below."""
+    children: list[str] = field(default_factory=list)
 
 
 class PauseAgent(Params):

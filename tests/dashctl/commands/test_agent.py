@@ -41,6 +41,32 @@ def test_spawn_into_a_swarm_takes_no_command(dashd, ctl):
     assert not dashd.asked("agent.spawn")
 
 
+def test_a_child_is_spawned_with_what_narrows_it(dashd, ctl):
+    narrow = ("--scope", "src", "--read", "docs", "--depth", "1", "--budget", "2")
+    assert ctl("agent", "spawn", "x", "--parent", A, *narrow).code == 0
+    sent = dashd.asked("agent.spawn")[0]
+    assert sent.pop("idempotency_key")
+    assert sent == {"task": "x", "parent": A, "scope": ["src"], "read": ["docs"], "depth": 1, "budget": 2.0}
+    for words in (("--parent", A, "--driver", "pi"), ("--scope", "src"), ("--swarm", S, "--read-only")):
+        ran = ctl("agent", "spawn", "x", *words)
+        assert ran.code == 2
+        assert "--parent" in ran.err
+    assert len(dashd.asked("agent.spawn")) == 1
+
+
+def test_a_child_that_waits_for_a_yes_is_said_to(dashd, ctl):
+    waits = agent.AgentSpawned(id="", swarm=S, task="", state="idle", cursor=1, approval="ap7")
+    dashd.on("agent.spawn", waits)
+    assert (
+        ctl("agent", "spawn", "x", "--parent", A).out == "It waits for approval ap7: dashctl approval list\n"
+    )
+
+
+def test_what_a_child_reaches_is_shown(dashd, ctl):
+    dashd.on("agent.get", answers.an_agent(parent=A, write=["src"], hosts=[], read=["src", "docs"]))
+    assert "writes src, reads src, docs, reaches no host" in ctl("agent", "get", A).out
+
+
 def test_list_get_and_why(dashd, ctl):
     brief = fake.an_agent(item="\x1b]0;t\x07a.py", note="half\x9b done", progress="3/5")
     dashd.on("agent.list", agent.AgentList(items=[brief], next_cursor="", total=1))

@@ -1,0 +1,61 @@
+"""Whatever a child asks for, by any line of parents: it gets a part of what its parent has, or nothing."""
+
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dashd.domain import scope as scopes
+from dashd.store import agents, children
+from dashd.wire import errors
+from tests.fakes.scene import swarm_row
+
+NAMES = st.lists(st.sampled_from([".", "src", "src/a", "docs", "/etc", "/usr/share"]), max_size=3)
+SCOPE = st.builds(
+    lambda write, read, hosts, depth: scopes.parse(
+        write=write, read=read if write is not None else None, hosts=hosts, depth=depth
+    ),
+    st.none() | NAMES,
+    st.none() | NAMES,
+    st.none() | st.lists(st.sampled_from(["a.example", "b.example"]), max_size=2),
+    st.none() | st.integers(0, 4),
+)
+
+
+NUMBERS = itertools.count()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SCOPE, st.lists(SCOPE, max_size=5))
+def test_each_child_is_within_its_parent(scene, top, asks):
+    swarm = scene.swarm("x", swarm_id=f"s{next(NUMBERS)}", scope=scopes.to_json(top), walls="required")
+    parent = f"{swarm}-001"
+    for asked in asks:
+        wish = children.Wish(parent=parent, task="t", scope=scopes.to_json(asked))
+        above = agents.scope_of(agents.get(scene.db, parent), scene.row(swarm))
+        before = scene.seq
+        try:
+            made = scene.do(lambda tx, wish=wish: children.add(tx, wish))
+        except errors.Forbidden:
+            assert scene.seq == before
+            continue
+        got = scopes.from_json(agents.get(scene.db, made.agent).scope)
+        assert scopes.within(got, above)
+        assert scopes.within(got, asked)
+        assert got.depth is not None
+        assert got.depth < (scopes.DEPTH_DEFAULT if above.depth is None else above.depth)
+        parent = made.agent
+
+
+def test_a_wish_survives_the_database():
+    wish = children.Wish(parent="p", task="t", scope=scopes.to_json(scopes.EVERYTHING), nusd=3)
+    assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(wish)), children.Wish) == wish
+
+
+def test_a_swarm_from_before_scopes_gives_its_children_its_folder(scene):
+    scene.swarm("x", scope="")
+    assert agents.scope_of(scene.agent(), swarm_row()) == scopes.DEFAULT
+    with pytest.raises(errors.Forbidden, match="write /etc"):
+        children.granted(scene.db, scene.agent(), scopes.parse(write=["/etc"]))
