@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from dashctl import calling, grammar, render
+from dashctl import calling, grammar, render, wording
 from dashctl.commands import Command
 from dashd.wire import safe
 
@@ -163,6 +163,8 @@ def _show(out: Output, row: dict[str, Any]) -> None:
         out.line(f"  both changed  {safe.line(path)}")
     if row["problem"]:
         out.block(row["problem"], indent="  ")
+    if row.get("suggestion"):
+        out.block(wording.for_person(row["suggestion"]), indent="  ")
 
 
 def _notes(out: Output, made: dict[str, Any]) -> None:

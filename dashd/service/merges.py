@@ -147,4 +147,5 @@ def _shown(db: Snapshot, row: MergeRow) -> wire.Merge:
         queued_at=iso(row.queued_at_ms),
         ended_at=views.iso_or_none(row.ended_at_ms),
         ahead=merges.ahead(db, row),
+        suggestion=merges.way_on(db, row),
     )

@@ -6,14 +6,16 @@ queued ──a──▶ running ──b──▶ merged    a  its turn has come;
 While it runs `result` is where the target is about to be moved; a target that is just there was moved by it.
 """
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from dashd.domain import repository
 from dashd.wire import errors
 
-from . import rows
+from . import rows, swarms
 from .rows import Snapshot, columns, placeholders
 from .transaction import Tx
 
@@ -179,7 +181,8 @@ def ended(
         data["files"] = shown
     tx.emit(f"merge.{state}", swarm=row.swarm_id, agent=row.agent, data=data)
     if state == "conflict":
-        tx.emit("escalation.raised", swarm=row.swarm_id, agent=row.agent, data=_escalated(row, shown))
+        told = _escalated(row, shown, way_on(tx.db, get(tx.db, row.id)))
+        tx.emit("escalation.raised", swarm=row.swarm_id, agent=row.agent, data=told)
     tx.ring("merges")
 
 
@@ -189,16 +192,24 @@ def want_cancelled(tx: Tx, row: MergeRow) -> None:
     tx.ring("merges")
 
 
-def _escalated(row: MergeRow, paths: list[str]) -> dict[str, object]:
-    suggestion = (
-        f"spawn an agent whose task is to rebase dash/{row.swarm_id}/{row.owner} onto {row.target},"
-        " or leave that work out; nothing was changed"
-    )
+def way_on(db: Snapshot, row: MergeRow) -> str:
+    """What can be done about a conflict, with the calls to type; empty where the merge has none."""
+    swarm = swarms.find(db, row.swarm_id)
+    if row.state != "conflict" or swarm is None or swarm.repo is None:
+        return ""
+    repo = repository.from_json(swarm.repo).path
+    base, other, commit = row.target, repository.branch_of(swarm.id, row.owner), row.commit_id
     if row.onto:
-        suggestion = (
-            f"create a swarm with base: {row.onto} whose task is to bring {row.target} onto it,"
-            f" or rebase that branch yourself; nothing was changed"
-        )
+        base, other, commit = row.onto, row.target, row.before or row.target
+    first = "" if row.onto else f"after swarm.land {swarm.id}, "
+    return (
+        f"nothing was changed. Leave {other} out; or have it resolved: swarm.create with repo {repo} and base"
+        f" {base}, its task to merge {commit[:12]}, resolve these files and commit, then merge.enqueue and"
+        f" swarm.land of that swarm; or by hand: {first}git -C {shlex.quote(repo)} merge {other}"
+    )
+
+
+def _escalated(row: MergeRow, paths: list[str], suggestion: str) -> dict[str, object]:
     return {
         "why": f"merge {row.id} of {row.owner} into {row.target} has a conflict",
         "merge": row.id,

@@ -2,6 +2,8 @@
 
 import pytest
 
+from dashd.domain import repository
+from dashd.domain.repository import Terms
 from dashd.store import merges
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
@@ -11,7 +13,7 @@ SEAT = f"{SWARM}-001"
 
 @pytest.fixture
 def enqueue(scene):
-    scene.swarm("x")
+    scene.swarm("x", repo=repository.to_json(Terms("/my repo", "base")))
 
     def enqueue(commit="c1", owner=SEAT, target="dash/t"):
         return scene.do(
@@ -62,8 +64,16 @@ def test_a_conflict_names_its_files_and_is_escalated(scene, enqueue):
     conflict, told = scene.events()[-2:]
     assert (conflict["kind"], told["kind"]) == ("merge.conflict", "escalation.raised")
     assert len(conflict["data"]["files"]) == merges.PATHS_MAX
-    assert f"dash/{SWARM}/{SWARM}" in told["data"]["suggestion"]
+    assert (
+        f"by hand: after swarm.land {SWARM}, git -C '/my repo' merge dash/{SWARM}/{SWARM}"
+        in (told["data"]["suggestion"])
+    )
+    assert (
+        "swarm.create with repo /my repo and base dash/t, its task to merge c1" in told["data"]["suggestion"]
+    )
     assert "agent" not in told
+    assert merges.way_on(scene.db, merges.get(scene.db, row.id)) == told["data"]["suggestion"]
+    assert merges.way_on(scene.db, enqueue("c9")) == ""
 
 
 def test_what_is_merged_or_will_be_is_known(scene, enqueue):
@@ -89,7 +99,7 @@ def test_a_rebase_is_the_users_work_and_in_the_queue_once(scene, enqueue):
     assert rebase("u2") != row
     scene.do(lambda tx: merges.ended(tx, row, "conflict", problem="both", paths=["f"]))
     told = scene.events()[-1]
-    assert "base: a/b" in told["data"]["suggestion"]
+    assert "and base a/b, its task to merge" in told["data"]["suggestion"]
     assert "agent" not in told
     assert rebase() != row
 

@@ -1,5 +1,9 @@
 """Agents on a repository, behind walls, in a real dashd: what they commit comes back, and nothing is lost."""
 
+import os
+import shlex
+import subprocess
+
 import pytest
 
 from dashd import crash_points
@@ -125,6 +129,16 @@ def test_a_conflict_names_its_files_and_drops_nothing(dashd, world):
     assert world.git("status", "--porcelain") == ""
     found = dashd.call("merge.list", swarm=report["id"], states=["conflict"])["items"]
     assert [each["files"] for each in found] == [["README"]]
+    attention = dashd.call("event.wait", since=0, swarm=report["id"], attention=True, timeout_s=9)
+    assert "escalation.raised" in [each["kind"] for each in attention["events"]]
+    assert found[0]["suggestion"] == told["data"]["suggestion"]
+    dashd.call("swarm.land", swarm=report["id"])
+    by_hand = shlex.split(found[0]["suggestion"].rpartition("by hand: ")[2].partition(", ")[2])
+    assert by_hand[:2] == ["git", "-C"]
+    who = {"GIT_AUTHOR_NAME": "me", "GIT_AUTHOR_EMAIL": "me@x", "GIT_COMMITTER_NAME": "me"}
+    env = {**os.environ, **who, "GIT_COMMITTER_EMAIL": "me@x"}
+    tried = subprocess.run(by_hand, capture_output=True, text=True, check=False, env=env)
+    assert "Merge conflict in README" in tried.stdout
 
 
 def test_a_failed_gate_changes_nothing(dashd, world):

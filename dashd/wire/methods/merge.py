@@ -47,6 +47,8 @@ class Merge(Result):
     ended_at: str | None
     ahead: int = 0
     """How many into the same target come before it."""
+    suggestion: str = ""
+    """Of a conflict: what can be done about it, with the calls to type."""
 
 
 class MergesQueued(Result):

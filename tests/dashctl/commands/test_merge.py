@@ -78,11 +78,17 @@ def test_waiting_for_the_end(dashd, ctl):
     states = ["queued", "queued", "conflict", "conflict"]
     dashd.on(
         "merge.status",
-        lambda _params: a_merge(state=states.pop(0), files=["a"], problem="Both sides changed: a."),
+        lambda _params: a_merge(
+            state=states.pop(0),
+            files=["a"],
+            problem="Both sides changed: a.",
+            suggestion="or by hand: after swarm.land s, git merge x",
+        ),
     )
     dashd.on("event.wait", event.Events(events=[], cursor=5, more=False))
     ran = ctl("merge", "enqueue", "s", "--wait")
     assert (ran.code, "both changed  a" in ran.out) == (1, True)
+    assert "or by hand: after dashctl swarm land s, git merge x" in ran.out
     assert [asked["since"] for asked in dashd.asked("event.wait")] == [1, 5]
     dashd.on("merge.status", a_merge(state="merged", result="r" * 40))
     ran = ctl("merge", "enqueue", "s", "--wait", "--json")
