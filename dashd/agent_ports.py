@@ -60,7 +60,9 @@ class DriverPort:
     def abilities(self, name: str) -> DriverAbilities:
         """What the driver can do."""
         driver = self.drivers[name]
-        return DriverAbilities(driver.pause, driver.takes_messages, driver.needs_model, self.places.get(name))
+        return DriverAbilities(
+            driver.pause, driver.takes_messages, driver.needs_model, self.places.get(name), driver.can_ask
+        )
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
         """Asks the driver."""

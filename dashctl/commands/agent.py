@@ -127,6 +127,7 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
             ("pid", str(found["pid"] or "")),
             ("walls", _walls(found)),
             ("reaches", _reaches(found)),
+            ("commands", _POLICIES.get(found.get("command_policy", ""), "")),
             ("created", render.instant(found["created_at"])),
             ("ended", render.instant(found["ended_at"])),
         ],
@@ -146,6 +147,12 @@ def _walls(found: dict[str, Any]) -> str:
     identity = found["identity"]
     told = f"its calls are told apart by its {identity}" if identity else "it calls nobody"
     return f"grade {grade}, {told}"
+
+
+_POLICIES = {
+    "asked": "it asks before it acts, where patterns or gates say so: guidance, no wall",
+    "not_asked": "it asks nobody: patterns and gates of commands, paths and tools keep nothing",
+}
 
 
 def _reaches(found: dict[str, Any]) -> str:

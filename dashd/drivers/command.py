@@ -50,6 +50,7 @@ class CommandDriver:
     name = "command"
     pause: Literal["hard", "soft"] = "hard"
     takes_messages = False
+    can_ask = False
     needs_model = False
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536

@@ -158,6 +158,8 @@ class Driver(Protocol):
     takes_messages: bool
     needs_model: bool
     """Its program calls a model; it is started with a way to one."""
+    can_ask: bool
+    """Its program asks before it acts, about what `Work.asks` names."""
     refusals: Literal["embedded", "pi", "openclaw"]
     """How the proxy puts a refusal so that the program does the right thing."""
     result_bytes_max: int

@@ -44,6 +44,7 @@ class EmbeddedDriver:
     name = "embedded"
     pause: Literal["hard", "soft"] = "soft"
     takes_messages = False
+    can_ask = True
     needs_model = True
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536

@@ -63,6 +63,7 @@ class OpenClawDriver:
     name = "openclaw"
     pause: Literal["hard", "soft"] = "soft"
     takes_messages = True
+    can_ask = True
     needs_model = True
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
     result_bytes_max = RESULT_BYTES_MAX

@@ -50,6 +50,7 @@ class PiDriver:
     name = "pi"
     pause: Literal["hard", "soft"] = "soft"
     takes_messages = True
+    can_ask = True
     needs_model = True
     refusals: Literal["embedded", "pi", "openclaw"] = "pi"
     result_bytes_max = RESULT_BYTES_MAX

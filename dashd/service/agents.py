@@ -125,6 +125,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             read=list(scope.read or ()),
             hosts=list(scopes.reached_hosts(scope)),
             depth=scopes.DEPTH_DEFAULT if scope.depth is None else scope.depth,
+            command_policy="asked" if core.drivers.abilities(swarm_row.driver).asks else "not_asked",
             children=[each.id for each in agents.children(db, row.id)],
             enforced=views.enforced(
                 swarm_row, core.walls.enforcers(grade, swarm_row.bounds) if grade else {}

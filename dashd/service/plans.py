@@ -40,7 +40,7 @@ async def plan(core: Core, caller: Caller, params: wire.PlanSwarm) -> wire.Swarm
     items = params.items or [str(number + 1) for number in range(params.agents)]
     brief = brief_of(params, argv, cwd, items[0])
     ready = await prepare(core, params, driver, brief, tasks=len(items))
-    walled = await walls.prepare(core, caller, params, place, cwd)
+    walled = await walls.prepare(core, caller, params, place, cwd, driver)
     await core.store.reader.read(lambda db: refuse_unstartable(db, ready))
     shown = _shown(params, driver, brief, ready, tasks=len(items))
     date = await core.models.prices_date()

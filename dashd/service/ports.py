@@ -21,6 +21,8 @@ class DriverAbilities(msgspec.Struct, frozen=True):
     """It can do nothing without a model behind the proxy."""
     places: int | None = None
     """How many of its agents may run at once; None where only the daemon's own bound counts."""
+    asks: bool = False
+    """Its program asks before it runs a command, writes a file or uses a tool, where something is ruled."""
 
 
 class Drivers(Protocol):

@@ -49,7 +49,7 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
     planned = STRATEGIES[params.strategy](items)
     brief = plans.brief_of(params, argv, cwd, items[0])
     ready = await plans.prepare(core, params, driver, brief, tasks=len(items))
-    walled = await walls.prepare(core, caller, params, place, cwd)
+    walled = await walls.prepare(core, caller, params, place, cwd, driver)
     if params.dry_run:
         return await _only_planned(core, caller, params, why_driver)
 

@@ -25,7 +25,9 @@ class Walled(msgspec.Struct, frozen=True):
     notes: list[str]
 
 
-async def prepare(core: Core, caller: Caller, params: wire.PlanSwarm, place: Place, cwd: str) -> Walled:
+async def prepare(
+    core: Core, caller: Caller, params: wire.PlanSwarm, place: Place, cwd: str, driver: str
+) -> Walled:
     """Reads walls; `cwd` is what the driver made of the place's.
 
     Raises Unsupported, saying what to install, where the walls would be too weak; InvalidParams; Forbidden
@@ -37,13 +39,14 @@ async def prepare(core: Core, caller: Caller, params: wire.PlanSwarm, place: Pla
     walled = not params.unsafe_no_jail and (state.required or caller.within is None)
     await reach.check(caller, [*reach.of_scope(asked, root), *place.stores], walled=walled)
     bounds = msgspec.json.encode(_bounds(params.limits)).decode()
+    told = _guidance(asked, driver, asks=core.drivers.abilities(driver).asks)
     if params.unsafe_no_jail or not state.required:
         _refuse_idle_limits(params)
         notes = ["no walls: its agents have all your rights"] if params.unsafe_no_jail else []
-        return Walled("none", scopes.to_json(asked), bounds, [*notes, *_guidance(asked)])
+        return Walled("none", scopes.to_json(asked), bounds, [*notes, *told])
     _refuse_weak(state)
     await _check(core, place, asked, root)
-    notes = [*_notes(state, asked, root, place), *_guidance(asked)]
+    notes = [*_notes(state, asked, root, place), *told]
     return Walled("required", scopes.to_json(asked), bounds, notes)
 
 
@@ -109,11 +112,13 @@ def _notes(state: WallsState, asked: Scope, cwd: str, place: Place) -> list[str]
     return [f"walls of grade {state.grade}: agents can write {write}, read {cwd}, and reach {hosts}"]
 
 
-def _guidance(asked: Scope) -> list[str]:
+def _guidance(asked: Scope, driver: str, *, asks: bool) -> list[str]:
     """What is said of command patterns: never that they are a wall."""
     if asked.commands == EVERYTHING:
         return []
     told = scopes.allowed(asked, "commands")
-    return [
-        f"commands: {told}. This is guidance, for programs that ask first (driver embedded does); no wall"
-    ]
+    if not asks:
+        return [
+            f"commands: {told}. Agents of driver {driver} do not ask before they act, so this keeps nothing"
+        ]
+    return [f"commands: {told}. Agents of driver {driver} ask first; this is guidance, no wall"]

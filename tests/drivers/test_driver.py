@@ -15,6 +15,7 @@ def test_a_driver_is_what_the_protocol_says(name: str) -> None:
     assert driver.pause in ("hard", "soft")
     assert 0 < driver.result_bytes_max <= 1 << 20
     assert isinstance(driver.takes_messages, bool)
+    assert driver.can_ask == (name in ("embedded", "openclaw", "pi"))
     assert driver.refusals in ("embedded", "pi", "openclaw")
     for question in ("check", "remarks", "command", "reader", "conversation", "ending"):
         asked, answered = getattr(Driver, question), getattr(type(driver), question)

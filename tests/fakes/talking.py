@@ -86,6 +86,7 @@ class TalkingDriver(CommandDriver):
     """It has the name of `command`, so that rows of any test can be its."""
 
     takes_messages = True
+    can_ask = False
 
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         return Command(argv=("counting",), env={}, cwd=work.cwd, stdin=True)

@@ -114,3 +114,14 @@ async def test_limits_come_back_as_they_were_asked_for(call):
     made = await call("swarm.create", task="t", limits=limits)
     got = (await call("swarm.get", swarm=made.id)).limits
     assert (got.timeout_s, got.memory_mb, got.cpu_s, got.processes) == (5.0, 100, 9, 512)
+
+
+@pytest.mark.parametrize(("asks", "says"), [(True, "ask first; this is guidance"), (False, "keeps nothing")])
+async def test_whether_anybody_asks_is_said_where_commands_are_ruled(core, call, monkeypatch, asks, says):
+    can = ports.DriverAbilities("hard", message=False, asks=asks)
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: can)
+    made = await call("swarm.create", task="t", deny_commands=["rm *"])
+    assert says in made.notes[-1]
+    assert not any("ask" in note for note in (await call("swarm.create", task="t")).notes)
+    found = await call("agent.get", agent=f"{made.id}-001")
+    assert found.command_policy == ("asked" if asks else "not_asked")

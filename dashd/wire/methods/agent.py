@@ -211,6 +211,10 @@ class Agent(Result):
     hosts: list[str] = field(default_factory=list)
     depth: int = 0
     """Generations of agents it may have below."""
+    command_policy: Literal["asked", "not_asked"] = "not_asked"
+    """Whether its program asks before it acts, so that patterns and gates of commands, paths and tools count.
+    Guidance either way: only the walls keep what does not ask.
+    """
     children: list[str] = field(default_factory=list)
 
 
