@@ -7,6 +7,8 @@ helps at once.
 import hashlib
 import json
 import os
+import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,6 +86,30 @@ class Jailed(msgspec.Struct, frozen=True):
     grade: Grade
     shown: str | None
     """JSON: folders, bounds and a hash of argv."""
+    program: str = ""
+    """The first word of the command."""
+
+    def hidden(self) -> str:
+        """Why its program is not there inside, and what shows it; empty where that is not why.
+
+        What pipx and uv put on PATH are links into folders of the home that no jail shows. Looks at the disk.
+        """
+        found = shutil.which(self.program, path=self.env.get("PATH"))
+        if self.shown is None or found is None:
+            return ""
+        told = json.loads(self.shown)
+        real, shown = os.path.realpath(found), [*told["write"], *told["read"]]
+        if view.is_system(real) or folders.covers(shown, real):
+            return ""
+        folder = os.path.dirname(real)
+        if os.path.basename(folder) in ("bin", "sbin"):
+            folder = os.path.dirname(folder)
+        what = found if found == real else f"{found} is a link to {real}, and that"
+        needed = (
+            [folder] if folders.covers(shown, found) or found == real else [os.path.dirname(found), folder]
+        )
+        flags = " ".join(f"--read {shlex.quote(each)}" for each in needed)
+        return f"{what} is in no folder that its jail shows: give it with {flags}"
 
 
 class Jails:
@@ -141,7 +167,7 @@ class Jails:
             "hosts": list(scopes.reached_hosts(asked.scope)),
             "argv_sha256": hashlib.sha256(json.dumps(list(command.argv)).encode()).hexdigest(),
         }
-        return Jailed({**command.env, **home}, plan, walls.grade, json.dumps(shown))
+        return Jailed({**command.env, **home}, plan, walls.grade, json.dumps(shown), command.argv[0])
 
 
 def view_of(asked: Asked, cwd: str, environ: Mapping[str, str], programs: Sequence[str] = ()) -> View:

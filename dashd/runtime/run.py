@@ -379,6 +379,9 @@ class Run:
         ending = dataclasses.replace(
             ending, result_cut=ending.result_cut or dropped > 0, output_dropped=dropped
         )
+        if record.reason == "start" and self._jailed is not None:
+            hidden = await trio.to_thread.run_sync(self._jailed.hidden)
+            ending = dataclasses.replace(ending, reason="; ".join(filter(None, (ending.reason, hidden))))
         if self.wish.stop == "timeout" and ending.state == "failed":
             ending = dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")
         return self.bounds.explained(ending, record.breach, stopped=self.wish.stop is not None)

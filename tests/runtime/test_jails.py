@@ -101,3 +101,28 @@ async def test_walls_that_are_enough_are_looked_at_once_and_weak_ones_again(monk
 )
 def test_a_row_from_before_there_were_bounds_has_the_usual_ones(text, memory):
     assert msgspec.json.decode(text, type=StoredBounds).bounds().memory_bytes == memory
+
+
+@pytest.mark.parametrize("way", ["link", "file"])
+def test_a_program_that_no_jail_shows_is_named_with_what_shows_it(tmp_path, way):
+    own, on_path = tmp_path / "share/pipx/venvs/my tool/bin", tmp_path / "local"
+    own.mkdir(parents=True)
+    on_path.mkdir()
+    (own / "tool").write_text("#!/bin/sh")
+    (own / "tool").chmod(0o755)
+    (on_path / "tool").symlink_to(own / "tool")
+
+    def hidden(program, environ=None, **scope):
+        environ = environ or {"PATH": str(on_path), "HOME": "/home/me"}
+        jails = Jails("C", launch.Outside(("/db",)), environ)
+        command = Command((program,), {"PATH": f"{on_path}:/usr/bin:/bin"}, "/w", stdin=False)
+        return jails.jailed(B, asked(**scope), command, Path("/x"), port=None, listener=True).hidden()
+
+    program = "tool" if way == "link" else str(own / "tool")
+    told = hidden(program)
+    assert told.endswith(f"is in no folder that its jail shows: give it with --read '{own.parent}'")
+    assert (f"{on_path}/tool is a link to {own}/tool" in told) == (way == "link")
+    assert hidden(program, read=[".", str(own.parent)]) == ""
+    if way == "link":  # where the link itself is not shown either
+        assert hidden(program, ENVIRON).endswith(f"--read {on_path} --read '{own.parent}'")
+    assert hidden("sh") == hidden("no-such-program") == ""

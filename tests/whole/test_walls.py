@@ -205,3 +205,26 @@ def test_many_jails_start_at_once(dashd, work):
     dashd.call("event.wait", since=made["cursor"], swarm=made["id"], kinds=kinds, timeout_s=END_S_MAX / 2)
     report = dashd.call("swarm.report", swarm=made["id"])
     assert report["tasks"].get("completed") == 12, json.dumps(report)
+
+
+def test_a_link_on_path_into_a_hidden_folder_says_what_to_give(tmp_path, work):
+    """As pipx and uv make them."""
+    inside.of_grade("B")
+    own, on_path = tmp_path / "venvs" / "tool" / "bin", tmp_path / "on-path"
+    for folder in (own, on_path, tmp_path / "dash"):
+        folder.mkdir(parents=True)
+    (own / "tool").write_text("#!/bin/sh\necho ran")
+    (own / "tool").chmod(0o755)
+    (on_path / "tool").symlink_to(own / "tool")
+    dashd = DaemonProcess(
+        tmp_path / "dash", DASH_JAIL_REQUIRED="true", PATH=f"{on_path}:{os.environ['PATH']}"
+    )
+    try:
+        dashd.start()
+        told = run(dashd, argv=["tool"], cwd=str(work), limits={"retries": 0})["failures"][0]["cause"]
+        assert f"{on_path}/tool is a link to {own}/tool, and that is in no folder that its jail shows" in told
+        flag, folder = told.split()[-2:]
+        assert (flag, folder) == ("--read", str(own.parent))
+        assert result(run(dashd, argv=["tool"], cwd=str(work), read=[folder])) == "ran\n"
+    finally:
+        dashd.end()
