@@ -48,6 +48,10 @@ _q_page_of_swarm = (
 )
 _q_total = f"SELECT count(*) FROM agent WHERE {_in_states} AND {rows.among('swarm_id', 2)}"
 _q_total_of_swarm = f"SELECT count(*) FROM agent WHERE swarm_id = ?2 AND {_in_states}"
+_q_last_ended = (
+    f"SELECT {_COLUMNS} FROM agent WHERE swarm_id = ? AND ended_at_ms IS NOT NULL AND parent_id IS NULL"
+    " ORDER BY ended_at_ms DESC, cause IS NULL, number DESC LIMIT 1"
+)
 _q_ids = "SELECT id FROM agent WHERE swarm_id = ? ORDER BY number DESC LIMIT 10"
 
 
@@ -137,6 +141,11 @@ def scope_of(row: AgentRow, swarm: SwarmRow) -> Scope:
     """What it may reach: a child its own, any other what its swarm's agents may."""
     text = row.scope or swarm.scope
     return scopes.from_json(text) if text else scopes.DEFAULT
+
+
+def last_ended(db: apsw.Connection, swarm_id: str) -> AgentRow | None:
+    """The seat that has ended last, of two at once the one with a cause, no child; None where none has."""
+    return rows.first(AgentRow, db, _q_last_ended, (swarm_id,))
 
 
 def completed(db: apsw.Connection, swarm_id: str) -> frozenset[str]:

@@ -68,6 +68,22 @@ def reopen_seat(tx: Tx, agent_id: str) -> None:
     budgets.set_ended(tx, agent_id, ended=False)
 
 
+def succeed(tx: Tx, before_id: str, after_id: str) -> None:
+    """A seat replaces an ended one: it gets that one's limits where they are tighter, and its actions."""
+    before, after = budgets.find(tx.db, before_id), budgets.get(tx.db, after_id)
+    if before is None:
+        return
+    limit = _tighter(before.limit_nusd, after.limit_nusd)
+    budgets.set_limits(tx, after.id, limit, _tighter(before.limit_tokens, after.limit_tokens))
+    budgets.set_actions(tx, after.id, before.action_75, before.action_90, before.action_100)
+    if limit != after.limit_nusd:
+        budgets.change(tx, after.id, "set", after.limit_nusd, limit, f"it replaces {before.id}")
+
+
+def _tighter(one: int | None, other: int | None) -> int | None:
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
 def grow(tx: Tx, swarm_id: str, seats_added: int) -> int:
     """Seats were added to a swarm: frees their shares from what was kept back for them; returns how much."""
     row = budgets.find(tx.db, swarm_id)

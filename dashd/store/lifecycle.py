@@ -7,6 +7,7 @@ dependents go or cancels them, and may end the swarm, all in one transaction wit
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import healing
 from dashd.domain import swarm as swarm_rules
+from dashd.domain import task as task_rules
 
 from . import access_keys, agents, approvals, attempts, seats, swarms, task_budgets, tasks, workspaces
 from .rows import AttemptRow, TaskRow
@@ -90,8 +91,11 @@ def settle_swarm(tx: Tx, swarm_id: str) -> None:
     if swarm.state not in swarm_rules.OPEN:
         return
     if tasks.any_open(tx.db, swarm_id):
-        seats.ensure_one(tx, swarm)
-        return
+        if (cause := seats.ended_by_budget(tx, swarm_id)) is not None:
+            _leave(tx, swarm_id, cause)
+        else:
+            seats.ensure_one(tx, swarm)
+            return
     if attempts.open_in_swarm(tx.db, swarm_id):
         return
     state, outcome = swarm_rules.verdict(tasks.counts(tx.db, swarm_id))
@@ -139,6 +143,15 @@ def count_time(tx: Tx, agent_id: str) -> None:
         attempts.hold_clock(tx, attempt.id)
     else:
         attempts.run_clock(tx, attempt.id)
+
+
+def _leave(tx: Tx, swarm_id: str, cause: str) -> None:
+    """A budget has ended the last seat: another one would spend what this one was not to. So nobody does
+    what is left.
+    """
+    for task in tasks.open_tasks(tx.db, swarm_id):
+        if tasks.get(tx.db, task.id).state in task_rules.OPEN:  # not ended with one that it needs
+            cancel_task(tx, task, cause)
 
 
 def _give_back(tx: Tx, task: TaskRow, attempt: AttemptRow, *, reason: str, jitter: float) -> None:

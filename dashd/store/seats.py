@@ -133,6 +133,25 @@ def reopen(tx: Tx, seat: AgentRow) -> None:
 
 
 def ensure_one(tx: Tx, swarm: SwarmRow) -> None:
-    """A swarm with open tasks and no seat left for them gets one, so that none given back is stranded."""
-    if agents.open_tops(tx.db, swarm.id) == 0 and tasks.any_unclaimed(tx.db, swarm.id):
-        add(tx, swarm.id, 1)
+    """A swarm with open tasks and no seat left for them gets one, so that none given back is stranded.
+
+    It may spend what the last seat might: who replaces a seat does not get past its cap. Where a budget has
+    ended that one, it is opened again instead, with all that it has spent.
+    """
+    if agents.open_tops(tx.db, swarm.id) or not tasks.any_unclaimed(tx.db, swarm.id):
+        return
+    last = agents.last_ended(tx.db, swarm.id)
+    if last is not None and last.cause is not None:
+        reopen(tx, last)
+        return
+    (made,) = add(tx, swarm.id, 1)
+    if last is not None:
+        allotments.succeed(tx, last.id, made)
+
+
+def ended_by_budget(tx: Tx, swarm_id: str) -> str | None:
+    """Why no seat is left, where a budget has ended the last one; None where one is, or somebody else did."""
+    if agents.open_tops(tx.db, swarm_id):
+        return None
+    last = agents.last_ended(tx.db, swarm_id)
+    return None if last is None or last.cause is None else f"agent {last.id} was the last: {last.cause}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashd.store import agents, seats, swarms, tasks
+from dashd.store import agents, budgets, seats, stops, swarms, tasks
 from tests.fakes.scene import SWARM
 
 
@@ -86,3 +86,41 @@ def test_one_seat_is_made_only_where_none_is_open(scene) -> None:
     scene.do(lambda tx: seats.end(tx, scene.agent(), killed=True))
     scene.do(lambda tx: seats.ensure_one(tx, scene.row()))
     assert scene.seat_states() == ["killed", "idle"]
+
+
+def test_who_replaces_a_seat_may_spend_no_more_than_it_might(scene) -> None:
+    scene.swarm("a", "b")
+    (claim,) = scene.claim()
+
+    def capped(tx) -> None:
+        budgets.set_limits(tx, claim.agent_id, 40, 5_000)
+        budgets.set_actions(tx, claim.agent_id, "none", "notify", "kill")
+
+    scene.do(capped)
+    scene.do(lambda tx: stops.kill(tx, scene.agent(), requeue=True))
+    scene.end(claim, "failed", "killed by signal 9")
+    assert scene.seat_states() == ["killed", "idle"]
+    row = budgets.get(scene.db, f"{SWARM}-002")
+    assert (row.limit_nusd, row.limit_tokens, row.spent_nusd) == (40, 5_000, 0)
+    assert (row.action_75, row.action_90, row.action_100) == ("none", "notify", "kill")
+    (change,) = [each for each in budgets.changes(scene.db, row.id, 10) if each.kind == "set"]
+    assert (change.to_nusd, change.why) == (40, f"it replaces {SWARM}-001")
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 30), (20, 20), (50, 30)])
+def test_a_replacement_keeps_its_swarms_cap_where_that_is_tighter(scene, before, after) -> None:
+    scene.swarm("a", "b")
+    scene.do(lambda tx: budgets.set_share(tx, SWARM, allotment=None, reserve=0, rule="cap", seat=30))
+    (claim,) = scene.claim()
+    scene.do(lambda tx: budgets.set_limits(tx, claim.agent_id, before, None))
+    scene.do(lambda tx: stops.kill(tx, scene.agent(), requeue=True))
+    scene.end(claim, "failed", "killed by signal 9")
+    assert budgets.get(scene.db, f"{SWARM}-002").limit_nusd == after
+
+
+def test_by_hand_the_seat_that_its_budget_has_ended_works_again_and_no_other(scene) -> None:
+    scene.swarm("a", "b", agents_made=1)
+    seat = scene.agent()
+    scene.do(lambda tx: stops.kill(tx, seat, requeue=False, cause=f"ended by budget {seat.id}"))
+    scene.do(lambda tx: seats.ensure_one(tx, scene.row()))
+    assert scene.seat_states() == ["idle"]

@@ -3,7 +3,7 @@
 import pytest
 
 from dashd.domain.prices import Price
-from dashd.store import agents, budgets, seats, swarms, thresholds
+from dashd.store import agents, budgets, seats, stops, swarms, thresholds
 from tests.fakes.scene import SWARM
 from tests.store.test_holds import settled
 
@@ -156,7 +156,8 @@ def test_kill_ends_what_the_budget_belongs_to(scene, node) -> None:
     spend(scene, 10)
     assert scene.agent().state == "killed"
     cause = f"ended by budget {node}: nothing is left of $0.00000001"
-    assert (scene.agent().cause, scene.task().cause) == (cause, cause if node == SWARM else None)
+    alone = f"agent {SEAT} was the last: {cause}"
+    assert (scene.agent().cause, scene.task().cause) == (cause, cause if node == SWARM else alone)
     (event,) = (each for each in scene.events() if each["kind"] == "agent.killed")
     assert event["data"] == {"cause": cause}
 
@@ -204,6 +205,32 @@ def test_a_seat_that_its_budget_killed_and_that_works_again_has_no_cause(scene) 
     spend(scene, 10)
     scene.do(lambda tx: seats.reopen(tx, scene.agent()))
     assert scene.agent().cause is None
+
+
+def test_nobody_goes_on_in_the_place_of_the_last_seat_that_its_budget_has_ended(scene) -> None:
+    scene.swarm("a", "b", "c", agents_made=2, strategy="pipeline")
+    scene.do(lambda tx: stops.kill(tx, scene.agent(2), requeue=False))
+    limit(scene, 10, node=SEAT)
+    scene.do(lambda tx: budgets.set_actions(tx, SEAT, "none", "none", "kill"))
+    spend(scene, 10)
+    assert scene.seat_states() == ["killed", "killed"]
+    assert scene.states() == ["cancelled"] * 3
+    assert scene.task(2).cause == f"it needs task {SWARM}-t1, which is cancelled"
+    assert (scene.row().state, scene.row().outcome) == ("failed", "none")
+
+
+def test_what_is_left_of_a_swarm_says_which_budget_has_ended_its_last_seat(scene) -> None:
+    scene.swarm("a", "b", "c")
+    limit(scene, 10, node=SEAT)
+    scene.do(lambda tx: budgets.set_actions(tx, SEAT, "none", "none", "kill"))
+    scene.run("succeeded")
+    (claim,) = scene.claim()
+    scene.start(claim)
+    spend(scene, 10)
+    scene.end(claim, "failed", "killed by signal 9")
+    cause = f"ended by budget {SEAT}: nothing is left of $0.00000001"
+    assert [scene.task(n).cause for n in (2, 3)] == [cause, f"agent {SEAT} was the last: {cause}"]
+    assert (scene.row().state, scene.row().outcome) == ("completed", "partial")
 
 
 def test_a_lowered_limit_tells_nothing_and_stops_nothing(scene) -> None:
