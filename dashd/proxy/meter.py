@@ -7,6 +7,7 @@ contradicts itself; `Meter` takes raw bytes as they pass. Nothing here blocks, r
 without bound.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -49,7 +50,19 @@ NOT_BILLED = frozenset(
         451,
     }
 )
-"""Statuses of calls that no model worked on. 408, 409, 499 and all 5xx are not among them: it may have."""
+"""Statuses of calls that no model worked on. 408, 409, 499 and 5xx are not among them: it may have."""
+OVERLOADED = frozenset({503, 529})
+"""Nor of these, if the provider's own words are that it had no room for the call. A gateway says 503 of a
+model that did not answer in time, too; and 500, 502 and 504 tell nothing of what was done before.
+"""
+_NO_ROOM = re.compile(
+    r"overload|slow.?down|(?:no|at|over|out of|insufficient|not enough|lack of)[ _]capacity", re.IGNORECASE
+)
+# Azure bills a 400 for which its service has read the prompt: one that its filter refuses or that is longer
+# than the model can take. Azure's documentation, "HTTP Error response code and billing status".
+_FILTERED = re.compile(r"content.?filter|content.?management|responsible.?ai", re.IGNORECASE)
+_TOO_LONG = re.compile(r"context.?length|maximum context|too.?long|too many (?:input )?tokens", re.IGNORECASE)
+SAID_MAX = 300
 
 
 class Incredible(ValueError):
@@ -93,6 +106,8 @@ class Tally:
         self.output_seen = False
         self.error: str | None = None
         """The type of an error that the provider put into its answer."""
+        self.words = ""
+        """All that it says of it, the beginning."""
 
     def say(self, usage: Usage, *, final: bool) -> None:
         """Takes a statement of usage. Repeated ones are totals: the larger counts, and none may shrink."""
@@ -116,6 +131,7 @@ class Tally:
         kinds = (said.get("type"), said.get("code"), said.get("message"), error)
         named = next((kind for kind in kinds if kind and isinstance(kind, str)), "error")
         self.error = self.error or named[:80]
+        self.words = self.words or " ".join(kind for kind in kinds if isinstance(kind, str))[:SAID_MAX]
 
     def cost(self, usage: Usage) -> int:
         """What this usage costs."""
@@ -200,12 +216,15 @@ class Meter:
         elif self._body is not None:
             self._feed_body(self._body, chunk)
 
-    def settlement(self, *, status: int | None, sent: bool, complete: bool) -> Settlement:
+    def settlement(
+        self, *, status: int | None, sent: bool, complete: bool, too_long_billed: bool = False
+    ) -> Settlement:
         """What this try is charged.
 
         `sent`: a byte of the request may have left. `status`: of the answer, None where none came.
         `complete`: the answer's body ended as it should. It changes no figure: a final usage counts without
-        it, and an answer without one is charged in full even with it.
+        it, and an answer without one is charged in full even with it. `too_long_billed`: the provider bills
+        what it refuses because it is too long.
         """
         if not sent:
             return Settlement(0, 0, "unsent", 0, 0)
@@ -213,7 +232,7 @@ class Meter:
             self._parse_body(self._body)
         tally = self._tally
         silent = not (tally.usage or tally.start or tally.output_seen or self._doubtful)
-        if status in NOT_BILLED and silent:
+        if silent and self._unbilled(status, too_long_billed=too_long_billed):
             return Settlement(0, 0, "rejected", 0, 0)
         served = status is not None and status < 500
         if served and tally.final and tally.usage and not self._doubtful:
@@ -223,6 +242,14 @@ class Meter:
             if tally.cost(most) <= self._held_nusd:
                 return self._charged(most, "partial")
         return self._worst()
+
+    def _unbilled(self, status: int | None, *, too_long_billed: bool) -> bool:
+        """Whether a refusal with this status is sure to be free, by what it says."""
+        words = self._tally.words
+        if status in OVERLOADED:
+            return _NO_ROOM.search(words) is not None
+        read = _FILTERED.search(words) or (too_long_billed and _TOO_LONG.search(words))
+        return status in NOT_BILLED and not read
 
     @property
     def _doubtful(self) -> bool:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import trio
@@ -54,6 +55,11 @@ class Provider:
     """What the price list calls it; empty where it does not know it, None before anybody has looked."""
     answers: bool = False
     """Whether a test of it has been answered well since it was added or the daemon has started."""
+
+    @property
+    def bills_too_long(self) -> bool:
+        """Whether it bills a call that it refuses because it is too long; of the known ones, Azure does."""
+        return (urlsplit(self.url).hostname or "").endswith(".azure.com")
 
 
 @dataclass

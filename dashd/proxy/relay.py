@@ -67,7 +67,12 @@ class Try:
     @property
     def settlement(self) -> Settlement:
         """What it costs if it ends now."""
-        return self.meter.settlement(status=self._status, sent=self.request.sent, complete=self._complete)
+        return self.meter.settlement(
+            status=self._status,
+            sent=self.request.sent,
+            complete=self._complete,
+            too_long_billed=self.candidate.provider.bills_too_long,
+        )
 
     async def run(
         self,

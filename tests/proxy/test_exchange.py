@@ -92,6 +92,7 @@ async def test_a_fault_before_the_first_byte_is_retried(tmp_path: Path):
         (Act(status=429, retry_after="0.01", bills=False), "rejected"),
         (Act(stall_at=0), "worst-case"),
         (Act(status=529, bills=False), "worst-case"),
+        (Act(status=529, error={"type": "overloaded_error"}), "rejected"),
         (Act(cut_at=10), "worst-case"),
     ],
 )

@@ -77,6 +77,7 @@ def test_the_table_above_names_tests_that_there_are():
 
 def random_act(chance: random.Random) -> Act:
     status = chance.choices([200, 429, 500, 529, 400, 404], [20, 1, 1, 1, 1, 1])[0]
+    no_room = status == 529 and chance.random() < 0.5
     return Act(
         status=status,
         input_share=chance.random(),
@@ -86,7 +87,8 @@ def random_act(chance: random.Random) -> Act:
         stall_at=chance.choice([None] * 7 + [chance.randrange(0, 1_200)]),
         delay_s=chance.choice([0.0, 0.0, 0.01]),
         retry_after="0.01" if status == 429 else None,
-        bills=chance.random() < 0.5 if status >= 500 else None,
+        bills=chance.random() < 0.5 if status >= 500 and not no_room else None,
+        error={"type": "overloaded_error" if no_room else "server_error", "message": "no"},
     )
 
 

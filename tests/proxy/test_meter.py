@@ -180,6 +180,56 @@ def test_what_a_model_may_have_worked_on_costs_the_hold(form, status):
     assert (done.cost_nusd, done.basis, done.confirmed) == (t.HELD, "worst-case", False)
 
 
+NO_ROOM = (
+    {"type": "overloaded_error", "message": "Overloaded"},
+    {"type": "server_error", "message": "The engine is currently overloaded, please try again later"},
+    {"code": "503", "message": "Slow Down"},
+    {"message": "no capacity for this model just now"},
+)
+
+
+@pytest.mark.parametrize("error", NO_ROOM)
+@every_format
+def test_who_had_no_room_for_a_call_bills_nothing(form, error):
+    answer = json.dumps({"type": "error", "error": error}).encode()
+    for status in (503, 529):
+        done = settled(form, answer, status=status)
+        assert (done.cost_nusd, done.basis, done.confirmed) == (0, "rejected", True)
+    for status in (500, 502, 504, 200, None):
+        assert settled(form, answer, status=status).cost_nusd == t.HELD
+    for end in range(len(answer)):  # half a sentence is nobody's word
+        assert settled(form, answer[:end], status=503).cost_nusd == t.HELD
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>503 Service Temporarily Unavailable: overloaded</html>",
+        b'{"error": {"type": "server_error", "message": "upstream timed out"}}',
+        b'{"error": {"type": "overloaded_error"}, "usage": {"prompt_tokens": 9, "completion_tokens": 1}}',
+    ],
+)
+def test_a_503_that_does_not_say_so_costs_the_hold(answer):
+    assert settled("openai-chat", answer, status=503).cost_nusd == t.HELD
+
+
+@pytest.mark.parametrize(
+    ("error", "anybody", "azure"),
+    [
+        ({"code": "content_filter", "message": "The response was filtered"}, t.HELD, t.HELD),
+        ({"code": "context_length_exceeded", "message": "This model's maximum context"}, 0, t.HELD),
+        ({"code": "invalid_request_error", "message": "no such parameter"}, 0, 0),
+    ],
+)
+def test_a_prompt_that_was_read_and_then_refused_costs_the_hold(error, anybody, azure):
+    for billed, cost in ((False, anybody), (True, azure)):
+        meter = new("openai-chat")
+        meter.feed(json.dumps({"error": error}).encode())
+        done = meter.settlement(status=400, sent=True, complete=True, too_long_billed=billed)
+        assert done.cost_nusd == cost
+
+
 @every
 def test_a_usage_under_a_status_that_fails_does_not_lower_the_charge(transcript):
     assert settled(transcript.format, transcript.answer, status=502).cost_nusd == t.HELD

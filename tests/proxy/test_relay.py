@@ -71,8 +71,8 @@ class Seen:
         self.answers += 1
 
 
-async def run(upstream: Listed, *, stream: bool = True) -> tuple[Outcome, Seen, Try]:
-    candidate = Candidate(Provider("p", "openai-chat"), "m", OFFLINE_PRICE, 100)
+async def run(upstream: Listed, *, stream: bool = True, url: str = "") -> tuple[Outcome, Seen, Try]:
+    candidate = Candidate(Provider("p", "openai-chat", url), "m", OFFLINE_PRICE, 100)
     meter = FORMATS["openai-chat"].meter(OFFLINE_PRICE, 900_000, 100, 500)
     request = Request("p", "openai-chat", "", {}, b"{}", stream)
     trying = Try(candidate, Held(1, 900_000, 100, 500), request, meter, PATIENCE)
@@ -162,3 +162,15 @@ def test_a_key_that_a_provider_repeats_is_not_passed_on():
     assert relay.without_secret(b"as it is", None) == b"as it is"
     escaped = rb'{"error": "not ab\/c\u002B1\u003d"}' + b"\xff"
     assert relay.without_secret(escaped, "ab/c+1=") == b'{"error": "not ***"}\xff'
+
+
+TOO_LONG = b'{"error":{"code":"context_length_exceeded","message":"too long"}}'
+
+
+@pytest.mark.parametrize(
+    ("url", "cost"),
+    [("https://x.openai.azure.com/v1", 900_000), ("https://azure.com.example/v1", 0), ("", 0)],
+)
+async def test_what_azure_refuses_as_too_long_it_bills(url, cost):
+    _, _, trying = await run(Listed(TOO_LONG, status=400), url=url)
+    assert trying.settlement.cost_nusd == cost
