@@ -4,6 +4,7 @@ rows ▸ ledger recovered ▸ (fork server) ▸ secrets read ▸ agents' doors �
 """
 
 import contextlib
+import datetime
 import logging
 
 import trio
@@ -50,7 +51,9 @@ class ModelSide:
         self._store = store
         self._clock = clock
         self._settings = config.proxy
-        self._registry = Registry({each.name: each for each in offline_providers()}, {}, PriceList())
+        self._registry = Registry(
+            {each.name: each for each in offline_providers()}, {}, PriceList(today=self._today)
+        )
         self._stage = stage
         http = HttpUpstream()
         offline = _stand_in(points, stage)
@@ -64,6 +67,9 @@ class ModelSide:
         )
         files = secrets.SecretFiles(config.daemon.state_dir / "secrets")
         self.providers = ProviderPort(store, self._registry, files, http)
+
+    def _today(self) -> datetime.date:
+        return datetime.datetime.fromtimestamp(self._clock.now_ms() / 1_000, datetime.UTC).date()
 
     @property
     def warnings(self) -> list[str]:

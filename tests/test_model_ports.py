@@ -270,7 +270,7 @@ async def test_the_list_is_loaded_before_its_version_is_shown(world: World, monk
 
     def load(_list: PriceList) -> object:
         threads.append(threading.current_thread())
-        prices._list = _List("genai-prices 9", [])
+        prices._list = _List("genai-prices 9", [], "2026-11-09", "")
         return prices._list
 
     prices._list = None
@@ -279,7 +279,7 @@ async def test_the_list_is_loaded_before_its_version_is_shown(world: World, monk
     await world("provider.add", **ADD)
     prices._list = None
     threads.clear()
-    assert (await world("budget.status")).prices_date == "genai-prices 9"
+    assert (await world("budget.status")).prices_date == "genai-prices 9, newest price of 2026-11-09"
     assert threads
     assert threads[0] is not threading.main_thread()
 

@@ -13,12 +13,16 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider, TieredPrices
 
 PER_TOKEN = Decimal(1_000)
 """Dollars a million tokens -> nano-dollars a token."""
 PER_REQUEST = Decimal(1_000_000)
 """Dollars a thousand requests -> nano-dollars a request."""
+DAY = datetime.timedelta(days=1)
+"""Where a provider's day begins is not known: about a change both prices count, a day before and after."""
 CLASSES = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
 CLAUSES = ("starts_with", "ends_with", "contains", "equals", "regex")
 
@@ -27,9 +31,15 @@ def main(today: datetime.date | None) -> None:
     """Prints it."""
     from genai_prices import data_snapshot
 
+    providers = data_snapshot.get_snapshot().providers
+    days = sorted(
+        {day for each in providers for one in each.models for listed in _dated(one) for day in starts(listed)}
+    )
     found = {
         "version": f"genai-prices {importlib.metadata.version('genai-prices')}",
-        "providers": [provider(each, today) for each in data_snapshot.get_snapshot().providers],
+        "changed": changed(days, today),
+        "until": until(days, today),
+        "providers": [provider(each, today) for each in providers],
     }
     json.dump(found, sys.stdout, separators=(",", ":"))
 
@@ -100,20 +110,41 @@ def clause(rule: object) -> list[Any]:
 def in_force(
     prices: "ModelPrice | list[ConditionalPrice]", today: datetime.date | None
 ) -> list["ModelPrice"]:
-    """The prices that can hold now: the newest that has begun, and those that hold at some time of the
-    day.
+    """The prices that can hold now, somewhere: the newest that has begun, those that begin or were replaced
+    within a day, and those that hold at some time of the day. Without a day: all that are or will be.
     """
     if not isinstance(prices, list):
         return [prices]
     found: list[ModelPrice] = []
     for each in reversed(prices):
         begins = getattr(each.constraint, "start_date", None)
-        if begins is not None and today is not None and begins > today:
+        if begins is not None and today is not None and begins > today + DAY:
             continue
         found.append(each.prices)
-        if each.constraint is None or begins is not None:
+        if each.constraint is None or (begins is not None and today is not None and begins <= today - DAY):
             break
     return found
+
+
+def _dated(each: "ModelInfo") -> list[list["ConditionalPrice"]]:
+    return [each.prices] if isinstance(each.prices, list) else []
+
+
+def starts(prices: "Iterable[ConditionalPrice]") -> list[datetime.date]:
+    """The days from which a price of these holds."""
+    found = (getattr(each.constraint, "start_date", None) for each in prices)
+    return [day for day in found if day is not None]
+
+
+def changed(days: list[datetime.date], today: datetime.date | None) -> str:
+    """The newest of these days that has come: the list is no older, and that is all it says of its age."""
+    return max((day.isoformat() for day in days if today is None or day <= today), default="")
+
+
+def until(days: list[datetime.date], today: datetime.date | None) -> str:
+    """The day on which other prices can hold than today; empty where none is known."""
+    found = (day + step for day in days for step in (-DAY, DAY) if today is not None and day + step > today)
+    return min((day.isoformat() for day in found), default="")
 
 
 def dearest(prices: list["ModelPrice"], name: str, scale: Decimal = PER_TOKEN) -> int | None:

@@ -1,8 +1,9 @@
 """The price list: genai-prices as data, loaded on first use, with the operator's own prices over it.
 
-A price here is the dearest a model can cost: the highest tier, the dearest time of the day. A hold made
-with it can therefore never be too small; a settlement goes by the tier of the call's input. The package
-itself is read by a process that ends (`price_export.py`); which name means which model is decided as it does.
+A price here is the dearest a model can cost today: the highest tier, the dearest time of the day. A hold made
+with it can therefore never be too small; a settlement goes by the tier of the call's input. The list is read
+again on the day on which one of its prices changes. The package itself is read by a process that ends
+(`price_export.py`); which name means which model is decided as it does.
 """
 
 import datetime
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,17 @@ class _Provider:
 class _Everything(msgspec.Struct, frozen=True):
     version: str
     providers: list[_Exported]
+    changed: str = ""
+    until: str = ""
 
 
 class _List(msgspec.Struct, frozen=True):
     version: str
     providers: list[_Provider]
+    changed: str
+    """The day of its newest price that has begun; empty where it names none."""
+    until: str
+    """The day on which it must be read again, because other prices hold; empty where there is none."""
 
     def find(self, owner: _Provider, ref: str, *, fallbacks: bool) -> _Model | None:
         """A provider's model, perhaps one that it serves for others; compact dates are read as well."""
@@ -114,9 +121,14 @@ class PriceList:
     """Prices by model; reads the list once, when first asked."""
 
     def __init__(
-        self, overrides: Mapping[str, Price] | None = None, *, today: datetime.date | None = None
+        self,
+        overrides: Mapping[str, Price] | None = None,
+        *,
+        today: Callable[[], datetime.date] | None = None,
     ) -> None:
-        """`today` decides between prices that hold from a date on; without it the newest of them counts."""
+        """`today`, in UTC, decides between prices that hold from a date on; without it the dearest of them
+        counts.
+        """
         self._overrides = dict(overrides or {})
         self._today = today
         self._list: _List | None = None
@@ -126,7 +138,7 @@ class PriceList:
     @property
     def loaded(self) -> bool:
         """Whether `find` answers at once."""
-        return self._list is not None
+        return self._list is not None and not self._outdated(self._list)
 
     def find(self, model: str, provider: str | None = None) -> Listed | None:
         """The model's price; None where nobody has priced it.
@@ -135,12 +147,13 @@ class PriceList:
         """
         if model in self._overrides:
             return Listed(model, provider or "", self._overrides[model], None)
-        known = (model, provider)
-        if known not in self._found:
-            if len(self._found) >= FOUND_MAX:
-                self._found.clear()
-            self._found[known] = self._search(model, provider)
-        return self._found[known]
+        self.load()
+        known, found = (model, provider), self._found
+        if known not in found:
+            if len(found) >= FOUND_MAX:
+                found.clear()
+            found[known] = self._search(model, provider)
+        return found[known]
 
     def own(self, model: str) -> Price | None:
         """The operator's own price, for which no list is needed."""
@@ -173,15 +186,23 @@ class PriceList:
 
     @property
     def date(self) -> str:
-        """The list's version; the list itself carries no date."""
-        return self.load().version
+        """How old the list is, as far as it says: its version, and the day of its newest price."""
+        known = self.load()
+        return known.version + (f", newest price of {known.changed}" if known.changed else "")
 
     def load(self) -> _List:
-        """Reads the list, unless it was read before; any thread may do it. Raises Unavailable."""
+        """Reads the list, unless it was read before and its prices still hold; any thread may do it.
+
+        Raises Unavailable.
+        """
         with self._loading:  # of many first calls one reads it, and the others wait for that
-            if self._list is None:
-                self._list = _exported(self._today)
+            if self._list is None or self._outdated(self._list):
+                self._list, self._found = _exported(self._today and self._today()), {}
             return self._list
+
+    def _outdated(self, known: _List) -> bool:
+        today = self._today
+        return today is not None and known.until != "" and today().isoformat() >= known.until
 
     def _search(self, model: str, provider: str | None) -> Listed | None:
         known, ref = self.load(), model.lower()
@@ -202,7 +223,7 @@ def _exported(today: datetime.date | None) -> _List:
         why = ran.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise errors.Unavailable(f"reading the price list of genai-prices: {why}", hint="install Dash anew")
     said = msgspec.json.decode(ran.stdout, type=_Everything)
-    return _List(said.version, [_Provider(each) for each in said.providers])
+    return _List(said.version, [_Provider(each) for each in said.providers], said.changed, said.until)
 
 
 def _listed(found: _Model, provider: str, date: str) -> Listed | None:

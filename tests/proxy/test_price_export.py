@@ -58,9 +58,24 @@ def test_the_dearest_tier_counts_and_is_rounded_up():
 
 def test_a_price_holds_from_its_day_on():
     listed = [When(None, Some(Decimal(9))), When(Begins(datetime.date(2026, 3, 13)), Some(Decimal(5)))]
-    assert dearest(listed, datetime.date(2026, 3, 12)) == 9_000
-    assert dearest(listed, datetime.date(2026, 3, 13)) == 5_000
-    assert dearest(listed) == 5_000
+    # About the change, wherever the provider's day begins, the dearer one counts.
+    for day, price in ((11, 9_000), (12, 9_000), (13, 9_000), (14, 5_000)):
+        assert dearest(listed, datetime.date(2026, 3, day)) == price
+    assert dearest(listed) == 9_000
+    rising = [When(None, Some(Decimal(5))), When(Begins(datetime.date(2026, 3, 13)), Some(Decimal(9)))]
+    for day, price in ((11, 5_000), (12, 9_000), (13, 9_000), (14, 9_000)):
+        assert dearest(rising, datetime.date(2026, 3, day)) == price
+
+
+def test_what_is_known_of_the_list_s_age_and_until_when_its_prices_hold():
+    days = [datetime.date(2026, 3, 13), datetime.date(2026, 9, 1)]
+    assert price_export.changed(days, datetime.date(2026, 8, 1)) == "2026-03-13"
+    assert price_export.changed(days, datetime.date(2026, 9, 1)) == "2026-09-01"
+    assert price_export.changed(days, datetime.date(2026, 1, 1)) == ""
+    for day, until in (("03-11", "03-12"), ("03-12", "03-14"), ("03-14", "08-31"), ("08-31", "09-02")):
+        assert price_export.until(days, datetime.date.fromisoformat(f"2026-{day}")) == f"2026-{until}"
+    assert price_export.until(days, datetime.date(2026, 9, 2)) == ""
+    assert price_export.until(days, None) == ""
 
 
 def test_a_cheaper_time_of_the_day_is_not_counted_on():
@@ -94,6 +109,7 @@ def test_as_a_program_it_prints_one_object_and_imports_nothing_of_dash():
     argv = [sys.executable, "-P", price_export.__file__, "2026-11-20"]
     found = json.loads(subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout)
     assert found["version"].startswith("genai-prices ")
+    assert "2026-01-01" < found["changed"] <= "2026-11-20" < (found["until"] or "9")
     assert {"openai", "anthropic"} <= {each[0] for each in found["providers"]}
     priced = [model[2] for each in found["providers"] for model in each[4] if model[2] is not None]
     assert all(len(price) == 6 for price in priced)

@@ -15,7 +15,7 @@ from dashd.wire import errors
 @pytest.fixture(scope="module")
 def listed() -> PriceList:
     """The real list, as of a day."""
-    return PriceList(today=datetime.date(2026, 11, 20))
+    return PriceList(today=lambda: datetime.date(2026, 11, 20))
 
 
 def test_the_operator_s_price_wins():
@@ -111,6 +111,35 @@ def test_many_first_calls_read_it_once(tmp_path: Path, monkeypatch: pytest.Monke
         dates = [threads.submit(lambda: listed.date) for _ in range(8)]
     assert {date.result() for date in dates} == {"1"}
     assert runs.read_text() == "x"
+
+
+def test_it_is_read_again_on_the_day_on_which_a_price_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = ["m", ["equals", "m"], ["price", 1, 1, 1, 0, []], 100_000, False]
+    program = tmp_path / "by_day.py"
+    program.write_text(
+        "import json, sys\n"
+        f"model = {model!r}\n"
+        "rises = sys.argv[1] >= '2026-12-31'\n"
+        "model[2][0] = 9 if rises else 5\n"
+        "until = '' if rises else '2026-12-31'\n"
+        "print(json.dumps({'version': '1', 'changed': '2026-01-01', 'until': until,"
+        " 'providers': [['p', 'x', None, [], [model]]]}))\n"
+    )
+    monkeypatch.setattr(prices, "EXPORT", program)
+    day = datetime.date(2026, 12, 30)
+    listed = PriceList(today=lambda: day)
+
+    def cost() -> int:
+        found = listed.find("m", "p")
+        assert found is not None
+        return found.price.input
+
+    assert (cost(), listed.loaded, listed.date) == (5, True, "1, newest price of 2026-01-01")
+    day = datetime.date(2026, 12, 31)
+    assert not listed.loaded
+    assert (cost(), listed.loaded) == (9, True)
 
 
 def test_a_list_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
