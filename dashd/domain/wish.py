@@ -22,7 +22,7 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     capabilities: Annotated[tuple[Word, ...], Meta(max_length=20)] = ()
     prefer: Prefer = "quality"
     cost_limit: Annotated[float, Meta(ge=0, le=10_000)] | None = None
-    """The most that a million output tokens may cost, in dollars."""
+    """The most that a million output tokens may cost, in dollars, in the tier that the call can reach."""
     fallback_allowed: bool = True
 
     @property

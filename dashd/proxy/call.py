@@ -130,7 +130,7 @@ class Call:
     def _chain(self, call: ParsedCall) -> list[Candidate]:
         self._model, self._edition = self._caller.model, self._x.registry.edition
         asked = call.model if self._model is None else self._model
-        found = self._x.registry.chain(asked)
+        found = self._x.registry.chain(asked, _input_tokens(call))
         chain = [each for each in found if each.serves(call.format)]
         if not chain:
             speaks = ", ".join(sorted({str(each.provider.format) for each in found}))
@@ -301,7 +301,7 @@ class Call:
         """
         output_tokens = min(call.output_tokens or candidate.output_tokens_max, candidate.output_tokens_max)
         worst = prices.worst_input(call.input_bytes, candidate.price, call.image_tokens)
-        input_tokens = call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens
+        input_tokens = _input_tokens(call)
         ask = Ask(
             payer=self._payer,
             cost=CallCost(worst, candidate.price.output, output_tokens, input_tokens, self._x.useful_tokens),
@@ -405,6 +405,11 @@ class Call:
             await self._reply.send(whole.body)
         except Gone:
             self._caller_left()
+
+
+def _input_tokens(call: ParsedCall) -> int:
+    """The most that its input can be."""
+    return call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens
 
 
 async def _first_of(*tickets: Ticket) -> None:

@@ -113,17 +113,18 @@ class Registry:
         """
         self._latencies: dict[str, deque[float]] = {}
 
-    def chain(self, asked: str | Wish) -> list[Candidate]:
+    def chain(self, asked: str | Wish, input_tokens: int = 0) -> list[Candidate]:
         """The candidates for a name, an alias, a chain `a -> b -> c` or a wish (also as text), in order.
 
-        It may load the price list (0.4 s); `prepare` first where others wait. Raises InvalidParams naming
-        what could be used where none of them can.
+        A wish is about what a call of at most `input_tokens` costs where prices have tiers. It may load the
+        price list (0.4 s); `prepare` first where others wait. Raises InvalidParams naming what could be used
+        where none of them can.
         """
         if isinstance(asked, str) and is_wish(asked):
             asked = parse(asked)
-        found = self._wished(asked) if isinstance(asked, Wish) else self._named(asked)
+        found = self._wished(asked, input_tokens) if isinstance(asked, Wish) else self._named(asked)
         if not found:
-            what = "a model with these capabilities" if isinstance(asked, Wish) else repr(asked[:200])
+            what = _wished_for(asked, input_tokens) if isinstance(asked, Wish) else repr(asked[:200])
             raise errors.InvalidParams(
                 f"no configured provider serves {what}, or nobody has priced it",
                 hint=f"models that can be used: {', '.join(self.known()) or 'none'}; dashctl provider add …",
@@ -219,7 +220,7 @@ class Registry:
         found = {each.name: each for name in names for each in self._candidates(name)}
         return list(found.values())
 
-    def _wished(self, wish: Wish) -> list[Candidate]:
+    def _wished(self, wish: Wish, input_tokens: int) -> list[Candidate]:
         served = [name for provider in self.providers.values() for name in self.served(provider)]
         names = dict.fromkeys([*self.known_models, *self.known(), *served])
         # A stand-in is nobody's wish as long as there is somebody to ask.
@@ -229,14 +230,16 @@ class Registry:
             for name in names
             if set(wish.capabilities) <= set(self.known_models.get(name, Known()).capabilities)
             for each in self._candidates(name)
-            if wish.cost_limit_nusd is None or each.price.output <= wish.cost_limit_nusd
+            if wish.cost_limit_nusd is None or each.price.at(input_tokens).output <= wish.cost_limit_nusd
             if not (real and each.provider.format == OFFLINE)
         ]
-        ranked = sorted({each.name: each for each in able}.values(), key=lambda each: self._rank(wish, each))
+        unique = {each.name: each for each in able}.values()
+        ranked = sorted(unique, key=lambda each: self._rank(wish, each, input_tokens))
         return ranked if wish.fallback_allowed else ranked[:1]
 
-    def _rank(self, wish: Wish, candidate: Candidate) -> tuple[float, float]:
-        cost = float(candidate.price.input + candidate.price.output)
+    def _rank(self, wish: Wish, candidate: Candidate, input_tokens: int) -> tuple[float, float]:
+        price = candidate.price.at(input_tokens)
+        cost = float(price.input + price.output)
         if wish.prefer == "cost":
             return cost, 0.0
         if wish.prefer == "latency":
@@ -276,6 +279,14 @@ class Registry:
         if provider.listed_as is None:
             provider.listed_as = self.prices.owner(provider.url, provider.name)
         return provider.listed_as
+
+
+def _wished_for(wish: Wish, input_tokens: int) -> str:
+    text = "a model with these capabilities"
+    if wish.cost_limit is None:
+        return text
+    size = f" for a call of up to {input_tokens:,} tokens" if input_tokens else ""
+    return f"{text} whose million output tokens cost ${wish.cost_limit:g} at most{size}"
 
 
 def offline_providers() -> list[Provider]:

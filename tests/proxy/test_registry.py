@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashd.domain.prices import Price
+from dashd.domain.prices import Price, Tier
 from dashd.domain.wish import Wish
 from dashd.proxy.prices import PriceList
 from dashd.proxy.registry import Known, Provider, Registry, offline_providers
@@ -77,6 +77,20 @@ def test_a_wish():
     with pytest.raises(errors.InvalidParams):
         registry.chain(Wish(("flight",)))
     assert registry.chain("small")[0].output_tokens_max == 100
+
+
+def test_a_wish_s_cost_is_that_of_the_tier_that_the_call_can_reach():
+    registry = made()
+    registry.known_models = {"big": Known(("code",)), "small": Known(("code",))}
+    tiers = (Tier(0, 1, 3, 1, 1), Tier(200_000, 1, 40, 1, 1))
+    registry.prices.set("big", Price(1, 40, 1, 1, 0, "today", "config", tiers))
+    limited, cheapest = Wish(("code",), cost_limit=0.01), Wish(("code",), prefer="cost")
+    for size, first in ((0, "one/big"), (200_000, "one/big"), (200_001, "one/small")):
+        found = registry.chain(cheapest, size)
+        assert found[0].name == first
+        assert ("one/big" in [each.name for each in registry.chain(limited, size)]) == (first == "one/big")
+    with pytest.raises(errors.InvalidParams, match=r"at most for a call of up to 300,000 tokens"):
+        registry.chain(Wish(("code",), cost_limit=0.003), 300_000)
 
 
 def test_a_wish_for_speed_takes_what_was_measured():

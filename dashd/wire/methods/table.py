@@ -57,7 +57,7 @@ class ModelWish(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
     capabilities: Annotated[list[Name], Meta(max_length=20)] = msgspec.field(default_factory=list)
     prefer: Literal["cost", "latency", "quality"] = "quality"
     cost_limit: Annotated[float, Meta(ge=0, le=10_000)] | None = None
-    """The most that a million output tokens may cost, in dollars."""
+    """The most that a million output tokens may cost, in dollars, in the tier that the call can reach."""
     fallback_allowed: bool = True
     """Whether the next best may be called where the best does not answer."""
 
