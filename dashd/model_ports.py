@@ -213,6 +213,8 @@ class ModelPort:
         """See the port."""
         await self._registry.prepare()
         name, why = (model, "") if model else self._registry.default()
+        if model:
+            self._registry.check(model)
         return _offer(self._registry.chain(name)[0], why)
 
     async def offers(self) -> list[Offer]:

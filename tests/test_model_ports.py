@@ -339,8 +339,15 @@ async def test_an_agents_model_is_swapped(world: World, scene) -> None:
     assert world.swapped == [seat.id]
     with pytest.raises(errors.InvalidParams):
         await world("agent.set_model", agent=seat.id, model="nobody's")
+    with pytest.raises(errors.InvalidParams, match="did you mean 'offline-b'"):
+        await world("agent.set_model", agent=seat.id, model="offline -> offline-bb")
+    assert agents.get(scene.db, seat.id).model == "offline-b"
     back = await world("agent.set_model", agent=seat.id, model=None)
     assert (back.model, back.first, back.changed) == (None, "offline", True)
+    scene.do(lambda tx: tx.execute("UPDATE swarm SET model = 'gone'"))
+    await world("agent.set_model", agent=seat.id, model="offline")
+    back = await world("agent.set_model", agent=seat.id, model=None)
+    assert (back.first, back.changed) == ("", True)
 
 
 async def test_a_row_without_a_registry_entry_is_followed(world: World, core: Core) -> None:

@@ -132,6 +132,35 @@ class Registry:
             )
         return found
 
+    def check(self, asked: str) -> None:
+        """Raises InvalidParams for a name, an alias or a chain of which a link leads nowhere, also where
+        others would do: whoever named it means it. A call follows what is left of its chain all the same.
+
+        It may load the price list; `prepare` first where others wait.
+        """
+        if is_wish(asked):
+            return
+        links = self._links(asked)
+        if len(links) > CHAIN_MODELS_MAX:
+            raise errors.InvalidParams(
+                f"{asked[:200]!r} comes to {len(links)} models; a chain has {CHAIN_MODELS_MAX} at most",
+                hint="leave some out",
+                path="model",
+            )
+        wrong = next((link for link in links if not any(True for _ in self._candidates(link))), None)
+        if wrong is None or len(links) == 1:
+            return  # a single one is refused by `chain`
+        names = [*self.known(), *(name for each in self.providers.values() for name in self.served(each))]
+        import difflib  # only who is mistaken waits for it
+
+        near = difflib.get_close_matches(wrong[:200], dict.fromkeys(names), 1, 0.6)
+        raise errors.InvalidParams(
+            f"{wrong[:200]!r} in {asked[:200]!r}: no configured provider serves it, or nobody has priced it"
+            + (f"; did you mean {near[0]!r}?" if near else ""),
+            hint=f"models that can be used: {', '.join(self.known()) or 'none'}; dashctl provider add …",
+            path="model",
+        )
+
     def leads_to(self, alias: str) -> list[str]:
         """What a call with this name tries in order; nothing where nobody serves any of it."""
         return [each.name for each in self._named(alias)]
@@ -216,9 +245,14 @@ class Registry:
         return found[len(found) // 2] * 1_000 if found else None
 
     def _named(self, asked: str) -> list[Candidate]:
-        names = [name.strip() for name in self.aliases.get(asked, asked).split(CHAIN)][:CHAIN_MODELS_MAX]
-        found = {each.name: each for name in names for each in self._candidates(name)}
+        links = self._links(asked)[:CHAIN_MODELS_MAX]
+        found = {each.name: each for name in links for each in self._candidates(name)}
         return list(found.values())
+
+    def _links(self, asked: str) -> list[str]:
+        """A chain's models, those of an alias in it in its place."""
+        names = [name.strip() for name in self.aliases.get(asked, asked).split(CHAIN)]
+        return [link.strip() for name in names for link in self.aliases.get(name, name).split(CHAIN)]
 
     def _wished(self, wish: Wish, input_tokens: int) -> list[Candidate]:
         served = [name for provider in self.providers.values() for name in self.served(provider)]

@@ -34,6 +34,7 @@ from . import children as children_service
 from . import swarms as swarm_service
 from .core import Caller, Core
 from .idempotency import once, replay
+from .ports import Offer
 
 
 async def spawn(core: Core, caller: Caller, params: wire.SpawnAgent) -> wire.AgentSpawned:
@@ -217,7 +218,7 @@ async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> 
     if changed:  # not before its door knows: a call that looks in between would stop it again
         await core.store.writer.apply(lambda tx: thresholds.reconsider(tx, params.agent))
     if model is None:
-        offer = await core.models.choose(asked)
+        offer = await _first_of(core, asked)
     return wire.AgentModel(
         agent=params.agent,
         model=model,
@@ -225,6 +226,16 @@ async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> 
         provider=offer.provider if offer else "",
         changed=changed,
     )
+
+
+async def _first_of(core: Core, model: str | None) -> Offer | None:
+    """What the swarm's model leads to now, which may be less than when it was named."""
+    if model is None:
+        return await core.models.choose(None)
+    try:
+        return next((each.offer for each in await core.models.seen(model)), None)
+    except errors.InvalidParams:
+        return None
 
 
 async def message(core: Core, _caller: Caller, params: wire.MessageAgent) -> wire.MessageSent:

@@ -48,6 +48,26 @@ def test_what_nobody_serves_or_has_priced_says_what_would_pass():
         assert "smart, cheap" in refused.value.hint
 
 
+def test_a_link_that_leads_nowhere_is_refused_where_it_is_named_and_skipped_by_calls():
+    registry = made()
+    registry.aliases["typo"] = "big -> smal"
+    assert names(registry, "typo") == ["one/big", "two/big"]
+    for asked in ("typo", "big -> smal", "smal -> big", "cheap -> smal -> big"):
+        with pytest.raises(errors.InvalidParams, match=r"'smal' in .*did you mean 'small'"):
+            registry.check(asked)
+    with pytest.raises(errors.InvalidParams, match="'' in 'big ->'"):
+        registry.check("big ->")
+    for asked in ("big", "smart", "cheap -> big", "smart -> offline", '{"prefer": "cost"}', "smal"):
+        registry.check(asked)  # the last one is refused by `chain`, with everything else about it
+
+
+def test_an_alias_of_a_chain_stands_in_a_chain_for_its_models():
+    registry = made()
+    assert names(registry, "offline -> smart")[2:] == ["one/big", "two/big", "one/small"]
+    with pytest.raises(errors.InvalidParams, match="comes to 9 models; a chain has 8 at most"):
+        registry.check(" -> ".join(["smart"] * 4 + ["big"]))
+
+
 class Empty:
     """A price list without prices."""
 
