@@ -29,9 +29,15 @@ def _life_style(row: render.Row) -> str:
     return "dim" if row["state"] in ENDED else terminal.STATE_STYLES.get(row["liveness"], "")
 
 
+def _state(row: render.Row) -> str:
+    """An agent that runs and is kept from its work says what keeps it: `running: budget`."""
+    kept = row["state"] == "running" and row.get("waits_for", "nothing") not in ("nothing", "end")
+    return f"{row['state']}: {row['waits_for']}" if kept else str(row["state"])
+
+
 COLUMNS = (
     render.Column("AGENT", "id"),
-    render.Column("STATE", lambda row: row["state"]),
+    render.Column("STATE", lambda row: _state(row)),
     render.Column("LIFE", "liveness", drop=6, style=_life_style),
     render.Column("TASK", "task", drop=5),
     render.Column("DONE", "tasks_ended", right=True, drop=4),

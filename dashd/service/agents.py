@@ -75,7 +75,7 @@ def _swarm_of(db: Snapshot, params: wire.SpawnAgent) -> SwarmRow:
 async def list_(core: Core, caller: Caller, params: wire.ListAgents) -> wire.AgentList:
     """One page, in order of creation."""
     after = pages.number(params.cursor)
-    states = msgspec.json.encode(params.states).decode()
+    states, now_ms = msgspec.json.encode(params.states).decode(), core.clock.now_ms()
 
     def query(db: Snapshot) -> wire.AgentList:
         if params.swarm:
@@ -83,9 +83,18 @@ async def list_(core: Core, caller: Caller, params: wire.ListAgents) -> wire.Age
         among = reach.among(db, caller)
         rows, last, total = agents.page(db, params.swarm or None, states, after, params.limit, among)
         next_cursor = str(last) if len(rows) == params.limit else ""
-        return wire.AgentList(items=views.agent_briefs(db, rows), next_cursor=next_cursor, total=total)
+        waits = {row.id: found for row in rows if (found := _kept_by(core, db, row, now_ms))}
+        return wire.AgentList(items=views.agent_briefs(db, rows, waits), next_cursor=next_cursor, total=total)
 
     return await core.store.reader.read(query)
+
+
+def _kept_by(core: Core, db: Snapshot, row: AgentRow, now_ms: int) -> str:
+    """What a working agent waits for; empty for the others, and where nothing can be seen to hold it."""
+    held = core.models.waiting(row.id)
+    if row.state not in rules.WORKING or not whys.is_held(db, row, held):
+        return ""
+    return whys.why(db, row, core.agents_max, core.drivers, held, now_ms).waits_for
 
 
 async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:

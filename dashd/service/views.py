@@ -131,13 +131,15 @@ def attempt_brief(row: AttemptRow, steady_ms: int) -> agent_wire.AttemptBrief:
     )
 
 
-def agent_briefs(db: Snapshot, rows: Sequence[AgentRow]) -> list[agent_wire.AgentBrief]:
-    """Agents in a list; their runs are counted together."""
+def agent_briefs(
+    db: Snapshot, rows: Sequence[AgentRow], waits: Mapping[str, str]
+) -> list[agent_wire.AgentBrief]:
+    """Agents in a list; their runs are counted together. `waits` has those that are kept from their work."""
     ended = attempts.succeeded_by_agent(db, [row.id for row in rows])
-    return [_agent_brief(db, row, ended.get(row.id, 0)) for row in rows]
+    return [_agent_brief(db, row, ended.get(row.id, 0), waits.get(row.id, "nothing")) for row in rows]
 
 
-def _agent_brief(db: Snapshot, row: AgentRow, ended: int) -> agent_wire.AgentBrief:
+def _agent_brief(db: Snapshot, row: AgentRow, ended: int, waits_for: str) -> agent_wire.AgentBrief:
     task_row = tasks.find(db, row.task_id) if row.task_id else None
     return agent_wire.AgentBrief(
         id=row.id,
@@ -152,6 +154,7 @@ def _agent_brief(db: Snapshot, row: AgentRow, ended: int) -> agent_wire.AgentBri
         tasks_ended=ended,
         cause=row.cause or "",
         parent=row.parent_id,
+        waits_for=waits_for,  # type: ignore[arg-type]
     )
 
 

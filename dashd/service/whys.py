@@ -74,6 +74,18 @@ def why(
     )
 
 
+def is_held(db: Snapshot, row: AgentRow, held: CallWait | None) -> bool:
+    """Whether anything keeps an agent with work from it; `why` is dearer, and has the words."""
+    return (
+        held is not None
+        or row.state != "running"
+        or row.wanted != "run"
+        or swarms.get(db, row.swarm_id).state == "paused"
+        or bool(approvals.open_of_agent(db, row.id))
+        or _frozen(db, row.id) is not None
+    )
+
+
 def _paused_by(db: Snapshot, row: AgentRow) -> BudgetRow | None:
     """The budget that has paused the agent or its swarm, where it is paused still."""
     swarm_paused = swarms.get(db, row.swarm_id).state == "paused"

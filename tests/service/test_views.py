@@ -66,7 +66,7 @@ def test_a_list_of_agents_reads_their_runs_once(scene) -> None:
     scene.db.exec_trace = lambda _cursor, sql, _bindings: statements.append(sql) or True
     rows = [scene.agent(number) for number in range(1, 11)]
     statements.clear()
-    briefs = views.agent_briefs(scene.db, rows)
+    briefs = views.agent_briefs(scene.db, rows, {})
     assert sum(brief.tasks_ended for brief in briefs) == 20
     assert len([sql for sql in statements if "FROM attempt" in sql]) == 1
     assert [brief.id for brief in briefs] == [row.id for row in rows]

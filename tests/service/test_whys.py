@@ -92,10 +92,38 @@ async def test_a_frozen_budget_names_what_thaws_it(call, scene, clock, fake, run
     early = await call("agent.why", agent=SEAT)
     assert (early.waits_for, early.on, early.until) == ("budget", [SEAT], None)
     assert (await call("agent.get", agent=SEAT)).why == early
+    (listed,) = (await call("agent.list")).items
+    assert (listed.state, listed.waits_for) == ("running", "budget")
     fake.held = waits(clock, "budget", SEAT, "frozen")
     found = await call("agent.why", agent=SEAT)
     assert early.text == found.text
     assert found.text.endswith(f"budget {SEAT}: frozen: its price is wrong; budget.set {SEAT} --thaw")
+
+
+async def test_a_list_says_what_agent_why_says_of_whoever_has_work(call, scene, clock, fake) -> None:
+    scene.swarm("a", "b", "c", agents_made=3)
+    first, second = scene.claim(2)
+    scene.start(first)
+
+    async def listed() -> list[str]:
+        found = [each.waits_for for each in (await call("agent.list")).items]
+        whys = [(await call("agent.why", agent=f"{SWARM}-{n:03d}")).waits_for for n in (1, 2)]
+        assert found[:2] == whys
+        assert found[2] == "nothing"  # it has no work
+        return found[:2]
+
+    assert await listed() == ["nothing", "start"]
+    scene.start(second)
+    assert await listed() == ["nothing", "nothing"]
+    await call("agent.pause", agent=SEAT)
+    assert await listed() == ["pause", "nothing"]
+    await call("agent.resume", agent=SEAT)
+    fake.held = waits(clock, "provider", "p1", "provider p1 does not answer just now", 1_000)
+    assert await listed() == ["provider", "provider"]  # the fake holds everybody's
+    fake.held = None
+    limit(scene, USD)
+    spend(scene, USD)
+    assert await listed() == ["budget", "budget"]
 
 
 @pytest.mark.parametrize(

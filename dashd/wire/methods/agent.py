@@ -112,6 +112,8 @@ class AgentBrief(Result):
     cause: str = ""
     """Why it was killed, where there is more to say than that somebody did."""
     parent: str | None = None
+    waits_for: Waiting = "nothing"
+    """What keeps it from its work though it has some, as `agent.why` says."""
 
 
 class AgentList(Result):

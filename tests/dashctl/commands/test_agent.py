@@ -34,6 +34,15 @@ def test_spawn_into_a_swarm_and_alone(dashd, ctl):
     assert json.loads(ctl("agent", "spawn", "x", "--json", "--", "true").out)["id"] == A
 
 
+def test_a_list_shows_what_keeps_a_running_agent(dashd, ctl):
+    kept = [("running", "budget"), ("running", "nothing"), ("paused", "budget"), ("spawning", "start")]
+    items = [fake.an_agent(id=f"{S}-{n}", state=state, waits_for=why) for n, (state, why) in enumerate(kept)]
+    dashd.on("agent.list", agent.AgentList(items=items, next_cursor="", total=4))
+    rows = ctl("agent", "list").out.splitlines()
+    states = [row.split(f"{S}-{n}  ")[1].split("  ")[0] for n, row in enumerate(rows[1:5])]
+    assert states == ["running: budget", "running", "paused", "spawning"]
+
+
 def test_spawn_into_a_swarm_takes_no_command(dashd, ctl):
     ran = ctl("agent", "spawn", "x", "--swarm", S, "--", "true")
     assert ran.code == 2
