@@ -7,7 +7,8 @@ tried with one call.
 A provider has a circuit of its own and one for each model that fails, because a broken model says nothing
 of its siblings. Who cannot be reached at all has failed as a provider. A failure that is an answer, or
 silence, is the model's; where a second model breaks and nothing of the provider has come through meanwhile,
-it is the provider's as well. Beside it either may ask for a rest (`retry-after`), which opens nothing. Pure:
+it is the provider's as well. A model to which there is no access opens at once, and says nothing of the
+provider. Beside it either may ask for a rest (`retry-after`), which opens nothing. Pure:
 the time is an argument, in seconds of any steady clock.
 """
 
@@ -158,6 +159,15 @@ class Circuits:
         """The provider is well, whatever is with the model."""
         self.broken.clear()
         return [Change("closed")] if self.provider.succeeded() else []
+
+    def denied(self, model: str, now: float) -> list[Change]:
+        """The provider is well and gives no access to the model: its circuit opens at once, the provider's
+        is none the worse.
+        """
+        own = self._model(model)
+        own.withdrew()
+        opened = [Change("opened", model)] if own.open(now) else []
+        return opened + self.answered()
 
     def reset(self) -> None:
         """Somebody has looked after it: whatever was learnt is forgotten."""

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 INLINE_BYTES_MAX = 512 * 1024
 """A larger body is parsed in a thread, so that the others' streams go on."""
 
+PROVIDERS_WORDS = ("next", "denied", "final")
+"""Failures that the caller hears of in the provider's words, where nobody else answers."""
+
 
 class NobodyAnswers(errors.Unavailable):
     """No provider of the chain answers."""
@@ -195,7 +198,7 @@ class Call:
             if self._reply.started:
                 raise NobodyAnswers(f"the answer broke off: {outcome.failure.why}")
             give_up_at = min(give_up_at, trio.current_time() + self._patience.retry_s)
-            if outcome.failure.what in ("next", "final"):
+            if outcome.failure.what in PROVIDERS_WORDS:
                 words = outcome.whole
             if outcome.failure.what == "final":
                 break
@@ -203,7 +206,7 @@ class Call:
             await self._give_up(route, words)
 
     async def _give_up(self, route: Route, words: Whole | None) -> None:
-        if words is not None and route.last is not None and route.last.what in ("next", "final"):
+        if words is not None and route.last is not None and route.last.what in PROVIDERS_WORDS:
             await self._pass_on(words)
             return
         data = {"retry_after_s": max(1.0, (route.last and route.last.retry_after_s) or 1.0)}

@@ -172,7 +172,11 @@ class Try:
             return Outcome(Failure("next", f"HTTP {answer.status} is no answer", answer.status))
         said = without_secret(bytes(body), self.candidate.provider.secret)
         failure = judge(answer.status, answer.headers, said)
-        return Outcome(failure, Whole(answer.status, _passed_on(answer.headers), said))
+        # A 403 is the account's to every agent's program, and the account is well.
+        status = (
+            {"denied": 404, "final": 400}.get(failure.what, 403) if answer.status == 403 else answer.status
+        )
+        return Outcome(failure, Whole(status, _passed_on(answer.headers), said))
 
     def _begun(self, answers: Callable[[], None]) -> None:
         self.first_byte_at = trio.current_time()

@@ -33,18 +33,28 @@ _TERMINAL = re.compile(
     r"|billing|payment.?required|out of credits|account.{0,20}(?:suspended|deactivated|disabled)",
     re.IGNORECASE,
 )
+# OpenAI: "Project `p` does not have access to model `m`", model_not_found. Groq:
+# model_permission_blocked_org. Bedrock: "You don't have access to the model with the specified model ID".
+_NO_ACCESS = re.compile(
+    r"model.?(?:not.?found|permission)|(?:access|permi\w+|authori[sz]ed|allowed|entitled|enabled|blocked)"
+    r"[^.;]{0,60}\bmodel\b|\bmodel\b.{0,80}(?:access|permi\w+|not (?:authori[sz]ed|allowed|available|enabled)"
+    r"|blocked|denied)",
+    re.IGNORECASE,
+)
+# OpenRouter says 403 of a prompt that its moderation has flagged.
+_FLAGGED = re.compile(r"moderation|flagged", re.IGNORECASE)
 _RETRIED = frozenset({408, 409, 425, 429})
 _KEY_REFUSED = frozenset({401, 402, 403})
 
-What = Literal["retry", "next", "terminal", "final"]
+What = Literal["retry", "next", "denied", "terminal", "final"]
 
 
 class Failure(msgspec.Struct, frozen=True):
     """Why a try gave the caller nothing.
 
-    retry: the same candidate may do better later. next: this one never will, another may. terminal: the
-    account is at its end, and whoever pays it has to look. final: the call itself is at fault; its answer
-    is the caller's.
+    retry: the same candidate may do better later. next: this one never will, another may. denied: the account
+    has no access to this model, to others it may. terminal: the account is at its end, and whoever pays it
+    has to look. final: the call itself is at fault; its answer is the caller's.
     """
 
     what: What
@@ -74,6 +84,11 @@ def judge(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """What an answer with an error status means; `headers` have lower-case names."""
     said = _said(body)
     why = f"HTTP {status} {said}".strip()
+    if status == 403 and not _TERMINAL.search(said):
+        if _FLAGGED.search(said):
+            return Failure("final", why, status)
+        if _NO_ACCESS.search(said):
+            return Failure("denied", why, status)
     if status in _KEY_REFUSED or (400 <= status < 500 and _TERMINAL.search(said)):
         return Failure("terminal", why, status)
     if status in _RETRIED or status >= 500:
@@ -177,6 +192,8 @@ class Route:
             return circuits.failed(candidate.model, failure.blames, now)
         if failure.what == "final":
             return circuits.succeeded(candidate.model)
+        if failure.what == "denied":
+            return circuits.denied(candidate.model, now)
         circuits.withdrew(candidate.model)
         return circuits.answered() if failure.what == "next" else []
 

@@ -152,6 +152,18 @@ def test_a_silent_probe_is_short_and_each_one_that_fails_makes_the_next_one_long
     assert circuits.probe_s("m", 10, 120, usual_s=99) == 120
 
 
+def test_a_model_without_access_opens_at_once_and_tells_nothing_of_its_provider():
+    circuits = Circuits()
+    for model in ("a", "b", "c"):
+        assert circuits.denied(model, 0) == [Change("opened", model)]
+    assert [circuits.state(1), circuits.state(1, "a"), circuits.state(1, "d")] == ["closed", "open", "closed"]
+    assert circuits.admits("a", 20) == "probe"
+    assert circuits.denied("a", 21) == []
+    assert [circuits.admits_at("a", 22), circuits.admits("d", 22)] == [41, "call"]
+    assert circuits.admits("a", 41) == "probe"
+    assert circuits.succeeded("a") == [Change("closed", "a")]
+
+
 def test_who_was_looked_after_begins_anew():
     circuits = Circuits()
     broken(circuits, "a", "b")

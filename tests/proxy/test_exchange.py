@@ -105,6 +105,29 @@ async def test_each_kind_of_fault_is_retried(tmp_path: Path, fault: Act, basis: 
         assert (await world.budget()).spent_nusd >= provider.bill_nusd
 
 
+async def test_a_model_without_access_is_its_own_trouble_and_its_sibling_answers(tmp_path: Path):
+    """No account is frozen for it, and alone it is told as a model that is not there."""
+    denied = Act(status=403, error={"message": "Project p does not have access to model m", "type": "x"})
+    provider = Provider(lambda _: denied if provider.bodies[-1]["model"] == MODEL else Act())
+    async with open_provider(provider), open_world(tmp_path) as world:
+        world.use(provider)
+        world.registry.prices.set("m-2", PRICE)
+        world.registry.providers["p0"].models = (MODEL, "m-2")
+        assert (await call(world, model=f"{MODEL} -> m-2")).status == 200
+        assert (await call(world, model=f"{MODEL} -> m-2")).status == 200
+        assert [each["model"] for each in provider.bodies] == [MODEL, "m-2", "m-2"]
+        assert world.registry.providers["p0"].frozen is None
+        opened, alerts = await world.events("circuit.opened"), await world.events("system.alert")
+        assert [(each["provider"], each["model"]) for each in opened] == [("p0", MODEL)]
+        assert not alerts
+        assert len(await world.events("model.failover")) == 1
+        world.registry.providers["p0"].circuits.reset()
+        said = await call(world)
+        assert said.status == 404
+        assert b"does not have access" in said.body
+        assert (await world.budget()).spent_nusd == provider.bill_nusd
+
+
 async def test_after_the_first_byte_it_cuts_in_band(tmp_path: Path):
     async with open_provider(Provider(lambda _: Act(cut_at=400))) as provider, open_world(tmp_path) as world:
         world.use(provider)

@@ -1,5 +1,7 @@
 """Who is tried next, and what a failure means; every instant is made up."""
 
+import dataclasses
+
 import pytest
 
 from dashd.domain.circuit import Change
@@ -180,6 +182,38 @@ def test_what_an_answer_means(status: int, body: bytes, what: str):
     assert failure.what == what
     assert failure.why.isprintable()
     assert len(failure.why) < 400
+
+
+@pytest.mark.parametrize(
+    ("message", "what"),
+    [
+        ("Project `proj_1` does not have access to model `gpt-9`", "denied"),
+        ("You don't have access to the model with the specified model ID.", "denied"),
+        ("The model `m` is blocked at the organization level", "denied"),
+        ("model `m` is not available to your team", "denied"),
+        ("Your chosen model requires moderation and your input was flagged", "final"),
+        ("Your API key does not have permission to use the specified resource", "terminal"),
+        ("You have insufficient permissions for this operation. Missing scopes: model.request", "terminal"),
+        ("Country, region, or territory not supported", "terminal"),
+        ("billing: your account has no access to model m until it is paid", "terminal"),
+        ("", "terminal"),
+    ],
+)
+def test_whose_a_403_is(message: str, what: str):
+    body = b'{"error": {"message": "%s"}}' % message.encode()
+    assert judge(403, {}, body).what == what
+    assert judge(401, {}, body).what == "terminal"
+
+
+def test_no_access_to_a_model_freezes_nobody_and_its_sibling_has_its_turn():
+    (one,) = candidates("one")
+    sibling = dataclasses.replace(one, model="n")
+    way = Route([one, sibling], lambda: 0.5)
+    changes = way.failed(one, Failure("denied", "403", 403), 0)
+    assert [(each.to, each.model) for each in changes] == [("opened", one.model)]
+    assert one.provider.frozen is None
+    assert way.choose(0) is sibling
+    assert Route([one, sibling], lambda: 0.5).choose(1) is sibling
 
 
 def test_what_an_error_in_a_stream_means():
