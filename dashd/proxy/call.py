@@ -265,6 +265,8 @@ class Call:
             entered = route.enter(candidate, began)
             if entered is None or self._left:
                 return None
+            if left := route.left_for(candidate):
+                happened += self._x.reports.failover(began, self._payer, left[0], candidate, left[1])
             self._try = self._prepared(call, candidate, held, self._patience_for(candidate, entered))
             self._heard = self._x.bodies.listener(stream=call.stream) if self._x.bodies else None
             outcome = await self._try.run(
@@ -363,10 +365,6 @@ class Call:
         now = trio.current_time()
         self._x.registry.measured(candidate, now - began)
         happened += [_told(candidate, change) for change in route.succeeded(candidate)]
-        first = route.chain[0]
-        if candidate is not first:
-            why = route.last.why if route.last else f"{first.provider.name} is left alone after failures"
-            happened += self._x.reports.failover(now, first, candidate, why)
 
     def _failed(self, route: Route, candidate: Candidate, failure: Failure, happened: list[Happened]) -> None:
         changes = route.failed(candidate, failure, trio.current_time())

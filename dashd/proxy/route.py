@@ -124,6 +124,8 @@ class Route:
         """`chance` gives numbers in [0, 1), for the jitter."""
         self.chain = chain
         self.last: Failure | None = None
+        self.tried: Candidate | None = None
+        """Who was called last."""
         self._chance = chance
         self._tries: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
@@ -156,6 +158,16 @@ class Route:
         if candidate.provider.frozen is not None:
             return None
         return candidate.provider.circuits.admits(candidate.model, now)
+
+    def left_for(self, candidate: Candidate) -> tuple[Candidate, str] | None:
+        """(who would have had the turn, why they have not), right before the candidate is called; None where
+        it is nobody else's.
+        """
+        before, self.tried = self.tried or self.chain[0], candidate
+        if before == candidate:
+            return None
+        rests = before.provider.frozen or f"{before.provider.name} is left alone after failures"
+        return before, self.last.why if self.last else rests
 
     @property
     def frozen(self) -> str | None:

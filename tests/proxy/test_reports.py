@@ -31,14 +31,30 @@ def test_one_call_a_second_and_agent_with_the_counts_of_the_others():
     assert (second.data["calls"], second.data["tokens"], second.data["cost"]) == (2, 20, 1.0)
 
 
-def test_failovers_are_capped_by_their_two_ends():
-    reports = Reports()
-    assert len(reports.failover(0.0, ONE, TWO, "down")) == 1
-    assert reports.failover(0.1, ONE, TWO, "down") == []
-    assert len(reports.failover(0.1, TWO, ONE, "down")) == 1
-    (told,) = reports.failover(2.0, ONE, TWO, "w" * 999)
+def test_failovers_are_capped_by_their_two_ends_and_their_swarm():
+    reports, mine, theirs = Reports(), Payer("b", "s", "a-1"), Payer("c", "other", "o-1")
+    assert len(reports.failover(0.0, mine, ONE, TWO, "down")) == 1
+    assert reports.failover(0.1, mine, ONE, TWO, "down") == []
+    assert len(reports.failover(0.1, mine, TWO, ONE, "down")) == 1
+    assert len(reports.failover(0.1, theirs, ONE, TWO, "down")) == 1
+    (told,) = reports.failover(2.0, mine, ONE, TWO, "w" * 999)
     assert told.data["calls"] == 2
     assert len(told.data["why"]) == 200
+
+
+async def test_the_last_failovers_of_an_outage_are_said_when_it_is_over(autojump_clock: object):
+    reports, told, mine = Reports(), Told("model.failover"), Payer("b", "s", "a-1", "t-1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reports.run, told.write)
+        await trio.testing.wait_all_tasks_blocked()
+        for why in ("down", "down", "still down"):
+            reports.failover(trio.current_time(), mine, ONE, TWO, why)
+        await trio.sleep(1_000)
+        ((_, whose, data),) = told.events
+        assert whose == {"swarm": "s", "agent": "a-1", "task": "t-1"}
+        assert data == {"from": ONE.name, "to": TWO.name, "why": "still down", "calls": 2}
+        assert len(reports._failovers) <= 1
+        nursery.cancel_scope.cancel()
 
 
 def test_the_counts_are_bounded():
@@ -51,7 +67,8 @@ def test_the_counts_are_bounded():
 class Told:
     """What was written besides settlements, as (when, whose, data)."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "model.call") -> None:
+        self.kind = kind
         self.events: list[tuple[float, dict[str, Any], dict[str, Any]]] = []
         self.writes = 0
 
@@ -61,7 +78,7 @@ class Told:
         operation(self)  # type: ignore[arg-type]  # all it does is to emit
 
     def emit(self, kind: str, *, data: dict[str, Any], **whose: Any) -> None:
-        assert kind == "model.call"
+        assert kind == self.kind
         self.events.append((trio.current_time(), whose, data))
 
 

@@ -184,6 +184,20 @@ def test_what_an_answer_means(status: int, body: bytes, what: str):
     assert len(failure.why) < 400
 
 
+def test_a_reroute_names_who_would_have_had_the_turn_and_why_they_have_not():
+    way, (one, two) = route("one", "two")
+    assert way.left_for(one) is None
+    assert way.left_for(one) is None
+    way.failed(one, BROKEN, 0)
+    assert way.left_for(two) == (one, "no")
+    assert way.left_for(two) is None
+    way.failed(two, Failure("retry", "nor here", 500), 0)
+    assert way.left_for(one) == (two, "nor here")
+    assert route("one", "two")[0].left_for(two) is not None
+    one.provider.frozen = "402"
+    assert Route([one, two], lambda: 0.5).left_for(two) == (one, "402")
+
+
 @pytest.mark.parametrize(
     ("message", "what"),
     [
