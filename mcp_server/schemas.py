@@ -21,6 +21,8 @@ from dashd.wire import errors, explain
 SHOWN_CHARS_MAX = 60
 """How much of a wrong value an error repeats."""
 Patches = Mapping[str, Mapping[str, Any]]
+PLACE_MIN = 2**53
+"""A bound above it is of a place in a list that only grows."""
 _KEPT = ("type", "enum", "minimum", "maximum", "items", "default")
 
 
@@ -80,6 +82,8 @@ def slim(schema: Mapping[str, Any], kind: object) -> dict[str, Any]:
     for key in ("default", "minimum", "maximum"):
         if isinstance(kept.get(key), float) and kept[key].is_integer():
             kept[key] = int(kept[key])
+    if kept.get("maximum", 0) > PLACE_MIN:
+        del kept["maximum"]  # what the store can compare with, and no model ever types
     if "default" in kept and kept["default"] in ("", [], {}, False, None):
         del kept["default"]
     return kept

@@ -39,6 +39,8 @@ def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         )
     else:
         render.table(out, _COLUMNS, found["items"])
+        if found["next"]:
+            out.note(f"there are more than these {len(found['items'])}; --limit shows up to 100")
     return 0
 
 
@@ -79,7 +81,7 @@ def _why(row: Any) -> str:  # noqa: ANN401
 def _listing(parser: ArgumentParser) -> None:
     parser.add_argument("--state", choices=STATES, metavar="STATE", help=f"{', '.join(STATES)} (open)")
     parser.add_argument("--swarm", metavar="SWARM", help="of this swarm alone")
-    parser.add_argument("--limit", type=grammar.whole, metavar="N", help="how many to show (100)")
+    parser.add_argument("--limit", type=grammar.whole, metavar="N", help="how many to show (20)")
 
 
 def _resolving(parser: ArgumentParser) -> None:

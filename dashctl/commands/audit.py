@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dashctl.calling import Dash
     from dashctl.terminal import Output
 
+LIST_ROWS = 100
 PAGE_ROWS = 1_000
 """Rows asked for at a time."""
 VERIFY_S = 600.0
@@ -38,7 +39,7 @@ def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         page = dash.call(
             "audit.list",
             before=before or None,
-            limit=min(left, PAGE_ROWS),
+            limit=min(left, LIST_ROWS),
             action=args.action,
             actor=args.actor,
             subject=args.subject,

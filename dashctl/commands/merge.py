@@ -101,6 +101,8 @@ def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         out.data(found)
     elif found["items"]:
         render.table(out, _COLUMNS, found["items"])
+        if found["next"]:
+            out.note(f"there are more than these {len(found['items'])}; --limit shows up to 100")
     else:
         out.line("There are no such merges. One is queued by: dashctl merge enqueue SWARM")
     return 0

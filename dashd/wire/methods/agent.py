@@ -22,6 +22,7 @@ from .table import (
     Params,
     Priority,
     Result,
+    Seq,
     TaskState,
     Text,
 )
@@ -282,9 +283,9 @@ class ReadLogs(Params):
     """Asks for what an agent printed."""
 
     agent: Id
-    attempt: Annotated[int, Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
+    attempt: Annotated[int, Meta(ge=1, le=1_000_000)] | msgspec.UnsetType = msgspec.UNSET
     """The agent's last one by default, counted over the agent's own attempts."""
-    offset: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    offset: Seq | msgspec.UnsetType = msgspec.UNSET
     """Where to read on, from `next_offset`; by default the last `bytes_max` bytes."""
     bytes_max: Annotated[int, Meta(ge=1, le=1_048_576)] = 65_536
     stream: Literal["both", "stdout", "stderr"] = "both"

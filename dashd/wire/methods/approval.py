@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from .table import Data, Id, Method, Params, Result
+from .table import Data, Id, Method, Page, Params, Result, Seq
 
 State = Literal["open", "allowed", "denied", "withdrawn"]
 Kind = Literal["command", "path", "tool", "money", "landing", "depth"]
@@ -17,9 +17,9 @@ class ListApprovals(Params):
 
     state: State | Literal["any"] = "open"
     swarm: Id | msgspec.UnsetType = msgspec.UNSET
-    before: Annotated[int, Meta(ge=0)] = 0
+    before: Seq = 0
     """From `next`; 0 begins with the newest."""
-    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    limit: Page = 20
 
 
 class Approval(Result):

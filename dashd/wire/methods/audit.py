@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, field
 
-from .table import Data, Method, Params, Result
+from .table import Data, Method, Page, Params, Result, Seq
 
 Pattern = Annotated[str, Meta(max_length=100)]
 Head = Annotated[str, Meta(max_length=100, description="`seq:hash` of the last row")]
@@ -14,9 +14,9 @@ Head = Annotated[str, Meta(max_length=100, description="`seq:hash` of the last r
 class ListAudit(Params):
     """Asks for what was done, newest first."""
 
-    before: Annotated[int, Meta(ge=0)] = 0
+    before: Seq = 0
     """Rows before this one; from `next`. 0 begins with the newest."""
-    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    limit: Page = 20
     action: Pattern = ""
     """A method or an event's kind, or a pattern: `budget.*`, `auth.*`."""
     actor: Pattern = ""
@@ -67,7 +67,7 @@ class AuditVerified(Result):
 class ExportAudit(Params):
     """Asks for the rows in order, with what is needed to check them elsewhere."""
 
-    since: Annotated[int, Meta(ge=0)] = 0
+    since: Seq = 0
     """Rows after this one; from `next`."""
     limit: Annotated[int, Meta(ge=1, le=2_000)] = 1_000
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, field
 
 from ..events import Event
-from .table import Id, Method, Params, Result
+from .table import Id, Method, Params, Result, Seq
 
 Patterns = Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=50)]
 
@@ -14,7 +14,7 @@ Patterns = Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Me
 class ListEvents(Params):
     """Asks for events after a cursor, oldest first, without waiting."""
 
-    since: Annotated[int, Meta(ge=0)] = 0
+    since: Seq = 0
     swarm: Id | msgspec.UnsetType = msgspec.UNSET
     kinds: Patterns = field(default_factory=list)
     """Names or patterns such as `task.*`; all by default."""
@@ -42,7 +42,7 @@ class Events(Result):
 class SubscribeEvents(Params):
     """Asks for events to be pushed as `$/events` notifications on this connection."""
 
-    since: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    since: Seq | msgspec.UnsetType = msgspec.UNSET
     """Everything after this cursor; from now on by default."""
     swarm: Id | msgspec.UnsetType = msgspec.UNSET
     kinds: Patterns = field(default_factory=list)
@@ -59,7 +59,7 @@ class EventsSubscribed(Result):
 class UnsubscribeEvents(Params):
     """Ends a subscription of this connection."""
 
-    subscription: int
+    subscription: Seq
 
 
 class EventsUnsubscribed(Result):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from .table import Argv, Id, Key, Method, Page, Params, Result
+from .table import Argv, Id, Key, Method, Page, Params, Result, Seq
 from .worktree import Ref
 
 MergeState = Literal["queued", "running", "merged", "conflict", "failed", "cancelled"]
@@ -68,7 +68,7 @@ class ListMerges(Params):
     swarm: Id | msgspec.UnsetType = msgspec.UNSET
     states: list[MergeState] = field(default_factory=list)
     limit: Page = 20
-    before: Annotated[int, Meta(ge=0)] = 0
+    before: Seq = 0
     """`next` of the page before."""
 
 

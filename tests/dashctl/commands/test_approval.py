@@ -34,6 +34,9 @@ def test_list_shows_the_inbox(dashd, ctl):
     assert first.split()[-3:] == ["then", "deny", "task=lint"]
     assert second.endswith("by operator:uid-0  no")
     assert dashd.asked("approval.list") == [{"swarm": "7k2m9q"}]
+    assert "more" not in ran.err
+    dashd.on("approval.list", approval.ApprovalList(items=[row()], next=7))
+    assert "more than these 1; --limit" in ctl("approval", "list").err
     dashd.on("approval.list", approval.ApprovalList())
     assert ctl("approval", "list").out == "Nothing waits for a yes.\n"
     assert ctl("approval", "list", "--state", "denied").out == "There are no such approvals.\n"

@@ -110,6 +110,8 @@ def test_list_status_cancel(dashd, ctl):
     out = ctl("merge", "list", "--state", "queued").out
     assert "both changed a" in out
     assert "(3 before it)" in out
+    dashd.on("merge.list", wire.MergeList(items=rows, next=3))
+    assert "more than these 3; --limit" in ctl("merge", "list").err
     dashd.on("merge.list", wire.MergeList(items=[], next=0))
     assert "merge enqueue" in ctl("merge", "list").out
     dashd.on("merge.status", a_merge(state="merged", result="r" * 40))

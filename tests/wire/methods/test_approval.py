@@ -23,4 +23,4 @@ def test_what_is_no_decision(text):
 
 def test_the_inbox_is_what_is_open():
     asked = msgspec.json.decode(b"{}", type=methods.METHODS["approval.list"].params)
-    assert (asked.state, asked.before, asked.limit) == ("open", 0, 100)
+    assert (asked.state, asked.before, asked.limit) == ("open", 0, 20)

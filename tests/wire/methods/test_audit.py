@@ -12,7 +12,7 @@ def decode(method, text):
 
 def test_the_defaults_ask_for_the_newest():
     asked = decode("audit.list", b"{}")
-    assert (asked.before, asked.limit, asked.action, asked.actor, asked.subject) == (0, 100, "", "", "")
+    assert (asked.before, asked.limit, asked.action, asked.actor, asked.subject) == (0, 20, "", "", "")
     assert decode("audit.verify", b"{}").head is msgspec.UNSET
 
 
@@ -20,7 +20,7 @@ def test_the_defaults_ask_for_the_newest():
     ("method", "text"),
     [
         ("audit.list", b'{"limit":0}'),
-        ("audit.list", b'{"limit":1001}'),
+        ("audit.list", b'{"limit":101}'),
         ("audit.list", b'{"before":-1}'),
         ("audit.export", b'{"limit":2001}'),
         ("audit.verify", b'{"seq":1}'),
