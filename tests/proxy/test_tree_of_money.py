@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dashd.domain import budget as rules
+from dashd.domain import standing
 from dashd.proxy import ledger
-from dashd.store import budgets, database, holds, migrations, swarms, task_budgets, thresholds
+from dashd.store import (
+    agents,
+    budgets,
+    database,
+    holds,
+    limits,
+    migrations,
+    swarms,
+    task_budgets,
+    thresholds,
+)
 from dashd.store.holds import Settlement
 from tests.fakes.clock import FixedClock
 from tests.fakes.inline import InlineStore
@@ -123,6 +134,25 @@ class Tree(RuleBasedStateMachine):
         if row.limit_nusd is not None:
             self.set(node, row.limit_nusd + more, row.limit_tokens)
 
+    @rule(seat=st.sampled_from(SEATS), frozen=st.booleans())
+    def freeze(self, seat, frozen) -> None:
+        """As an overrun does, and as a person undoes."""
+
+        def operation(tx) -> None:
+            if frozen:
+                budgets.set_frozen(tx, seat, "its price is wrong")
+            else:
+                before = budgets.get(tx.db, seat)
+                limits.thaw(tx, before, "")
+                limits.follow(tx, before)
+
+        self.store.do(operation)
+
+    @rule(seat=st.none() | st.sampled_from(SEATS))
+    def reconsider(self, seat) -> None:
+        """An agent's model is swapped, or the price of a model is changed."""
+        self.store.do(lambda tx: thresholds.reconsider(tx, seat) if seat else thresholds.reconsider_all(tx))
+
     @rule()
     def restart(self) -> None:
         """What recovery does: every open hold is charged in full."""
@@ -205,6 +235,13 @@ class Tree(RuleBasedStateMachine):
                 by = thresholds.stopped_by(self.db, swarm_id)
                 assert by is not None
                 assert by.reached == 100
+
+    @invariant()
+    def nobody_is_paused_by_a_budget_that_lets_the_next_call_go(self) -> None:
+        for owner, row in self.rows().items():
+            if owner in SEATS and agents.get(self.db, owner).wanted == "pause":
+                by = budgets.get(self.db, row.paused_by)
+                assert standing.blocked(budgets.node(self.db, by)) is not None
 
 
 Tree.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
