@@ -327,7 +327,7 @@ def _settle(
     row = holds.settle(tx, hold_id, settlement)
     if row is None:
         return False
-    if settlement.cost_nusd > row.held_nusd:
+    if settlement.cost_nusd > row.held_nusd or _over_in_tokens(tx, row, settlement):
         _overrun(tx, row, settlement)
     thresholds.look(tx, row.budget_id, row.task_id, models)
     for event in happened:
@@ -335,10 +335,22 @@ def _settle(
     return True
 
 
+def _over_in_tokens(tx: Tx, row: HoldRow, settlement: Settlement) -> bool:
+    """Cheap tokens (cached ones) may be more than the worst case and cost less; it counts where a budget
+    limits tokens, since only there could a limit be passed by it.
+    """
+    if settlement.tokens <= row.held_tokens:
+        return False
+    path = task_budgets.beside(tx.db, row.task_id) + budgets.path(tx.db, row.budget_id)
+    return any(each.limit_tokens is not None for each in path)
+
+
 def _overrun(tx: Tx, row: HoldRow, settlement: Settlement) -> None:
     """The provider billed more than the worst case: the node is frozen until a person has looked."""
-    over = settlement.cost_nusd - row.held_nusd
+    over, tokens = settlement.cost_nusd - row.held_nusd, settlement.tokens - row.held_tokens
     why = f"{row.model} cost ${over / rules.NUSD:.6f} more than its worst case; its price is wrong"
+    if over <= 0:
+        why = f"{row.model} used {tokens:,} tokens more than its worst case, by what its provider says"
     budgets.set_frozen(tx, row.budget_id, why)
     budgets.change(tx, row.budget_id, "overrun", row.held_nusd, settlement.cost_nusd, why)
     tx.emit(

@@ -277,6 +277,24 @@ async def test_an_overrun_is_charged_written_down_and_freezes(tmp_path: Path):
         await world.ledger.hold(ask(world))
 
 
+@pytest.mark.parametrize("limited", ["agent", "swarm", None])
+async def test_more_tokens_than_the_worst_case_are_an_overrun_where_tokens_are_limited(
+    tmp_path: Path, limited: str | None
+):
+    async with open_world(tmp_path, limit=LIMIT) as world:
+        node = {"agent": world.agents[0], "swarm": SWARM, None: None}[limited]
+        if node is not None:
+            await world.store.writer.apply(lambda tx: budgets.set_limits(tx, node, LIMIT, 10**6))
+        held = await world.ledger.hold(ask(world))
+        await world.ledger.settle(held.id, Settlement(10, held.tokens + 5_000, "usage"))
+        row = await world.budget(world.agents[0])
+        assert (row.spent_nusd, row.spent_tokens, row.overrun_nusd) == (10, held.tokens + 5_000, 0)
+        assert (row.frozen is None) == (limited is None)
+        assert len(await world.events("budget.overrun")) == (limited is not None)
+        if limited:
+            assert "used 5,000 tokens more than its worst case" in (row.frozen or "")
+
+
 async def test_after_a_start_nothing_is_held_and_everything_is_charged(tmp_path: Path):
     """I7, and that it is shown as unconfirmed."""
     async with open_world(tmp_path, limit=LIMIT) as world:
