@@ -1,4 +1,4 @@
-"""Calls that wait: for a frozen provider, for a circuit, for money; and what ends each wait."""
+"""Calls that wait, for a frozen provider, a circuit or money, and what ends it; and what a reroute says."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -306,3 +306,17 @@ async def test_a_later_try_has_patience_for_its_hold_too(tmp_path: Path):
         world.use(broken, well)
         said = await call(world)
         assert said.status == 200
+
+
+async def test_each_reroute_is_said_with_its_ends_and_its_reason(tmp_path: Path):
+    """Also of a call that nobody answers in the end."""
+    gone = Provider(lambda n: Act(status=404, error={"message": f"no {n}"}))
+    async with open_provider(gone), open_world(tmp_path) as world:
+        world.use(gone, gone, gone)
+        assert (await call(world)).status == 404
+        told = await world.events("model.failover")
+        assert [(each["from"], each["to"]) for each in told] == [
+            (f"p0/{MODEL}", f"p1/{MODEL}"),
+            (f"p1/{MODEL}", f"p2/{MODEL}"),
+        ]
+        assert [each["why"] for each in told] == ["HTTP 404 no 0", "HTTP 404 no 1"]

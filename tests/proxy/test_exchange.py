@@ -167,20 +167,6 @@ async def test_failover_at_once_once_the_circuit_is_open(tmp_path: Path):
         assert (told[0]["from"], told[0]["to"]) == (f"p0/{MODEL}", f"p1/{MODEL}")
 
 
-async def test_each_reroute_is_said_with_its_ends_and_its_reason(tmp_path: Path):
-    """Also of a call that nobody answers in the end."""
-    gone = Provider(lambda n: Act(status=404, error={"message": f"no {n}"}))
-    async with open_provider(gone), open_world(tmp_path) as world:
-        world.use(gone, gone, gone)
-        assert (await call(world)).status == 404
-        told = await world.events("model.failover")
-        assert [(each["from"], each["to"]) for each in told] == [
-            (f"p0/{MODEL}", f"p1/{MODEL}"),
-            (f"p1/{MODEL}", f"p2/{MODEL}"),
-        ]
-        assert [each["why"] for each in told] == ["HTTP 404 no 0", "HTTP 404 no 1"]
-
-
 async def test_a_circuit_closes_when_a_probe_comes_through(tmp_path: Path):
     async with open_provider(Provider()) as provider, open_world(tmp_path) as world:
         world.use(provider)
