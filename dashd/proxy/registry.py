@@ -147,12 +147,12 @@ class Registry:
                 hint="leave some out",
                 path="model",
             )
+        import difflib  # only who is mistaken waits for it
+
         wrong = next((link for link in links if not any(True for _ in self._candidates(link))), None)
         if wrong is None or len(links) == 1:
             return  # a single one is refused by `chain`
         names = [*self.known(), *(name for each in self.providers.values() for name in self.served(each))]
-        import difflib  # only who is mistaken waits for it
-
         near = difflib.get_close_matches(wrong[:200], dict.fromkeys(names), 1, 0.6)
         raise errors.InvalidParams(
             f"{wrong[:200]!r} in {asked[:200]!r}: no configured provider serves it, or nobody has priced it"
