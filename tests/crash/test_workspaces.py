@@ -1,8 +1,9 @@
-"""kill -9 at random instants of an agent's work (edit, commit, bundle, merge, landing, salvage, removal).
+"""kill -9 at random instants of an agent's work (clone, edit, commit, bundle, merge, land, salvage, removal).
 
+Each kill is a real one: at an instant drawn within a step, or at the step's end where that comes sooner.
 After each kill recovery runs, then: the user's repository is whole, its checkout clean, and all that the
 agent had written is in its workspace or in its salvage. Then the same steps go on to the end. `DASH_TORTURE`
-sets how many kills there are, `DASH_SEED` where they start.
+sets how many kills there are, `DASH_SEED` where they start; the last lines say how many fell in which step.
 """
 
 import contextlib
@@ -10,10 +11,12 @@ import ctypes
 import os
 import pickle
 import random
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +29,7 @@ from tests.workspace.world import World, picture, unlock
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
-KILLS = int(os.environ.get("DASH_TORTURE", "6"))
+KILLS = int(os.environ.get("DASH_TORTURE", "8"))
 FIRST_SEED = int(os.environ.get("DASH_SEED", "0"))
 ROUND_S_MAX = 120.0
 GONE_S_MAX = 1.0
@@ -40,27 +43,53 @@ def make_world(folder: Path) -> World:
     return made
 
 
-def start(world: World, agent: str) -> "subprocess.Popen[bytes]":
-    """A victim that has said `go`."""
-    victim = subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.work", str(world.folder), agent],
-        cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert victim.stdout is not None
-    assert victim.stdout.readline() == b"go\n", victim.communicate()[1].decode()
-    return victim
+class Victim:
+    """A process that does the work; it has begun with the first step when this returns."""
 
+    def __init__(self, world: World, agent: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.work", str(world.folder), agent],
+            cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self._unread = b""
+        assert self.step(ROUND_S_MAX) == work.STEPS[0]
 
-def kill_after(victim: "subprocess.Popen[bytes]", seconds: float) -> bool:
-    """Whether the kill came before the end."""
-    try:
-        _, said = victim.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.kill(victim.pid, signal.SIGKILL)
-        victim.communicate()
-        return True
-    assert victim.returncode == 0, said.decode()
-    return False
+    def step(self, within_s: float) -> str:
+        """The next step that it begins, or `done`; empty where it begins none in time."""
+        assert self.process.stdout is not None
+        out, give_up_at = self.process.stdout.fileno(), time.monotonic() + within_s
+        while b"\n" not in self._unread:
+            if not select.select([out], [], [], max(0.0, give_up_at - time.monotonic()))[0]:
+                return ""
+            data = os.read(out, 4096)
+            assert data, self.process.communicate()[1].decode()
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode()
+
+    def kill_in(self, step: str, after_s: float) -> str:
+        """Kills it so long after the step has begun, or when the next one begins; where it died."""
+        at = work.STEPS[0]
+        while at != step:
+            at = self.step(ROUND_S_MAX)
+            assert at not in ("", "done"), f"{step} was not reached"
+        at = self.step(after_s) or step
+        self.process.kill()
+        self.process.communicate()
+        assert self.process.returncode == -signal.SIGKILL
+        return at
+
+    def durations(self) -> dict[str, float]:
+        """Lets it go to its end; how long each step took."""
+        took, at, began = {}, work.STEPS[0], time.monotonic()
+        while at != "done":
+            following = self.step(ROUND_S_MAX)
+            assert following, f"{at} does not end"
+            now = time.monotonic()
+            took[at], at, began = now - began, following, now
+        self.process.communicate(b"")
+        assert self.process.returncode == 0
+        return took
 
 
 async def recover(world: World) -> None:
@@ -162,25 +191,37 @@ async def go_on(world: World, agent: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def duration(tmp_path_factory: pytest.TempPathFactory) -> float:
-    """How long a victim takes that nobody kills."""
+def durations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """How long the steps of a victim take that nobody kills."""
     jails.needed()
     world = make_world(tmp_path_factory.mktemp("whole"))
-    victim, began = start(world, "a0"), time.monotonic()
-    assert not kill_after(victim, ROUND_S_MAX)
+    took = Victim(world, "a0").durations()
+    assert tuple(took) == work.STEPS
     assert sorted(os.listdir(world.root)) == [".dash", ".spool"]
-    return time.monotonic() - began
+    return took
+
+
+@pytest.fixture(scope="module", autouse=True)
+def figures() -> Iterator[Counter[str]]:
+    """How many kills fell in which step; said at the end."""
+    killed: Counter[str] = Counter()
+    yield killed
+    sys.stderr.write(f"\n{killed.total()} kills: {dict(killed)}\n")
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + KILLS))
-async def test_nothing_is_lost(duration: float, seed: int, tmp_path: Path):
+async def test_nothing_is_lost(
+    durations: dict[str, float], figures: Counter[str], seed: int, tmp_path: Path
+) -> None:
     world, agent = make_world(tmp_path), f"a{seed}"
     before = world.ref("main")
-    instant = random.Random(seed).uniform(0, duration)
+    step = work.STEPS[seed % len(work.STEPS)]
+    after_s = random.Random(seed).uniform(0, durations[step])
     before_it = children(os.getpid())
     with adopting():
-        killed = kill_after(start(world, agent), instant)
-        print(f"seed {seed}: killed after {instant:.3f} of {duration:.3f} s: {killed}")
+        killed_in = Victim(world, agent).kill_in(step, after_s)
+        print(f"seed {seed}: killed {after_s:.3f} s after {step} began, in {killed_in}")
+        figures[killed_in] += 1
         assert gone_within(before_it, GONE_S_MAX), survivors(before_it)
     tree = tree_of(world, agent)
     seen = picture(tree) if tree else None

@@ -1,13 +1,14 @@
 """The victim of the workspace tests: one agent's work from the first edit to its removal, step after step.
 
-Run as `python -m tests.crash.work FOLDER AGENT`; FOLDER is that of a `World`. It says `go` when it begins and
-`done` at the end; whoever started it kills it anywhere between.
+Run as `python -m tests.crash.work FOLDER AGENT`; FOLDER is that of a `World`. It says the name of each step
+that begins, and `done` at the end, after which it waits; whoever started it kills it anywhere between.
 """
 
 import os
 import pickle
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
@@ -20,22 +21,33 @@ from tests.workspace.world import AT_MS, World, picture
 
 TARGET = "refs/heads/dash/s1/result"
 MAIN = "refs/heads/main"
+STEPS = ("clone", "edit", "commit", "bundle", "merge", "land", "salvage", "remove")
+Say = Callable[[str], None]
 
 
-async def work(world: World, agent: str) -> None:
+def nobody(_step: str) -> None:
+    """Tells nobody which step begins."""
+
+
+async def work(world: World, agent: str, say: Say = nobody) -> None:
     """All steps for one agent."""
+    say("clone")
     found = await source.inspect(world.repo)
     base = (await source.resolve_base(found, "HEAD")).commit
     made = await clone.create(world.root, found, swarm="s1", agent=agent, base=base)
+    say("edit")
     edit(world, made, agent)
+    say("commit")
     await commit(made)
     edit(world, made, f"{agent} again")
-    await finish(world, made)
+    await finish(world, made, say)
 
 
-async def finish(world: World, made: Workspace) -> None:
+async def finish(world: World, made: Workspace, say: Say = nobody) -> None:
     """The steps from a workspace that is there to its removal."""
+    say("bundle")
     done = await bundle.bring_back(made)
+    say("merge")
     await merge.merge(
         world.root,
         made.source,
@@ -47,9 +59,12 @@ async def finish(world: World, made: Workspace) -> None:
     )
     result = await source.read_ref(made.source, TARGET)
     assert result is not None
+    say("land")
     await land.land(world.root, made.source, branch=MAIN, commit=result)
+    say("salvage")
     await salvage.salvage(made, at_ms=AT_MS)
     remember(world, made)
+    say("remove")
     await removal.remove(made)
 
 
@@ -87,9 +102,9 @@ def remember(world: World, made: Workspace) -> None:
 def main() -> None:
     """Says when it begins, so that the time of an interpreter's start is not what is killed."""
     world, agent = World(Path(sys.argv[1])), sys.argv[2]
-    os.write(1, b"go\n")
-    trio.run(work, world, agent)
+    trio.run(work, world, agent, lambda step: os.write(1, step.encode() + b"\n"))
     os.write(1, b"done\n")
+    os.read(0, 1)
 
 
 if __name__ == "__main__":
