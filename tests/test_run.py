@@ -150,6 +150,26 @@ def test_a_set_up_of_other_files_is_done_again(checkout: Path, bare_path: Path, 
     assert "setting up in" in done.stderr
 
 
+@pytest.mark.skipif(os.getuid() == 0, reason="root goes on as somebody who cannot reach this folder")
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ([], ["tests/crash"]),
+        (["-k", "money"], ["tests/crash", "-k", "money"]),
+        (["tests/crash/test_money.py", "-x"], ["tests/crash/test_money.py", "-x"]),
+        (["-q", "tests/crash/test_a.py::test_b[0]"], ["-q", "tests/crash/test_a.py::test_b[0]"]),
+        (["tests/whole"], ["tests/whole"]),
+    ],
+)
+def test_torture_runs_what_it_is_given_alone(checkout: Path, asked: list[str], told: list[str]) -> None:
+    python = _make_environment(checkout) / "bin/python"
+    python.write_text(
+        '#!/bin/sh\n[ "$1" = -m ] || { echo 3.11; exit; }\nprintf "%s\\n" "$DASH_TORTURE" "$@"\n'
+    )
+    done = run(checkout, "torture", *asked)
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["200", "-m", "pytest", "--timeout=0", *told])
+
+
 def _make_environment(checkout: Path) -> Path:
     """The least that `run` takes for a finished set-up: a python, dashctl, and the stamp for them."""
     made = checkout / ".venv"
