@@ -23,6 +23,7 @@ GATE_OUTPUT_BYTES_MAX = 1 << 20
 OUTPUT_SHOWN_BYTES_MAX = 4000
 COMMITS_NAMED_MAX = 100
 _PREFIX = ".merging-"
+_SPOOL = "merge-"
 _BRANCH = "refs/heads/merge"
 
 
@@ -135,12 +136,13 @@ async def _move(
 
 async def recover(root: Path) -> None:
     """Removes what interrupted merges have left; their targets are where they were, or were moved."""
-    for name in _left(root):
-        await trio.to_thread.run_sync(erase.remove_tree, root, name)
+    for folder, prefix in ((root, _PREFIX), (root / ".spool", _SPOOL)):
+        for name in _left(folder, prefix):
+            await trio.to_thread.run_sync(erase.remove_tree, folder, name)
 
 
-def _left(root: Path) -> list[str]:
-    return [name for name in os.listdir(root) if name.startswith(_PREFIX)] if root.is_dir() else []
+def _left(folder: Path, prefix: str) -> list[str]:
+    return [name for name in os.listdir(folder) if name.startswith(prefix)] if folder.is_dir() else []
 
 
 async def refuse_checked_out(source: Source, branch: str) -> None:
@@ -167,7 +169,7 @@ class _Scratch:
     def __init__(self, root: Path, source: Source, key: str, at_ms: int) -> None:
         self.root, self.source, self.key = root, source, key
         self.folder = root / f"{_PREFIX}{key}"
-        self.spool = root / ".spool" / f"merge-{key}"
+        self.spool = root / ".spool" / f"{_SPOOL}{key}"
         env = {"GIT_COMMITTER_DATE": f"{at_ms // 1000} +0000"}
         self.place = git.Place(
             self.folder / ".git", read=source.objects, write=(self.folder,), work_tree=self.folder, env=env

@@ -30,6 +30,7 @@ async def put(world: World, commit: str, **more: Any) -> Merged:
 
 def nothing_left(world: World) -> None:
     assert not [name for name in os.listdir(world.root) if name.startswith(".merging")]
+    assert not list((world.root / ".spool").glob("merge-*"))
     assert world.git("status", "--porcelain") == ""
 
 
@@ -329,12 +330,13 @@ async def test_a_commit_that_is_not_there(world: World):
 
 async def test_what_an_interrupted_merge_left_goes(world: World):
     commit = await work(world, "a1", {"one": b"1"})
-    for name in (".merging-m1", ".merging-m2"):
-        (world.root / name).mkdir()
+    for name in (".merging-m1", ".merging-m2", ".spool/merge-m2", ".spool/merge-m3", ".spool/a1"):
+        (world.root / name).mkdir(parents=True, exist_ok=True)
         (world.root / name / "x").write_text("x")
     await put(world, commit)
     await merge.recover(world.root)
     nothing_left(world)
+    assert os.listdir(world.root / ".spool") == ["a1"]
     await merge.recover(world.folder / "none")
 
 
