@@ -22,14 +22,14 @@ from dashd.jail.view import LISTENER_PORT
 from dashd.proxy import door as doors
 from dashd.proxy import pace
 from dashd.proxy.asks import Desk
-from dashd.proxy.caller import Caller
+from dashd.proxy.caller import Caller, Traffic
 from dashd.proxy.exchange import Exchange
 from dashd.proxy.formats.format import Style
 from dashd.proxy.ledger import Payer
 from dashd.proxy.rates import Limits
 from dashd.proxy.tunnel import Tunnels, environment
 from dashd.runtime.doors import OpenDoor
-from dashd.store import agents, budgets, insist, proxy_keys, swarms
+from dashd.store import agents, audit, budgets, insist, proxy_keys, swarms
 from dashd.store.opening import Store
 from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot
@@ -164,11 +164,15 @@ class ModelDoors:
     async def _caller(
         self, claim: Claim, payer: Payer, hosts: tuple[str, ...], style: Style, *, calls: bool
     ) -> Caller:
+        traffic = Traffic()
+        if hosts:  # what earlier attempts of the agent have moved counts, before a restart too
+            query = partial(audit.tunnelled_bytes, agent_id=claim.agent_id)
+            traffic.bytes = await self._store.own.read(query)
         if not calls:  # it has a key for its hosts alone, and asks nothing
-            return Caller(payer, style, calls=False, hosts=hosts)
+            return Caller(payer, style, calls=False, hosts=hosts, traffic=traffic)
         rates = await pace.rates_of(self._store, self._clock, payer, self._limits)
         desk = Desk(partial(self.judge, claim)) if self.judge is not None else None
-        return Caller(payer, style, rates=rates, hosts=hosts, desk=desk)
+        return Caller(payer, style, rates=rates, hosts=hosts, traffic=traffic, desk=desk)
 
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""

@@ -24,6 +24,7 @@ from dashd.proxy.rates import Limits
 from dashd.proxy.registry import OFFLINE, Registry, offline_providers
 from dashd.proxy.stage import THINK_S, Stage
 from dashd.proxy.tunnel import Tunnels
+from dashd.proxy.tunnel_records import TunnelRecords
 from dashd.proxy.upstream import HttpUpstream
 from dashd.store import call_bodies, insist
 from dashd.store.opening import Store
@@ -90,7 +91,8 @@ class ModelSide:
         ring.start_soon(self._tell_ledger)
         store, clock, exchange = self._store, self._clock, self._exchange
         settings = self._settings
-        self.doors = ModelDoors(store, clock, exchange, Tunnels(clock), ring, agents_limits(settings))
+        tunnels = Tunnels(clock, on_tunnel=TunnelRecords(store).note)
+        self.doors = ModelDoors(store, clock, exchange, tunnels, ring, agents_limits(settings))
         self.models = ModelPort(self._registry, self.doors.swap, exchange.waiting)
         self.outside = OutsideDoor(
             store, clock, exchange, ring, port=settings.port, limits=keys_limits(settings)

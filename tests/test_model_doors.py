@@ -6,13 +6,16 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from dashd.clock import Clock
+from dashd.domain import scope as scopes
 from dashd.model_doors import ModelDoors
-from dashd.proxy.tunnel import Tunnels
+from dashd.proxy.tunnel import TunnelRecord, Tunnels
+from dashd.proxy.tunnel_records import TunnelRecords
 from dashd.runtime.doors import OpenDoor
 from dashd.store import agents, proxy_keys
 from dashd.store.queue import Claim
@@ -204,3 +207,18 @@ async def test_a_key_for_hosts_calls_no_model(bed: Bed) -> None:
         assert b"--hosts a.example" in await stream.receive_some(4096), "its own door, to other hosts"
     await bed.doors.resume(bed.claim(), opened.listener, calls=False)
     assert await _status(opened, opened.access.key) == 403
+
+
+async def test_what_earlier_attempts_have_moved_counts(bed: Bed) -> None:
+    """Also after a restart, which begins with the same rows."""
+    reach = scopes.to_json(msgspec.structs.replace(scopes.DEFAULT, hosts=("a.example",)))
+    await bed.world.store.writer.apply(
+        lambda tx: tx.execute("UPDATE swarm SET scope = ?, walls = 'required'", (reach,))
+    )
+    moved = TunnelRecord(bed.world.agents[0], "a.example", 443, "93.184.215.14", 40, 2, "closed", "", 1, 2)
+    await TunnelRecords(bed.world.store).note(moved)
+    for number, bytes_moved in ((0, 42), (1, 0)):
+        claim = bed.claim(number)
+        (await bed.doors.open(claim, None, inside=False, calls=False)).listener.close()
+        (caller,) = bed.doors._doors[claim.attempt_id].callers()
+        assert (caller.hosts, caller.traffic.bytes) == (("a.example",), bytes_moved)

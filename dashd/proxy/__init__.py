@@ -8,5 +8,5 @@ for the agents. A call walks: parse, price, reserve, forward, meter, settle. Not
 processes, and nothing outside it holds a provider's key.
 
 `tunnel` is the other way out, and knows nothing of models: what CONNECT on the same listener opens, to hosts
-that were named and nowhere else.
+that were named and nowhere else; `tunnel_records` puts it on record.
 """

@@ -49,6 +49,8 @@ class Traffic:
     """What one caller moves through tunnels, and how that is ended."""
 
     open: int = 0
+    opened: int = 0
+    """Since the first one."""
     bytes: int = 0
     """In both directions, over all of them."""
     shut: bool = False

@@ -7,8 +7,7 @@ What is dialled is what was checked: the name is not looked up again, so an answ
 changes nothing. A name with even one address that is not public is refused whole. Nothing is read of what
 passes, TLS is end to end; so how a tunnel ended can only be said in its record, and to the next CONNECT.
 Each stage has a deadline, each caller and the daemon a number of tunnels, each tunnel and caller a number of
-bytes, counted before they are sent on. Counts of bytes begin again with the daemon, unless
-`caller.traffic.bytes` is set to what the records say.
+bytes, counted before they are sent on. `caller.traffic.bytes` begins with what the records say of its agent.
 """
 
 import logging
@@ -66,6 +65,8 @@ class Limits:
     total_s: float = 3_600.0
     caller_max: int = 24
     """Tunnels of one caller at once; npm opens 15."""
+    caller_total_max: int = 10_000
+    """Of one caller over its life: each is two rows on record."""
     daemon_max: int = 200
     tunnel_bytes_max: int = 1 << 30
     caller_bytes_max: int = 4 << 30
@@ -158,6 +159,7 @@ class Tunnels:
             raise refused
         self._open += 1
         caller.traffic.open += 1
+        caller.traffic.opened += 1
         try:
             if refused := await self._connect(tunnel):
                 await self._record_refusal(tunnel, refused)
@@ -183,6 +185,9 @@ class Tunnels:
         if traffic.bytes >= limits.caller_bytes_max:
             used = f"this agent has moved {traffic.bytes} of {limits.caller_bytes_max} bytes"
             return NotPassed(403, "agent_bytes", f"{used}; nothing more passes", reason="Bytes used up")
+        if traffic.opened >= limits.caller_total_max:
+            total = f"this agent has opened all {limits.caller_total_max} tunnels that it may"
+            return NotPassed(403, "tunnels_used_up", total, reason="Tunnels used up")
         if traffic.open >= limits.caller_max:
             many = f"this agent has {traffic.open} tunnels of {limits.caller_max}; close one"
             return NotPassed(429, "tunnels", many, retry_after="1")

@@ -22,6 +22,11 @@ _q_page = (
     " AND (?3 = '' OR actor GLOB ?3) AND (?4 = '' OR subject = ?4) AND (?6 = '' OR actor = ?6)"
     " ORDER BY seq DESC LIMIT ?5"
 )
+TUNNEL_ENDED: Final = "tunnel.ended"
+_q_tunnelled = (
+    "SELECT coalesce(sum((data ->> 'bytes_up') + (data ->> 'bytes_down')), 0) FROM audit"
+    " WHERE action = ? AND subject = ?"
+)
 _q_hash = "SELECT hash FROM audit WHERE seq = ?"
 RECORDED: Final = frozenset(
     {
@@ -109,6 +114,12 @@ def hash_of(db: Snapshot, seq: int) -> str | None:
     """The hash of one row; None where there is no such row."""
     found = rows.table(db, _q_hash, (seq,))
     return found[0][0] if found else None
+
+
+def tunnelled_bytes(db: Snapshot, agent_id: str) -> int:
+    """What an agent has moved through tunnels that have ended; of those that a crash cut nobody knows."""
+    found: int = rows.value(db, _q_tunnelled, (TUNNEL_ENDED, agent_id))
+    return found
 
 
 def _short(value: object) -> object:

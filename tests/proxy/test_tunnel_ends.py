@@ -65,6 +65,19 @@ async def test_what_was_moved_before_a_restart_counts(tmp_path: Path, written: W
         assert (await refused(world, connect()))[0] == 403
 
 
+async def test_so_many_tunnels_of_a_caller_over_its_life(tmp_path: Path, written: Written):
+    limits = Limits(caller_total_max=2)
+    async with open_outside() as outside, open_way(tmp_path, outside, written, limits) as world:
+        for _ in range(2):
+            async with tunnelled(world):
+                pass
+        for _ in range(2):
+            status, phrase, message = await refused(world, connect())
+            assert (status, phrase, "all 2 tunnels" in message) == (403, "Tunnels used up", True)
+        await until(lambda: written.ends().count("reset") + written.ends().count("closed") == 2)
+    assert [each.why for each in written if each.how_it_ended == "refused"] == ["tunnels_used_up"]
+
+
 async def test_so_many_tunnels_of_a_caller_and_of_all(tmp_path: Path, written: Written):
     limits = Limits(caller_max=2, daemon_max=3)
     async with (
