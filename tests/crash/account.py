@@ -58,6 +58,11 @@ class Account:
             self.agents = _by_id(db.execute("SELECT * FROM agent"))
             self.attempts = _by_id(db.execute("SELECT * FROM attempt ORDER BY rowid"))
             self.launches = _by_id(db.execute("SELECT * FROM launch"))
+            self.merges = list(db.execute("SELECT * FROM merge ORDER BY number"))
+            self.landings = list(db.execute("SELECT * FROM landing ORDER BY number"))
+            self.workspaces = {
+                found["owner"]: found for found in db.execute("SELECT * FROM workspace ORDER BY owner")
+            }
             self.events = [
                 json.loads(found["body"]) for found in db.execute("SELECT body FROM event ORDER BY seq")
             ]

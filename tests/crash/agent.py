@@ -2,11 +2,13 @@
 
 Run as `python -I -S agent.py JOURNAL ITEM`; ITEM is a name and words: `work=0.3` seconds, `gate` (until the
 file JOURNAL/gate is there), `child` (leaves a process behind), `fail=2` (the first two runs), `progress`,
-`deaf` (to TERM). The journal is the witness of the tests: only agents write it, one JSON line an append.
+`deaf` (to TERM), `tree` (it writes what tree.py says; `plain` without what no commit takes, `clash` also a
+file that others write). The journal is the witness of the tests: only agents write it, a JSON line an append.
 """
 
 import json
 import os
+import runpy
 import signal
 import sys
 import time
@@ -38,6 +40,10 @@ def main() -> int:
         os.path.join(folder, "gate") if "gate" in plan else None,
         "progress" in plan,
     )
+    if "tree" in plan:
+        here = os.path.dirname(os.path.abspath(__file__))
+        write = runpy.run_path(os.path.join(here, "tree.py"))["write"]
+        write(name, plain="plain" in plan, clash="clash" in plan)
     fails = sum(line["what"] == "end" for line in earlier) < int(plan.get("fail", 0))
     say("end", code=int(fails))
     return int(fails)

@@ -36,6 +36,8 @@ class Home:
     clients: list[Client] = field(default_factory=list)
     program: tuple[str, ...] = ("-m", "dashd")
     """What Python runs as the daemon."""
+    environ: dict[str, str] = field(default_factory=dict)
+    """Put on top of what every daemon here gets."""
 
     @property
     def socket(self) -> Path:
@@ -74,7 +76,7 @@ class Home:
         argv = [sys.executable, *self.program, "run", "--ready-fd", str(write_end), *flags]
         here = ["--state-dir", str(self.path), "--socket", str(self.socket)]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.path), "PYTHONPATH": str(TOP)}
-        environ |= WITHOUT_WALLS
+        environ |= WITHOUT_WALLS | self.environ
         with open(self.path / f"log.{len(self.started)}", "wb") as log:
             process = subprocess.Popen(
                 argv + here, pass_fds=[write_end], cwd=self.path, env=environ, stdout=log, stderr=log
