@@ -28,8 +28,8 @@ class Round:
     number: int
     repo: Path
     journal: Path
-    talks: bool
-    """Its agents are programs that are talked to, and that call a model."""
+    driver: str
+    """`command`, or a program that is talked to, and that calls a model."""
     user_goes_on: Callable[[], None]
     """Has the user's branch move on, so that the result must be put on top of it."""
     swarm: str = ""
@@ -39,6 +39,10 @@ class Round:
     @property
     def key(self) -> str:
         return f"r{self.number}"
+
+    @property
+    def talks(self) -> bool:
+        return self.driver != "command"
 
     @property
     def items(self) -> list[str]:
@@ -72,7 +76,8 @@ class Round:
         argv = [sys.executable, "-I", "-S", AGENT, str(self.journal), "{item}"]
         shape: dict[str, Any] = {"task": "trees", "argv": argv}
         if self.talks:
-            shape = {"task": f"do `{sys.executable} -I -S {AGENT} {self.journal} {{item}}`", "driver": "pi"}
+            task = f"do `{sys.executable} -I -S {AGENT} {self.journal} {{item}}`"
+            shape = {"task": task, "driver": self.driver}
         created = client.call(
             "swarm.create",
             **shape,

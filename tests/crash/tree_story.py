@@ -25,7 +25,7 @@ from tests.crash.account import Account, executions
 from tests.crash.client import Client, Gone
 from tests.crash.home import Home, send
 from tests.crash.rounds import Round, remove_gate
-from tests.fakes import pi as fake_pi
+from tests.fakes import openclaw, pi
 from tests.workspace.world import World
 
 POINTS = tuple(
@@ -40,8 +40,8 @@ LIVES = 3
 ROUND_S = 8.0
 """About what a round takes where nobody disturbs it: a random kill comes within that."""
 GONE_S_MAX = 5.0
-FAKE = str(Path(fake_pi.__file__))
-PROGRAMS = {"DASH_PROGRAMS_NODE": FAKE, "DASH_PROGRAMS_PI": FAKE, "DASH_PROGRAMS_OPENCLAW": "/nowhere"}
+TALKERS = {"pi": pi.__file__, "openclaw": openclaw.__file__}
+"""Stand-ins; each takes the place of Node as well, so a story has one of them."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ def _visit(point: str, chance: random.Random) -> int:
 class TreeStory:
     """The rounds so far, and what is known of the user's repository."""
 
-    def __init__(self, home: Home, world: World, seed: int) -> None:
+    def __init__(self, home: Home, world: World, seed: int, talker: str) -> None:
         self.home = home
+        self.talker = talker
         self.world = world
         self.chance = random.Random(seed)
         self.world.make_repo()
@@ -112,7 +113,8 @@ class TreeStory:
             with contextlib.closing(self.home.client()) as client:
                 self._end_rounds(client)
                 number, repo = len(self.rounds), self.world.repo
-                self.rounds.append(Round(number, repo, self.home.journal, talks, self._user_goes_on))
+                driver = self.talker if talks else "command"
+                self.rounds.append(Round(number, repo, self.home.journal, driver, self._user_goes_on))
                 self._end_rounds(client)
         except Gone:
             return False
@@ -290,8 +292,12 @@ def tell(folder: Path, seed: int) -> TreeStory:
     """One story from its first daemon to its last."""
     state = folder / "s"
     state.mkdir(mode=0o700)
-    home = Home(state, environ=PROGRAMS)
-    story = TreeStory(home, World(folder.resolve()), seed)
+    talker = ("pi", "openclaw")[seed % 2]
+    home = Home(
+        state,
+        environ=dict.fromkeys(("DASH_PROGRAMS_NODE", f"DASH_PROGRAMS_{talker.upper()}"), TALKERS[talker]),
+    )
+    story = TreeStory(home, World(folder.resolve()), seed, talker)
     try:
         for life in plan(seed).lives:
             story.live(life)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A stand-in for OpenClaw, stdlib alone: named as `programs.openclaw`, one process of it is one turn.
 
-It keeps its session in the state directory, has the one tool `exec`, and says what Dash reads of the log and
-the answer of the real one. Words in a message make it misbehave: FAKE-EXIT (it dies), FAKE-ODD (no answer).
+It keeps its session in the state directory, from the user's message on, as the real one does. It has the one
+tool `exec`, and says what Dash reads of the log and the answer of the real one. Words in a message make it
+misbehave: FAKE-EXIT (it dies), FAKE-ODD (no answer).
 """
 
 import json
@@ -30,19 +31,25 @@ def main() -> int:
         with open(session) as file:
             messages = json.load(file)
     messages.append({"role": "user", "content": message})
+    keep(messages, session)
     try:
-        answer = talk(messages)
+        answer = talk(messages, session)
     except urllib.error.HTTPError as error:
         return failed(f"{error.code} {json.loads(error.read())['error']['message']}")
     except (OSError, ValueError):
         return failed("Connection error.")
-    with open(session, "w") as file:
-        json.dump(messages, file)
+    keep(messages, session)
     print(json.dumps({"payloads": [{"text": answer}], "meta": {"finalAssistantVisibleText": answer}}))
     return 0
 
 
-def talk(messages: list[dict]) -> str:
+def keep(messages: list[dict], session: str) -> None:
+    with open(f"{session}.new", "w") as file:
+        json.dump(messages, file)
+    os.replace(f"{session}.new", session)
+
+
+def talk(messages: list[dict], session: str) -> str:
     """Until the model calls no tool."""
     while True:
         said = call(messages)
@@ -54,6 +61,7 @@ def talk(messages: list[dict]) -> str:
             done = subprocess.run(["bash", "-c", command], stdin=subprocess.DEVNULL, capture_output=True)
             output = (done.stdout + done.stderr).decode("utf-8", "replace")
             messages.append({"role": "tool", "tool_call_id": each["id"], "content": output})
+            keep(messages, session)
         if not calls:
             return said.get("content") or ""
 

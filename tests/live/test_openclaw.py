@@ -99,6 +99,16 @@ async def test_a_broken_stream_goes_on_in_the_same_session(start_daemon, tmp_pat
         assert told.count("tool") == 1  # the session knows what was done before
 
 
+@pytest.mark.parametrize("broken", [Act(cut_at=400), Act(stall_at=0)], ids=["cut", "hung"])
+async def test_after_a_first_call_that_broke_the_task_is_known(start_daemon, tmp_path, broken) -> None:
+    async with on(start_daemon(HASTY), tmp_path, broken, DONE) as there:
+        swarm = await there.swarm()
+        report = await there.ended(swarm)
+        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+        said = [json.dumps(message) for message in there.provider.bodies[-1]["messages"]]
+        assert any("Task: " in each for each in said if '"role": "user"' in each)
+
+
 async def test_a_refused_budget_is_one_call_and_a_clean_end(start_daemon, tmp_path) -> None:
     async with on(start_daemon(), tmp_path, run(UNTIL_GO), DONE) as there:
         swarm = await there.swarm()
