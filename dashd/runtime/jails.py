@@ -29,6 +29,9 @@ from dashd.store.rows import SwarmRow
 SCRATCH = "scratch"
 """In a launch folder: HOME and /tmp of an agent that has no mount namespace."""
 
+_GIT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+"""Without a mount namespace git sees that /etc/gitconfig is there, may not read it, and gives up."""
+
 
 class StoredBounds(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a swarm's row says an agent may use, in its units; an older row says nothing."""
@@ -160,7 +163,7 @@ class Jails:
         )
         if walls.grade == "A":
             plan["cgroup"] = cgroup_tree.of_launch(walls.cgroups, folder, asked.bounds)
-        home = {"HOME": view.HOME, "TMPDIR": "/tmp"} if own else {"HOME": scratch, "TMPDIR": scratch}
+        home = {"HOME": view.HOME, "TMPDIR": "/tmp"} if own else {"HOME": scratch, "TMPDIR": scratch, **_GIT}
         shown = {
             "write": [each.at for each in seen.write],
             "read": [each.at for each in seen.read],

@@ -298,6 +298,7 @@ class _Scratch:
                 "HOME": tool.HOME,
                 "LANG": "C.UTF-8",
                 "CI": "1",
+                "GIT_CONFIG_NOSYSTEM": "1",  # behind Landlock alone it is there, and not to be read
                 **gate.env,
             },
             read=(*self.source.objects, *gate.read),

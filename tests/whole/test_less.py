@@ -11,6 +11,7 @@ from tests.fakes import dashd_of_less
 from tests.jail import inside
 from tests.tidy import TOP
 from tests.whole.daemons import DaemonProcess
+from tests.workspace.world import World
 
 pytestmark = pytest.mark.slow
 END_S_MAX = 60.0
@@ -75,14 +76,20 @@ def refusal(dashd: DaemonProcess, work) -> tuple[str, str]:
 def stands(dashd: DaemonProcess, work) -> dict:
     """Runs an agent that reaches for what it may and what it may not; what is shown of its walls."""
     made = dashd.call("swarm.create", task="t", argv=["sh", "-c", SCRIPT], cwd=str(work), scope=["src"])
+    report = ended(dashd, made)
+    assert report["results"][0]["result"].split("\n")[:3] == ["from docs", "refused", "hidden"]
+    assert (work / "docs" / "a").read_text() == "from docs\n"
+    return dashd.call("agent.get", agent=f"{made['id']}-001")
+
+
+def ended(dashd: DaemonProcess, made: dict) -> dict:
+    """The report of a swarm that succeeds."""
     kinds = ["swarm.completed", "swarm.failed"]
     waited = dashd.call("event.wait", since=0, swarm=made["id"], kinds=kinds, timeout_s=END_S_MAX / 2)
     assert not waited["timed_out"], dashd.log()
     report = dashd.call("swarm.report", swarm=made["id"], detail="full")
     assert not report["failures"], report["failures"]
-    assert report["results"][0]["result"].split("\n")[:3] == ["from docs", "refused", "hidden"]
-    assert (work / "docs" / "a").read_text() == "from docs\n"
-    return dashd.call("agent.get", agent=f"{made['id']}-001")
+    return report
 
 
 @pytest.mark.parametrize(("what", "said"), [("no-bwrap", NO_BWRAP), ("no-userns", NO_USERNS)])
@@ -104,3 +111,23 @@ def test_no_landlock_is_refused_whatever_the_grade(start, work):
 def test_an_older_landlock_stands_inside_namespaces(start, work, version):
     assert version < landlock.abi()
     assert stands(start(f"landlock-{version}", "B"), work)["grade"] in ("A", "B")
+
+
+def test_work_on_a_repository_comes_back_without_namespaces(start, tmp_path):
+    """git too goes behind Landlock then: what a repository would have executed is not."""
+    world = World(tmp_path.resolve())
+    world.make_repo()
+    world.git("config", "core.fsmonitor", str(world.hostile_script()))
+    dashd = start("no-userns", "C")
+    script = "echo hi > x; git add x; git commit -qm mine"
+    made = dashd.call("swarm.create", task="t", argv=["sh", "-c", script], repo=str(world.repo))
+    assert any("walls of grade C" in note for note in made["notes"])
+    report = ended(dashd, made)
+    (files,) = report["files"]
+    assert world.git("-c", "core.fsmonitor=", "show", f"{files['branch']}:x") == "hi"
+    gates = [["sh", "-c", "git log --format=%s | grep mine && grep hi x"]]
+    dashd.call("merge.enqueue", swarm=made["id"], gates=gates)
+    kinds = ["merge.merged", "merge.failed", "merge.conflict"]
+    waited = dashd.call("event.wait", since=0, swarm=made["id"], kinds=kinds, timeout_s=END_S_MAX / 2)
+    assert [event["kind"] for event in waited["events"]] == ["merge.merged"]
+    assert not world.canary.exists()
