@@ -56,6 +56,20 @@ class Ending:
     rss_max_kib: int | None = None
 
 
+KILLED = 9
+"""The signal that a program does not send itself: somebody else ended it, and it had no say."""
+
+
+def leaves_session(state: str, stop: str | None, exit_signal: int | None) -> bool:
+    """Whether the next attempt goes on in the session of one that ended like this, and begins no fresh one.
+
+    It does where a program was killed, or nobody knows what became of it: what its tools have done is then in
+    the session alone, and a fresh one would do it again. One that failed, crashed by itself or was told to
+    stop left nothing to go on with.
+    """
+    return stop is None and (state == "lost" or (state == "failed" and exit_signal == KILLED))
+
+
 def end_state(ending: Ending, stop: Stop | None) -> str:
     """The attempt's last state. A success counts even where a stop had been asked for: the work is done."""
     if ending.state == "succeeded":

@@ -52,6 +52,7 @@ class CommandDriver:
     takes_messages = False
     can_ask = False
     needs_model = False
+    keeps_session = False
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536
 

@@ -44,6 +44,8 @@ class Work:
     """The folders that it may write in, by absolute path; None where nothing limits it."""
     earlier: tuple[Earlier, ...] = ()
     """What the tasks returned that this one had to wait for."""
+    session: str | None = None
+    """Where its program keeps its conversation, by absolute path, for a driver that `keeps_session`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ class Driver(Protocol):
     """Its program calls a model; it is started with a way to one."""
     can_ask: bool
     """Its program asks before it acts, about what `Work.asks` names."""
+    keeps_session: bool
+    """Its program writes its conversation down as it goes, and goes on with it where it was killed."""
     refusals: Literal["embedded", "pi", "openclaw"]
     """How the proxy puts a refusal so that the program does the right thing."""
     result_bytes_max: int

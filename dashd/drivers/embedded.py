@@ -46,6 +46,7 @@ class EmbeddedDriver:
     takes_messages = False
     can_ask = True
     needs_model = True
+    keeps_session = False
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536
 

@@ -65,6 +65,7 @@ class OpenClawDriver:
     takes_messages = True
     can_ask = True
     needs_model = True
+    keeps_session = False
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
     result_bytes_max = RESULT_BYTES_MAX
 

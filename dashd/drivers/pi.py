@@ -26,10 +26,12 @@ PRELOAD = Path(__file__).with_name("pi_preload.cjs")
 GATE = Path(__file__).with_name("pi_gate.js")
 AGENT_FOLDER = f"{view.HOME}/pi"
 """Inside a jail; elsewhere the program makes one below TMPDIR and removes it."""
+SESSION_ID = "dash"
+"""One a folder: it is opened where it is there, and made where not."""
 GONE = "/nonexistent"
 CONTEXT_TOKENS = 128_000
 OUTPUT_TOKENS = 16_384
-FLAGS = ("--mode", "rpc", "--offline", "-ne", "-ns", "-np", "--no-themes", "-na", "--no-session")
+FLAGS = ("--mode", "rpc", "--offline", "-ne", "-ns", "-np", "--no-themes", "-na")
 """No extensions, skills, prompt templates or themes of the machine's, and a project's own are not trusted."""
 ADDENDUM = (
     "You are one agent of a swarm, and nobody watches: do not ask questions, and do not wait for anybody. "
@@ -52,6 +54,7 @@ class PiDriver:
     takes_messages = True
     can_ask = True
     needs_model = True
+    keeps_session = True
     refusals: Literal["embedded", "pi", "openclaw"] = "pi"
     result_bytes_max = RESULT_BYTES_MAX
 
@@ -88,7 +91,8 @@ class PiDriver:
         node_path = node.path if node else f"{GONE}/node"
         pi_path = pi.path if pi else f"{GONE}/pi"
         preload = f"{ours}/{PRELOAD.name}"
-        argv = (node_path, "--require", preload, pi_path, *FLAGS, *gate, "--append-system-prompt", ADDENDUM)
+        own_flags = (*FLAGS, *_session(work.session), *gate, "--append-system-prompt", ADDENDUM)
+        argv = (node_path, "--require", preload, pi_path, *own_flags)
         folders = tuple(dict.fromkeys(each.folder for each in (node, pi) if each is not None))
         return Command(
             argv=argv, env=environment(work, environ) | own, cwd=work.cwd, stdin=True, programs=folders
@@ -108,6 +112,10 @@ class PiDriver:
     def ending(self, exited: ExitRecord, output: bytes) -> Ending:
         """What an exit means where nothing else is known."""
         return PiConversation("", {}).ending(exited)
+
+
+def _session(folder: str | None) -> tuple[str, ...]:
+    return ("--session-dir", folder, "--session-id", SESSION_ID) if folder else ("--no-session",)
 
 
 def _files(model: ModelAccess) -> dict[str, Any]:

@@ -26,6 +26,10 @@ WORKING = Stage("working", None)
 LEAVING = LineConversation.LEAVING
 RESUMES_MAX = 5
 """In a row, without an answer between: what breaks every stream is not mended by asking."""
+RESUMED = (
+    "Your program was killed while you worked on this, and goes on in the same session. The last tool call "
+    "may have done all it should, a part of it, or nothing: look before you do it again. Then go on."
+)
 RESUME = "The connection to the model broke off. Go on from where you were."
 HEED = "Take the last message into account, then end as you were told to."
 
@@ -37,6 +41,8 @@ _READ = tuple(
     for name in (b"message_end", b"agent_settled", b"tool_execution_start", b"extension_ui_request")
 )
 _DIALOGS = frozenset({"select", "confirm", "input", "editor"})
+_NOISE = re.compile(rb"Warning: No project session found[^\n]*\n")
+"""Where its session is to begin, Pi says that there is none."""
 _BUDGET = re.compile(r"insufficient_quota|^402\b")
 _STATUS = re.compile(r"^[1-5]\d\d\b")
 
@@ -76,6 +82,10 @@ class PiConversation(LineConversation):
         self._answer: dict[str, Any] = {}
         """The last message of the model's."""
         self._say("ready", type="get_state")
+
+    def feed(self, stream: int, output: bytes) -> list[Progress]:
+        """See OutputReader."""
+        return super().feed(stream, output if stream == 1 else _NOISE.sub(b"", output))
 
     @property
     def starting(self) -> bool:
@@ -132,7 +142,9 @@ class PiConversation(LineConversation):
                 )
                 return
             self.stage = ACCEPTED
-            self._prompt(self._first)
+            # Its own first words and the brief, at least: a session of an attempt before this one.
+            goes_on = int(data.get("messageCount") or 0) > 1
+            self._prompt(RESUMED if goes_on else self._first)
         elif key == f"prompt:{self._runs}" and self.stage is ACCEPTED:
             if not record.get("success") or data.get("disposition") == "handled":
                 self._fail(f"not_accepted: pi refused its task: {short(str(record.get('error') or data))}")

@@ -27,6 +27,8 @@ class Plan:
     driver: str
     model: str | None
     launch_id: str
+    session: str
+    """The launch in whose folder its program's session is, for programs that keep one."""
     lease_s: float
     grace_s: float
     left_s: float
@@ -73,6 +75,9 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         driver=swarm.driver,
         model=swarm.model,
         launch_id=attempt.launch_id,
+        session=attempts.session_launch(
+            db, attempt, lambda agent_id: _place(swarm, repo, agent_id) == _place(swarm, repo, seat.id)
+        ),
         lease_s=swarm.lease_s,
         grace_s=swarm.grace_s,
         left_s=max(0.0, swarm.timeout_s - active_ms / 1_000),
@@ -87,6 +92,11 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         journal=Journal(tuple(inputs.of_launch(db, attempt.launch_id))),
         messages=inputs.message_count(db, attempt.id),
     )
+
+
+def _place(swarm: SwarmRow, repo: Terms | None, agent_id: str) -> str:
+    """Whose the folder is that an agent works in: without a repository, everybody's."""
+    return repo.owner(swarm.id, agent_id) if repo else ""
 
 
 def _cwd(swarm: SwarmRow, repo: Terms | None, asked: Asked) -> str:

@@ -25,7 +25,7 @@ from dashd.store import agents, attempts, inputs, lifecycle
 from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
-from . import attach
+from . import attach, sessions
 from .active_time import ActiveTime
 from .attach import START_S_MAX, Attached, unless_over
 from .bounds import Bounds
@@ -91,7 +91,8 @@ class Run:
             self.wish.set(stop=plan.stop, hold=plan.hold, waits=plan.waits, messages=plan.messages)
 
     def _bounds_of(self, asked: Asked) -> Bounds:
-        return Bounds(self._world.watchdog, asked, self._world.folder(self.plan.launch_id))
+        seen = sessions.shown(self._world, self.plan, asked)
+        return Bounds(self._world.watchdog, seen, self._world.folder(self.plan.launch_id))
 
     async def launch(self) -> Attached:
         """Starts the program, unless it was told to stop before."""
@@ -131,6 +132,7 @@ class Run:
     async def _begin(self) -> HolderLink:
         """Has the program started, behind its walls, with a way to a model where it needs one."""
         walls = await self._walls()
+        self._plan = await sessions.begin(self._world, self.plan)
         await self.bounds.start(walls.grade)
         if not self._needs_door:
             return await self._world.launcher.launch_adopted(self._spec(walls, None), self._world.epoch)
@@ -409,7 +411,7 @@ class Run:
         command = dataclasses.replace(command, env={**command.env, **(door.environ if door else {})})
         self._jailed = jailed = self._world.jails.jailed(
             walls,
-            self.plan.asked,
+            sessions.shown(self._world, self.plan, self.plan.asked),
             command,
             self._world.folder(self.plan.launch_id),
             port=door.listener.getsockname()[1] if door and door.listener else None,

@@ -1,6 +1,6 @@
 """Tables `attempt` and `launch`: runs of tasks, and the processes made for them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import apsw
 import msgspec
@@ -68,6 +68,7 @@ _q_succeeded = (
     "SELECT agent_id, count(*) FROM attempt WHERE state = 'succeeded'"
     " AND agent_id IN (SELECT value FROM json_each(?)) GROUP BY agent_id"
 )
+_q_before = f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? AND number < ? ORDER BY number DESC"
 _q_of_agent = f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? ORDER BY rowid DESC LIMIT ?"
 _q_of_task = f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? ORDER BY number DESC LIMIT ?"
 _q_nth_of_agent = f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? ORDER BY rowid LIMIT 1 OFFSET ?"
@@ -115,6 +116,23 @@ def launch(db: apsw.Connection, launch_id: str) -> LaunchRow:
 def set_walls(tx: Tx, launch_id: str, grade: str, jail: str | None) -> None:
     """What stands around a launch: the grade, and as JSON what its jail shows; None without one."""
     tx.execute(_q_walled, (launch_id, grade, jail))
+
+
+def session_launch(db: apsw.Connection, attempt: AttemptRow, same_place: Callable[[str], bool]) -> str:
+    """The launch whose folder holds the session that the attempt works in: its own, or that of the first of
+    those before it that were killed one after the other. `same_place`: an agent worked where this one does.
+    """
+    found = attempt.launch_id
+    for before in rows.every(AttemptRow, db, _q_before, (attempt.task_id, attempt.number)):
+        if before.started_at_ms is None:  # nothing was executed
+            continue
+        if not (
+            rules.leaves_session(before.state, before.stop, before.exit_signal)
+            and same_place(before.agent_id)
+        ):
+            break
+        found = before.launch_id
+    return found
 
 
 def next_number(db: apsw.Connection, task_id: str) -> int:

@@ -35,6 +35,9 @@ def test_the_command(programs: Programs, tmp_path: Path) -> None:
     assert (node, require, pi) == (str(tmp_path / "node"), "--require", str(tmp_path / "cli.js"))
     assert preload == f"{view.CODE}/dashd/drivers/{PRELOAD.name}"
     assert {"--mode", "rpc", "--offline", "-ne", "-na", "--no-session"} <= set(flags)
+    kept = PiDriver(programs).command(_work(session="/l/session"), {}).argv
+    assert kept[kept.index("--session-dir") + 1 :][:3] == ("/l/session", "--session-id", "dash")
+    assert "--no-session" not in kept
     assert (command.stdin, command.cwd, command.programs) == (True, "/w", (str(tmp_path),))
     assert "canary" not in str(command.env.get("ANTHROPIC_API_KEY"))
     assert command.env["PI_CODING_AGENT_DIR"] == AGENT_FOLDER

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dashd.domain import brief
 from dashd.domain.asking import Ask
 from dashd.drivers.driver import Told
-from dashd.drivers.pi_conversation import HEED, RESUME, RESUMES_MAX, PiConversation
+from dashd.drivers.pi_conversation import HEED, RESUME, RESUMED, RESUMES_MAX, PiConversation
 from dashd.jail.launch_folder import ExitRecord
 
 RESULT = '{"summary":"done","files_changed":[],"tests":[],"follow_ups":[]}'
@@ -72,6 +72,19 @@ def _keys(talk: PiConversation) -> list[str]:
 def _prompts(talk: PiConversation) -> list[str]:
     lines = [json.loads(each.data) for each in talk.inputs if each.data]
     return [line["message"] for line in lines if line["type"] == "prompt"]
+
+
+@pytest.mark.parametrize(("messages", "first"), [(0, "the brief"), (1, "the brief"), (2, RESUMED)])
+def test_a_session_with_a_task_in_it_is_gone_on_with(messages, first) -> None:
+    talk = PiConversation("the brief", {})
+    _feed(talk, READY | {"data": {"model": {"provider": "dash"}, "messageCount": messages}})
+    assert _prompts(talk) == [first]
+
+
+def test_that_a_session_begins_is_no_last_word() -> None:
+    talk = _begun()
+    talk.feed(2, b"Warning: No project session found with id 'dash'; creating a new session.\nTypeError: x\n")
+    assert talk.ending(_exit(code=1)).reason == "pi ended (exit code 1) while working: TypeError: x"
 
 
 def test_from_ready_to_the_end() -> None:

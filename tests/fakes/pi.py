@@ -26,12 +26,32 @@ class FakePi:
         provider = files["models.json"]["providers"]["dash"]
         self.url = provider["baseUrl"] + "/chat/completions"
         self.model = files["settings.json"]["defaultModel"]
-        self.messages: list[dict] = [{"role": "system", "content": "a stand-in"}]
+        self.session = None
+        if "--session-dir" in sys.argv:
+            folder = sys.argv[sys.argv.index("--session-dir") + 1]
+            self.session = os.path.join(folder, "session.jsonl")
+        self.messages: list[dict] = self.read_session()
         self.queue: list[str] = []
         self.running: threading.Thread | None = None
         self.aborted = False
         self.tool: subprocess.Popen | None = None
         self.dialog = threading.Event()
+
+    def read_session(self) -> list[dict]:
+        """What an earlier process has left; a call whose tool did not come to its end has no result."""
+        if self.session is None or not os.path.exists(self.session):
+            return []
+        with open(self.session, encoding="utf-8") as file:
+            found = [json.loads(line) for line in file if line.endswith("\n")]
+        calls = found[-1].get("tool_calls") or () if found else ()
+        none = {"role": "tool", "content": "No result provided"}
+        return [*found, *({**none, "tool_call_id": call["id"]} for call in calls)]
+
+    def add(self, message: dict) -> None:
+        self.messages.append(message)
+        if self.session is not None:
+            with open(self.session, "a", encoding="utf-8") as file:
+                file.write(json.dumps(message) + "\n")
 
     def say(self, **frame: object) -> None:
         sys.stdout.write(json.dumps(frame, separators=(",", ":")) + "\n")
@@ -47,7 +67,8 @@ class FakePi:
             match command["type"]:
                 case "get_state":
                     model = {"id": self.model, "provider": "dash"}
-                    self.answer(command, {"model": model, "isStreaming": self.running is not None})
+                    state = {"isStreaming": self.running is not None, "messageCount": len(self.messages)}
+                    self.answer(command, {"model": model, **state})
                 case "prompt":
                     self.answer(command, {"disposition": "started"})
                     self.aborted = False
@@ -87,7 +108,9 @@ class FakePi:
         self.say(type="agent_settled", aborted=self.aborted)
 
     def hear(self, text: str) -> None:
-        self.messages.append({"role": "user", "content": text})
+        if not self.messages:
+            self.add({"role": "system", "content": "a stand-in"})
+        self.add({"role": "user", "content": text})
         self.say(type="message_end", message={"role": "user", "content": [{"type": "text", "text": text}]})
 
     def turn(self) -> bool:
@@ -100,7 +123,7 @@ class FakePi:
         except (OSError, ValueError):
             return self.end("error", errorMessage="Connection error.")
         calls = message.get("tool_calls") or []
-        self.messages.append(message)
+        self.add(message)
         if self.aborted:
             return self.end("aborted")
         if not calls:
@@ -118,7 +141,7 @@ class FakePi:
                 start_new_session=True,
             )
             output = self.tool.communicate()[0].decode("utf-8", "replace")
-            self.messages.append({"role": "tool", "tool_call_id": call["id"], "content": output})
+            self.add({"role": "tool", "tool_call_id": call["id"], "content": output})
         if self.aborted:
             return self.end("aborted")
         self.steered()

@@ -68,7 +68,7 @@ class Counting:
 
     def ending(self, exited: ExitRecord) -> Ending:
         if self.result is None:
-            return Ending("failed", f"{self.why}, exit code {exited.code}")
+            return Ending("failed", f"{self.why}, exit code {exited.code}", exit_signal=exited.signal)
         return Ending("succeeded", "done", result=self.result)
 
     def _end(self, key: str) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,11 @@ class Scene:
         assert report["outcome"] in ("complete", "none"), report
         return report
 
+    async def not_below(self, swarm: str) -> None:
+        """Where a call was cut: the ledger is not below what the model billed, and nothing is held."""
+        node = (await self.dash.call("budget.status", budget=swarm))["budget"]
+        assert (round(node["spent_usd"] * 1e9) >= self.provider.bill_nusd, node["held_usd"]) == (True, 0)
+
     async def balanced(self, swarm: str) -> None:
         """The ledger charged what the model billed, to the nano-dollar."""
         node = (await self.dash.call("budget.status", budget=swarm))["budget"]
@@ -74,3 +81,21 @@ async def scene(
 def result(report: dict[str, Any]) -> dict[str, Any]:
     assert report["outcome"] == "complete", report
     return json.loads(report["results"][0]["result"])
+
+
+def pids_of(agent: str) -> list[int]:
+    """The processes of an agent, by the environment that each of them was started with."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"DASH_AGENT={agent}\0".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def end_node(agent: str) -> None:
+    """SIGKILL for the agent's program alone: neither for what it runs nor for what is around it."""
+    found = [pid for pid in pids_of(agent) if os.readlink(f"/proc/{pid}/exe").endswith("/node")]
+    assert found
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)

@@ -11,9 +11,10 @@ import pytest
 import trio
 
 from dashd import client_blocking
+from dashd.drivers.pi_conversation import RESUMED
 from tests.fakes import pi as fake_pi
 from tests.fakes.provider import Act
-from tests.live.scenes import BUSY, DONE, HASTY, acts, result, scene
+from tests.live.scenes import BUSY, DONE, HASTY, acts, end_node, pids_of, result, scene
 from tests.whole import door
 from tests.workspace.world import World
 
@@ -166,6 +167,49 @@ async def test_a_kill_in_a_tool_leaves_nothing_running(start_daemon, tmp_path) -
         logs = (await on.dash.call("agent.logs", agent=f"{swarm}-001", bytes_max=60_000))["text"]
         assert '"command":"clear_queue"' in logs  # an orderly end, by its own protocol
         await on.balanced(swarm)
+
+
+async def test_killed_in_a_tool_it_goes_on_in_the_same_session(start_daemon, tmp_path) -> None:
+    """What the tool has done is done once: the next attempt knows of the call and does not begin again."""
+    script = acts(bash("echo x >> marks; sleep 60"), bash("cat marks"), DONE)
+    async with scene(start_daemon(), tmp_path, script) as on:
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "agent.progress")
+        while not (tmp_path / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.05)
+        end_node(f"{swarm}-001")
+        report = await on.ended(swarm)
+        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 2)
+        (failed,) = await on.dash.events(swarm, "task.failed")
+        assert failed["data"]["reason"] == "pi ended (signal 9) while working"
+        assert (tmp_path / "marks").read_text() == "x\n"
+        assert pids_of(f"{swarm}-001") == []
+        told = [message["role"] for message in on.provider.bodies[1]["messages"]]
+        assert told == ["system", "user", "assistant", "tool", "user"]
+        assert "No result provided" in json.dumps(on.provider.bodies[1]["messages"])
+        assert RESUMED in json.dumps(on.provider.bodies[1]["messages"])
+        await on.balanced(swarm)
+
+
+async def test_killed_in_a_model_call_it_goes_on_in_the_same_session(start_daemon, tmp_path) -> None:
+    script = acts(bash("echo x >> marks"), Act(delay_s=60.0), DONE)
+    async with scene(start_daemon(), tmp_path, script) as on:
+        called = trio.Event()
+
+        async def note() -> None:
+            if on.provider.calls == 2:
+                called.set()
+
+        on.provider.on_call = note
+        swarm = await on.swarm()
+        await called.wait()
+        end_node(f"{swarm}-001")
+        report = await on.ended(swarm)
+        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 2)
+        assert (tmp_path / "marks").read_text() == "x\n"
+        told = [message["role"] for message in on.provider.bodies[-1]["messages"]]
+        assert told == ["system", "user", "assistant", "tool", "user"]
+        await on.not_below(swarm)
 
 
 async def test_a_message_reaches_the_model(start_daemon, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """What the rows say when an attempt is taken up."""
 
+import msgspec
 import pytest
 
 from dashd.domain import repository
@@ -7,7 +8,7 @@ from dashd.domain import scope as scopes
 from dashd.domain.brief import Earlier
 from dashd.domain.gates import Gate
 from dashd.runtime.plan import read_plan
-from dashd.store import gates, inputs, tasks, workspaces
+from dashd.store import agents, attempts, gates, inputs, tasks, workspaces
 from dashd.store.inputs import InputRow
 from tests.fakes.scene import SWARM
 from tests.fakes.trees import TERMS
@@ -39,6 +40,62 @@ def test_gates_about_what_it_does_are_noticed(scene, claimed, kind, gated) -> No
     gate = Gate("g", kind, "", 0, "ask", "operator", False, 60.0, "deny")
     scene.do(lambda tx: gates.put(tx, gate))
     assert read_plan(scene.db, claimed, 0).work.asks == ((kind,) if gated else ())
+
+
+KILLED = {"state": "failed", "exit_signal": 9}
+
+
+@pytest.mark.parametrize(
+    ("ends", "first"),
+    [
+        ([], 1),
+        ([KILLED], 1),
+        ([{"state": "lost"}, KILLED], 1),
+        ([{"state": "failed", "exit_signal": None}], 2),  # what failed by itself begins afresh
+        ([{"state": "failed", "exit_signal": 11}], 2),
+        ([{"state": "failed"}, KILLED], 2),
+        ([KILLED, {"state": "never"}], 1),  # nothing was executed between
+    ],
+)
+def test_whose_session_it_goes_on_with(scene, ends, first) -> None:
+    scene.swarm("a", cwd="/w", retries=9)
+    for each in ends:
+        (claim,) = scene.claim(1)
+        if each["state"] != "never":
+            scene.start(claim)
+        scene.end(claim, reason="so", **each)
+        scene.clock.at_ms += 60_000
+    (claim,) = scene.claim(1)
+    assert read_plan(scene.db, claim, 0).session == f"{SWARM}-t1.{first}"
+
+
+def test_what_was_told_to_stop_leaves_no_session(scene) -> None:
+    scene.swarm("a", cwd="/w")
+    (claim,) = scene.claim(1)
+    scene.start(claim)
+    scene.do(lambda tx: attempts.ask_stop(tx, claim.attempt_id, "timeout"))
+    scene.end(claim, "failed", exit_signal=9)
+    scene.clock.at_ms += 60_000
+    (claim,) = scene.claim(1)
+    assert read_plan(scene.db, claim, 0).session == claim.attempt_id
+
+
+@pytest.mark.parametrize(
+    ("repo", "first"),
+    [(None, 1), (TERMS, 2), (msgspec.structs.replace(TERMS, workspace="swarm"), 1)],
+    ids=["one folder", "a workspace each", "one workspace"],
+)
+def test_in_another_seat_it_goes_on_only_in_the_same_folder(scene, repo, first) -> None:
+    row = {"repo": repository.to_json(repo)} if repo else {}
+    scene.swarm("a", agents_made=2, cwd=TERMS.path, **row)
+    (claim,) = scene.claim(1)
+    scene.start(claim)
+    scene.end(claim, **KILLED, reason="so")
+    scene.do(lambda tx: agents.set_wanted(tx, claim.agent_id, "pause"))
+    scene.clock.at_ms += 60_000
+    (again,) = scene.claim(1)
+    assert again.agent_id != claim.agent_id
+    assert read_plan(scene.db, again, 0).session == f"{SWARM}-t1.{first}"
 
 
 def test_what_earlier_tasks_returned(scene, claimed) -> None:

@@ -4,11 +4,14 @@ tests/live/test_pi.py does the like with the real one, and holds the stand-in to
 """
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import trio
 
+from dashd.drivers.pi_conversation import RESUMED
 from tests.fakes import pi as fake_pi
 from tests.whole import daemons
 from tests.whole.door import Door, Refused, open_door
@@ -117,6 +120,24 @@ async def test_a_kill_takes_its_tools_along(dash, tmp_path, gate) -> None:
     await dash.events(made["id"], "agent.killed")
     gate.let()
     assert not (tmp_path / "after").exists()
+
+
+async def test_killed_in_a_tool_it_goes_on_in_its_session(dash, tmp_path, gate) -> None:
+    task = f"do `echo x >> marks; read -r _ < {gate.path}`, then `echo y >> marks`"
+    made = await _swarm(dash, task, tmp_path)
+    agent = f"{made['id']}-001"
+    await dash.events(made["id"], "agent.progress")
+    with trio.fail_after(30):
+        while not (tmp_path / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.02)
+    os.kill((await dash.call("agent.get", agent=agent))["pid"], signal.SIGKILL)
+    gate.let()
+    report = await dash.ended(made["id"])
+    assert (report["outcome"], report["attempts"]["total"]) == ("complete", 2), report
+    assert (tmp_path / "marks").read_text() == "x\ny\n"
+    logs = (await dash.call("agent.logs", agent=agent, bytes_max=60_000))["text"]
+    assert RESUMED in logs
+    assert "Task: do" not in logs
 
 
 @pytest.mark.parametrize(
