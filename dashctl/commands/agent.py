@@ -211,7 +211,7 @@ def pause(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         args,
         dash,
         out,
-        lambda agent: dash.call("agent.pause", agent=agent),
+        lambda agent: dash.call("agent.pause", agent=agent, hard=args.hard or None),
         reached=("paused", "idle", "completed", "failed", "killed"),
         kinds=("agent.paused", *waiting.AGENT_ENDS),
         goal="paused",
@@ -392,6 +392,13 @@ def _killing(parser: ArgumentParser) -> None:
     parser.add_argument("--requeue", action="store_true", help="give their tasks back to the queue")
 
 
+def _pausing(parser: ArgumentParser) -> None:
+    _changing(parser)
+    parser.add_argument(
+        "--hard", action="store_true", help="stop their processes now, not at their next model call"
+    )
+
+
 def _logging(parser: ArgumentParser) -> None:
     from dashctl import agent_logs
 
@@ -424,7 +431,7 @@ COMMANDS = {
     "diff": Command(trees.diff, "what an agent has changed in its clone", trees.diff_arguments),
     "result": Command(result, "what an agent's last task returned", _one),
     "message": Command(message, "say something to a running agent", _messaging),
-    "pause": Command(pause, "stop agents in place", _changing),
+    "pause": Command(pause, "stop agents in place", _pausing),
     "resume": Command(resume, "let paused agents go on", _changing),
     "kill": Command(
         kill,

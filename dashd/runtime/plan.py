@@ -35,6 +35,7 @@ class Plan:
     spool_offset: int
     stop: Stop | None
     hold: bool
+    hard: bool
     waits: bool
     asked: Asked
     grade: str | None
@@ -84,6 +85,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         spool_offset=launch.spool_offset,
         stop=attempt.stop,  # type: ignore[arg-type]  # the table's CHECK is the domain's Literal
         hold=seat.wanted == "pause" or swarm.state == "paused",
+        hard=seat.wanted == "pause" and bool(seat.hard),
         waits=approvals.holds(db, seat.id),
         asked=asked,
         repo=repo,

@@ -88,7 +88,9 @@ class Run:
             self._bounds = self._bounds_of(plan.asked)
         self._tree = WorkingTree(self._world, self.claim, plan.repo) if plan.repo else None
         if not self.wish.told:  # else the supervisor has read the rows as well, and reads on
-            self.wish.set(stop=plan.stop, hold=plan.hold, waits=plan.waits, messages=plan.messages)
+            self.wish.set(
+                stop=plan.stop, hold=plan.hold, hard=plan.hard, waits=plan.waits, messages=plan.messages
+            )
 
     def _bounds_of(self, asked: Asked) -> Bounds:
         seen = sessions.shown(self._world, self.plan, asked)
@@ -219,7 +221,7 @@ class Run:
             agents.set_liveness(tx, self.claim.agent_id, "alive")
             where = {"swarm": self.claim.swarm_id, "agent": self.claim.agent_id, "task": self.claim.task_id}
             tx.emit("agent.adopted", **where, data={"pid": found.pid})
-        paused = found.state == "paused" if self.driver.pause == "hard" else self.plan.hold
+        paused = found.state == "paused" or (self.driver.pause == "soft" and self.plan.hold)
         lifecycle.set_paused(tx, self.claim.attempt_id, paused=paused)
 
     async def _follow(self, link: HolderLink) -> ExitRecord:
@@ -280,10 +282,9 @@ class Run:
                         talk.look()
                 case holder_link.InputTaken() if talk is not None:
                     talk.taken(message)
-                case holder_link.Paused(paused):
-                    self._set_active(active, paused=paused)
-                    await self._world.commit(
-                        partial(lifecycle.set_paused, attempt_id=self.claim.attempt_id, paused=paused)
+                case holder_link.Paused(stopped):
+                    await self._say_held(
+                        active, held=stopped or (self.driver.pause == "soft" and self.wish.hold)
                     )
                 case holder_link.Exited(record):
                     return record
@@ -302,13 +303,17 @@ class Run:
 
     async def _steer(self, link: HolderLink, active: ActiveTime, talk: Talk | None) -> None:
         """Carries wishes to the holder, and ends what runs over its time."""
-        held = link.adopted.state == "paused" if self.driver.pause == "hard" else self.plan.hold
+        stopped = link.adopted.state == "paused"
+        held = stopped if self.driver.pause == "hard" else self.plan.hold
         with contextlib.suppress(HolderGone):  # the listener hears of it too, and decides
             while self.wish.stop is None:
                 ticket = self.wish.ticket()
-                if self.wish.hold != held:
-                    held = self.wish.hold
-                    await self._hold(link, active, held=held)
+                if self._stops_tree != stopped:
+                    stopped = self._stops_tree
+                    await (link.pause() if stopped else link.resume())  # answered once it is so
+                elif self.wish.hold != held and self.driver.pause == "soft":
+                    await self._say_held(active, held=self.wish.hold)
+                held = self.wish.hold
                 self._count(active)
                 with trio.move_on_at(active.deadline):
                     await ticket.wait()
@@ -316,19 +321,20 @@ class Run:
                     await self._world.commit(
                         lambda tx: attempts.ask_stop(tx, self.claim.attempt_id, "timeout")
                     )
-                    self.wish.set(stop="timeout", hold=held, waits=self.wish.waits)
+                    self.wish.set(stop="timeout", hold=held, hard=self.wish.hard, waits=self.wish.waits)
             grace_s = self.plan.grace_s
-            if talk is not None and grace_s > 0:
+            if talk is not None and grace_s > 0 and not stopped:  # what is stopped hears nothing
                 talk.leave()
                 await trio.sleep(LEAVING_SHARE * grace_s)  # its end comes first, mostly
                 grace_s -= LEAVING_SHARE * grace_s
             await link.stop(grace_s)
 
-    async def _hold(self, link: HolderLink, active: ActiveTime, *, held: bool) -> None:
-        """Hard: the kernel stops the tree, and the holder says when. Soft: the proxy holds its next call."""
-        if self.driver.pause == "hard":
-            await (link.pause() if held else link.resume())
-            return
+    @property
+    def _stops_tree(self) -> bool:
+        """The kernel is to stop the tree; otherwise the proxy alone holds the next call of what is paused."""
+        return self.wish.hold and (self.wish.hard or self.driver.pause == "hard")
+
+    async def _say_held(self, active: ActiveTime, *, held: bool) -> None:
         self._set_active(active, paused=held)
         await self._world.commit(partial(lifecycle.set_paused, attempt_id=self.claim.attempt_id, paused=held))
 

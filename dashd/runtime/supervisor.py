@@ -41,14 +41,21 @@ class Supervisor:
         """Reads what is wanted whenever somebody has changed it, until cancelled."""
         while True:
             ticket = self._world.store.bells.agents.ticket()
-            for attempt_id, stop, hold, waits, said in await self._world.store.own.read(attempts.wishes):
+            found = await self._world.store.own.read(attempts.wishes)
+            for attempt_id, stop, hold, hard, waits, said in found:
                 if run := self._runs.get(attempt_id):
-                    run.wish.set(stop=stop, hold=bool(hold), waits=bool(waits), messages=said)  # type: ignore[arg-type]
+                    told = {"hold": bool(hold), "hard": bool(hard), "waits": bool(waits)}
+                    run.wish.set(stop=stop, messages=said, **told)  # type: ignore[arg-type]
             await ticket.wait()
 
     async def _start_fresh(self) -> None:
         runs, self._fresh = self._fresh, []
-        await prepare_all(self._world, runs)
+        try:
+            await prepare_all(self._world, runs)
+        except BaseException:
+            for run in runs:
+                del self._runs[run.claim.attempt_id]
+            raise
         for run in runs:
             self._nursery.start_soon(self._start, run, name=f"run {run.claim.attempt_id}")
 

@@ -21,6 +21,7 @@ from dashd.store.inputs import InputRow
 from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
+from .active_time import ActiveTime
 from .asks import Asks as Judge
 from .journal import Journal, word
 from .wish import Wish
@@ -74,7 +75,7 @@ class Talk:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.speak, link)
-            nursery.start_soon(self.watch, link)
+            nursery.start_soon(self.watch, link, wish)
             nursery.start_soon(self.hear, wish)
             nursery.start_soon(self.answer, nursery)
             while self.conversation.starting:
@@ -102,6 +103,7 @@ class Talk:
                     self.tell(Told("message", f"{inputs.MESSAGE_KEY}{row.number}", row.text))
                     last = row.number
             await ticket.wait()
+            self.look()  # it may have been stopped, or let go on
 
     async def answer(self, nursery: trio.Nursery) -> None:
         """Has scope, gates and people decide about what it asks, until cancelled.
@@ -126,15 +128,20 @@ class Talk:
                 break
         self.tell(Told("answer", asks.key, verdict))
 
-    async def watch(self, link: HolderLink) -> None:
-        """Ends what takes longer at a stage than it may, until cancelled."""
+    async def watch(self, link: HolderLink, wish: Wish) -> None:
+        """Ends what takes longer at a stage than it may, until cancelled; while it is stopped none counts."""
         while True:
-            stage, bell = self.conversation.stage, self._bell
-            with trio.move_on_after(stage.limit_s or float("inf")) as limit:
-                while self.conversation.stage is stage:
+            stage = self.conversation.stage
+            left = ActiveTime(stage.limit_s or float("inf"))
+            while self.conversation.stage is stage and trio.current_time() < left.deadline:
+                bell = self._bell
+                if wish.hold and wish.hard:
+                    left.hold()
+                else:
+                    left.run()
+                with trio.move_on_at(left.deadline):
                     await bell.wait()
-                    bell = self._bell
-            if limit.cancelled_caught:
+            if self.conversation.stage is stage:
                 await self._expire(link, stage)
 
     async def _expire(self, link: HolderLink, stage: Stage) -> None:

@@ -11,6 +11,8 @@ class Wish:
     def __init__(self) -> None:
         self.stop: Stop | None = None
         self.hold = False
+        self.hard = False
+        """Held by the kernel, whatever its driver's own way."""
         self.waits = False
         """A request of its own is open; until somebody decides, its time does not count."""
         self.messages = 0
@@ -19,15 +21,20 @@ class Wish:
         """Something has been said already; whoever read older rows says nothing then."""
         self._changed = trio.Event()
 
-    def set(self, *, stop: Stop | None, hold: bool, waits: bool = False, messages: int = 0) -> None:
+    def set(
+        self, *, stop: Stop | None, hold: bool, hard: bool = False, waits: bool = False, messages: int = 0
+    ) -> None:
         """Takes over what the rows say and rings where that is new."""
         self.told = True
-        before = (self.stop, self.hold, self.waits, self.messages)
+        before = self._said()
         self.stop = self.stop or stop
-        self.hold, self.waits = hold, waits
+        self.hold, self.hard, self.waits = hold, hard, waits
         self.messages = max(messages, self.messages)
-        if before != (self.stop, self.hold, self.waits, self.messages):
+        if before != self._said():
             self.ring()
+
+    def _said(self) -> tuple[object, ...]:
+        return self.stop, self.hold, self.hard, self.waits, self.messages
 
     def ring(self) -> None:
         """Wakes whoever waits: something about the attempt has changed."""

@@ -119,7 +119,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             liveness=row.liveness,  # type: ignore[arg-type]
             wanted=row.wanted,  # type: ignore[arg-type]
             driver=swarm_row.driver,
-            pause=core.drivers.abilities(swarm_row.driver).pause,
+            pause="hard" if row.hard else core.drivers.abilities(swarm_row.driver).pause,
             pid=attempts.launch(db, run.launch_id).pid if run else None,
             task=row.task_id,
             task_state=task.state if task else None,  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ async def why(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Why:
 
 async def pause(core: Core, _caller: Caller, params: wire.PauseAgent) -> wire.AgentChanged:
     """Records the wish; the supervisor stops the tree and says so by `agent.paused`."""
-    return await core.store.writer.apply(lambda tx: _want(core, tx, params.agent, "pause"))
+    return await core.store.writer.apply(lambda tx: _want(core, tx, params.agent, "pause", hard=params.hard))
 
 
 async def resume(core: Core, _caller: Caller, params: wire.ResumeAgent) -> wire.AgentChanged:
@@ -337,7 +337,7 @@ def _spawn(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
     return wire.AgentSpawned(id=seat_id, swarm=swarm.id, task=task.id, state="idle", cursor=cursor)
 
 
-def _want(core: Core, tx: Tx, agent_id: str, wanted: str) -> wire.AgentChanged:
+def _want(core: Core, tx: Tx, agent_id: str, wanted: str, *, hard: bool = False) -> wire.AgentChanged:
     seat = agents.get(tx.db, agent_id)
     if seat.state in rules.MACHINE.ended or seat.wanted == "kill":
         raise errors.IllegalTransition(
@@ -346,7 +346,7 @@ def _want(core: Core, tx: Tx, agent_id: str, wanted: str) -> wire.AgentChanged:
             else f"agent {seat.id} is ending",
             hint=f"agent.retry {seat.id} runs its last task again while its swarm is open",
         )
-    changed = seat.wanted != wanted
+    changed = (seat.wanted, bool(seat.hard)) != (wanted, hard)
     if not changed and wanted == "run" and swarms.get(tx.db, seat.swarm_id).state == "paused":
         raise errors.Conflict(
             f"agent {seat.id} is held because its swarm {seat.swarm_id} is paused",
@@ -355,7 +355,7 @@ def _want(core: Core, tx: Tx, agent_id: str, wanted: str) -> wire.AgentChanged:
     if changed:
         if wanted == "run":
             budgets.refuse_stopped(tx, seat.id)
-        agents.set_wanted(tx, seat.id, wanted)
+        agents.set_wanted(tx, seat.id, wanted, hard=hard)
         tx.ring("agents")
         tx.ring("queue")
     return _changed(core, tx, seat.id, changed=changed)

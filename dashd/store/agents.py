@@ -17,7 +17,7 @@ _q_get = f"SELECT {_COLUMNS} FROM agent WHERE id = ?"
 _q_insert = f"INSERT INTO agent ({_COLUMNS}) VALUES ({placeholders(AgentRow)})"
 _q_state = "UPDATE agent SET state = ?2, liveness = ?3, ended_at_ms = ?4 WHERE id = ?1"
 _q_model = "UPDATE agent SET model = ?2 WHERE id = ?1"
-_q_wanted = "UPDATE agent SET wanted = ?2 WHERE id = ?1"
+_q_wanted = "UPDATE agent SET wanted = ?2, hard = ?3 WHERE id = ?1"
 _q_cause = "UPDATE agent SET cause = ?2 WHERE id = ?1"
 _q_unknown = "UPDATE agent SET liveness = 'unknown' WHERE state IN ('spawning', 'running', 'paused')"
 _q_liveness = "UPDATE agent SET liveness = ?2 WHERE id = ?1"
@@ -84,9 +84,9 @@ def set_state(tx: Tx, row: AgentRow, state: str, *, liveness: str = "dead") -> N
     tx.execute(_q_state, (row.id, state, liveness, ended_at_ms))
 
 
-def set_wanted(tx: Tx, agent_id: str, wanted: str) -> None:
-    """Records what is wanted of the seat; the supervisor makes it so."""
-    tx.execute(_q_wanted, (agent_id, wanted))
+def set_wanted(tx: Tx, agent_id: str, wanted: str, *, hard: bool = False) -> None:
+    """Records what is wanted of the seat; the supervisor makes it so. `hard` is about a pause."""
+    tx.execute(_q_wanted, (agent_id, wanted, int(hard)))
 
 
 def set_model(tx: Tx, agent_id: str, model: str | None) -> None:

@@ -84,7 +84,8 @@ _q_sums = (
     " AND NOT (a.state = 'cancelled' AND a.started_at_ms IS NULL)"
 )
 _q_wishes = (
-    "SELECT a.id, a.stop, g.wanted = 'pause' OR s.state = 'paused', EXISTS (SELECT 1 FROM approval p"
+    "SELECT a.id, a.stop, g.wanted = 'pause' OR s.state = 'paused',"
+    " g.wanted = 'pause' AND g.hard, EXISTS (SELECT 1 FROM approval p"
     " WHERE p.agent_id = a.agent_id AND p.state = 'open' AND p.act = ''),"
     " (SELECT count(*) FROM message m WHERE m.attempt_id = a.id)"
     " FROM attempt a JOIN agent g ON g.id = a.agent_id"
@@ -259,8 +260,8 @@ def sums(db: apsw.Connection, swarm_id: str) -> tuple[int, int, int, int, int, i
     return total, lost, late, cpu_ms, retried, cut
 
 
-def wishes(db: apsw.Connection) -> list[tuple[str, str | None, int, int, int]]:
-    """(attempt, stop asked for, to pause, waiting for a yes, messages) of every open run."""
+def wishes(db: apsw.Connection) -> list[tuple[str, str | None, int, int, int, int]]:
+    """(attempt, stop asked for, to pause, to pause hard, waiting for a yes, messages) of every open run."""
     return rows.table(db, _q_wishes)
 
 

@@ -62,6 +62,7 @@ class AgentRow(msgspec.Struct, frozen=True):
     model: str | None = None
     cause: str | None = None
     scope: str = ""
+    hard: int = 0
 
 
 class TaskRow(msgspec.Struct, frozen=True):

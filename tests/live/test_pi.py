@@ -236,6 +236,72 @@ async def test_paused_it_calls_no_model_until_it_is_resumed(start_daemon, tmp_pa
         await on.balanced(swarm)
 
 
+async def test_paused_hard_nothing_of_it_runs_whatever_becomes_of_dashd(start_daemon, tmp_path) -> None:
+    daemon = start_daemon()
+    ticks = tmp_path / "ticks"
+    script = acts(bash("until [ -e go ]; do echo x >> ticks; sleep 0.05; done"), DONE)
+    async with scene(daemon, tmp_path, script) as on:
+        swarm = await on.swarm()
+        while not ticks.exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.05)
+        await on.dash.call("agent.pause", agent=f"{swarm}-001", hard=True)
+        await on.dash.events(swarm, "agent.paused")
+        assert (await on.dash.call("agent.get", agent=f"{swarm}-001"))["pause"] == "hard"
+        stopped_at = ticks.stat().st_size
+        await trio.sleep(1.0)
+        daemon.kill()
+        daemon.start()
+        async with door.open_door(daemon.socket) as dash:
+            on.dash = dash
+            (tmp_path / "go").touch()
+            await trio.sleep(1.0)
+            assert (await dash.call("agent.get", agent=f"{swarm}-001"))["state"] == "paused"
+            assert ticks.stat().st_size == stopped_at
+            await dash.call("agent.resume", agent=f"{swarm}-001")
+            report = await on.ended(swarm)
+            assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+            await on.balanced(swarm)
+
+
+async def test_paused_hard_in_a_stream_it_goes_on_in_the_same_session(start_daemon, tmp_path) -> None:
+    """The answer is on its way while it is stopped; dashd dies meanwhile, and with it the stream."""
+    daemon = start_daemon()
+    script = acts(bash("echo x >> marks"), Act(text="a long one", delay_s=3.0), DONE)
+    async with scene(daemon, tmp_path, script) as on:
+        called = trio.Event()
+
+        async def note() -> None:
+            if on.provider.calls == 2:
+                called.set()
+
+        on.provider.on_call = note
+        swarm = await on.swarm()
+        await called.wait()
+        await on.dash.call("agent.pause", agent=f"{swarm}-001", hard=True)
+        await on.dash.events(swarm, "agent.paused")
+        daemon.kill()
+        daemon.start()
+        async with door.open_door(daemon.socket) as dash:
+            on.dash = dash
+            await dash.call("agent.resume", agent=f"{swarm}-001")
+            report = await on.ended(swarm)
+            assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+            assert (tmp_path / "marks").read_text() == "x\n"
+            await on.not_below(swarm)
+
+
+async def test_a_hard_pause_ends_with_a_kill(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, acts(bash("touch begun; sleep 60; touch ended"))) as on:
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "agent.progress")
+        await on.dash.call("agent.pause", agent=f"{swarm}-001", hard=True)
+        await on.dash.events(swarm, "agent.paused")
+        await on.dash.call("agent.kill", agent=f"{swarm}-001")
+        await on.dash.events(swarm, "agent.killed")
+        assert pids_of(f"{swarm}-001") == []
+        await on.balanced(swarm)
+
+
 async def test_it_is_installed_checked_and_chosen(start_daemon, pi_environ, tmp_path) -> None:
     """Into the state folder of this dashd, by the npm of this machine; Node is the one of the cache."""
     daemon = start_daemon(DASH_PROGRAMS_PI="", DASH_JAIL_REQUIRED="true")

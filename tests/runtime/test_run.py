@@ -1,11 +1,15 @@
 """One attempt from its claim to its end, over a holder that the test steers."""
 
+import dataclasses
+from typing import Literal
+
 import pytest
 import trio
 import trio.testing
 
 from dashd.domain import scope
 from dashd.domain.gates import Gate
+from dashd.drivers.command import CommandDriver
 from dashd.jail.launcher import ForkServerGone, LaunchFailed
 from dashd.runtime.run import Run
 from dashd.runtime.supervisor import Supervisor
@@ -142,6 +146,62 @@ async def test_pause_and_resume_reach_the_tree_and_come_back_as_facts(bed, autoj
     await bed.until("agent.resumed")
     assert bed.scene.agent().state == "running"
     assert holder.verbs() == ["adopt", "pause", "resume"]
+
+
+class Soft(CommandDriver):
+    """Its pause is the proxy's affair."""
+
+    pause: Literal["hard", "soft"] = "soft"
+
+
+@pytest.fixture
+def soft(bed):
+    """The bed with such a driver."""
+    bed.world = dataclasses.replace(bed.world, drivers={"command": Soft()})
+    bed.supervisor = Supervisor(bed.world, bed.nursery)
+    return bed
+
+
+def _pause(bed, *, hard: bool) -> None:
+    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause", hard=hard))
+
+
+async def test_a_soft_pause_leaves_the_tree_alone_and_a_hard_one_stops_it(
+    soft, autojump_clock, begun
+) -> None:
+    holder = await begun(timeout_s=300.0)
+    _pause(soft, hard=False)
+    await soft.until("agent.paused")
+    assert holder.verbs() == ["adopt"]
+    _pause(soft, hard=True)
+    await holder.asked("pause")
+    _pause(soft, hard=False)
+    await holder.asked("resume")
+    await trio.sleep(1_000)  # no time counts all the while
+    assert soft.scene.agent().state == "paused"
+    assert soft.scene.kinds().count("agent.paused") == 1
+    _ask(soft, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
+    await soft.until("agent.resumed")
+    assert holder.verbs() == ["adopt", "pause", "resume"]
+
+
+async def test_a_hard_pause_is_said_once_the_tree_is_stopped_and_outlives_the_daemon(
+    soft, autojump_clock, begun
+) -> None:
+    holder = await begun(timeout_s=300.0)
+    _pause(soft, hard=True)
+    await soft.until("agent.paused")
+    assert holder.verbs() == ["adopt", "pause"]
+    await trio.sleep(1_000)
+    holder.drops()  # what follows is another adoption, which knows rows and holder alone
+    await trio.sleep(1_000)
+    assert holder.verbs() == ["adopt", "pause", "adopt"]
+    assert soft.scene.agent().state == "paused"
+    _ask(soft, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
+    await soft.until("agent.resumed")
+    assert holder.verbs() == ["adopt", "pause", "adopt", "resume"]
+    await holder.asked("stop")
+    assert trio.current_time() == pytest.approx(2_300)
 
 
 async def test_a_paused_swarm_pauses_what_runs(bed, autojump_clock, begun) -> None:

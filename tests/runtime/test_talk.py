@@ -1,6 +1,7 @@
 """Talking to a program: every input written down before it is sent, none lost and none sent twice."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 import trio
@@ -13,11 +14,11 @@ from dashd.runtime.journal import Journal
 from dashd.runtime.run import Run
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.talk import replayed
+from dashd.store import agents, gates, inputs, stops
 from dashd.store import approvals as rows
-from dashd.store import gates, inputs, stops
 from tests.fakes.holders import FOR_EVER_S, FakeHolder
 from tests.fakes.scene import SWARM
-from tests.fakes.talking import TalkingDriver
+from tests.fakes.talking import READY, TalkingDriver
 
 LAUNCH = f"{SWARM}-t1.1"
 
@@ -65,6 +66,23 @@ async def test_a_talk_from_hello_to_the_result(bed, autojump_clock, begun) -> No
     assert bed.scene.task().result == "all of it"
     assert bed.scene.task().progress_done == 2
     assert _rows(bed) == []  # nobody will ask again
+
+
+async def test_the_time_of_a_stage_does_not_count_while_it_is_stopped(bed, autojump_clock, begun) -> None:
+    holder = await begun(retries=0)
+    for hard, wanted in ((True, "pause"), (False, "run")):
+        await trio.sleep(READY.limit_s - 1.0 if hard else 1_000.0)
+        assert "stop" not in holder.verbs()
+        bed.scene.do(partial(_want, wanted=wanted, hard=hard))
+    paused_s = trio.current_time()
+    holder.prints(b"ready\n")
+    assert await holder.given(2) == [b"hello\n", b"go\n"]
+    assert trio.current_time() - paused_s < 1.0
+
+
+def _want(tx, wanted: str, *, hard: bool) -> None:
+    agents.set_wanted(tx, f"{SWARM}-001", wanted, hard=hard)
+    tx.ring("agents")
 
 
 async def test_a_new_daemon_goes_on_where_the_old_one_was(bed, autojump_clock, begun) -> None:

@@ -178,6 +178,9 @@ async def test_pause_and_resume_record_the_wish(call, scene) -> None:
     got = await call("agent.pause", agent=FIRST)
     assert (got.wanted, got.state, got.changed) == ("pause", "idle", True)
     assert not (await call("agent.pause", agent=FIRST)).changed
+    assert (await call("agent.pause", agent=FIRST, hard=True)).changed
+    assert not (await call("agent.pause", agent=FIRST, hard=True)).changed
+    assert (await call("agent.get", agent=FIRST)).pause == "hard"
     assert scene.claim() == []
     ticket = scene.store.bells.queue.ticket()
     assert (await call("agent.resume", agent=FIRST)).changed

@@ -146,8 +146,8 @@ def test_wishes_are_those_of_open_runs(scene) -> None:
     first, second = scene.claim()
     scene.do(lambda tx: attempts.ask_stop(tx, first.attempt_id, "kill"))
     assert sorted(attempts.wishes(scene.db)) == [
-        (first.attempt_id, "kill", 0, 0, 0),
-        (second.attempt_id, None, 0, 0, 0),
+        (first.attempt_id, "kill", 0, 0, 0, 0),
+        (second.attempt_id, None, 0, 0, 0, 0),
     ]
     scene.end(first)
     assert [wish[0] for wish in attempts.wishes(scene.db)] == [second.attempt_id]

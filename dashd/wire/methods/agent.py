@@ -182,7 +182,9 @@ class Agent(Result):
     wanted: Literal["run", "pause", "kill"]
     driver: str
     pause: Literal["hard", "soft"]
-    """hard: the whole process tree is stopped by the kernel; soft: it is held at its next step."""
+    """How it is paused now, or would be. hard: the whole process tree is stopped by the kernel; soft: it is
+    held at its next step.
+    """
     pid: int | None
     task: str | None
     task_state: TaskState | None
@@ -225,6 +227,10 @@ class PauseAgent(Params):
     """Stops an agent in place."""
 
     agent: Id
+    hard: bool = False
+    """The kernel stops its whole process tree now, its tools included, also where its program's pause is
+    soft.
+    """
 
 
 class ResumeAgent(Params):

@@ -169,6 +169,8 @@ def test_an_idle_agent_has_nothing_to_stop(dashd, ctl):
 def test_what_does_not_become_so_in_time_is_a_timeout(dashd, ctl):
     dashd.on("agent.pause", answers.agent_changed("running", wanted="pause"))
     dashd.on("event.wait", lambda params: answers.events())
+    assert ctl("agent", "pause", A, "--hard", "--no-wait").code == 0
+    assert dashd.asked("agent.pause")[-1] == {"agent": A, "hard": True}
     ran = ctl("agent", "pause", A, "--within", "20ms")
     assert ran.code == 6
     assert f"hint: dashctl agent why {A}" in ran.err
