@@ -61,7 +61,12 @@ class DriverPort:
         """What the driver can do."""
         driver = self.drivers[name]
         return DriverAbilities(
-            driver.pause, driver.takes_messages, driver.needs_model, self.places.get(name), driver.can_ask
+            pause=driver.pause,
+            message=driver.takes_messages,
+            needs_model=driver.needs_model,
+            breaks_off=driver.breaks_off,
+            places=self.places.get(name),
+            can_ask=driver.can_ask,
         )
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:

@@ -241,11 +241,13 @@ def retry(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 def message(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Says something to a running agent."""
     text = out.stdin.read() if args.text == "-" else args.text
-    sent = dash.call("agent.message", agent=args.agent, text=text)
+    when = "now" if args.now else "after" if args.after else None
+    sent = dash.call("agent.message", agent=args.agent, text=text, when=when)
     if out.as_json:
         out.data(sent)
     else:
-        out.line(f"{sent['agent']} gets message {sent['number']} with its next step")
+        heard = {"now": "at once", "after": "after what it is at", None: "with its next step"}[when]
+        out.line(f"{sent['agent']} gets message {sent['number']} {heard}")
     return 0
 
 
@@ -408,6 +410,9 @@ def _logging(parser: ArgumentParser) -> None:
 def _messaging(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("text", metavar="TEXT", help="what to say; - reads it from stdin")
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--after", action="store_true", help="it hears it once it has done what it is at")
+    when.add_argument("--now", action="store_true", help="what it is at is broken off first, its tool too")
 
 
 def _swapping(parser: ArgumentParser) -> None:

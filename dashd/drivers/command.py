@@ -51,6 +51,7 @@ class CommandDriver:
     pause: Literal["hard", "soft"] = "hard"
     takes_messages = False
     can_ask = False
+    breaks_off = False
     needs_model = False
     keeps_session = False
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"

@@ -45,6 +45,7 @@ class EmbeddedDriver:
     pause: Literal["hard", "soft"] = "soft"
     takes_messages = False
     can_ask = True
+    breaks_off = False
     needs_model = True
     keeps_session = False
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"

@@ -64,6 +64,7 @@ class OpenClawDriver:
     pause: Literal["hard", "soft"] = "soft"
     takes_messages = True
     can_ask = True
+    breaks_off = False
     needs_model = True
     keeps_session = False
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"

@@ -93,7 +93,7 @@ class OpenClawConversation(LineConversation):
         """See Conversation."""
         if self.stage is LEAVING:
             return
-        if told.kind == "message":
+        if told.kind in ("message", "after"):
             self._held.append(told)
         elif told.kind == "leave":
             self._end(told.key)

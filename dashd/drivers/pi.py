@@ -53,6 +53,7 @@ class PiDriver:
     pause: Literal["hard", "soft"] = "soft"
     takes_messages = True
     can_ask = True
+    breaks_off = True
     needs_model = True
     keeps_session = True
     refusals: Literal["embedded", "pi", "openclaw"] = "pi"

@@ -77,6 +77,8 @@ class PiConversation(LineConversation):
         """Messages that came before there was a run to steer."""
         self._unheard: dict[str, str] = {}
         """Messages that Pi has, or will have, and has not put before the model yet."""
+        self._now: list[str] = []
+        """What is said to it once the run has ended that was broken off for it."""
         self._runs = 0
         self._resumes = 0
         self._answer: dict[str, Any] = {}
@@ -94,7 +96,7 @@ class PiConversation(LineConversation):
 
     def tell(self, told: Told) -> None:
         """See Conversation."""
-        if told.kind == "message":
+        if told.kind in ("message", "after", "now"):
             self._message(told)
         elif told.kind == "leave":
             self._leave(told.key)
@@ -158,7 +160,10 @@ class PiConversation(LineConversation):
         """The run is over: what next?"""
         if self.stage is LEAVING or self._outcome is not None:
             return
-        if aborted:
+        if self._now:  # it may have ended by itself just before
+            said, self._now, self._unheard = self._now, [], {}
+            self._prompt("\n\n".join(said))
+        elif aborted:
             self._fail("it was aborted, and nobody had asked for that")
         elif self._answer.get("stopReason") == "error":
             self._failed_call(str(self._answer.get("errorMessage") or "no reason given"))
@@ -192,11 +197,22 @@ class PiConversation(LineConversation):
     # --- what it is told ----------------------------------------------------------------------------------
 
     def _message(self, told: Told) -> None:
-        if self.stage is WORKING:
-            self._unheard[told.key] = told.text
-            self._say(told.key, type="steer", message=told.text)
-        elif self.stage is not LEAVING:
+        if self.stage is LEAVING:
+            return
+        if self.stage is not WORKING:
             self._held.append(told)
+        elif told.kind == "now" or self._now:
+            self._break_off(told)
+        else:
+            self._unheard[told.key] = told.text
+            self._say(told.key, type="steer" if told.kind == "message" else "follow_up", message=told.text)
+
+    def _break_off(self, told: Told) -> None:
+        """What waits in Pi's queue is cleared with it, and said with the rest once the run has ended."""
+        self._now += [*self._unheard.values(), told.text]
+        self._unheard.clear()
+        self._say(told.key, type="clear_queue")
+        self._say(f"{told.key}:abort", type="abort")
 
     def _answer_dialog(self, key: str, *, confirmed: bool) -> None:
         if self.stage is LEAVING:  # it hears nothing more

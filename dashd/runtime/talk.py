@@ -13,7 +13,7 @@ from pathlib import Path
 import trio
 
 from dashd.drivers import Driver
-from dashd.drivers.driver import Asks, Conversation, Input, Stage, Told, Work
+from dashd.drivers.driver import Asks, Conversation, Input, Stage, Told, ToldKind, Work
 from dashd.jail import spool
 from dashd.jail.holder_link import HolderGone, HolderLink, InputTaken
 from dashd.store import inputs
@@ -30,6 +30,7 @@ from .world import World
 LEAVING_SHARE = 0.5
 """Of the grace: what a program gets to end in an orderly way, before its tree is told to."""
 PIECE_BYTES_MAX = 1 << 20
+_HEARD: dict[str, ToldKind] = {"step": "message", "after": "after", "now": "now"}
 
 
 class Talk:
@@ -100,7 +101,7 @@ class Talk:
             if wish.messages > last:
                 query = partial(inputs.messages, attempt_id=self._claim.attempt_id, after=last)
                 for row in await self._world.store.own.read(query):
-                    self.tell(Told("message", f"{inputs.MESSAGE_KEY}{row.number}", row.text))
+                    self.tell(Told(_HEARD[row.heard], f"{inputs.MESSAGE_KEY}{row.number}", row.text))
                     last = row.number
             await ticket.wait()
             self.look()  # it may have been stopped, or let go on

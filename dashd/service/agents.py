@@ -248,12 +248,18 @@ async def _first_of(core: Core, model: str | None) -> Offer | None:
 
 
 async def message(core: Core, _caller: Caller, params: wire.MessageAgent) -> wire.MessageSent:
-    """Says something to a running agent; it hears it between two steps of its work."""
+    """Says something to a running agent; it hears it between two steps of its work, or when it should."""
 
     def operation(tx: Tx) -> wire.MessageSent:
         seat = agents.get(tx.db, params.agent)
         driver = swarms.get(tx.db, seat.swarm_id).driver
-        if not core.drivers.abilities(driver).message:
+        can = core.drivers.abilities(driver)
+        if can.message and params.when == "now" and not can.breaks_off:
+            raise errors.Unsupported(
+                f"driver {driver} cannot be broken off to hear a message",
+                hint="leave `when` out, and it hears it next; or kill it and spawn one with the new task",
+            )
+        if not can.message:
             raise errors.Unsupported(
                 f"driver {driver} cannot take messages while it runs",
                 hint="kill the agent and spawn one with the new task, or use a driver that talks",
@@ -264,7 +270,7 @@ async def message(core: Core, _caller: Caller, params: wire.MessageAgent) -> wir
                 f"agent {seat.id} runs nothing that could hear it: {seat.state}",
                 hint="spawn an agent with the new task, or agent.retry",
             )
-        number = inputs.add_message(tx, run.id, params.text)
+        number = inputs.add_message(tx, run.id, params.text, params.when)
         return wire.MessageSent(agent=params.agent, number=number)
 
     work = once("agent.message", params, params.idempotency_key, operation, wire.MessageSent)

@@ -19,6 +19,8 @@ class DriverAbilities(msgspec.Struct, frozen=True):
     """It takes messages while it runs."""
     needs_model: bool = False
     """It can do nothing without a model behind the proxy."""
+    breaks_off: bool = False
+    """A message can break off what it is at."""
     places: int | None = None
     """How many of its agents may run at once; None where only the daemon's own bound counts."""
     asks: bool = False

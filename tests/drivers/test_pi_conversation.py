@@ -74,6 +74,48 @@ def _prompts(talk: PiConversation) -> list[str]:
     return [line["message"] for line in lines if line["type"] == "prompt"]
 
 
+def _types(talk: PiConversation, since: str) -> list[str]:
+    keys = _keys(talk)
+    return [json.loads(each.data)["type"] for each in talk.inputs[keys.index(since) :] if each.data]
+
+
+def test_a_message_for_later_is_a_follow_up() -> None:
+    talk = _begun()
+    talk.tell(Told("after", "message:1", "then this"))
+    assert _types(talk, "message:1") == ["follow_up"]
+    _feed(talk, _said(RESULT), _heard("then this"), _said(RESULT), SETTLED)
+    assert talk.inputs[-1].eof
+    assert _prompts(talk) == ["the brief"]
+
+
+def test_a_message_for_now_breaks_off_what_it_is_at() -> None:
+    talk = _begun()
+    talk.tell(Told("message", "message:1", "mind the gap"))
+    talk.tell(Told("now", "message:2", "stop that"))
+    assert _types(talk, "message:1") == ["steer", "clear_queue", "abort"]
+    _feed(talk, _said(stop="aborted"), SETTLED | {"aborted": True})
+    assert _prompts(talk) == ["the brief", "mind the gap\n\nstop that"]  # the queue was cleared
+    _feed(talk, _accepted(2), _heard("mind the gap\n\nstop that"), _said(RESULT), SETTLED)
+    assert talk.ending(_exit()).state == "succeeded"
+
+
+def test_it_may_have_ended_just_before_it_is_broken_off() -> None:
+    talk = _begun()
+    talk.tell(Told("now", "message:1", "stop that"))
+    talk.tell(Told("message", "message:2", "and that"))  # before it has: said with it
+    _feed(talk, _said(RESULT), SETTLED)
+    assert _prompts(talk) == ["the brief", "stop that\n\nand that"]
+
+
+def test_what_is_to_be_heard_now_waits_for_a_run_to_break_off() -> None:
+    talk = PiConversation("the brief", {})
+    talk.tell(Told("now", "message:1", "stop that"))
+    _feed(talk, READY)
+    assert _keys(talk) == ["ready", "prompt:1"]
+    _feed(talk, _accepted())
+    assert _types(talk, "message:1") == ["clear_queue", "abort"]
+
+
 @pytest.mark.parametrize(("messages", "first"), [(0, "the brief"), (1, "the brief"), (2, RESUMED)])
 def test_a_session_with_a_task_in_it_is_gone_on_with(messages, first) -> None:
     talk = PiConversation("the brief", {})

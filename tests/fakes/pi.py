@@ -32,6 +32,7 @@ class FakePi:
             self.session = os.path.join(folder, "session.jsonl")
         self.messages: list[dict] = self.read_session()
         self.queue: list[str] = []
+        self.later: list[str] = []
         self.running: threading.Thread | None = None
         self.aborted = False
         self.tool: subprocess.Popen | None = None
@@ -77,8 +78,12 @@ class FakePi:
                 case "steer":
                     self.queue.append(command["message"])
                     self.answer(command)
+                case "follow_up":
+                    self.later.append(command["message"])
+                    self.answer(command)
                 case "clear_queue":
                     self.queue.clear()
+                    self.later.clear()
                     self.answer(command)
                 case "abort":
                     self.aborted = True
@@ -128,7 +133,7 @@ class FakePi:
             return self.end("aborted")
         if not calls:
             self.end("stop", message.get("content") or "")
-            return not self.steered()
+            return not (self.steered() or self.followed())
         self.end("toolUse", message.get("content") or "")
         for call in calls:
             arguments = json.loads(call["function"]["arguments"])
@@ -149,6 +154,12 @@ class FakePi:
 
     def steered(self) -> bool:
         found, self.queue = self.queue, []
+        for text in found:
+            self.hear(text)
+        return bool(found)
+
+    def followed(self) -> bool:
+        found, self.later = self.later[:1], self.later[1:]
         for text in found:
             self.hear(text)
         return bool(found)

@@ -13,7 +13,7 @@ import trio
 from dashd import client_blocking
 from dashd.drivers.pi_conversation import RESUMED
 from tests.fakes import pi as fake_pi
-from tests.fakes.provider import Act
+from tests.fakes.provider import MODEL, Act
 from tests.live.scenes import BUSY, DONE, HASTY, acts, end_node, pids_of, result, scene
 from tests.whole import door
 from tests.workspace.world import World
@@ -219,6 +219,47 @@ async def test_a_message_reaches_the_model(start_daemon, tmp_path) -> None:
         await on.dash.call("agent.message", agent=f"{swarm}-001", text="mind the gap")
         assert result(await on.ended(swarm))["summary"] == "all done"
         assert "mind the gap" in json.dumps(on.provider.bodies[-1]["messages"])
+
+
+async def test_a_message_for_later_is_heard_after_its_work(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, acts(bash("sleep 1"), DONE)) as on:
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "agent.progress")
+        await on.dash.call("agent.message", agent=f"{swarm}-001", text="mind the gap", when="after")
+        assert result(await on.ended(swarm))["summary"] == "all done"
+        assert "mind the gap" not in json.dumps(on.provider.bodies[1]["messages"])
+        assert "mind the gap" in json.dumps(on.provider.bodies[2]["messages"])
+        await on.balanced(swarm)
+
+
+async def test_a_message_for_now_breaks_off_a_tool_that_works(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, acts(bash("touch begun; sleep 60; touch ended"), DONE)) as on:
+        swarm = await on.swarm()
+        while not (tmp_path / "begun").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.05)
+        await on.dash.call("agent.message", agent=f"{swarm}-001", text="not like this", when="now")
+        report = await on.ended(swarm)
+        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+        told = json.dumps(on.provider.bodies[-1]["messages"])
+        assert "not like this" in told
+        assert "aborted" in told  # what became of its tool
+        assert not (tmp_path / "ended").exists()
+        await on.balanced(swarm)
+
+
+async def test_its_model_is_swapped_without_a_restart(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, acts(bash("sleep 1"), DONE)) as on:
+        more = {"name": "p1", "format": "openai-chat", "url": on.provider.url, "models": ["other"]}
+        await on.dash.call("provider.add", **more)
+        await on.dash.call("model.set", model="other", input_usd_per_mtok=1.0, output_usd_per_mtok=4.0)
+        swarm = await on.swarm()
+        await on.dash.events(swarm, "agent.progress")
+        pid = (await on.dash.call("agent.get", agent=f"{swarm}-001"))["pid"]
+        await on.dash.call("agent.set_model", agent=f"{swarm}-001", model="other")
+        assert (await on.dash.call("agent.get", agent=f"{swarm}-001"))["pid"] == pid
+        report = await on.ended(swarm)
+        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+        assert [body["model"] for body in on.provider.bodies] == [MODEL, "other"]
 
 
 async def test_paused_it_calls_no_model_until_it_is_resumed(start_daemon, tmp_path) -> None:

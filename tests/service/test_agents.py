@@ -3,7 +3,7 @@
 import pytest
 
 from dashd.service.ports import DriverAbilities
-from dashd.store import attempts
+from dashd.store import attempts, inputs
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -260,6 +260,20 @@ async def test_retry_in_an_ended_swarm_is_refused(call, scene) -> None:
     scene.run("failed")
     with pytest.raises(errors.SwarmEnded):
         await call("agent.retry", agent=FIRST)
+
+
+async def test_when_a_message_is_heard_is_kept_or_refused(call, scene, core, monkeypatch) -> None:
+    scene.swarm("a")
+    (claim,) = scene.claim()
+    talks = DriverAbilities("soft", True)
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: talks)
+    with pytest.raises(errors.Unsupported, match="cannot be broken off"):
+        await call("agent.message", agent=FIRST, text="stop", when="now")
+    await call("agent.message", agent=FIRST, text="then", when="after")
+    talks = DriverAbilities("soft", True, breaks_off=True)
+    await call("agent.message", agent=FIRST, text="stop", when="now")
+    found = inputs.messages(scene.db, claim.attempt_id, 0)
+    assert [(row.text, row.heard) for row in found] == [("then", "after"), ("stop", "now")]
 
 
 async def test_message_is_unsupported_and_says_what_to_do(call, scene) -> None:

@@ -315,6 +315,10 @@ class MessageAgent(Params):
 
     agent: Id
     text: Text
+    when: Literal["step", "after", "now"] = "step"
+    """When it hears it. step: between two steps of its work; after: once it has done what it is at; now: what
+    it is at is broken off first, a tool that works included.
+    """
     idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -181,6 +181,9 @@ def test_retry_message_and_result(dashd, ctl):
     assert ctl("agent", "message", A, "hello").out == f"{A} gets message 1 with its next step\n"
     ctl("agent", "message", A, "-", typed="from a pipe\n")
     assert [params["text"] for params in dashd.asked("agent.message")] == ["hello", "from a pipe\n"]
+    assert ctl("agent", "message", A, "stop", "--now").out == f"{A} gets message 1 at once\n"
+    assert ctl("agent", "message", A, "then", "--after").out == f"{A} gets message 1 after what it is at\n"
+    assert [params.get("when") for params in dashd.asked("agent.message")] == [None, None, "now", "after"]
     ran = ctl("agent", "result", A)
     assert (ran.code, ran.out, ran.err) == (0, "42\n", "")
     assert json.loads(ctl("agent", "result", A, "--json").out)["result"] == "42\n"
