@@ -144,9 +144,11 @@ def _config(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from dashd import doctor
+    from dashd import doctor, program_ports
 
-    return doctor.run(_load(arguments), as_json=arguments.json)
+    config = _load(arguments)
+    programs = program_ports.seen(program_ports.here(config, os.environ.get("PATH", "")))
+    return doctor.run(config, programs, as_json=arguments.json)
 
 
 if __name__ == "__main__":

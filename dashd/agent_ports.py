@@ -66,7 +66,7 @@ class DriverPort:
             needs_model=driver.needs_model,
             breaks_off=driver.breaks_off,
             places=self.places.get(name),
-            can_ask=driver.can_ask,
+            asks=driver.can_ask,
         )
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:

@@ -19,11 +19,12 @@ from typing import Literal
 import trio
 
 import dashd
+from dashd import program_ports
 from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.clock import Clock
 from dashd.config import Config, show
 from dashd.crash_points import CrashPoints
-from dashd.drivers import Programs, openclaw
+from dashd.drivers import openclaw
 from dashd.jail import cgroup_tree, launcher, tool
 from dashd.jail.holder_link import EpochRefused
 from dashd.jail.launch import Outside
@@ -125,7 +126,7 @@ async def _serve(
     side = ModelSide(config, store, clock, points, stage)
     await side.recover()
     await store.writer.apply(partial(_begin, config, epoch))
-    agents = DriverPort(_programs(config), _places(config))
+    agents = DriverPort(program_ports.here(config, os.environ.get("PATH", "")), _places(config))
     async with (
         launcher.open_launcher(launches, crash_at=points.of_boot()) as started,
         trio.open_nursery() as proxy,
@@ -167,13 +168,6 @@ async def _serve(
             runtime.cancel_scope.cancel(reason="dashd is stopping; agents keep their leases")
         proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
     await side.close()
-
-
-def _programs(config: Config) -> Programs:
-    """Where Dash's own copies are, and what the configuration names instead."""
-    told = config.programs
-    configured = {"node": told.node, "pi": told.pi, "openclaw": told.openclaw}
-    return Programs(config.daemon.state_dir / "programs", configured, os.environ.get("PATH", ""))
 
 
 def _core(

@@ -4,10 +4,10 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from dashd.config import Config
 from dashd.jail import launch, probe
@@ -28,11 +28,29 @@ class Finding:
     fix: str = ""
 
 
-def run(config: Config, *, as_json: bool) -> int:
+class Here(Protocol):
+    """An agent program that is on this machine."""
+
+    @property
+    def name(self) -> str:
+        """As in the configuration."""
+
+    @property
+    def path(self) -> str:
+        """What is run."""
+
+    @property
+    def origin(self) -> str:
+        """How Dash came by it."""
+
+
+def run(config: Config, programs: Sequence[Here], *, as_json: bool) -> int:
     """Prints the findings; 1 where something fails."""
-    findings = [check(config) for check in _CHECKS]
+    findings = [*(check(config) for check in _CHECKS), _agent_programs(programs)]
     if as_json:
-        sys.stdout.write(safe.as_json({"findings": [asdict(each) for each in findings]}) + "\n")
+        here = [{"name": each.name, "path": each.path} for each in programs]
+        shown = {"findings": [asdict(each) for each in findings], "programs": here}
+        sys.stdout.write(safe.as_json(shown) + "\n")
     else:
         for each in findings:
             fix = f"\n       fix: {each.fix}" if each.fix else ""
@@ -129,6 +147,12 @@ def _walls(config: Config) -> Finding:
         return Finding("walls", "fail", f"{text}; agents need grade {least}", found.fix)
     weak = launch.WORSE_THAN[found.grade] > launch.WORSE_THAN["B"] or not found.nesting
     return Finding("walls", "warn" if weak else "ok", text, found.fix if weak else "")
+
+
+def _agent_programs(programs: Sequence[Here]) -> Finding:
+    """None is needed: Dash has an agent of its own."""
+    named = ", ".join(f"{each.name} ({each.origin})" for each in programs)
+    return Finding("agent programs", "ok", named or "none but Dash's own agent; dashctl program install pi")
 
 
 def _configuration(config: Config) -> Finding:

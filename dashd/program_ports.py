@@ -15,8 +15,9 @@ from collections.abc import Mapping
 
 import trio
 
+from dashd.config import Config
 from dashd.drivers import program_record
-from dashd.drivers.programs import Programs, pinned
+from dashd.drivers.programs import Found, Programs, pinned
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled, ProgramState
 
@@ -28,6 +29,22 @@ LINE_BYTES_MAX = 65_536
 _VERSION = re.compile(r"\d+(\.\d+)+\S*")
 KNOWN = ("node", "pi", "openclaw")
 """Those that can be configured; `programs.pinned` says which of them can be installed here."""
+
+
+def here(config: Config, path: str) -> Programs:
+    """Where Dash's own copies are, and what the configuration names instead; `path` is a PATH."""
+    told = config.programs
+    configured = {"node": told.node, "pi": told.pi, "openclaw": told.openclaw}
+    return Programs(config.daemon.state_dir / "programs", configured, path)
+
+
+def seen(programs: Programs) -> list[Found]:
+    """Those that are here; one whose place cannot even be looked at is not."""
+    found = []
+    for name in KNOWN:
+        with contextlib.suppress(OSError):
+            found.append(programs.find(name))
+    return [each for each in found if each is not None]
 
 
 class ProgramPort:

@@ -12,6 +12,7 @@ import pytest
 
 from dashd import config, doctor
 from dashd.config import Config
+from dashd.drivers import programs
 from dashd.jail import launch, probe
 from dashd.wire import tenant
 
@@ -43,16 +44,30 @@ def test_a_healthy_machine(healthy: Config, capsys: pytest.CaptureFixture[str]) 
     with (healthy.daemon.socket.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert {each.state for each in _look(healthy).values()} == {"ok"}
-        assert doctor.run(healthy, as_json=False) == 0
+        assert doctor.run(healthy, [], as_json=False) == 0
     printed = capsys.readouterr().out
-    assert printed.count("ok    ") == 7
+    assert printed.count("ok    ") == 8
     assert "fix:" not in printed
 
 
 def test_one_json_object(healthy: Config, capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.run(healthy, as_json=True) == 0
-    findings = json.loads(capsys.readouterr().out)["findings"]
-    assert [set(each) for each in findings] == [{"name", "state", "text", "fix"}] * 7
+    assert doctor.run(healthy, [], as_json=True) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [set(each) for each in shown["findings"]] == [{"name", "state", "text", "fix"}] * 8
+    assert shown["programs"] == []
+
+
+def test_agent_programs_are_named_with_their_paths(
+    healthy: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pi = programs.Found("pi", "/p/cli.js", "/p", "configured")
+    doctor.run(healthy, [pi], as_json=False)
+    doctor.run(healthy, [pi], as_json=True)
+    told, shown = capsys.readouterr().out.rsplit("\n", 2)[:2]
+    assert "agent programs: pi (configured)" in told
+    assert json.loads(shown)["programs"] == [{"name": "pi", "path": "/p/cli.js"}]
+    doctor.run(healthy, [], as_json=False)
+    assert "dashctl program install pi" in capsys.readouterr().out
 
 
 def test_a_machine_that_has_never_run_dash(tmp_path: Path) -> None:
@@ -116,7 +131,7 @@ def test_a_damaged_database(healthy: Config, damage: str, capsys: pytest.Capture
     assert found.state == "fail"
     assert str(path) in found.text
     assert "backup" in found.fix
-    assert doctor.run(healthy, as_json=False) == 1
+    assert doctor.run(healthy, [], as_json=False) == 1
     assert "fix: restore" in capsys.readouterr().out
 
 
@@ -163,7 +178,7 @@ def test_a_failure_is_an_exit_code(healthy: Config, monkeypatch: pytest.MonkeyPa
         return doctor.Finding("x", "fail", "is wrong", "mend it")
 
     monkeypatch.setattr(doctor, "_CHECKS", (broken,))
-    assert doctor.run(healthy, as_json=True) == 1
+    assert doctor.run(healthy, [], as_json=True) == 1
     assert dataclasses.asdict(broken(healthy))["fix"] == "mend it"
 
 

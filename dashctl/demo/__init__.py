@@ -1,5 +1,6 @@
 """`dashctl demo`: Dash's promise, shown on this machine in less than half a minute.
 
+    cast           who plays the agents: Dash's own small one, or a real program
     check          what an agent runs in its shell: compiles, reviews and notes down one file
     repository     the throw-away git repository, from Dash's own sources
     private_daemon a dashd of the demo's own: started, killed, started again, ended
@@ -21,6 +22,7 @@ import shutil
 import sys
 
 from dashctl import calling, grammar, terminal
+from dashctl.demo import cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 AGENTS = 20
-AGENTS_MIN, AGENTS_MAX = 4, 50
+AGENTS_MIN, AGENTS_MAX = cast.AGENTS_MIN, 50
 LINES_PER_S = 100.0
 """How fast an agent reads a file, so that there is something to see: the real work takes milliseconds."""
 
@@ -45,10 +47,13 @@ def main(argv: Sequence[str]) -> int:
             "the demo needs git, and there is none on PATH",
             hint="install it (Debian, Ubuntu: apt-get install git), then run the demo again",
         )
+    part = cast.of(options.driver, environ, options.agents)
     # trio and the MCP client take a second to load; a mistake in the arguments should not.
     from dashctl.demo import story
 
-    return story.tell(out, environ, agents=options.agents, keep=options.keep, lines_per_s=options.lines_per_s)
+    return story.tell(
+        out, environ, part, agents=options.agents, keep=options.keep, lines_per_s=options.lines_per_s
+    )
 
 
 def _options(argv: Sequence[str]) -> Namespace:
@@ -60,6 +65,9 @@ def _options(argv: Sequence[str]) -> Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--agents", type=_agents, default=AGENTS, metavar="N", help=f"how many ({AGENTS})")
+    parser.add_argument(
+        "--driver", choices=tuple(cast.NEEDS), default="embedded", help="what the agents are (embedded)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder with repository and logs")
     parser.add_argument("--json", action="store_true", help="print one object of figures, nothing else")
     parser.add_argument("--color", choices=grammar.COLOR_CHOICES, default="auto", metavar="WHEN")

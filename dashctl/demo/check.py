@@ -61,11 +61,29 @@ def note(journal: str, facts: dict[str, Any]) -> None:
 
 
 def run() -> str:
-    """The agent's process, which is not ours: its session, with the instant at which that began."""
-    session = os.getsid(0)
-    with contextlib.suppress(OSError, IndexError), open(f"/proc/{session}/stat", "rb") as file:
-        return f"{session}.{file.read().rpartition(b')')[2].split()[19].decode()}"
-    return str(session)
+    """The agent's process, which is not ours, with the instant at which it began: the outermost one around us
+    that was started for this agent, for a tool may have a session of its own. Else our session.
+    """
+    agent, found = os.environ.get("DASH_AGENT"), os.getsid(0)
+    with contextlib.suppress(OSError, IndexError):
+        parent = int(stat(os.getpid())[1])
+        while agent and parent > 1 and works_for(parent, agent):
+            found, parent = parent, int(stat(parent)[1])
+        return f"{found}.{stat(found)[19]}"
+    return str(found)
+
+
+def works_for(pid: int, agent: str) -> bool:
+    """Whether the process was started with the environment of this agent."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return f"DASH_AGENT={agent}\0".encode() in file.read()
+    return False
+
+
+def stat(pid: int) -> list[str]:
+    """The fields of a process's line from its state on: the parent is the second, its begin the 20th."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].decode().split()
 
 
 def compiled(path: str) -> str:

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from dashctl.demo.stand_in import Bill
 
 NUSD = 1_000_000_000
-AGENT_USD = 0.05
-"""The swarm may spend so much for each agent: a dollar for twenty."""
-CAP_USD = 0.04
-"""An agent may spend so much: a file and a crash charge fit, what the greedy one wants does not."""
 
 
 @dataclass(frozen=True, slots=True)

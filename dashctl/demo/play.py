@@ -16,7 +16,8 @@ import trio
 
 from dashctl import asking
 from dashctl.demo import journal, orchestrator, private_daemon, repository, stand_in
-from dashctl.demo.money import AGENT_USD, CAP_USD, Money, reckon
+from dashctl.demo.cast import Cast
+from dashctl.demo.money import Money, reckon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 REPOSITORY = "repository"
 JOURNAL = f"{REPOSITORY}/journal.jsonl"
 """In the agents' own folder: nothing outside it can be written by them."""
+OWN = Cast()
 ENDS = ["task.completed", "task.dead"]
 TASK = (
     "Check one Python file of this repository. See whether it compiles: `sh check compile {item}`. "
@@ -66,8 +68,16 @@ class Told:
 class Play:
     """Made for one folder; `told` is what came of it."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], show: Screen, lines_per_s: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        show: Screen,
+        lines_per_s: float,
+        part: Cast = OWN,
+    ) -> None:
         self.told = Told()
+        self.part = part
         self._folder = folder
         self._repo = folder / REPOSITORY
         self._journal = folder / JOURNAL
@@ -84,16 +94,19 @@ class Play:
         stand_in.make(self._stage)
         self.told.items = repository.items(self._repo, agents)
         async with (
-            private_daemon.serving(self._folder, self._environ, stage=self._stage) as daemon,
+            private_daemon.serving(
+                self._folder, self._environ, stage=self._stage, own=self.part.environ
+            ) as daemon,
             orchestrator.open_session(
                 daemon.socket, cwd=self._repo, environ=daemon.environ, log=self._folder / "mcp.log"
             ) as session,
         ):
             self.told.calls = session.calls
             self._show.say(f"a git repository of {files} files, a private dashd, one MCP session")
+            await self._bound_answers(daemon)
             created = await session.call("swarm_create", **self._wanted())
             self.told.swarm, cursor = created["id"], created["cursor"]
-            each = f"at most ${CAP_USD:.2f} each"
+            each = f"at most ${self.part.cap_usd:g} each"
             self._show.say(f"swarm {self.told.swarm}: {agents} agents, {each}, on a stand-in for a model")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._orchestrate, session, cursor)
@@ -108,16 +121,22 @@ class Play:
             "name": "demo",
             "agents": agents,
             "items": self.told.items,
-            "driver": "embedded",
-            "budget": round(agents * AGENT_USD, 2),
-            "agent_budget": CAP_USD,
+            "driver": self.part.driver,
+            "budget": round(agents * self.part.agent_usd, 2),
+            "agent_budget": self.part.cap_usd,
             "retries": 0,
+            "timeout_s": self.part.attempt_s,
         }
 
     async def _orchestrate(self, session: orchestrator.Session, cursor: int) -> None:
         """All that a model would do: wait once, through the kill and the restart, then read the report."""
         await session.wait_ended(self.told.swarm, cursor)
         self.told.report = await session.call("swarm_report", swarm=self.told.swarm)
+
+    async def _bound_answers(self, daemon: private_daemon.PrivateDaemon) -> None:
+        if self.part.answer_tokens_max is not None:
+            room = {"output_tokens_max": self.part.answer_tokens_max}
+            await daemon.ask("model.set", model=stand_in.MODEL, **room)
 
     async def _refuse_at_caps(self, daemon: private_daemon.PrivateDaemon) -> None:
         """By default an agent at its cap is paused until somebody decides; here nobody is going to."""
@@ -142,7 +161,7 @@ class Play:
             spent, limit = told["data"]["spent"], told["data"]["allocated"]
             self._show.say(
                 ("cap", "yellow"),
-                f" of agent {told['agent']}: ${spent:.4f} of ${limit:.2f} spent, next call refused",
+                f" of agent {told['agent']}: ${spent:.4f} of ${limit:g} spent, next call refused",
             )
         await self._kill_half_way(session, daemon, cursor)
 

@@ -30,11 +30,13 @@ _LINE_BYTES_MAX = 4_096
 class PrivateDaemon:
     """Made by `serving`, which ends it."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], stage: Path | None) -> None:
+    def __init__(
+        self, folder: Path, environ: Mapping[str, str], stage: Path | None, own: Mapping[str, str]
+    ) -> None:
         self._arguments = [] if stage is None else ["--stage", str(stage)]
         self.state = folder / "state"
         self.socket = str(self.state / "run" / "dashd.sock")
-        self.environ = private(environ, folder)
+        self.environ = {**private(environ, folder), **own}
         self.log = folder / "dashd.log"
         self._process: trio.Process | None = None
 
@@ -109,12 +111,16 @@ class PrivateDaemon:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, environ: Mapping[str, str], *, stage: Path | None = None
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    stage: Path | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> AsyncIterator[PrivateDaemon]:
     """A private dashd that serves; at the end of the block it has ended, with its agents. `stage` is where
-    its stand-in for a model keeps its bill and can be told to be down.
+    its stand-in for a model keeps its bill and can be told to be down; `own` configures it.
     """
-    daemon = PrivateDaemon(folder, environ, stage)
+    daemon = PrivateDaemon(folder, environ, stage, own or {})
     if len(os.fsencode(daemon.socket)) > SOCKET_PATH_BYTES_MAX:
         raise calling.Failure(
             f"{daemon.socket} is too long for a socket (at most {SOCKET_PATH_BYTES_MAX} bytes)",

@@ -111,7 +111,7 @@ class Screen:
                 self._row(
                     "refused",
                     f"a call of agent {each.name}: only {_usd(each.limit - each.ledger)} of its "
-                    f"{_usd(each.limit, 2)} was left",
+                    f"${each.limit / NUSD:g} was left",
                 )
         self._row(
             "forecast",

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+MODEL = "offline"
 FIRST, SECOND = "offline", "offline-b"
 """The two providers that serve the stand-in; calls go to the second where the first is down."""
 

@@ -24,20 +24,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from typing import Any
 
+    from dashctl.demo.cast import Cast
     from dashctl.terminal import Output
 
-STORY_S_MAX = 120.0
-"""A busy machine needs longer than the usual dozen seconds; a hung one is given up."""
 
-
-def tell(out: Output, environ: Mapping[str, str], *, agents: int, keep: bool, lines_per_s: float) -> int:
+def tell(
+    out: Output, environ: Mapping[str, str], part: Cast, *, agents: int, keep: bool, lines_per_s: float
+) -> int:
     """Plays the story and gives the exit code. Raises calling.Failure where it broke off."""
     began, show = time.monotonic(), screen.Screen(out)
     with _folder(keep=keep) as folder:
-        budget = f"${agents * money.AGENT_USD:.2f}"
+        budget = f"${agents * part.agent_usd:.2f}"
         grade = walls.grade(private_daemon.private(environ, folder))
-        show.title(f"{agents} agents, {walls.told(grade)}, {budget}, an outage and a kill -9.")
-        telling = play.Play(folder, environ, show, lines_per_s)
+        who = "" if part.driver == "embedded" else f" ({part.driver})"
+        show.title(f"{agents} agents{who}, {walls.told(grade)}, {budget}, an outage and a kill -9.")
+        telling = play.Play(folder, environ, show, lines_per_s, part)
         interrupted = _run(telling, agents)
         if interrupted:
             show.stopped(folder if keep else None)
@@ -112,11 +113,11 @@ async def _until_signal(telling: play.Play, agents: int) -> int:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch, signals)
-            with trio.move_on_after(STORY_S_MAX) as patience:
+            with trio.move_on_after(telling.part.story_s_max) as patience:
                 await telling.tell(agents)
             if patience.cancelled_caught:
                 raise calling.Failure(
-                    f"the demo was not over after {STORY_S_MAX:.0f} s",
+                    f"the demo was not over after {telling.part.story_s_max:.0f} s",
                     hint="dashctl demo --keep keeps its logs",
                 )
             nursery.cancel_scope.cancel(reason="the story is told")

@@ -295,7 +295,8 @@ class Registry:
         if provider.models and owner is None and name not in provider.models:
             return None
         if provider.format == OFFLINE:
-            return Candidate(provider, name, OFFLINE_PRICE, OFFLINE_OUTPUT_TOKENS_MAX)
+            longest = self.known_models.get(name, Known()).output_tokens_max or OFFLINE_OUTPUT_TOKENS_MAX
+            return Candidate(provider, name, OFFLINE_PRICE, min(longest, OFFLINE_OUTPUT_TOKENS_MAX))
         price = self.prices.own(name) or self._listed_price(provider, name)
         if price is None:
             return None

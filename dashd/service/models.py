@@ -20,6 +20,8 @@ from .core import Caller, Core
 from .ports import ModelSeen
 from .providers import STAND_INS, check_known
 
+STAND_INS_OWN = ("aliases", "capabilities", "output_tokens_max")
+"""What may be set of the built-in stand-ins."""
 SETTABLE = wire.SetModel.__struct_fields__[1:]
 MTOK = 1_000_000
 
@@ -111,11 +113,11 @@ def _check(params: wire.SetModel) -> None:
         raise errors.InvalidParams(
             f"nothing is given to set of model {params.model!r}", hint=f"give one of: {', '.join(SETTABLE)}"
         )
-    fixed = next((name for name in given if name not in ("aliases", "capabilities")), "")
+    fixed = next((name for name in given if name not in STAND_INS_OWN), "")
     if params.model in STAND_INS and fixed:
         raise errors.InvalidParams(
             f"{params.model} is the built-in stand-in; its {fixed} cannot be set",
-            hint="aliases and capabilities can; provider.add makes a provider of your own",
+            hint=f"{', '.join(STAND_INS_OWN)} can; provider.add makes a provider of your own",
             path=fixed,
         )
 

@@ -64,11 +64,17 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def scene(
-    daemon: daemons.DaemonProcess, folder: Path, script: Script, *, driver: str = "pi", within_s: float = 60.0
+    daemon: daemons.DaemonProcess,
+    folder: Path,
+    script: Script | Provider,
+    *,
+    driver: str = "pi",
+    within_s: float = 60.0,
 ) -> AsyncIterator[Scene]:
     """`within_s` is for all of it."""
+    scripted = script if isinstance(script, Provider) else Provider(script)
     with trio.fail_after(within_s):
-        async with open_provider(Provider(script)) as provider, door.open_door(daemon.socket) as dash:
+        async with open_provider(scripted) as provider, door.open_door(daemon.socket) as dash:
             dash.wait_s = max(dash.wait_s, within_s)
             given = {"name": "p0", "format": "openai-chat", "url": provider.url}
             await dash.call("provider.add", **given, models=[MODEL])

@@ -77,6 +77,14 @@ class Empty:
         raise LookupError
 
 
+def test_a_stand_in_answers_as_long_as_was_set_and_never_longer_than_it_can():
+    registry = _offline_only()
+    (most, *_) = {each.output_tokens_max for each in registry.chain("offline")}
+    for told, longest in ((1_600, 1_600), (most + 1, most), (None, most)):
+        registry.known_models = {"offline": Known(output_tokens_max=told)}
+        assert {each.output_tokens_max for each in registry.chain("offline")} == {longest}
+
+
 def test_only_formats_that_match_serve_and_the_stand_in_serves_all():
     one, two = made().chain("big")
     assert one.serves("openai-chat")

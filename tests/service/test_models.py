@@ -44,7 +44,7 @@ async def test_what_is_given_changes_and_the_rest_stays(call, scene):
         ({"model": '{"prefer": "cost"}', "aliases": ["x"]}, "model"),
         ({"aliases": ["fast", " "]}, "aliases[1]"),
         ({"aliases": ['{"prefer": "cost"}']}, "aliases[0]"),
-        ({"model": "offline", "context_tokens": 5}, "context_tokens"),
+        ({"model": "offline", "context_tokens": 5, "output_tokens_max": 9}, "context_tokens"),
         ({"model": "offline-b", **PRICE}, "input_usd_per_mtok"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,24 @@ def test_an_agent_is_the_same_run_in_each_of_its_steps_and_another_one_is_not(tm
     assert len(first) == 2
     assert len({*first}) == len({*second}) == 1
     assert first != second
+
+
+def test_steps_in_sessions_of_their_own_are_one_run_where_the_agent_is_known(tmp_path, monkeypatch):
+    """As of an agent whose tool starts each command in another session."""
+    monkeypatch.setenv("DASH_AGENT", "s-001")
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import check; print(check.run())"
+    (tmp_path / "check.py").write_bytes(Path(check.__file__).read_bytes())
+    one = f"subprocess.run({[sys.executable, '-c', program]!r}, start_new_session=True)"
+    steps = [sys.executable, "-c", f"import subprocess\nfor _ in '12': {one}"]
+    # The outermost that has the environment is the agent; what started it has another one.
+    outer = {**os.environ, "DASH_AGENT": "nobody"}
+    start = f"import os, subprocess; subprocess.run({steps!r}, env={{**os.environ, 'DASH_AGENT': 's-001'}})"
+    done = [
+        subprocess.run([sys.executable, "-c", start], env=outer, capture_output=True, text=True, check=True)
+        for _ in "12"
+    ]
+    (first, again), (other, _) = (each.stdout.split() for each in done)
+    assert first == again != other
 
 
 @pytest.mark.parametrize(

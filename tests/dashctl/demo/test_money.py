@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from dashctl.demo import AGENTS, check, money, play, repository, stand_in
+from dashctl.demo.cast import Cast
 from dashd.domain import budget, prices
 from dashd.domain.budget import CallCost, Grant, Node, Refuse
 from dashd.drivers import embedded_agent
@@ -25,8 +26,8 @@ from dashd.proxy.prices import OFFLINE_PRICE
 from dashd.proxy.registry import OFFLINE_OUTPUT_TOKENS_MAX
 from dashd.proxy.upstream import Request
 
-CAP = round(money.CAP_USD * money.NUSD)
-LIMIT = round(money.AGENT_USD * AGENTS * money.NUSD)
+CAP = round(Cast().cap_usd * money.NUSD)
+LIMIT = round(Cast().agent_usd * AGENTS * money.NUSD)
 CHAT = formats.FORMATS["openai-chat"]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from dashctl import terminal
 from dashctl.demo import play, repository, screen, stand_in
+from dashctl.demo.cast import Cast
 from dashd.wire import methods
 
 CALL = {"kind": "model.call", "agent": "s-001", "data": {"calls": 1}}
@@ -16,6 +17,9 @@ STOPPED = {
     "agent": "s-002",
     "data": {"threshold": 100, "spent": 0.031, "allocated": 0.04},
 }
+
+
+PI = Cast("pi", cap_usd=0.038, answer_tokens_max=1_600)
 
 
 class FakeSession:
@@ -51,11 +55,23 @@ def stage(tmp_path):
     return made
 
 
+async def test_a_real_program_s_part_has_its_own_money_and_shorter_answers(stage, tmp_path):
+    stage.part = PI
+    wanted = stage._wanted()
+    assert (wanted["driver"], wanted["agent_budget"]) == ("pi", 0.038)
+    daemon = FakeDaemon()
+    await stage._bound_answers(daemon)
+    assert daemon.asked == [("model.set", {"model": "offline", "output_tokens_max": 1_600})]
+    stage.part = play.OWN
+    await stage._bound_answers(daemon)
+    assert len(daemon.asked) == 1
+
+
 def test_the_orchestrator_asks_for_embedded_agents_with_a_budget_and_a_cap(stage):
     wanted = stage._wanted()
     assert (wanted["driver"], wanted["agents"], wanted["retries"]) == ("embedded", 4, 0)
     assert (wanted["budget"], wanted["agent_budget"]) == (0.2, 0.04)
-    assert set(wanted) <= {*methods.METHODS["swarm.create"].params.__struct_fields__, "retries"}
+    assert set(wanted) <= {*methods.METHODS["swarm.create"].params.__struct_fields__, "retries", "timeout_s"}
 
 
 async def test_the_first_event_of_its_kind_is_waited_for(stage):
