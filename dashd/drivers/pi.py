@@ -4,6 +4,9 @@ What is said to it is `pi_conversation.py`; this makes the command: an agent dir
 `pi_preload.cjs`, in the jail), an explicit environment, no extension, no telemetry, no update, and retries
 left to the proxy. A refused budget is final. Where there are gates about commands, paths or tools, it asks
 before each tool call (`pi_gate.js`).
+
+Its session lies in a folder of its launch's; the attempt after a kill opens it again. One process a seat, for
+several attempts, would save half a second of a core for each, and want launch, key and walls to outlive them.
 """
 
 import json
