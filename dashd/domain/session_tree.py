@@ -1,0 +1,128 @@
+"""A conversation as a tree: what was said after what, and the one branch that goes on.
+
+    a user message ── an answer ── a tool's result ── an answer        (the leaf: it goes on here)
+                          └── another user message ── an answer        (a branch that was left)
+
+Nodes come in the order they were written, each after its parent; the leaf is where the next one is added.
+What they say was written by an agent: it is short here, and made safe where it is shown.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+NODES_MAX = 100_000
+TEXT_CHARACTERS_MAX = 200
+PREFIX_CHARACTERS_MIN = 2
+
+Role = Literal["system", "user", "assistant", "tool", "summary", "note"]
+"""`summary` stands for what was compacted; a `note` is never put before the model."""
+SPOKEN: frozenset[Role] = frozenset({"user", "assistant", "tool", "summary"})
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step."""
+
+    id: str
+    parent: str | None
+    role: Role
+    text: str = ""
+    """Its beginning."""
+    at_ms: int = 0
+    calls: tuple[str, ...] = ()
+    """The tools that an answer asks for, by the ids of the calls."""
+    answers: str | None = None
+    """The call whose result it is."""
+
+
+class UnknownStep(Exception):
+    """No step is meant by this, or several are."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class SessionTree:
+    """Made once from its nodes; never changed."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        """One whose parent did not come before it is a root: a torn file loses steps, never the rest."""
+        self.nodes: dict[str, Node] = {}
+        self.children: dict[str | None, list[str]] = {None: []}
+        self.leaf: str | None = None
+        for node in nodes:
+            if node.id in self.nodes or len(self.nodes) >= NODES_MAX:
+                continue
+            parent = node.parent if node.parent in self.nodes else None
+            self.nodes[node.id] = node if node.parent == parent else replace(node, parent=parent)
+            self.children[node.id] = []
+            self.children[parent].append(node.id)
+            self.leaf = node.id
+
+    def path(self, node_id: str | None) -> list[Node]:
+        """From the root to it; [] for None."""
+        found: list[Node] = []
+        while node_id is not None:
+            node = self.nodes[node_id]
+            found.append(node)
+            node_id = node.parent
+        return found[::-1]
+
+    def find(self, wanted: str) -> Node:
+        """By id, or by the beginning of one. Raises UnknownStep, with what would do."""
+        if wanted in self.nodes:
+            return self.nodes[wanted]
+        begun = [each for each in self.nodes if each.startswith(wanted)]
+        if len(begun) == 1 and len(wanted) >= PREFIX_CHARACTERS_MIN:
+            return self.nodes[begun[0]]
+        if len(begun) > 1:
+            raise UnknownStep(f"{wanted!r} is several steps", f"so begin {', '.join(begun[:5])}")
+        latest = ", ".join(node.id for node in self.path(self.leaf)[-3:])
+        hint = f"the latest steps are {latest}" if latest else "nothing was said yet"
+        raise UnknownStep(f"there is no step {wanted!r}", hint)
+
+    def unanswered(self, node_id: str | None) -> frozenset[str]:
+        """The tool calls that have no result yet on the way to this node: who goes on from here finds out."""
+        asked: set[str] = set()
+        for node in self.path(node_id):
+            asked.update(node.calls)
+            if node.answers is not None:
+                asked.discard(node.answers)
+        return frozenset(asked)
+
+    def resumable(self, node_id: str) -> Node:
+        """The latest step on the way to this one after which a model may be asked: no call is left open.
+
+        A fork from inside a round of tools would show the model calls that never ended.
+        """
+        best, open_ = None, set[str]()
+        way = self.path(node_id)
+        for node in way:
+            open_.update(node.calls)
+            if node.answers is not None:
+                open_.discard(node.answers)
+            if not open_:
+                best = node
+        return best or way[0]
+
+    def branches(self) -> list[Node]:
+        """The last step of every branch, the one that goes on last."""
+        ends = [node for node in self.nodes.values() if not self.children[node.id]]
+        return sorted(ends, key=lambda node: node.id == self.leaf)
+
+    def spoken(self) -> Iterator[tuple[int, Node]]:
+        """(depth, step) of what was said, parents first; the depth grows where a branch was left.
+
+        Iterative, because a conversation is deeper than the interpreter's stack.
+        """
+        stack: list[tuple[str, int]] = [(root, 0) for root in reversed(self.children[None])]
+        while stack:
+            node_id, depth = stack.pop()
+            node = self.nodes[node_id]
+            if node.role in SPOKEN:
+                yield depth, node
+            after = self.children[node_id]
+            deeper = depth + 1 if len(after) > 1 else depth
+            stack += [(each, deeper) for each in reversed(after)]

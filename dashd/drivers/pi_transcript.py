@@ -1,0 +1,118 @@
+"""Pi's session file: one JSON object a line, a header first, then entries that name their parent.
+
+Read as a tree, and cut at any step into the file of a new session: the same lines to the letter, on the way
+to that step, below a header of their own. The file is written inside a jail: its size, its lines and its
+shape are bounded, and what is not understood is passed over. A torn last line is no line.
+"""
+
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from dashd.domain.session_tree import TEXT_CHARACTERS_MAX, Node, Role, SessionTree
+
+FILE_BYTES_MAX = 64 << 20
+LINE_BYTES_MAX = 4 << 20
+VERSION = 3
+_ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "toolResult": "tool"}
+_SUMMARIES = frozenset({"compaction", "branch_summary"})
+
+
+class NotASession(Exception):
+    """The bytes are not those of a session of Pi's."""
+
+
+class PiTranscript:
+    """A session file that was read; `data` is all of it, or all of it so far."""
+
+    def __init__(self, data: bytes) -> None:
+        """Raises NotASession."""
+        if len(data) > FILE_BYTES_MAX:
+            raise NotASession(f"it has {len(data):,} bytes, more than {FILE_BYTES_MAX:,}")
+        lines = _whole_lines(data)
+        header = _decoded(next(lines, b""))
+        if header is None or header.get("type") != "session" or not isinstance(header.get("id"), str):
+            raise NotASession("its first line is not the header of a session")
+        if header.get("version") != VERSION:
+            raise NotASession(f"its version is {header.get('version')!r}, not {VERSION}")
+        self.header = header
+        self._lines: dict[str, bytes] = {}
+        self.tree = SessionTree(self._nodes(lines))
+
+    def cut(self, node_id: str, *, session_id: str, cwd: str, at_ms: int) -> bytes:
+        """The file of a new session, with everything up to this step and nothing of other branches."""
+        header = self.header | {"id": session_id, "timestamp": _instant(at_ms), "cwd": cwd}
+        header.pop("parentSession", None)  # it would name a file that the new one's jail does not show
+        lines = [msgspec.json.encode(header), *(self._lines[node.id] for node in self.tree.path(node_id))]
+        return b"\n".join(lines) + b"\n"
+
+    def _nodes(self, lines: Iterator[bytes]) -> Iterator[Node]:
+        for line in lines:
+            entry = _decoded(line)
+            node = None if entry is None else _node(entry)
+            if node is not None and node.id not in self._lines:
+                self._lines[node.id] = line
+                yield node
+
+
+def _whole_lines(data: bytes) -> Iterator[bytes]:
+    at = 0
+    while (end := data.find(b"\n", at)) >= 0:
+        if at < end <= at + LINE_BYTES_MAX:
+            yield data[at:end]
+        at = end + 1
+
+
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def _node(entry: dict[str, Any]) -> Node | None:
+    """None where it has no identity."""
+    node_id, parent = entry.get("id"), entry.get("parentId")
+    if not isinstance(node_id, str) or not node_id or not (parent is None or isinstance(parent, str)):
+        return None
+    message = entry.get("message")
+    role: Role = "summary" if entry.get("type") in _SUMMARIES else "note"
+    calls: tuple[str, ...] = ()
+    answers = None
+    text = str(entry.get("summary") or "")
+    if entry.get("type") == "message" and isinstance(message, dict):
+        role = _ROLES.get(str(message.get("role")), "note")
+        text = _said(message)
+        calls = tuple(str(part.get("id")) for part in _parts(message, "toolCall"))
+        answers = str(message["toolCallId"]) if role == "tool" and "toolCallId" in message else None
+    return Node(node_id, parent, role, text[:TEXT_CHARACTERS_MAX], _at_ms(entry), calls, answers)
+
+
+def _parts(message: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return []
+    return [part for part in content if isinstance(part, dict) and part.get("type") == kind]
+
+
+def _said(message: dict[str, Any]) -> str:
+    """Its text; an answer that only calls tools is named by them."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    text = "".join(str(part.get("text") or "") for part in _parts(message, "text"))
+    return text or ", ".join(str(part.get("name")) for part in _parts(message, "toolCall"))
+
+
+def _at_ms(entry: dict[str, Any]) -> int:
+    try:
+        return int(datetime.datetime.fromisoformat(str(entry.get("timestamp"))).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _instant(at_ms: int) -> str:
+    at = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
