@@ -25,12 +25,18 @@ _FILES_MAX = 20
 """That a report names of each agent."""
 
 
+GIVEN = ("base", "begin_from", "workspace", "cleanup", "shared", "isolated")
+
+
 def arguments(parser: ArgumentParser) -> None:
     """Adds the flags of a swarm on a repository."""
     parser.add_argument(
         "--repo", metavar="DIR", help="a git repository: each agent works in a clone, and a branch comes back"
     )
     parser.add_argument("--base", metavar="REF", help="what work starts from (HEAD)")
+    parser.add_argument(
+        "--begin-from", metavar="CHECKPOINT", help="of a session: each agent goes on from a copy of it"
+    )
     parser.add_argument(
         "--workspace",
         choices=("agent", "swarm"),
@@ -56,21 +62,13 @@ def arguments(parser: ArgumentParser) -> None:
 
 def parameters(args: SimpleNamespace) -> dict[str, Any]:
     """What swarm.create is given, `cwd` included; None is: not given."""
+    given = {name: getattr(args, name) for name in GIVEN}
     if args.repo is None:
-        given = {name: getattr(args, name) for name in ("base", "workspace", "cleanup", "shared", "isolated")}
         return {"cwd": os.path.abspath(args.cwd or "."), **given}
     named = os.path.realpath(args.repo)
     top = _top(named)
     cwd = os.path.realpath(args.cwd) if args.cwd else (named if named != top else None)
-    return {
-        "repo": top,
-        "cwd": cwd,
-        "base": args.base,
-        "workspace": args.workspace,
-        "cleanup": args.cleanup,
-        "shared": args.shared,
-        "isolated": args.isolated,
-    }
+    return {"repo": top, "cwd": cwd, **given}
 
 
 def _top(folder: str) -> str:

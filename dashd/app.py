@@ -38,12 +38,14 @@ from dashd.runtime import approvals, lander, merger, recovery, scheduler, sweepe
 from dashd.runtime.asks import Asks
 from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
+from dashd.runtime.transcripts import Transcripts
 from dashd.runtime.workspaces import Workspaces
 from dashd.runtime.world import World, cores
 from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
 from dashd.service.speakers import Speakers
-from dashd.store import attempts, audit, database, proxy_keys, stops
+from dashd.session_ports import SessionPort
+from dashd.store import attempts, audit, database, proxy_keys, sessions, stops
 from dashd.store.opening import Store, open_store
 from dashd.store.transaction import Tx
 from dashd.wire import errors, tenant
@@ -147,12 +149,14 @@ async def _serve(
             jails=_jails(config),
             watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
             workspaces=Workspaces(config.daemon.state_dir / "workspaces"),
+            transcripts=Transcripts(config.daemon.state_dir / "sessions", launches),
         )
         side.doors.judge = Asks(world).answer
         core = _core(config, world, side, stop, _about(config, epoch, clock, side), agents)
         await core.keys.follow()
         async with trio.open_nursery() as runtime:
             core.daemon.warnings += await world.workspaces.recover()
+            await world.transcripts.recover(await store.own.read(sessions.kept))
             recovered = await recovery.recover(world)
             core.daemon.adopted = sum(each.live for each in recovered)
             supervisor = Supervisor(world, runtime)
@@ -190,6 +194,7 @@ def _core(
         bodies=config.proxy.bodies,
         useful_tokens=config.proxy.useful_output_tokens,
         repositories=RepositoryPort(world.workspaces, _own(config)),
+        sessions=SessionPort(world),
         cleanup_after_s=config.workspace.cleanup_after_h * 3_600,
         keys=Speakers(world.store, world.clock),
     )

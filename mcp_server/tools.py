@@ -233,6 +233,14 @@ async def agent_spawn(call: Call) -> Answer:
     return answers.of(spawned) | {"hint": hint}
 
 
+async def session_fork(call: Call) -> Answer:
+    """Begins an agent with a copy of another one's conversation."""
+    call.params.setdefault("idempotency_key", call.session.new_key())
+    forked = await call.ask("session.fork")
+    hint = f"Next: event_wait {{swarm: {forked.swarm}, since: {forked.cursor}}}."
+    return answers.of(forked) | {"hint": hint}
+
+
 async def agent_kill(call: Call) -> Answer:
     """Ends an agent."""
     return answers.of(await call.ask("agent.kill"))
@@ -294,11 +302,15 @@ _OF_CHILDREN = frozenset(
     {"parent", "scope", "read", "hosts", "allow_commands", "deny_commands", "depth", "budget"}
 )
 """What makes an agent's child: the listing has no room for it."""
-_TREES = frozenset({"base", "workspace", "cleanup", "shared", "isolated"})
-"""How a swarm works on a repository: the defaults are right for nearly all."""
+_TREES = frozenset({"base", "begin_from", "workspace", "cleanup", "shared", "isolated"})
+"""What a swarm begins with, and how it works on a repository: the defaults are right for nearly all."""
 _MONEY: dict[str, dict[str, Any]] = {
     "agent_budget": {"type": ["number", "string"]},
     "dry_run": {"description": "Only price it."},
+}
+_WORK: dict[str, dict[str, Any]] = {
+    "items": {"description": "One task each; more than `agents` queue up."},
+    "strategy": {"description": "pipeline: one after the other; map-reduce: the last after all others."},
 }
 
 TOOLS: dict[str, Tool] = {
@@ -309,7 +321,7 @@ TOOLS: dict[str, Tool] = {
             "Starts a swarm of 1 to 100 agents on a task and returns its id at once. "
             "One task per item, else per agent. Not for seeing how it goes.",
             open_world=True,
-            patches=_RUN_LIMITS | _MONEY | _REACH,
+            patches=_RUN_LIMITS | _MONEY | _REACH | _WORK,
             hidden=_RARE
             | _TREES
             | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail", "label"}
@@ -341,8 +353,19 @@ TOOLS: dict[str, Tool] = {
             agent_spawn,
             "Adds one agent with one task to a swarm, or starts a swarm of one.",
             open_world=True,
-            patches=_RUN_LIMITS | {"argv": {"description": "This and the rest only without `swarm`."}},
-            hidden=_RARE | _OF_CHILDREN,
+            patches={name: _RUN_LIMITS[name] for name in ("timeout_s", "cwd")}
+            | {"argv": {"description": "This and the rest only without `swarm`."}},
+            hidden=_RARE | _OF_CHILDREN | {"begin_from", "retries", "priority", "idempotency_key"},
+        ),
+        Tool(
+            session_fork,
+            "Adds an agent that knows what a session's agent knew at a step.",
+            open_world=True,
+            patches={
+                "session": {"description": "Or its agent's id."},
+                "at": {"description": "Default: its last step."},
+            },
+            hidden=frozenset({"swarm", "name", "idempotency_key"}),
         ),
         Tool(
             agent_kill,

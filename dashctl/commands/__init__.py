@@ -29,6 +29,7 @@ NOUNS = {
     "approval": "what waits for a yes",
     "worktree": "the clones of a repository that agents work in",
     "merge": "the queue that puts together what they brought back",
+    "session": "the conversations of agents",
     "audit": "who did what",
 }
 """Modules whose verbs are second words: `dashctl swarm create`."""

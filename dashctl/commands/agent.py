@@ -68,6 +68,7 @@ def spawn(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         task=args.task,
         swarm=args.swarm,
         item=args.item,
+        begin_from=args.begin_from,
         name=args.name,
         priority=args.priority,
         argv=args.argv,
@@ -355,6 +356,7 @@ def _spawning(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--driver", metavar="NAME", help="the agent program's driver")
     parser.add_argument("--cwd", metavar="DIR", help="where it works (here)")
+    parser.add_argument("--begin-from", metavar="CHECKPOINT", help="of a session: it goes on from a copy")
     swarm.limit_arguments(parser)
     reach.child_arguments(parser)
     parser.add_argument("--key", metavar="KEY", help="the same key never spawns a second agent")

@@ -9,7 +9,7 @@ What they say was written by an agent: it is short here, and made safe where it 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 NODES_MAX = 100_000
 TEXT_CHARACTERS_MAX = 200
@@ -126,3 +126,21 @@ class SessionTree:
             after = self.children[node_id]
             deeper = depth + 1 if len(after) > 1 else depth
             stack += [(each, deeper) for each in reversed(after)]
+
+
+class Transcript(Protocol):
+    """A conversation that was read, in the words of the program that wrote it."""
+
+    tree: SessionTree
+    whole: bytes
+    """Its file, every branch of it, without a last line that is half written."""
+
+    def text(self, node_id: str) -> str:
+        """All that was said at a step; "" where nothing was."""
+
+    def cut(self, node_id: str, *, session_id: str, cwd: str, at_ms: int) -> bytes:
+        """The file of a new session: everything up to this step, and nothing of other branches."""
+
+
+class NotASession(Exception):
+    """The bytes are not those of a session."""

@@ -21,7 +21,7 @@ from dashd.domain.attempt import Ending
 from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
-from .driver import Command, History, Progress, Work
+from .driver import Command, History, Progress, SessionFormat, Work
 
 MARKER = b"@dash "
 LINE_BYTES_MAX = 65_536
@@ -53,7 +53,7 @@ class CommandDriver:
     can_ask = False
     breaks_off = False
     needs_model = False
-    keeps_session = False
+    sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536
 

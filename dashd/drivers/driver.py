@@ -1,6 +1,6 @@
 """What a driver is: how a task becomes a process, what its output says, and how its end is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -9,6 +9,7 @@ import msgspec
 from dashd.domain.asking import Ask
 from dashd.domain.attempt import Ending
 from dashd.domain.brief import Earlier
+from dashd.domain.session_tree import Transcript
 from dashd.jail.launch_folder import ExitRecord
 
 
@@ -20,6 +21,34 @@ class ModelAccess(msgspec.Struct, frozen=True):
     key: str
     name: str
     """The model to ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Where a program keeps its conversation, and what is there already."""
+
+    folder: str
+    """By absolute path; there when it starts."""
+    forked: bool = False
+    """It began as a copy of another one, made before this task was known."""
+    resumed: bool = False
+    """An attempt before this one was killed in it."""
+
+
+class SessionFormat(Protocol):
+    """How the program of a driver writes its conversations down."""
+
+    session_id: str
+    """Of the one session that is in a folder."""
+
+    def file_name(self, at_ms: int) -> str:
+        """What a new one's file is called, so that the program finds it."""
+
+    def newest(self, names: Iterable[str]) -> str | None:
+        """Which of the files of a session's folder holds it; None where it has not begun."""
+
+    def read(self, data: bytes) -> Transcript:
+        """Raises NotASession. Takes a moment for a long one: run it in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +73,8 @@ class Work:
     """The folders that it may write in, by absolute path; None where nothing limits it."""
     earlier: tuple[Earlier, ...] = ()
     """What the tasks returned that this one had to wait for."""
-    session: str | None = None
-    """Where its program keeps its conversation, by absolute path, for a driver that `keeps_session`."""
+    session: Session | None = None
+    """Of a driver that keeps sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +194,10 @@ class Driver(Protocol):
     """Its program calls a model; it is started with a way to one."""
     can_ask: bool
     """Its program asks before it acts, about what `Work.asks` names."""
-    keeps_session: bool
-    """Its program writes its conversation down as it goes, and goes on with it where it was killed."""
+    sessions: SessionFormat | None
+    """How its program writes its conversation down as it goes, to go on with it where it was killed; None
+    where it does not.
+    """
     refusals: Literal["embedded", "pi", "openclaw"]
     """How the proxy puts a refusal so that the program does the right thing."""
     result_bytes_max: int

@@ -19,7 +19,7 @@ from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
 from .command import ProgressReader, check_folder, environment
-from .driver import Command, History, Work
+from .driver import Command, History, SessionFormat, Work
 
 PROGRAM = Path(__file__).with_name("embedded_agent.py")
 _REASONS = {
@@ -47,7 +47,7 @@ class EmbeddedDriver:
     can_ask = True
     breaks_off = False
     needs_model = True
-    keeps_session = False
+    sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536
 

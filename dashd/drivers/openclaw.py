@@ -16,7 +16,7 @@ from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
 
 from .command import check_folder, environment
-from .driver import Command, History, ModelAccess, Work
+from .driver import Command, History, ModelAccess, SessionFormat, Work
 from .openclaw_conversation import OpenClawConversation
 from .programs import Programs, check_program
 from .results import RESULT_BYTES_MAX
@@ -66,7 +66,7 @@ class OpenClawDriver:
     can_ask = True
     breaks_off = False
     needs_model = True
-    keeps_session = False
+    sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
     result_bytes_max = RESULT_BYTES_MAX
 

@@ -20,8 +20,9 @@ from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
 
 from .command import check_folder, environment
-from .driver import Command, History, ModelAccess, Work
+from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
 from .pi_conversation import PiConversation
+from .pi_transcript import PiSessions
 from .programs import Programs, check_program
 from .results import RESULT_BYTES_MAX
 
@@ -29,8 +30,6 @@ PRELOAD = Path(__file__).with_name("pi_preload.cjs")
 GATE = Path(__file__).with_name("pi_gate.js")
 AGENT_FOLDER = f"{view.HOME}/pi"
 """Inside a jail; elsewhere the program makes one below TMPDIR and removes it."""
-SESSION_ID = "dash"
-"""One a folder: it is opened where it is there, and made where not."""
 GONE = "/nonexistent"
 CONTEXT_TOKENS = 128_000
 OUTPUT_TOKENS = 16_384
@@ -58,7 +57,7 @@ class PiDriver:
     can_ask = True
     breaks_off = True
     needs_model = True
-    keeps_session = True
+    sessions: SessionFormat | None = PiSessions()
     refusals: Literal["embedded", "pi", "openclaw"] = "pi"
     result_bytes_max = RESULT_BYTES_MAX
 
@@ -95,7 +94,13 @@ class PiDriver:
         node_path = node.path if node else f"{GONE}/node"
         pi_path = pi.path if pi else f"{GONE}/pi"
         preload = f"{ours}/{PRELOAD.name}"
-        own_flags = (*FLAGS, *_session(work.session), *gate, "--append-system-prompt", ADDENDUM)
+        own_flags = (
+            *FLAGS,
+            *_session(work.session),
+            *gate,
+            "--append-system-prompt",
+            ADDENDUM,
+        )
         argv = (node_path, "--require", preload, pi_path, *own_flags)
         folders = tuple(dict.fromkeys(each.folder for each in (node, pi) if each is not None))
         return Command(
@@ -107,7 +112,7 @@ class PiDriver:
         first = brief.compose(
             task=work.task, item=work.item, folder=work.cwd, write=work.write, earlier=work.earlier
         )
-        return PiConversation(first, history)
+        return PiConversation(first, history, work.session)
 
     def reader(self) -> PiConversation:
         """One that reads progress alone; a run of this driver reads with its conversation."""
@@ -118,8 +123,10 @@ class PiDriver:
         return PiConversation("", {}).ending(exited)
 
 
-def _session(folder: str | None) -> tuple[str, ...]:
-    return ("--session-dir", folder, "--session-id", SESSION_ID) if folder else ("--no-session",)
+def _session(session: Session | None) -> tuple[str, ...]:
+    if session is None:
+        return ("--no-session",)
+    return ("--session-dir", session.folder, "--session-id", PiSessions.session_id)
 
 
 def _files(model: ModelAccess) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import msgspec
 
 from dashd.domain.asking import Ask, Kind
 
-from .driver import Asks, History, Progress, Stage, Told
+from .driver import Asks, History, Progress, Session, Stage, Told
 from .line_conversation import NOTE_CHARACTERS_MAX, LineConversation, short
 
 READY = Stage("ready", 120.0)
@@ -69,10 +69,11 @@ class PiConversation(LineConversation):
 
     PROGRAM = "pi"
 
-    def __init__(self, first: str, history: History) -> None:
-        """`first` is the brief."""
+    def __init__(self, first: str, history: History, session: Session | None = None) -> None:
+        """`first` is the brief; `session` says what its file holds before it starts."""
         super().__init__(READY, history)
         self._first = first
+        self._session = session
         self._held: list[Told] = []
         """Messages that came before there was a run to steer."""
         self._unheard: dict[str, str] = {}
@@ -144,9 +145,7 @@ class PiConversation(LineConversation):
                 )
                 return
             self.stage = ACCEPTED
-            # Its own first words and the brief, at least: a session of an attempt before this one.
-            goes_on = int(data.get("messageCount") or 0) > 1
-            self._prompt(RESUMED if goes_on else self._first)
+            self._prompt(self._opening(int(data.get("messageCount") or 0)))
         elif key == f"prompt:{self._runs}" and self.stage is ACCEPTED:
             if not record.get("success") or data.get("disposition") == "handled":
                 self._fail(f"not_accepted: pi refused its task: {short(str(record.get('error') or data))}")
@@ -155,6 +154,14 @@ class PiConversation(LineConversation):
             held, self._held = self._held, []
             for told in held:
                 self._message(told)
+
+    def _opening(self, messages: int) -> str:
+        """What is said first, `messages` being in its session already."""
+        if self._session is not None and self._session.forked:
+            # One that died may have done so before it was told what it is about.
+            return f"{RESUMED}\n\n{self._first}" if self._session.resumed else self._first
+        # Its own first words and the brief, at least: a session of an attempt before this one.
+        return RESUMED if messages > 1 else self._first
 
     def _settled(self, *, aborted: bool) -> None:
         """The run is over: what next?"""

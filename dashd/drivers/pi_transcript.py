@@ -6,22 +6,18 @@ shape are bounded, and what is not understood is passed over. A torn last line i
 """
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from dashd.domain.session_tree import TEXT_CHARACTERS_MAX, Node, Role, SessionTree
+from dashd.domain.session_tree import TEXT_CHARACTERS_MAX, Node, NotASession, Role, SessionTree
 
 FILE_BYTES_MAX = 64 << 20
 LINE_BYTES_MAX = 4 << 20
 VERSION = 3
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "toolResult": "tool"}
 _SUMMARIES = frozenset({"compaction", "branch_summary"})
-
-
-class NotASession(Exception):
-    """The bytes are not those of a session of Pi's."""
 
 
 class PiTranscript:
@@ -38,6 +34,7 @@ class PiTranscript:
         if header.get("version") != VERSION:
             raise NotASession(f"its version is {header.get('version')!r}, not {VERSION}")
         self.header = header
+        self.whole = data[: data.rfind(b"\n") + 1]
         self._lines: dict[str, bytes] = {}
         self.tree = SessionTree(self._nodes(lines))
 
@@ -48,6 +45,12 @@ class PiTranscript:
         lines = [msgspec.json.encode(header), *(self._lines[node.id] for node in self.tree.path(node_id))]
         return b"\n".join(lines) + b"\n"
 
+    def text(self, node_id: str) -> str:
+        """See Transcript."""
+        entry = _decoded(self._lines[node_id]) or {}
+        message = entry.get("message")
+        return _said(message) if isinstance(message, dict) else str(entry.get("summary") or "")
+
     def _nodes(self, lines: Iterator[bytes]) -> Iterator[Node]:
         for line in lines:
             entry = _decoded(line)
@@ -55,6 +58,25 @@ class PiTranscript:
             if node is not None and node.id not in self._lines:
                 self._lines[node.id] = line
                 yield node
+
+
+class PiSessions:
+    """See SessionFormat."""
+
+    session_id = "dash"
+    """It is opened where it is in its folder, and made where not."""
+
+    def file_name(self, at_ms: int) -> str:
+        """As Pi names them: by the instant, in which no colon stands."""
+        return f"{_instant(at_ms).replace(':', '-').replace('.', '-')}_{self.session_id}.jsonl"
+
+    def newest(self, names: Iterable[str]) -> str | None:
+        """Their names sort by the instant."""
+        return max((name for name in names if name.endswith(f"_{self.session_id}.jsonl")), default=None)
+
+    def read(self, data: bytes) -> PiTranscript:
+        """See SessionFormat."""
+        return PiTranscript(data)
 
 
 def _whole_lines(data: bytes) -> Iterator[bytes]:

@@ -1,12 +1,13 @@
 """How the stand-in reads a call and writes an answer, in each of the three wire formats.
 
-It reads only what it needs: the task (the first thing the user said), the names of the tools, what the
-tools have answered, and the output limit. What it writes is shaped like the real thing and names the model
-`offline`.
+It reads only what it needs: the task (the last brief, or else the first thing the user said), the names of
+the tools, what the tools have answered since, and the output limit. What it writes is shaped like the real
+thing and names the model `offline`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -16,6 +17,9 @@ MODEL = "offline"
 ID = "offline-1"
 CHUNK_CHARS = 48
 _DEFAULT_TOKENS = 4_096
+_BRIEF = re.compile(r"^Task: ", re.MULTILINE)
+_Spoken = list[tuple[Literal["user", "tool"], str]]
+"""What a user said and what tools answered, in order."""
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -63,11 +67,14 @@ class ChatWire:
     def read(self, body: Mapping[str, Any]) -> Turn:
         """See Wire."""
         messages = body["messages"]
-        users = [_text(each.get("content")) for each in messages if each.get("role") == "user"]
-        results = [_text(each.get("content")) for each in messages if each.get("role") == "tool"]
+        spoken: _Spoken = [
+            (each["role"], _text(each.get("content")))
+            for each in messages
+            if each.get("role") in ("user", "tool")
+        ]
         tools = {(each.get("function") or each).get("name", "") for each in body.get("tools") or ()}
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or _DEFAULT_TOKENS
-        return Turn(next(iter(users), ""), frozenset(tools), results, limit)
+        return _turn(spoken, tools, limit)
 
     def write(self, said: Said, usage: Usage, *, cut: bool, stream: bool) -> list[bytes]:
         """See Wire."""
@@ -110,11 +117,15 @@ class ResponsesWire:
         """See Wire."""
         given = body.get("input")
         items = [{"role": "user", "content": given}] if isinstance(given, str) else given or []
-        users = [_text(each.get("content")) for each in items if each.get("role") == "user"]
-        results = [_text(e.get("output")) for e in items if str(e.get("type")).endswith("_call_output")]
+        spoken: _Spoken = []
+        for each in items:
+            if each.get("role") == "user":
+                spoken.append(("user", _text(each.get("content"))))
+            elif str(each.get("type")).endswith("_call_output"):
+                spoken.append(("tool", _text(each.get("output"))))
         tools = {each.get("name", "") for each in body.get("tools") or ()}
         limit = body.get("max_output_tokens") or _DEFAULT_TOKENS
-        return Turn(next(iter(users), ""), frozenset(tools), results, limit)
+        return _turn(spoken, tools, limit)
 
     def write(self, said: Said, usage: Usage, *, cut: bool, stream: bool) -> list[bytes]:
         """See Wire."""
@@ -162,19 +173,17 @@ class AnthropicWire:
 
     def read(self, body: Mapping[str, Any]) -> Turn:
         """See Wire."""
-        users, results = [], []
+        spoken: _Spoken = []
         for message in body["messages"]:
             content = message.get("content")
             blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
             for block in blocks if message.get("role") == "user" else ():
                 if block.get("type") == "tool_result":
-                    results.append(_text(block.get("content")))
+                    spoken.append(("tool", _text(block.get("content"))))
                 elif block.get("type") == "text":
-                    users.append(_text(block.get("text")))
+                    spoken.append(("user", _text(block.get("text"))))
         tools = {each.get("name", "") for each in body.get("tools") or ()}
-        return Turn(
-            next(iter(users), ""), frozenset(tools), results, body.get("max_tokens") or _DEFAULT_TOKENS
-        )
+        return _turn(spoken, tools, body.get("max_tokens") or _DEFAULT_TOKENS)
 
     def write(self, said: Said, usage: Usage, *, cut: bool, stream: bool) -> list[bytes]:
         """See Wire."""
@@ -245,6 +254,16 @@ def _block_events(index: int, block: dict[str, Any], said: Said) -> list[dict[st
         *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
         {"type": "content_block_stop", "index": index},
     ]
+
+
+def _turn(spoken: _Spoken, tools: set[str], output_tokens_max: int) -> Turn:
+    """A conversation may hold earlier tasks; one that was told twice goes on from the first time."""
+    users = [text for role, text in spoken if role == "user"]
+    briefs = [text[found.start() :] for text in users if (found := _BRIEF.search(text))]
+    task = briefs[-1] if briefs else next(iter(users), "")
+    since = next((at for at, (role, text) in enumerate(spoken) if role == "user" and text.endswith(task)), 0)
+    results = [text for role, text in spoken[since:] if role == "tool"]
+    return Turn(task, frozenset(tools), results, output_tokens_max)
 
 
 def _text(content: object) -> str:

@@ -7,7 +7,7 @@ from dashd.domain.attempt import Stop
 from dashd.domain.brief import Earlier
 from dashd.domain.repository import Terms
 from dashd.drivers.driver import Work
-from dashd.store import agents, approvals, attempts, gates, inputs, swarms, tasks, workspaces
+from dashd.store import agents, approvals, attempts, gates, inputs, sessions, swarms, tasks, workspaces
 from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot, SwarmRow
 
@@ -29,6 +29,8 @@ class Plan:
     launch_id: str
     session: str
     """The launch in whose folder its program's session is, for programs that keep one."""
+    seed: str | None
+    """The checkpoint that the task's conversation begins from."""
     lease_s: float
     grace_s: float
     left_s: float
@@ -79,6 +81,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         session=attempts.session_launch(
             db, attempt, lambda agent_id: _place(swarm, repo, agent_id) == _place(swarm, repo, seat.id)
         ),
+        seed=sessions.seed(db, task.id),
         lease_s=swarm.lease_s,
         grace_s=swarm.grace_s,
         left_s=max(0.0, swarm.timeout_s - active_ms / 1_000),

@@ -83,7 +83,7 @@ class Run:
 
     def take(self, plan: Plan) -> None:
         """Takes over what the rows said."""
-        self._plan = plan
+        self._plan = plan = sessions.planned(self._world, plan)
         if self._bounds is None:  # read again, they are the same, and it may be over one already
             self._bounds = self._bounds_of(plan.asked)
         self._tree = WorkingTree(self._world, self.claim, plan.repo) if plan.repo else None
@@ -134,7 +134,7 @@ class Run:
     async def _begin(self) -> HolderLink:
         """Has the program started, behind its walls, with a way to a model where it needs one."""
         walls = await self._walls()
-        self._plan = await sessions.begin(self._world, self.plan)
+        await sessions.begin(self._world, self.plan)
         await self.bounds.start(walls.grade)
         if not self._needs_door:
             return await self._world.launcher.launch_adopted(self._spec(walls, None), self._world.epoch)
@@ -217,6 +217,7 @@ class Run:
         lifecycle.attempt_started(
             tx, self.claim.attempt_id, pid=found.pid, start_time=found.start_time, boot_id=found.boot_id
         )
+        sessions.opened(tx, self.claim, self.plan)
         if adopted:
             agents.set_liveness(tx, self.claim.agent_id, "alive")
             where = {"swarm": self.claim.swarm_id, "agent": self.claim.agent_id, "task": self.claim.task_id}
@@ -353,14 +354,17 @@ class Run:
         self, how: ExitRecord | Ending, ending: Ending, take_in: Callable[[Tx], None] | None
     ) -> None:
         jitter = self._world.jitter()
+        talked = await sessions.keep(self._world, self.claim, self.plan)
         executed = isinstance(how, ExitRecord) and how.reason != "start"
 
         def operation(tx: Tx) -> None:
             if executed:  # it may have been too brief for anybody to see it run
                 lifecycle.attempt_started(tx, self.claim.attempt_id)
+                sessions.opened(tx, self.claim, self.plan)
             if take_in is not None:
                 take_in(tx)
             lifecycle.attempt_ended(tx, self.claim.attempt_id, ending, jitter=jitter)
+            talked(tx)
             if missed := inputs.forget(tx, self.claim.attempt_id, self.plan.launch_id):
                 self._say_missed(tx, missed)
 

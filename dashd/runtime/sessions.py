@@ -1,42 +1,152 @@
 """Where programs keep their conversations: in the folder of their launch, for an agent to write in.
 
 An attempt whose forerunner was killed goes on in that one's session, so what stands there is what its tools
-have done. Nobody else writes it: the forerunner is over before the row of the next attempt is there. Nothing
-of dashd reads it.
+have done. Nobody else writes it: the forerunner is over before the row of the next attempt is there. At the
+end of each attempt a copy is kept, and a task that was forked begins with one.
 """
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
+from dashd.domain import attempt as attempt_rules
+from dashd.domain import ids
+from dashd.domain.session_tree import NotASession
+from dashd.drivers.driver import Session, SessionFormat
 from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import Folder
+from dashd.store import attempts, sessions
+from dashd.store.queue import Claim
+from dashd.store.sessions import CheckpointRow
+from dashd.store.transaction import Tx
 
 from .jails import Asked
 from .plan import Plan
+from .transcripts import NAME, NothingThere
 from .world import World
 
-NAME = "session"
+log = logging.getLogger(__name__)
 
 
-async def begin(world: World, plan: Plan) -> Plan:
-    """The plan with the folder of its program's session, which is there then. Raises LaunchFailed."""
-    if not world.drivers[plan.driver].keeps_session:
+def planned(world: World, plan: Plan) -> Plan:
+    """The plan, with what its program's session holds before it starts; the same whenever it is asked."""
+    if world.drivers[plan.driver].sessions is None:
         return plan
-    folder = _folder(world, plan)
+    session = Session(
+        str(_folder(world, plan)), forked=plan.seed is not None, resumed=plan.session != plan.launch_id
+    )
+    return replace(plan, work=replace(plan.work, session=session))
+
+
+async def begin(world: World, plan: Plan) -> None:
+    """The folder of its program's session is there then, with what it begins from. Raises LaunchFailed."""
+    if (found := plan.work.session) is None:
+        return
+    form = world.drivers[plan.driver].sessions
+    assert form is not None, "planned() has asked"
     try:
-        await trio.to_thread.run_sync(_make, folder)
+        await trio.to_thread.run_sync(_make, _folder(world, plan))
+        if plan.seed is not None and not found.resumed:
+            await _sow(world, plan, plan.seed, form)
     except OSError as error:
         raise LaunchFailed(f"no folder for its session: {error.strerror}") from None
-    return replace(plan, work=replace(plan.work, session=str(folder)))
+    except NotASession as error:
+        raise LaunchFailed(f"its session cannot begin from checkpoint {plan.seed}: {error}") from None
 
 
 def shown(world: World, plan: Plan, asked: Asked) -> Asked:
     """The walls, and inside them the session's folder, which counts like all that an agent writes."""
-    if not world.drivers[plan.driver].keeps_session:
+    if world.drivers[plan.driver].sessions is None:
         return asked
     return replace(asked, write_too=(*asked.write_too, Folder(str(_folder(world, plan)))))
+
+
+def opened(tx: Tx, claim: Claim, plan: Plan) -> None:
+    """The program of the attempt runs, and has the session from now on."""
+    if plan.work.session is None:
+        return
+    attempt = attempts.get(tx.db, claim.attempt_id)
+    row = sessions.find(tx.db, plan.session)
+    if row is not None and row.attempt_id == attempt.id:
+        return
+    sessions.opened(tx, plan.session, attempt, claim.swarm_id, plan.driver)
+    data = {"session": plan.session, "driver": plan.driver, "resumed": row is not None}
+    tx.emit("session.opened", swarm=claim.swarm_id, agent=claim.agent_id, task=claim.task_id, data=data)
+
+
+async def keep(world: World, claim: Claim, plan: Plan) -> Callable[[Tx], None]:
+    """Copies the session of an attempt whose program is gone; gives what is to be written down with its end.
+
+    What cannot be read is said, and nothing else comes of it: the work is done, the talk about it is lost.
+    """
+    form = world.drivers[plan.driver].sessions
+    if plan.work.session is None or form is None:
+        return lambda _tx: None
+    row, problem = None, ""
+    try:
+        row = await _kept(world, plan, form)
+    except NothingThere:
+        pass
+    except (OSError, NotASession) as error:
+        problem = str(error)
+        log.warning("no checkpoint", extra={"session": plan.session, "why": problem})
+    return partial(_ended, world, claim, plan, row, problem)
+
+
+def _ended(world: World, claim: Claim, plan: Plan, row: CheckpointRow | None, problem: str, tx: Tx) -> None:
+    """To be called once the end of the attempt is in the rows."""
+    if sessions.find(tx.db, plan.session) is None:
+        return  # nothing of it ever ran
+    where = {"swarm": claim.swarm_id, "agent": claim.agent_id, "task": claim.task_id}
+    if row is not None:
+        gone = sessions.keep(tx, row)
+        tx.after_commit(lambda: world.transcripts.forget(gone))
+    if problem:
+        tx.emit("session.error", **where, data={"session": plan.session, "reason": problem})
+    attempt = attempts.get(tx.db, claim.attempt_id)
+    if not attempt_rules.leaves_session(attempt.state, attempt.stop, attempt.exit_signal):
+        checkpoint = row.id if row else None
+        tx.emit("session.closed", **where, data={"session": plan.session, "checkpoint": checkpoint})
+
+
+async def _kept(world: World, plan: Plan, form: SessionFormat) -> CheckpointRow | None:
+    """A copy of all that is there, as the last step left it."""
+    data = await world.transcripts.live(form, plan.session)
+    found = await trio.to_thread.run_sync(form.read, data)
+    if (step := found.tree.leaf) is None:
+        return None
+    checkpoint_id = f"c-{ids.swarm_id(world.clock.token(ids.SWARM_ID_BITS))}"
+    await world.transcripts.keep(checkpoint_id, data)
+    return CheckpointRow(
+        id=checkpoint_id,
+        session_id=plan.session,
+        kind=sessions.AUTOMATIC,
+        name="",
+        step=step,
+        steps=len(found.tree.nodes),
+        bytes=len(data),
+        at_ms=world.clock.now_ms(),
+    )
+
+
+async def _sow(world: World, plan: Plan, checkpoint_id: str, form: SessionFormat) -> None:
+    """Writes what the session begins from, for the folder that the agent works in."""
+    data = await world.transcripts.kept(checkpoint_id)
+
+    def sow() -> None:
+        found = form.read(data)
+        leaf = found.tree.leaf
+        if leaf is None:
+            raise NotASession("nothing was said in it")
+        at_ms = world.clock.now_ms()
+        seed = found.cut(leaf, session_id=form.session_id, cwd=plan.work.cwd, at_ms=at_ms)
+        (_folder(world, plan) / form.file_name(at_ms)).write_bytes(seed)
+
+    await trio.to_thread.run_sync(sow)
 
 
 def _folder(world: World, plan: Plan) -> Path:

@@ -19,6 +19,7 @@ from dashd.store.transaction import Tx
 from .doors import Doors
 from .growth import Growth
 from .jails import Jails
+from .transcripts import Transcripts
 from .trouble import Trouble
 from .workspaces import Workspaces
 
@@ -56,6 +57,7 @@ class World:
     jails: Jails
     watchdog: Watchdog
     workspaces: Workspaces
+    transcripts: Transcripts
     places: Mapping[str, int] = field(default_factory=dict)
     """How many agents of a driver may run at once, where that is less than all."""
     growth: Growth = field(default_factory=Growth)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import trio
 
+from dashd.domain.session_tree import Transcript
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
@@ -165,3 +166,19 @@ class NoModels:
     async def offers(self) -> list[Offer]:
         """There are none."""
         return []
+
+
+class NoSessions:
+    """A daemon whose drivers keep none."""
+
+    async def live(self, driver: str, _launch_id: str) -> Transcript:
+        """Refused."""
+        raise errors.Unsupported(f"driver {driver} keeps no session that can be read")
+
+    async def kept(self, driver: str, _checkpoint_id: str) -> Transcript:
+        """Refused."""
+        raise errors.Unsupported(f"driver {driver} keeps no session that can be read")
+
+    async def keep(self, _checkpoint_id: str, _data: bytes) -> None:
+        """Refused."""
+        raise errors.Unsupported("this daemon keeps no sessions")

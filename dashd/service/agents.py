@@ -54,7 +54,7 @@ async def spawn(core: Core, caller: Caller, params: wire.SpawnAgent) -> wire.Age
     key = params.idempotency_key
     if not params.parent:
         children_service.refuse_without_parent(params)
-        work = once("agent.spawn", params, key, lambda tx: _spawn(tx, params), wire.AgentSpawned)
+        work = once("agent.spawn", params, key, lambda tx: spawn_in(tx, params), wire.AgentSpawned)
         return await core.store.writer.apply(work)
     if (known := await replay(core, "agent.spawn", params, key, wire.AgentSpawned)) is not None:
         return known
@@ -310,6 +310,7 @@ async def _spawn_alone(core: Core, caller: Caller, params: wire.SpawnAgent) -> w
             cwd=params.cwd,
             priority=params.priority or "medium",
             limits=params.limits or Limits(),
+            begin_from=params.begin_from,
             idempotency_key=params.idempotency_key,
         ),
     )
@@ -323,7 +324,8 @@ async def _spawn_alone(core: Core, caller: Caller, params: wire.SpawnAgent) -> w
     )
 
 
-def _spawn(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
+def spawn_in(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
+    """Adds the seat and its task to the swarm that is named; whether the caller may is asked before."""
     swarm_service.refuse_nul("task", params.task)
     swarm_service.refuse_nul("item", params.item)
     swarm = swarms.get(tx.db, str(params.swarm))
@@ -339,6 +341,7 @@ def _spawn(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
         swarm, number, params.item, at_ms=tx.now_ms, text=params.task, level=level, pinned_to=seat_id
     )
     tasks.insert(tx, task)
+    swarm_service.begin_from(tx, task.id, params.begin_from or None, swarm.driver)
     cursor = tx.emit("task.created", swarm=swarm.id, task=task.id)
     return wire.AgentSpawned(id=seat_id, swarm=swarm.id, task=task.id, state="idle", cursor=cursor)
 

@@ -8,7 +8,16 @@ from dashd.clock import Clock
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
 from dashd.store.opening import Store
 
-from .absent import NoKeys, NoModels, NoOutside, NoPrograms, NoProviders, NoRepositories, NoWalls
+from .absent import (
+    NoKeys,
+    NoModels,
+    NoOutside,
+    NoPrograms,
+    NoProviders,
+    NoRepositories,
+    NoSessions,
+    NoWalls,
+)
 from .ports import (
     Drivers,
     Keys,
@@ -17,6 +26,7 @@ from .ports import (
     Programs,
     Providers,
     Repositories,
+    Sessions,
     Spools,
     Walls,
 )
@@ -90,6 +100,7 @@ class Core:
     repositories: Repositories = field(default_factory=NoRepositories)
     cleanup_after_s: float = 86_400.0
     """How long workspaces stay after their swarm's end, where cleanup is delayed."""
+    sessions: Sessions = field(default_factory=NoSessions)
     useful_tokens: int = USEFUL_OUTPUT_TOKENS
     """The output tokens that a model call must have room for, to be worth making."""
     keys: Keys = field(default_factory=NoKeys)

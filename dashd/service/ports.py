@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from dashd.domain.prices import Price
+from dashd.domain.session_tree import Transcript
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
 
@@ -342,3 +343,20 @@ class Outside(Protocol):
 
     def last_used_ms(self, key_id: str) -> int | None:
         """When the key opened the door last (its row says so once a minute); None: not since the start."""
+
+
+class Sessions(Protocol):
+    """Conversations that agents' programs write down, and the copies of them."""
+
+    async def live(self, driver: str, launch_id: str) -> Transcript:
+        """As it is now, without a last line that is half written.
+
+        Raises Conflict where nothing was said, Unsupported for a driver that keeps none, Unavailable,
+        NotASession.
+        """
+
+    async def kept(self, driver: str, checkpoint_id: str) -> Transcript:
+        """A copy. Raises Unavailable, Unsupported, NotASession."""
+
+    async def keep(self, checkpoint_id: str, data: bytes) -> None:
+        """Makes a copy, durable when this returns. Raises Unavailable."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dashd.drivers.driver import ModelAccess, Work
+from dashd.drivers.driver import ModelAccess, Session, Work
 from dashd.drivers.pi import AGENT_FOLDER, GATE, PRELOAD, PiDriver
 from dashd.drivers.programs import Programs
 from dashd.jail import view
@@ -35,7 +35,7 @@ def test_the_command(programs: Programs, tmp_path: Path) -> None:
     assert (node, require, pi) == (str(tmp_path / "node"), "--require", str(tmp_path / "cli.js"))
     assert preload == f"{view.CODE}/dashd/drivers/{PRELOAD.name}"
     assert {"--mode", "rpc", "--offline", "-ne", "-na", "--no-session"} <= set(flags)
-    kept = PiDriver(programs).command(_work(session="/l/session"), {}).argv
+    kept = PiDriver(programs).command(_work(session=Session("/l/session")), {}).argv
     assert kept[kept.index("--session-dir") + 1 :][:3] == ("/l/session", "--session-id", "dash")
     assert "--no-session" not in kept
     assert (command.stdin, command.cwd, command.programs) == (True, "/w", (str(tmp_path),))

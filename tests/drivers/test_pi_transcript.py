@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashd.drivers.pi_transcript import FILE_BYTES_MAX, NotASession, PiTranscript
+from dashd.domain.session_tree import NotASession
+from dashd.drivers.pi_transcript import FILE_BYTES_MAX, PiTranscript
 
 AT_MS = 1_795_957_961_033
 HEADER = {"type": "session", "version": 3, "id": "dash", "timestamp": "2026-11-29T13:12:40.195Z", "cwd": "/w"}

@@ -15,6 +15,9 @@ import threading
 import urllib.error
 import urllib.request
 
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+from pi_file import SessionFile
+
 TOOL = {"type": "function", "function": {"name": "bash", "parameters": {"type": "object"}}}
 
 
@@ -29,8 +32,8 @@ class FakePi:
         self.session = None
         if "--session-dir" in sys.argv:
             folder = sys.argv[sys.argv.index("--session-dir") + 1]
-            self.session = os.path.join(folder, "session.jsonl")
-        self.messages: list[dict] = self.read_session()
+            self.session = SessionFile(folder)
+        self.messages: list[dict] = self.session.read() if self.session else []
         self.queue: list[str] = []
         self.later: list[str] = []
         self.running: threading.Thread | None = None
@@ -38,21 +41,10 @@ class FakePi:
         self.tool: subprocess.Popen | None = None
         self.dialog = threading.Event()
 
-    def read_session(self) -> list[dict]:
-        """What an earlier process has left; a call whose tool did not come to its end has no result."""
-        if self.session is None or not os.path.exists(self.session):
-            return []
-        with open(self.session, encoding="utf-8") as file:
-            found = [json.loads(line) for line in file if line.endswith("\n")]
-        calls = found[-1].get("tool_calls") or () if found else ()
-        none = {"role": "tool", "content": "No result provided"}
-        return [*found, *({**none, "tool_call_id": call["id"]} for call in calls)]
-
     def add(self, message: dict) -> None:
         self.messages.append(message)
         if self.session is not None:
-            with open(self.session, "a", encoding="utf-8") as file:
-                file.write(json.dumps(message) + "\n")
+            self.session.add(message)
 
     def say(self, **frame: object) -> None:
         sys.stdout.write(json.dumps(frame, separators=(",", ":")) + "\n")

@@ -36,7 +36,8 @@ def test_sequences_go_and_so_does_what_hides_or_reorders(text, shown):
 )
 def test_whatever_comes_is_clean_json(value):
     text = answers.encoded(answers.clean(value, 50))
-    assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in str(msgspec.json.decode(text)))
+    shown = str(msgspec.json.decode(text)).replace("\n", "").replace("\t", "")  # a text has lines
+    assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in shown)
 
 
 def test_long_text_is_cut_and_says_so():

@@ -15,6 +15,7 @@ GIVEN = {
     "swarm_get": {"swarm": fake.ID},
     "event_wait": {"since": 1},
     "agent_spawn": {"task": "t"},
+    "session_fork": {"session": fake.ID, "task": "t"},
     "agent_kill": {"agent": fake.ID},
     "budget_status": {"budget": fake.ID},
     "budget_extend": {"budget": fake.ID, "usd": 1},

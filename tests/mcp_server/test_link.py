@@ -23,7 +23,7 @@ def test_only_what_may_be_done_twice_is_repeated():
 
 
 def test_no_tool_is_left_in_doubt():
-    keyed = {"swarm.create", "agent.spawn", "budget.extend"}
+    keyed = {"swarm.create", "agent.spawn", "session.fork", "budget.extend"}
     for tool in tools.TOOLS.values():
         assert "idempotency_key" in tool.method.params.__struct_fields__ or tool.method.name not in keyed
         assert tool.method.name in keyed or link.repeatable(tool.method.name, {})

@@ -36,8 +36,8 @@ async def test_the_listing_is_small_and_complete(connect, era):
     async with connect(era) as (_, tool):
         listed = (await tool.client.list_tools()).tools
         assert [each.name for each in listed] == [
-            "swarm_create", "swarm_get", "event_wait", "agent_spawn", "agent_kill", "budget_status",
-            "budget_extend", "approval_resolve", "swarm_report",
+            "swarm_create", "swarm_get", "event_wait", "agent_spawn", "session_fork", "agent_kill",
+            "budget_status", "budget_extend", "approval_resolve", "swarm_report",
         ]  # fmt: skip
         assert tool.client.instructions == server.INSTRUCTIONS
     shown = [{"name": t.name, "description": t.description, "inputSchema": t.input_schema} for t in listed]
@@ -60,7 +60,11 @@ def test_every_tool_has_all_four_annotations():
         "budget_status",
         "swarm_report",
     }
-    assert {name for name, hint in hints.items() if hint.open_world_hint} == {"swarm_create", "agent_spawn"}
+    assert {name for name, hint in hints.items() if hint.open_world_hint} == {
+        "swarm_create",
+        "agent_spawn",
+        "session_fork",
+    }
 
 
 def unknown_swarm(params):

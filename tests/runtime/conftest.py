@@ -14,6 +14,7 @@ from dashd.jail.watchdog import Watchdog
 from dashd.runtime import scheduler
 from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
+from dashd.runtime.transcripts import Transcripts
 from dashd.runtime.world import World
 from dashd.store import attempts
 from dashd.store.queue import Claim
@@ -108,6 +109,7 @@ class Bed:
             jails=Jails("0", Outside(), {}),
             watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
             workspaces=FakeWorkspaces(launches.parent / "workspaces"),  # type: ignore[arg-type]
+            transcripts=Transcripts(launches.parent / "sessions", launches),
         )
         launches.mkdir()
         self.supervisor = Supervisor(self.world, nursery)

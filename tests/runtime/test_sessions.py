@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from dashd.drivers.driver import Command
+from dashd.drivers.pi_transcript import PiSessions
 from dashd.runtime import sessions
 from dashd.runtime.plan import read_plan
 from dashd.runtime.supervisor import Supervisor
@@ -15,10 +16,11 @@ from tests.fakes.talking import TalkingDriver
 class Keeping(TalkingDriver):
     """It keeps a session."""
 
-    keeps_session = True
+    sessions = PiSessions()
 
     def command(self, work, environ) -> Command:
-        return dataclasses.replace(super().command(work, environ), argv=("counting", work.session or "none"))
+        folder = work.session.folder if work.session else "none"
+        return dataclasses.replace(super().command(work, environ), argv=("counting", folder))
 
 
 @pytest.fixture
@@ -61,4 +63,4 @@ async def test_it_is_inside_the_walls_of_those_that_keep_one(kept) -> None:
     assert shown.at == str(kept.world.folder(plan.session) / "session")
     without = dataclasses.replace(kept.world, drivers={"command": TalkingDriver()})
     assert sessions.shown(without, plan, plan.asked) is plan.asked
-    assert await sessions.begin(without, plan) is plan
+    assert sessions.planned(without, plan) is plan

@@ -14,6 +14,7 @@ PAIRS = [
     (ports.Providers, absent.NoProviders),
     (ports.Outside, absent.NoOutside),
     (ports.Models, absent.NoModels),
+    (ports.Sessions, absent.NoSessions),
 ]
 
 

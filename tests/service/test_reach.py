@@ -14,8 +14,10 @@ from dashd.service import HANDLERS, reach, rights
 from dashd.service.core import Caller
 from dashd.service.speakers import Speakers
 from dashd.service.speaking import introduce
-from dashd.store import decisions, gates, merges, swarms, workspaces
+from dashd.store import decisions, gates, merges, sessions, swarms, workspaces
+from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors, methods
+from tests.fakes.scene import SWARM
 from tests.service.test_repositories import FakeRepositories
 from tests.service.test_walls import FakeWalls
 
@@ -177,8 +179,8 @@ NO_SWARM_S = {"provider", "name", "of", "agents", "kinds"}
 def test_every_id_of_the_wire_is_asked_for_its_swarm():
     fields = [each for row in methods.METHODS.values() for each in msgspec.structs.fields(row.params)]
     assert {each.name for each in fields if reach.is_id(each.type)} == NO_SWARM_S | set(reach.SWARM_OF)
-    assert reach.NAMED["agent.spawn"] == ["swarm", "parent"]  # its task is a text
-    assert reach.NAMED["swarm.create"] == []
+    assert reach.NAMED["agent.spawn"] == ["swarm", "begin_from", "parent"]  # its task is a text
+    assert reach.NAMED["swarm.create"] == ["begin_from"]
 
 
 @pytest.fixture
@@ -196,6 +198,14 @@ def foreign(scene):
         gates.put(tx, Gate("yes", "landing", "*", 0, "ask", "operator", False, 60.0, "deny"))
         return decisions.ask(tx, question).approval.id
 
+    (claim,) = scene.claim(1)
+    session = scene.attempt(claim).launch_id
+
+    def talk(tx):
+        sessions.opened(tx, session, scene.attempt(claim), made, "command")
+        sessions.keep(tx, CheckpointRow("c-1", session, "named", "", "n1", 1, 1, 0))
+
+    scene.do(talk)
     approval = scene.do(operation)
     return {
         "swarm": made,
@@ -206,6 +216,8 @@ def foreign(scene):
         "merge": "m1",
         "approvals": [approval],
         "budget": made,
+        "session": session,
+        "begin_from": "c-1",
     }
 
 
@@ -216,6 +228,12 @@ OWED = {
     "swarm.scale": {"agents": 2},
     "approval.resolve": {"decision": "allow"},
     "budget.extend": {"usd": 1.0},
+    "swarm.create": {"task": "t"},
+    "swarm.plan": {"task": "t"},
+    "session.branch": {"at": "n1", "name": "n"},
+    **{f"session.{verb}": {"to": "n1"} for verb in ("rewind", "switch", "restore")},
+    "session.fork": {"session": f"{SWARM}-t1.1", "task": "t"},
+    "session.migrate": {"session": f"{SWARM}-t1.1", "swarm": SWARM},
 }
 """Parameters that a method must have beside the one that names something."""
 NAMING = [
@@ -324,7 +342,7 @@ async def test_what_links_lead_to_is_what_counts(ask, call, mine, tmp_path):
 async def test_nothing_is_done_to_a_swarm_elsewhere(ask, foreign, scene, method, name):
     before = scene.seq
     with pytest.raises(errors.Forbidden, match=r"may act on what lies in .*'s /repo does not"):
-        await ask(method, **{name: foreign[name]}, **OWED.get(method, {}))
+        await ask(method, **(OWED.get(method, {}) | {name: foreign[name]}))
     assert scene.seq == before
 
 

@@ -50,6 +50,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "model_ports": EVERYTHING,
     "agent_ports": EVERYTHING,
     "workspace_ports": EVERYTHING,
+    "session_ports": EVERYTHING,
     "unprivileged": ("dashd.config", "dashd.wire.errors"),
     "model_side": EVERYTHING,
     "outside_door": EVERYTHING,
@@ -69,7 +70,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("model_doors", "model_ports", "agent_ports", "program_ports", "outside_door", "model_side"),
-            *("workspace_ports", "app", "__main__"),
+            *("workspace_ports", "session_ports", "app", "__main__"),
         }
     ),
 )

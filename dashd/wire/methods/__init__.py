@@ -24,6 +24,7 @@ from . import (
     program,
     provider,
     rpc,
+    session,
     swarm,
     task,
     worktree,
@@ -46,6 +47,7 @@ _NOUNS = (
     audit,
     worktree,
     merge,
+    session,
     rpc,
 )
 METHODS: dict[str, Method] = {method.name: method for noun in _NOUNS for method in noun.METHODS}

@@ -58,6 +58,8 @@ class SpawnAgent(Params):
     driver: Name | msgspec.UnsetType = msgspec.UNSET
     cwd: FolderPath | msgspec.UnsetType = msgspec.UNSET
     limits: Limits | msgspec.UnsetType = msgspec.UNSET
+    begin_from: Id | msgspec.UnsetType = msgspec.UNSET
+    """A checkpoint of a session: it goes on from a copy of that conversation; with `swarm` too."""
     idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
     parent: Id | msgspec.UnsetType = msgspec.UNSET
     """An agent of a swarm: the new one is its child, with a part of its rights and its money."""

@@ -52,6 +52,8 @@ class PlanSwarm(Params):
     """A git repository: each agent works in a clone of its own, and its commits come back as a branch."""
     base: Ref | msgspec.UnsetType = msgspec.UNSET
     """The branch, tag or commit that work starts from; HEAD by default."""
+    begin_from: Id | msgspec.UnsetType = msgspec.UNSET
+    """A checkpoint of a session: each agent goes on from a copy of that conversation."""
     workspace: Literal["agent", "swarm"] | msgspec.UnsetType = msgspec.UNSET
     """agent: a clone each (the default); swarm: all work in one."""
     cleanup: Cleanup | msgspec.UnsetType = msgspec.UNSET

@@ -1,0 +1,307 @@
+"""`dashctl session …`: the conversations of agents, as trees that can be copied, cut and gone on with."""
+
+from __future__ import annotations
+
+import os
+
+from dashctl import calling, grammar, render
+from dashctl.commands import Command
+from dashd.wire import safe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from types import SimpleNamespace
+
+    from dashctl.calling import Dash
+    from dashctl.terminal import Output
+
+TEXT_WIDTH_MAX = 100
+_COLUMNS = (
+    render.Column("SESSION", "id"),
+    render.Column("STATE", "state"),
+    render.Column("AGENT", "agent", drop=3),
+    render.Column("TASK", "task", drop=4),
+    render.Column("DRIVER", "driver", drop=5),
+    render.Column("BEGUN FROM", lambda row: row["begun_from"] or "", drop=2),
+    render.Column("GOES ON AT", lambda row: row["head"] or "", drop=1),
+)
+
+
+def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Lists sessions, oldest first."""
+    found = dash.call("session.list", swarm=args.swarm, agent=args.agent, limit=args.limit)
+    if out.as_json:
+        out.data(found)
+    elif found["items"]:
+        render.table(out, _COLUMNS, found["items"])
+    else:
+        out.line(
+            "There are no such sessions: a session begins when an agent does whose program keeps one (pi)."
+        )
+    return 0
+
+
+def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Shows one, and its checkpoints."""
+    found = dash.call("session.get", session=args.session)
+    if out.as_json:
+        out.data(found)
+        return 0
+    out.line(f"Session '{found['id']}' of agent {found['agent']} is {found['state']}")
+    if found["begun_from"]:
+        out.line(f"  begun from checkpoint {found['begun_from']}")
+    if found["head"]:
+        out.line(f"  goes on at checkpoint {found['head']}")
+    for each in found["checkpoints"]:
+        name = f" {safe.line(each['name'])}" if each["name"] else ""
+        steps = "1 step" if each["steps"] == 1 else f"{each['steps']} steps"
+        out.line(f"  {each['id']}{name}  {each['kind']}, {steps} to {safe.line(each['step'])}")
+    return 0
+
+
+def tree(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Shows what was said, a step a line; `*` is where it goes on."""
+    found = dash.call("session.tree", session=args.session, limit=args.limit, checkpoint=args.checkpoint)
+    if out.as_json:
+        out.data(found)
+        return 0
+    if found["more"]:
+        out.line(f"({found['more']} earlier steps; --limit shows more)")
+    for step in found["steps"]:
+        mark = "*" if step["id"] == found["leaf"] else " "
+        kept = ", ".join(map(safe.line, found["checkpoints"].get(step["id"], ())))
+        text = safe.line(step["text"])[:TEXT_WIDTH_MAX]
+        indent = "  " * min(step["depth"], 20)
+        out.line(
+            f"{mark} {safe.line(step['id'])} {indent}{step['role']}: {text}{f'  [{kept}]' if kept else ''}"
+        )
+    return 0
+
+
+def show(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Shows what was said on the way to a step, in full."""
+    found = dash.call("session.show", session=args.session, step=args.at, limit=args.limit)
+    if out.as_json:
+        out.data(found)
+        return 0
+    if found["more"]:
+        out.line(f"({found['more']} earlier steps; --limit shows more)")
+    for step in found["steps"]:
+        out.line(f"{step['role']} ({safe.line(step['id'])})")
+        out.block(step["text"] + ("\n[cut]" if step["cut"] else ""), indent="  ")
+    return 0
+
+
+def export(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Writes a whole conversation to a new file of mode 0600."""
+    path = os.path.abspath(args.file)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise calling.UsageError(
+            f"{path}: {error.strerror}", hint="name a file that is not there yet"
+        ) from None
+    kind = "jsonl" if args.jsonl else "markdown"
+    offset: int | None = 0
+    try:
+        with open(file, "w", encoding="utf-8") as opened:
+            while offset is not None:
+                piece = dash.call("session.export", session=args.session, format=kind, offset=offset)
+                opened.write(piece["text"])
+                offset = piece["next_offset"]
+    except BaseException:
+        os.unlink(path)  # nothing is left half written
+        raise
+    out.line(f"Session '{args.session}' is in {path}")
+    return 0
+
+
+def prime(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Prints what a fresh session may begin with."""
+    found = dash.call("session.prime", session=args.session)
+    out.data(found) if out.as_json else out.block(found["text"])
+    return 0
+
+
+def checkpoint(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Keeps a copy."""
+    return _kept(out, dash.call("session.checkpoint", session=args.session, name=args.name, at=args.at))
+
+
+def branch(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Keeps a named copy up to a step."""
+    return _kept(out, dash.call("session.branch", session=args.session, at=args.at, name=args.name))
+
+
+def archive(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Keeps all of it for good."""
+    return _kept(out, dash.call("session.archive", session=args.session))
+
+
+def _kept(out: Output, found: dict[str, object]) -> int:
+    if out.as_json:
+        out.data(found)
+    else:
+        name = f" as {safe.line(str(found['name']))}" if found["name"] else ""
+        out.line(f"Checkpoint '{found['id']}' holds session {found['session']} up to {found['step']}{name}")
+    return 0
+
+
+def rewind(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Has it go on from an earlier step."""
+    return _move("session.rewind", args, dash, out)
+
+
+def switch(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Has it go on in another branch."""
+    return _move("session.switch", args, dash, out)
+
+
+def restore(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Has it go on from a checkpoint."""
+    return _move("session.restore", args, dash, out)
+
+
+def _move(method: str, args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    found = dash.call(method, session=args.session, to=args.to)
+    if out.as_json:
+        out.data(found)
+    else:
+        session, step = found["session"], safe.line(found["step"])
+        out.line(f"Session '{session}' goes on at {step} (checkpoint {found['head']})")
+        out.line(f"  dashctl session resume {session}")
+    return 0
+
+
+def fork(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Begins a new agent with a copy."""
+    found = dash.call(
+        "session.fork", session=args.session, task=args.task, at=args.at, swarm=args.swarm, name=args.name
+    )
+    return _forked(out, found)
+
+
+def migrate(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Goes on with it in another swarm, and ends it where it was."""
+    return _forked(out, dash.call("session.migrate", session=args.session, swarm=args.swarm, task=args.task))
+
+
+def _forked(out: Output, found: dict[str, object]) -> int:
+    if out.as_json:
+        out.data(found)
+    else:
+        step = safe.line(str(found["step"]))
+        out.line(f"Agent '{found['agent']}' goes on from step {step} with task {found['task']}")
+    return 0
+
+
+def pause(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Holds its agent."""
+    return _changed(out, dash.call("session.pause", session=args.session))
+
+
+def resume(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Lets a paused one run, or gives a closed one more to do."""
+    return _changed(out, dash.call("session.resume", session=args.session, task=args.task))
+
+
+def terminate(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Ends its agent; its checkpoints stay."""
+    return _changed(out, dash.call("session.terminate", session=args.session))
+
+
+def _changed(out: Output, found: dict[str, object]) -> int:
+    if out.as_json:
+        out.data(found)
+    elif found["task"]:
+        out.line(f"Agent '{found['agent']}' goes on with session {found['session']}: task {found['task']}")
+    else:
+        said = "" if found["changed"] else " already"
+        out.line(f"Session '{found['session']}' is {found['state']}{said}")
+    return 0
+
+
+def _one(parser: ArgumentParser) -> None:
+    parser.add_argument("session", metavar="SESSION", help="as `session list` shows it, or an agent")
+
+
+def _listing(parser: ArgumentParser) -> None:
+    parser.add_argument("--swarm", "-s", metavar="SWARM", help="of this swarm alone")
+    parser.add_argument("--agent", metavar="AGENT", help="of this agent alone")
+    parser.add_argument("--limit", type=grammar.whole, metavar="N", help="how many to show (20)")
+
+
+def _seeing(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("--limit", type=grammar.whole, metavar="N", help="how many steps (200)")
+    parser.add_argument("--checkpoint", metavar="ID", help="as it was in this checkpoint")
+
+
+def _showing(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("--at", metavar="STEP", help="up to this step (where it goes on)")
+    parser.add_argument("--limit", type=grammar.whole, metavar="N", help="how many steps (20)")
+
+
+def _exporting(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("file", metavar="FILE", help="made new")
+    parser.add_argument("--jsonl", action="store_true", help="as its program wrote it, every branch")
+
+
+def _keeping(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("--name", metavar="NAME", help="to call it by")
+    parser.add_argument("--at", metavar="STEP", help="up to this step alone (all of it)")
+
+
+def _branching(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("at", metavar="STEP")
+    parser.add_argument("name", metavar="NAME")
+
+
+def _moving(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("to", metavar="STEP", help="a step, a checkpoint or its name")
+
+
+def _forking(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("task", metavar="TASK", help="what the new agent is to do")
+    parser.add_argument("--at", metavar="STEP", help="a step or checkpoint (where it goes on)")
+    parser.add_argument("--swarm", "-s", metavar="SWARM", help="where it works (the session's own swarm)")
+    parser.add_argument("--name", metavar="NAME", help="the new agent's")
+
+
+def _migrating(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("swarm", metavar="SWARM", help="of the same driver")
+    parser.add_argument("--task", metavar="TASK", help="what it is to do there (go on)")
+
+
+def _resuming(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("--task", metavar="TASK", help="what a closed one is to do (go on)")
+
+
+COMMANDS = {
+    "list": Command(list_, "the conversations there are", _listing),
+    "get": Command(get, "one conversation and its checkpoints", _one),
+    "tree": Command(tree, "its steps, every branch", _seeing),
+    "show": Command(show, "what was said on the way to a step", _showing),
+    "export": Command(export, "write a conversation to a file", _exporting),
+    "prime": Command(prime, "sum it up for a fresh agent, without a model", _one),
+    "checkpoint": Command(checkpoint, "keep a copy", _keeping),
+    "branch": Command(branch, "keep a copy up to a step, under a name", _branching),
+    "archive": Command(archive, "keep all of one for good", _one),
+    "rewind": Command(rewind, "have it go on from an earlier step", _moving),
+    "switch": Command(switch, "have it go on in another branch", _moving),
+    "restore": Command(restore, "have it go on from a checkpoint", _moving),
+    "fork": Command(fork, "begin a new agent with a copy", _forking),
+    "migrate": Command(migrate, "go on with it in another swarm", _migrating),
+    "pause": Command(pause, "hold its agent", _one),
+    "resume": Command(resume, "go on with it", _resuming),
+    "terminate": Command(terminate, "end its agent; checkpoints stay", _one),
+}

@@ -1,0 +1,107 @@
+"""Files of conversations: those that agents write, read with care, and the copies that are kept of them.
+
+A copy is there, whole and durable, before its row is; one without a row is removed at the next start. What an
+agent writes is opened without following links, must be a plain file, and is read up to a bound.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from dashd.drivers.driver import SessionFormat
+
+NAME = "session"
+"""Of the folder inside that of a launch."""
+BYTES_MAX = 64 << 20
+NAMES_MAX = 1_000
+SUFFIX = ".jsonl"
+
+
+class NothingThere(Exception):
+    """The conversation has not begun, or its folder is gone."""
+
+
+class Transcripts:
+    """See the module. Every method that waits does so for a thread, and is bounded by BYTES_MAX."""
+
+    def __init__(self, folder: Path, launches: Path) -> None:
+        """`folder` is Dash's own, for the copies; `launches` has a folder a launch."""
+        self._folder = folder
+        self._launches = launches
+
+    async def live(self, form: SessionFormat, launch_id: str) -> bytes:
+        """All that stands in a session now, which may end inside a line. Raises NothingThere, OSError."""
+        return await trio.to_thread.run_sync(_read_newest, self._launches / launch_id / NAME, form.newest)
+
+    async def kept(self, checkpoint_id: str) -> bytes:
+        """A copy. Raises OSError."""
+        return await trio.to_thread.run_sync(self._path(checkpoint_id).read_bytes)
+
+    async def keep(self, checkpoint_id: str, data: bytes) -> None:
+        """Durable when it returns. Raises OSError."""
+        await trio.to_thread.run_sync(_write, self._path(checkpoint_id), data)
+
+    def forget(self, checkpoint_ids: Iterable[str]) -> None:
+        """Removes copies whose rows are gone; unlinking a few files is no work for a thread."""
+        for each in checkpoint_ids:
+            with contextlib.suppress(OSError):
+                self._path(each).unlink(missing_ok=True)
+
+    async def recover(self, kept: Collection[str]) -> None:
+        """Removes what has no row: a copy made just before a death."""
+        await trio.to_thread.run_sync(partial(_sweep, self._folder, frozenset(kept)))
+
+    def _path(self, checkpoint_id: str) -> Path:
+        return self._folder / f"{checkpoint_id}{SUFFIX}"
+
+
+def _read_newest(folder: Path, newest: Callable[[Iterable[str]], str | None]) -> bytes:
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NothingThere from None
+    try:
+        with os.scandir(opened) as entries:
+            names = [entry.name for entry, _ in zip(entries, range(NAMES_MAX), strict=False)]
+        name = newest(names)
+        if name is None:
+            raise NothingThere
+        return _read(name, opened)
+    finally:
+        os.close(opened)
+
+
+def _read(name: str, folder: int) -> bytes:
+    # NONBLOCK: a pipe in its place would wait for a writer.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(name, flags, dir_fd=folder), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{name} is no plain file")
+        return file.read(BYTES_MAX + 1)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    partly = path.with_suffix(".tmp")
+    with open(os.open(partly, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partly.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _sweep(folder: Path, kept: frozenset[str]) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            if path.suffix != SUFFIX or path.stem not in kept:
+                path.unlink(missing_ok=True)

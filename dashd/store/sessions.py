@@ -1,0 +1,176 @@
+"""Tables `session`, `checkpoint` and `session_seed`: conversations, and the copies that are kept of them."""
+
+import msgspec
+
+from dashd.wire import errors
+
+from . import agents, rows
+from .rows import AttemptRow, Snapshot, columns, placeholders
+from .transaction import Tx
+
+AUTOMATIC = "automatic"
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """Table `session`."""
+
+    id: str
+    swarm_id: str
+    agent_id: str
+    task_id: str
+    attempt_id: str
+    driver: str
+    begun_from: str | None
+    head: str | None
+    opened_at_ms: int
+
+
+class CheckpointRow(msgspec.Struct, frozen=True):
+    """Table `checkpoint`."""
+
+    id: str
+    session_id: str
+    kind: str
+    name: str
+    step: str
+    steps: int
+    bytes: int
+    at_ms: int
+
+
+_SESSION = columns(SessionRow)
+_CHECKPOINT = columns(CheckpointRow)
+_q_get = f"SELECT {_SESSION} FROM session WHERE id = ?"
+_q_insert = f"INSERT INTO session ({_SESSION}) VALUES ({placeholders(SessionRow)})"
+_q_taken = "UPDATE session SET agent_id = ?2, attempt_id = ?3 WHERE id = ?1"
+_q_head = "UPDATE session SET head = ?2 WHERE id = ?1"
+_q_page = (
+    f"SELECT {_SESSION}, rowid FROM session WHERE (?1 = '' OR swarm_id = ?1) AND (?2 = '' OR agent_id = ?2)"
+    " AND rowid > ?3 ORDER BY rowid LIMIT ?4"
+)
+_q_latest_of_agent = f"SELECT {_SESSION} FROM session WHERE agent_id = ? ORDER BY rowid DESC LIMIT 1"
+_q_checkpoint = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE id = ?"
+_q_named = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ?1 AND name = ?2 AND name <> ''"
+_q_checkpoints = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? ORDER BY rowid"
+_q_keep = f"INSERT INTO checkpoint ({_CHECKPOINT}) VALUES ({placeholders(CheckpointRow)})"
+_q_newest = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? ORDER BY rowid DESC LIMIT 1"
+_q_superseded = (
+    "DELETE FROM checkpoint WHERE session_id = ?1 AND kind = 'automatic' AND id <> ?2"
+    " AND id NOT IN (SELECT checkpoint_id FROM session_seed)"
+    " AND id NOT IN (SELECT head FROM session WHERE head IS NOT NULL)"
+    " AND id NOT IN (SELECT begun_from FROM session WHERE begun_from IS NOT NULL) RETURNING id"
+)
+_q_ids = "SELECT id FROM checkpoint"
+_q_seed = "INSERT INTO session_seed (task_id, checkpoint_id) VALUES (?, ?)"
+_q_seeded = "SELECT checkpoint_id FROM session_seed WHERE task_id = ?"
+
+
+def find(db: Snapshot, session_id: str) -> SessionRow | None:
+    """None where there is none."""
+    return rows.first(SessionRow, db, _q_get, (session_id,))
+
+
+def get(db: Snapshot, session_id: str) -> SessionRow:
+    """By its own id, or by that of an agent: its latest. Raises NotFound."""
+    row = find(db, session_id) or rows.first(SessionRow, db, _q_latest_of_agent, (session_id,))
+    if row is None:
+        agent = agents.find(db, session_id)
+        why = (
+            "has no session: it has not begun, or its program keeps none"
+            if agent
+            else "is no session, no agent"
+        )
+        raise errors.NotFound(f"{session_id!r} {why}", hint="session.list lists them", path="session")
+    return row
+
+
+def opened(tx: Tx, session_id: str, attempt: AttemptRow, swarm_id: str, driver: str) -> bool:
+    """The attempt has this conversation from now on; whether it is a new one."""
+    found = find(tx.db, session_id)
+    if found is not None:
+        tx.execute(_q_taken, (session_id, attempt.agent_id, attempt.id))
+        return False
+    row = SessionRow(
+        id=session_id,
+        swarm_id=swarm_id,
+        agent_id=attempt.agent_id,
+        task_id=attempt.task_id,
+        attempt_id=attempt.id,
+        driver=driver,
+        begun_from=seed(tx.db, attempt.task_id),
+        head=None,
+        opened_at_ms=tx.now_ms,
+    )
+    tx.execute(_q_insert, msgspec.structs.astuple(row))
+    return True
+
+
+def page(db: Snapshot, swarm_id: str, agent_id: str, after: int, limit: int) -> tuple[list[SessionRow], int]:
+    """(sessions, cursor of the last) in order of creation; "" for any swarm or agent."""
+    found = rows.table(db, _q_page, (swarm_id, agent_id, after, limit))
+    return [SessionRow(*row[:-1]) for row in found], found[-1][-1] if found else after
+
+
+def set_head(tx: Tx, session_id: str, checkpoint_id: str | None) -> None:
+    """Where it goes on from, when it does."""
+    tx.execute(_q_head, (session_id, checkpoint_id))
+
+
+def keep(tx: Tx, row: CheckpointRow) -> list[str]:
+    """A copy whose file is there already; gives the ids of older automatic ones that are no more."""
+    if row.name and rows.first(CheckpointRow, tx.db, _q_named, (row.session_id, row.name)):
+        raise errors.Conflict(
+            f"session {row.session_id} has a checkpoint {row.name!r}",
+            hint="give it another name",
+            path="name",
+        )
+    tx.execute(_q_keep, msgspec.structs.astuple(row))
+    if row.kind != AUTOMATIC:
+        return []
+    return [found for (found,) in rows.table(tx.db, _q_superseded, (row.session_id, row.id))]
+
+
+def checkpoint(db: Snapshot, session_id: str, wanted: str) -> CheckpointRow | None:
+    """One of the session's, by its id or its name."""
+    found = rows.first(CheckpointRow, db, _q_checkpoint, (wanted,))
+    if found is not None and found.session_id == session_id:
+        return found
+    return rows.first(CheckpointRow, db, _q_named, (session_id, wanted))
+
+
+def checkpoints(db: Snapshot, session_id: str) -> list[CheckpointRow]:
+    """All of a session's, oldest first."""
+    return rows.every(CheckpointRow, db, _q_checkpoints, (session_id,))
+
+
+def of_checkpoint(db: Snapshot, checkpoint_id: str) -> SessionRow:
+    """Whose it is. Raises NotFound."""
+    found = rows.first(CheckpointRow, db, _q_checkpoint, (checkpoint_id,))
+    if found is None:
+        raise errors.NotFound(
+            f"there is no checkpoint {checkpoint_id!r}",
+            hint="session.get lists those of a session",
+            path="begin_from",
+        )
+    return get(db, found.session_id)
+
+
+def newest(db: Snapshot, session_id: str) -> CheckpointRow | None:
+    """The one that was kept last."""
+    return rows.first(CheckpointRow, db, _q_newest, (session_id,))
+
+
+def kept(db: Snapshot) -> frozenset[str]:
+    """The ids of all checkpoints."""
+    return frozenset(found for (found,) in rows.table(db, _q_ids))
+
+
+def set_seed(tx: Tx, task_id: str, checkpoint_id: str) -> None:
+    """The task's first conversation goes on from there."""
+    tx.execute(_q_seed, (task_id, checkpoint_id))
+
+
+def seed(db: Snapshot, task_id: str) -> str | None:
+    """The checkpoint that a task's conversation begins from; None where it begins with its task alone."""
+    found = rows.table(db, _q_seeded, (task_id,))
+    return found[0][0] if found else None

@@ -1,0 +1,86 @@
+"""`dashctl session …` against a scripted dashd."""
+
+from dashd.wire.methods import session as wire
+
+S = "s-t1.1"
+AT = "2026-11-20T10:00:00.000Z"
+
+
+def a_session(**changes):
+    made = {
+        "id": S, "swarm": "s", "agent": "s-001", "task": "s-t1", "driver": "pi", "state": "closed",
+        "begun_from": None, "head": None, "opened_at": AT,
+    }  # fmt: skip
+    return wire.Session(**(made | changes))
+
+
+def test_list_and_get(dashd, ctl):
+    dashd.on("session.list", wire.SessionList(items=[a_session()], next_cursor=""))
+    assert ctl("session", "list", "--swarm", "s").out.splitlines()[1].split()[:2] == [S, "closed"]
+    dashd.on("session.list", wire.SessionList(items=[], next_cursor=""))
+    assert "a session begins when" in ctl("session", "list").out
+    kept = wire.Checkpoint(id="c-1", kind="named", name="\x1b[31mgood", step="n1", steps=1, bytes=9, at=AT)
+    dashd.on("session.get", a_session(begun_from="c-0", head="c-1", checkpoints=[kept]))
+    out = ctl("session", "get", S).out
+    assert "begun from checkpoint c-0" in out
+    assert "named, 1 step to n1" in out
+    assert "\x1b" not in out
+
+
+def test_tree_and_show_are_safe(dashd, ctl):
+    step = wire.StepSeen(id="n1", depth=1, role="user", text="a\x1b]52;c;x\x07b\nc", at=AT, parent=None)
+    found = wire.SessionTree(session=S, steps=[step], more=3, leaf="n1", checkpoints={"n1": ["good"]})
+    dashd.on("session.tree", found)
+    out = ctl("session", "tree", S).out
+    assert out.startswith("(3 earlier steps")
+    assert "* n1   user: a" in out
+    assert out.rstrip().endswith("[good]")
+    said = wire.Said(id="n1", role="user", text="x\x1by\u202e", cut=True)
+    dashd.on("session.show", wire.SessionShown(session=S, steps=[said], more=0))
+    shown = ctl("session", "show", S, "--at", "n1").out
+    assert "[cut]" in shown
+    assert not set(out + shown) & set("\x1b\x07\u202e")
+    assert dashd.asked("session.show") == [{"session": S, "step": "n1"}]
+
+
+def test_an_export_is_a_new_private_file_or_none(dashd, ctl, tmp_path):
+    path = tmp_path / "talk.md"
+    dashd.on("session.export", wire.SessionExported(session=S, text="half", next_offset=None))
+    assert ctl("session", "export", S, str(path), "--jsonl").code == 0
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("half", 0o600)
+    assert dashd.asked("session.export") == [{"session": S, "format": "jsonl", "offset": 0}]
+    ran = ctl("session", "export", S, str(path))
+    assert (ran.code, "File exists" in ran.err) == (2, True)
+
+
+def test_copies_and_moves_say_what_came_of_them(dashd, ctl):
+    made = wire.CheckpointMade(id="c-1", session=S, name="good", step="n1", steps=1)
+    for verb, words in (
+        ("checkpoint", [S, "--name", "good"]),
+        ("branch", [S, "n1", "good"]),
+        ("archive", [S]),
+    ):
+        dashd.on(f"session.{verb}", made)
+        out = ctl("session", verb, *words).out
+        assert out == f"Checkpoint 'c-1' holds session {S} up to n1 as good\n", verb
+    for verb in ("rewind", "switch", "restore"):
+        dashd.on(f"session.{verb}", wire.SessionMoved(session=S, head="c-1", step="n1"))
+        assert "goes on at n1 (checkpoint c-1)" in ctl("session", verb, S, "n1").out
+    forked = wire.SessionForked(agent="s-002", swarm="s", task="s-t2", checkpoint="c-1", step="n1", cursor=1)
+    dashd.on("session.fork", forked)
+    dashd.on("session.migrate", forked)
+    assert "Agent 's-002' goes on from step n1" in ctl("session", "fork", S, "more", "--at", "n1").out
+    assert "Agent 's-002'" in ctl("session", "migrate", S, "other").out
+    changed = wire.SessionChanged(session=S, state="paused", changed=True, agent="s-001")
+    for verb in ("pause", "terminate"):
+        dashd.on(f"session.{verb}", changed)
+        assert ctl("session", verb, S).out == f"Session '{S}' is paused\n"
+    went_on = wire.SessionChanged(session=S, state="closed", changed=True, agent="s-002", task="s-t2")
+    dashd.on("session.resume", went_on)
+    assert "goes on with session" in ctl("session", "resume", S, "--task", "more").out
+    assert dashd.asked("session.resume") == [{"session": S, "task": "more"}]
+
+
+def test_prime_prints_the_text(dashd, ctl):
+    dashd.on("session.prime", wire.SessionPrimed(session=S, text="Task: x"))
+    assert ctl("session", "prime", S).out == "Task: x\n"

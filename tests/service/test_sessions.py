@@ -1,0 +1,141 @@
+"""`session.*`: states as the rows have them, copies before rows, and what is refused."""
+
+import dataclasses
+
+import pytest
+
+from dashd.domain.session_tree import Node, SessionTree
+from dashd.store import attempts, sessions
+from dashd.wire import errors
+from tests.fakes.scene import SWARM
+
+ID = f"{SWARM}-t1.1"
+
+
+class Talk:
+    """Three steps, the second of which has a tool call open."""
+
+    tree = SessionTree(
+        [
+            Node("n1", None, "user", "do it"),
+            Node("n2", "n1", "assistant", "I look", calls=("c",)),
+            Node("n3", "n2", "tool", "hi", answers="c"),
+        ]
+    )
+    whole = b"whole"
+
+    def text(self, node_id):
+        return self.tree.nodes[node_id].text
+
+    def cut(self, node_id, *, session_id, cwd, at_ms):
+        return f"cut at {node_id}".encode()
+
+
+class Sessions:
+    """The port: one conversation, and the copies that were made."""
+
+    def __init__(self, scene):
+        self.scene = scene
+        self.copies = {}
+        self.rows_before = []
+
+    async def live(self, driver, launch_id):
+        return Talk()
+
+    async def kept(self, driver, checkpoint_id):
+        assert checkpoint_id in self.copies
+        return Talk()
+
+    async def keep(self, checkpoint_id, data):
+        self.rows_before.append(len(sessions.kept(self.scene.db)))
+        self.copies[checkpoint_id] = data
+
+
+@pytest.fixture
+def port(scene):
+    return Sessions(scene)
+
+
+@pytest.fixture
+def core(core, port):
+    return dataclasses.replace(core, sessions=port)
+
+
+@pytest.fixture
+def running(scene):
+    """A session that an attempt has, in an open swarm of driver `command`."""
+    scene.swarm("a", "b")
+    (claim,) = scene.claim(1)
+    scene.start(claim)
+    attempt = attempts.get(scene.db, claim.attempt_id)
+    scene.do(lambda tx: sessions.opened(tx, ID, attempt, SWARM, "command"))
+    return claim
+
+
+async def test_a_copy_is_there_before_its_row(call, port, running):
+    made = await call("session.checkpoint", session=ID, name="good")
+    assert port.copies == {made.id: b"whole"}
+    assert port.rows_before == [0]
+    assert (made.step, made.steps) == ("n3", 3)
+    (known,) = (await call("session.get", session=ID)).checkpoints
+    assert (known.kind, known.name, known.step) == ("named", "good", "n3")
+    part = await call("session.branch", session=ID, at="n1", name="start")
+    assert (port.copies[part.id], part.steps) == (b"cut at n1", 1)
+
+
+async def test_a_fork_goes_on_where_no_call_is_open(call, scene, port, running):
+    forked = await call("session.fork", session=ID, at="n2", task="more", name="other")
+    assert (forked.step, port.copies[forked.checkpoint]) == ("n1", b"cut at n1")
+    assert sessions.seed(scene.db, forked.task) == forked.checkpoint
+    twice = [await call("session.fork", session=ID, task="t", idempotency_key="k") for _ in range(2)]
+    assert twice[0].agent == twice[1].agent
+    assert twice[1].deduplicated
+    again = await call("session.fork", session=ID, at=forked.checkpoint, task="once more")
+    assert port.copies[again.checkpoint] == b"whole", "what a checkpoint has is copied as it is"
+
+
+async def test_what_runs_is_not_moved(call, running):
+    assert (await call("session.get", session=ID)).state == "open"
+    for method, more in (("rewind", {"to": "n1"}), ("archive", {}), ("resume", {"task": "x"})):
+        with pytest.raises(errors.Conflict, match="is open"):
+            await call(f"session.{method}", session=ID, **more)
+
+
+async def test_a_closed_one_is_rewound_and_gone_on_with(call, scene, port, running):
+    scene.end(running)
+    assert (await call("session.get", session=ID)).state == "closed"
+    moved = await call("session.rewind", session=ID, to="n1")
+    assert (moved.step, (await call("session.get", session=ID)).head) == ("n1", moved.head)
+    assert [event["data"]["head"] for event in scene.events() if event["kind"] == "session.state"] == [
+        moved.head
+    ]
+    resumed = await call("session.resume", session=ID)
+    assert (resumed.changed, bool(resumed.task)) == (True, True)
+    with pytest.raises(errors.IllegalTransition, match="nothing runs in it"):
+        await call("session.pause", session=ID)
+    assert not (await call("session.terminate", session=ID)).changed
+
+
+async def test_nonsense_says_what_would_be_right(call, scene, running):
+    for params, error, hint in (
+        ({"session": "x", "task": "t"}, errors.NotFound, "session.list"),
+        ({"session": ID, "task": "t", "at": "zz"}, errors.NotFound, "the latest steps are n1, n2, n3"),
+        ({"session": ID, "task": "t", "swarm": "nope"}, errors.UnknownSwarm, ""),
+    ):
+        with pytest.raises(error) as caught:
+            await call("session.fork", **params)
+        assert hint in (caught.value.hint or "")
+    with pytest.raises(errors.NotFound, match="has no checkpoint 'x'"):
+        await call("session.tree", session=ID, checkpoint="x")
+
+
+async def test_tree_show_export_and_prime_read_it(call, running):
+    tree = await call("session.tree", session=ID, limit=2)
+    assert ([step.id for step in tree.steps], tree.more, tree.leaf) == (["n2", "n3"], 1, "n3")
+    shown = await call("session.show", session=ID, step="n2")
+    assert [step.text for step in shown.steps] == ["do it", "I look"]
+    whole = await call("session.export", session=ID, format="jsonl")
+    assert (whole.text, whole.next_offset) == ("whole", None)
+    assert "## user (n1)" in (await call("session.export", session=ID)).text
+    assert "I look" in (await call("session.prime", session=ID)).text
+    assert [row.id for row in (await call("session.list", swarm=SWARM)).items] == [ID]

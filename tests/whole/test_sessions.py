@@ -1,0 +1,205 @@
+"""Conversations as trees, over a real dashd and a stand-in for Pi that writes Pi's own files.
+
+tests/live/test_sessions.py does the like with the real one.
+"""
+
+import os
+import signal
+
+import pytest
+import trio
+
+from dashd.drivers.pi_conversation import RESUMED
+from tests.whole import daemons
+from tests.whole.door import Refused, open_door
+from tests.whole.test_pi import CONFIGURED
+
+pytestmark = pytest.mark.slow
+
+OPEN = ("waiting", "ready", "running", "retrying")
+
+
+@pytest.fixture
+def daemon(tmp_path_factory):
+    """A dashd of this test's own, that has the stand-in configured."""
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("s"), **CONFIGURED)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.end()
+    assert made.processes() == []
+
+
+@pytest.fixture
+async def dash(daemon):
+    async with open_door(daemon.socket) as opened:
+        yield opened
+        await opened.destroy_all()
+
+
+async def _talked(dash, tmp_path, gate, task="do `echo one >> marks`") -> dict:
+    """A swarm with a conversation that is over, and a second agent that keeps it open."""
+    made = await dash.call(
+        "swarm.create", task=task, agents=1, items=["a"], cwd=str(tmp_path), idempotency_key="only"
+    )
+    dash.swarms.append(made["id"])
+    await dash.call("agent.spawn", swarm=made["id"], task=f"do `read -r _ < {gate.path}`")
+    (closed, *_) = await dash.events(made["id"], "session.closed")
+    return await dash.call("session.get", session=closed["data"]["session"])
+
+
+async def _result(dash, task: str) -> str:
+    with trio.fail_after(60):
+        while (found := await dash.call("task.get", task=task))["state"] in OPEN:  # noqa: ASYNC110
+            await trio.sleep(0.05)
+    assert found["state"] == "completed", found
+    return found["result"]
+
+
+async def test_a_conversation_is_listed_shown_and_kept(dash, tmp_path, gate) -> None:
+    session = await _talked(dash, tmp_path, gate)
+    assert (session["state"], session["driver"]) == ("closed", "pi")
+    known = await dash.call("session.get", session=session["agent"])
+    assert known["id"] == session["id"]
+    (automatic,) = known["checkpoints"]
+    assert automatic["kind"] == "automatic"
+    tree = await dash.call("session.tree", session=session["id"])
+    assert [step["role"] for step in tree["steps"]] == ["user", "assistant", "tool", "assistant"]
+    assert tree["leaf"] == tree["steps"][-1]["id"] == automatic["step"]
+    assert tree["checkpoints"] == {tree["leaf"]: [automatic["id"]]}
+    shown = await dash.call("session.show", session=session["id"], step=tree["steps"][1]["id"])
+    assert shown["steps"][0]["text"].startswith("Task: do `echo one >> marks`")
+    exported = await dash.call("session.export", session=session["id"], format="jsonl")
+    assert exported["text"].count("\n") == 6
+    primed = await dash.call("session.prime", session=session["id"])
+    assert "Task: do `echo one >> marks`" in primed["text"]
+    gate.let()
+
+
+async def test_a_fork_knows_what_was_said_up_to_its_step_and_nothing_after(dash, tmp_path, gate) -> None:
+    session = await _talked(dash, tmp_path, gate)
+    tree = await dash.call("session.tree", session=session["id"])
+    inside = tree["steps"][1]  # an answer with a tool call that is open there
+    forked = await dash.call(
+        "session.fork", session=session["id"], at=inside["id"], task="do `echo two >> marks`", name="other"
+    )
+    assert forked["step"] == tree["steps"][0]["id"]
+    await _result(dash, forked["task"])
+    (mine,) = [
+        each
+        for each in (await dash.call("session.list", agent=forked["agent"]))["items"]
+        if each["task"] == forked["task"]
+    ]
+    assert mine["begun_from"] == forked["checkpoint"]
+    said = (await dash.call("session.show", session=mine["id"], limit=50))["steps"]
+    assert [step["role"] for step in said] == ["user", "user", "assistant", "tool", "assistant"]
+    assert said[1]["text"].startswith("Task: do `echo two >> marks`")
+    assert (tmp_path / "marks").read_text() == "one\ntwo\n"
+    before = (await dash.call("session.show", session=session["id"], limit=50))["steps"]
+    assert len(before) == 4, "the session that was forked stays as it was"
+    gate.let()
+
+
+async def test_rewound_it_goes_on_from_there(dash, tmp_path, gate) -> None:
+    session = await _talked(dash, tmp_path, gate)
+    tree = await dash.call("session.tree", session=session["id"])
+    moved = await dash.call("session.rewind", session=session["id"], to=tree["steps"][0]["id"])
+    assert (await dash.call("session.tree", session=session["id"]))["leaf"] == moved["step"]
+    resumed = await dash.call("session.resume", session=session["id"], task="do `echo three >> marks`")
+    await _result(dash, resumed["task"])
+    mine = await dash.call("session.get", session=resumed["agent"])
+    said = (await dash.call("session.show", session=mine["id"], limit=50))["steps"]
+    assert [step["role"] for step in said[:2]] == ["user", "user"]
+    automatic = (await dash.call("session.get", session=session["id"]))["checkpoints"][0]
+    back = await dash.call("session.restore", session=session["id"], to=automatic["id"])
+    assert back["step"] == tree["leaf"]
+    gate.let()
+
+
+async def test_a_swarm_begins_from_a_checkpoint_after_the_first_one_is_gone(daemon, tmp_path, gate) -> None:
+    async with open_door(daemon.socket) as dash:
+        session = await _talked(dash, tmp_path, gate)
+        kept = await dash.call("session.checkpoint", session=session["id"], name="good")
+        gate.let()
+        await dash.ended(session["swarm"])
+        with pytest.raises(Refused) as refused:
+            await dash.call("session.fork", session=session["id"], task="more")
+        assert "begin_from" in refused.value.hint
+        await dash.call("swarm.destroy", swarm=session["swarm"])
+    daemon.kill()
+    daemon.start()
+    async with open_door(daemon.socket) as dash:
+        with trio.fail_after(30):
+            while (await dash.call("session.get", session=session["id"]))["state"] != "gone":  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        made = await dash.call(
+            "swarm.create",
+            task="do `echo {item} >> marks`",
+            items=["x", "y"],
+            agents=2,
+            cwd=str(tmp_path),
+            begin_from=kept["id"],
+        )
+        assert (await dash.ended(made["id"]))["outcome"] == "complete"
+        for each in (await dash.call("session.list", swarm=made["id"]))["items"]:
+            said = (await dash.call("session.show", session=each["id"], limit=50))["steps"]
+            assert said[0]["text"].startswith("Task: do `echo one >> marks`")
+            assert len(said) == 8
+    assert sorted((tmp_path / "marks").read_text().split()) == ["one", "x", "y"]
+
+
+async def test_a_forked_one_that_was_killed_is_told_its_task_again(dash, tmp_path, gate) -> None:
+    session = await _talked(dash, tmp_path, gate)
+    task = f"do `echo x >> more; read -r _ < {gate.path}`, then `echo y >> more`"
+    forked = await dash.call("session.fork", session=session["id"], task=task)
+    with trio.fail_after(30):
+        while not (tmp_path / "more").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.02)
+    os.kill((await dash.call("agent.get", agent=forked["agent"]))["pid"], signal.SIGKILL)
+    gate.let()
+    await _result(dash, forked["task"])
+    mine = await dash.call("session.get", session=forked["agent"])
+    said = [step["text"] for step in (await dash.call("session.show", session=mine["id"], limit=50))["steps"]]
+    (again,) = [text for text in said if text.startswith(RESUMED)]
+    assert "Task: do `echo x >> more" in again
+
+
+async def test_what_runs_is_not_moved_and_nonsense_is_refused(dash, tmp_path, gate) -> None:
+    session = await _talked(dash, tmp_path, gate)
+    every = (await dash.call("session.list", swarm=session["swarm"]))["items"]
+    (running,) = [each for each in every if each["state"] == "open"]
+    for method, more in (("rewind", {"to": "x"}), ("archive", {}), ("resume", {"task": "more"})):
+        with pytest.raises(Refused) as refused:
+            await dash.call(f"session.{method}", session=running["id"], **more)
+        assert refused.value.kind == "Conflict", method
+    with pytest.raises(Refused) as refused:
+        await dash.call("session.fork", session=session["id"], at="ffff", task="x")
+    assert (refused.value.kind, "the latest steps are" in refused.value.hint) == ("NotFound", True)
+    with pytest.raises(Refused) as refused:
+        await dash.call("session.get", session="nope")
+    assert refused.value.kind == "NotFound"
+    assert (await dash.call("session.pause", session=running["id"]))["changed"]
+    assert (await dash.call("session.resume", session=running["id"]))["changed"]
+    assert (await dash.call("session.terminate", session=running["id"]))["changed"]
+    gate.let()
+
+
+@pytest.mark.parametrize("point", ["run.before_end", "run.after_end"])
+async def test_a_copy_is_there_or_is_no_more_whenever_dashd_dies(tmp_path_factory, tmp_path, point) -> None:
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("s"), **CONFIGURED)
+    try:
+        made.start("--crash-at", point)
+        async with open_door(made.socket) as dash:
+            swarm = await dash.call("swarm.create", task="do `true`", cwd=str(tmp_path))
+        with trio.fail_after(30):
+            assert await trio.to_thread.run_sync(made.process.wait) == -9
+        made.start()
+        async with open_door(made.socket) as dash:
+            assert (await dash.ended(swarm["id"]))["outcome"] == "complete"
+            session = await dash.call("session.get", session=f"{swarm['id']}-001")
+        (row,) = session["checkpoints"]
+        files = sorted((made.state / "sessions").iterdir())
+        assert [path.stem for path in files] == [row["id"]]
+    finally:
+        made.end()
