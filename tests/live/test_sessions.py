@@ -1,0 +1,57 @@
+"""Conversations of the real Pi: read as trees, forked at a step, and gone on with from a copy."""
+
+import pytest
+
+from tests.live.scenes import DONE, acts, result, scene
+from tests.live.test_pi import bash
+
+pytestmark = pytest.mark.live
+
+
+def _roles(body: dict) -> list[str]:
+    return [message["role"] for message in body["messages"]]
+
+
+async def test_a_swarm_begins_with_what_another_agent_knew_up_to_a_step(start_daemon, tmp_path) -> None:
+    script = acts(bash("echo one >> marks"), DONE, bash("echo two >> marks"), DONE)
+    async with scene(start_daemon(), tmp_path, script) as on:
+        first = await on.swarm("read all of it")
+        assert result(await on.ended(first))["summary"] == "all done"
+        tree = await on.dash.call("session.tree", session=f"{first}-001")
+        assert [step["role"] for step in tree["steps"]] == ["user", "assistant", "tool", "assistant"]
+        assert "I look." in tree["steps"][1]["text"]
+        kept = await on.dash.call("session.checkpoint", session=f"{first}-001", at=tree["steps"][2]["id"])
+        await on.dash.call("swarm.destroy", swarm=first)
+        second = await on.swarm("now the other", begin_from=kept["id"])
+        assert result(await on.ended(second))["summary"] == "all done"
+        asked = on.provider.bodies[2]
+        assert _roles(asked) == ["system", "user", "assistant", "tool", "user"]
+        texts = [str(message["content"]) for message in asked["messages"]]
+        assert "read all of it" in texts[1]
+        assert "now the other" in texts[-1]
+        assert (tmp_path / "marks").read_text() == "one\ntwo\n"
+        mine = await on.dash.call("session.get", session=f"{second}-001")
+        assert (mine["begun_from"], mine["state"]) == (kept["id"], "closed")
+
+
+async def test_a_fork_works_beside_the_one_that_it_was_copied_from(start_daemon, tmp_path) -> None:
+    script = acts(
+        bash("echo one >> marks"), DONE, bash("touch there; until [ -e go ]; do sleep 0.05; done"), DONE
+    )
+    async with scene(start_daemon(), tmp_path, script) as on:
+        swarm = await on.swarm("read all of it")
+        (closed, *_) = await on.dash.events(swarm, "session.closed")
+        await on.ended(swarm)
+        # The swarm of one is over: its conversation goes on in another that waits.
+        other = await on.swarm("wait")
+        await on.dash.events(other, "agent.progress")
+        forked = await on.dash.call(
+            "session.fork", session=closed["data"]["session"], swarm=other, task="say what you saw"
+        )
+        await on.dash.events(other, "session.closed")
+        (tmp_path / "go").touch()
+        assert (await on.ended(other))["outcome"] == "complete"
+        mine = await on.dash.call("session.get", session=forked["agent"])
+        assert mine["begun_from"] == forked["checkpoint"]
+        bodies = [body for body in on.provider.bodies if "say what you saw" in str(body["messages"])]
+        assert _roles(bodies[0]) == ["system", "user", "assistant", "tool", "assistant", "user"]
