@@ -16,6 +16,7 @@ from dashd.store import (
     lifecycle,
     limits,
     seats,
+    sessions,
     stops,
     swarms,
     tasks,
@@ -341,7 +342,7 @@ def spawn_in(tx: Tx, params: wire.SpawnAgent) -> wire.AgentSpawned:
         swarm, number, params.item, at_ms=tx.now_ms, text=params.task, level=level, pinned_to=seat_id
     )
     tasks.insert(tx, task)
-    swarm_service.begin_from(tx, task.id, params.begin_from or None, swarm.driver)
+    sessions.begin_from(tx, task.id, params.begin_from or None, swarm.driver)
     cursor = tx.emit("task.created", swarm=swarm.id, task=task.id)
     return wire.AgentSpawned(id=seat_id, swarm=swarm.id, task=task.id, state="idle", cursor=cursor)
 

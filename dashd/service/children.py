@@ -73,6 +73,7 @@ async def prepare(core: Core, params: wire.SpawnAgent) -> children.Wish:
         name=params.name or "",
         level=PRIORITIES.index(params.priority) if params.priority else None,
         scope=scopes.to_json(asked),
+        begin_from=params.begin_from or None,
         nusd=nusd,
     )
 

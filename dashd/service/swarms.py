@@ -72,7 +72,7 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
         made = [tasks.new(row, number + 1, item.item, at_ms=tx.now_ms) for number, item in enumerate(planned)]
         for task, item in zip(made, planned, strict=True):
             tasks.insert(tx, task, tuple(made[index].id for index in item.after))
-            begin_from(tx, task.id, params.begin_from or None, driver)
+            sessions.begin_from(tx, task.id, params.begin_from or None, driver)
             tx.emit("task.created", swarm=row.id, task=task.id)
         swarms.take_numbers(tx, row.id, tasks=len(made))
         count = min(params.agents, len(made))
@@ -100,20 +100,6 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
 
     work = once("swarm.create", params, key, operation, wire.SwarmCreated)
     return await core.store.writer.apply(work)
-
-
-def begin_from(tx: Tx, task_id: str, checkpoint_id: str | None, driver: str) -> None:
-    """Has the task's conversation go on from a copy of another one. Raises NotFound, Unsupported."""
-    if checkpoint_id is None:
-        return
-    found = sessions.of_checkpoint(tx.db, checkpoint_id)
-    if found.driver != driver:
-        raise errors.Unsupported(
-            f"checkpoint {checkpoint_id} is of {found.driver}, and {driver} cannot go on from it",
-            hint=f"driver: {found.driver}",
-            path="begin_from",
-        )
-    sessions.set_seed(tx, task_id, checkpoint_id)
 
 
 async def list_(core: Core, caller: Caller, params: wire.ListSwarms) -> wire.SwarmList:

@@ -15,7 +15,7 @@ from dashd.domain import swarm as swarm_rules
 from dashd.domain.scope import Scope
 from dashd.wire import errors
 
-from . import agents, allotments, seats, swarms, tasks
+from . import agents, allotments, seats, sessions, swarms, tasks
 from .rows import AgentRow, Snapshot
 from .transaction import Tx
 
@@ -30,6 +30,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     level: int | None = None
     scope: str
     """JSON."""
+    begin_from: str | None = None
+    """A checkpoint of a session."""
     nusd: int | None = None
     """A cap of its own; by default a part of what its parent has left."""
 
@@ -90,12 +92,14 @@ def refuse_full(db: Snapshot, swarm_id: str) -> None:
 
 
 def check(db: Snapshot, wish: Wish) -> Scope:
-    """What the child would get. Raises Forbidden, Conflict and IllegalTransition."""
+    """What the child would get. Raises Forbidden, Conflict, IllegalTransition, NotFound, Unsupported."""
     parent = agents.get(db, wish.parent)
     if why := obstacle(db, parent):
         raise errors.IllegalTransition(why, hint=f"agent.get {parent.id} says how it ended", path="parent")
     refuse_full(db, parent.swarm_id)
     refuse_poor(db, parent, wish.nusd)
+    if wish.begin_from is not None:
+        sessions.refuse_foreign(db, wish.begin_from, swarms.get(db, parent.swarm_id).driver)
     return granted(db, parent, scopes.from_json(wish.scope))
 
 
@@ -109,6 +113,7 @@ def add(tx: Tx, wish: Wish) -> Child:
         swarm, number, wish.item, at_ms=tx.now_ms, text=wish.task, level=wish.level, pinned_to=seat_id
     )
     tasks.insert(tx, task)
+    sessions.begin_from(tx, task.id, wish.begin_from, swarm.driver)
     tx.emit("task.created", swarm=swarm.id, task=task.id)
     return Child(seat_id, task.id)
 

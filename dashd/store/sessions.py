@@ -165,9 +165,22 @@ def kept(db: Snapshot) -> frozenset[str]:
     return frozenset(found for (found,) in rows.table(db, _q_ids))
 
 
-def set_seed(tx: Tx, task_id: str, checkpoint_id: str) -> None:
-    """The task's first conversation goes on from there."""
-    tx.execute(_q_seed, (task_id, checkpoint_id))
+def refuse_foreign(db: Snapshot, checkpoint_id: str, driver: str) -> None:
+    """Raises NotFound, or Unsupported where an agent of this driver cannot go on from a checkpoint."""
+    found = of_checkpoint(db, checkpoint_id)
+    if found.driver != driver:
+        raise errors.Unsupported(
+            f"checkpoint {checkpoint_id} is of {found.driver}, and {driver} cannot go on from it",
+            hint=f"driver: {found.driver}",
+            path="begin_from",
+        )
+
+
+def begin_from(tx: Tx, task_id: str, checkpoint_id: str | None, driver: str) -> None:
+    """The task's conversation goes on from a copy of another one. Raises as `refuse_foreign` does."""
+    if checkpoint_id is not None:
+        refuse_foreign(tx.db, checkpoint_id, driver)
+        tx.execute(_q_seed, (task_id, checkpoint_id))
 
 
 def seed(db: Snapshot, task_id: str) -> str | None:

@@ -53,7 +53,7 @@ def test_a_copy_that_something_goes_on_from_stays(scene, session):
     kept(scene, 1)
     scene.do(lambda tx: sessions.set_head(tx, ID, "c-1"))
     assert kept(scene, 2) == []
-    scene.do(lambda tx: sessions.set_seed(tx, session.task_id, "c-2"))
+    scene.do(lambda tx: sessions.begin_from(tx, session.task_id, "c-2", "pi"))
     scene.do(lambda tx: sessions.set_head(tx, ID, None))
     assert kept(scene, 3) == ["c-1"]
     assert sessions.seed(scene.db, session.task_id) == "c-2"
@@ -68,5 +68,6 @@ def test_a_name_is_given_once(scene, session):
     assert sessions.checkpoint(scene.db, ID, "c-1").id == "c-1"
     assert sessions.checkpoint(scene.db, "other", "c-1") is None
     assert sessions.of_checkpoint(scene.db, "c-1").id == ID
-    with pytest.raises(errors.NotFound, match="no checkpoint 'c-9'"):
-        sessions.of_checkpoint(scene.db, "c-9")
+    for wanted, driver, error in (("c-9", "pi", errors.NotFound), ("c-1", "command", errors.Unsupported)):
+        with pytest.raises(error, match=wanted):
+            sessions.refuse_foreign(scene.db, wanted, driver)
