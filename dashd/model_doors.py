@@ -140,7 +140,7 @@ class ModelDoors:
             door = self._doors.get(self._seats.get(agent_id, ""))
             for caller in door.callers() if row is not None and door is not None else ():
                 caller.model = row.model if row is not None else None
-            self._exchange.registry.changed()
+            self._exchange.registry.swapped()
 
     async def _serve(
         self, claim: Claim, listener: socket.socket, door: doors.Door, digests: list[bytes]

@@ -23,7 +23,7 @@ from dashd.wire import errors
 
 from .caller import Caller, Gone, Patience, Reply
 from .formats.format import Format, ParsedCall
-from .ledger import Ask, BudgetSpent, Happened, Held
+from .ledger import Ask, BudgetSpent, Happened, Held, Outdated
 from .rates import Slow, retry_after
 from .registry import Candidate
 from .relay import Outcome, Try, Whole
@@ -78,6 +78,7 @@ class Call:
         self._heard: Heard | None = None
         self._model = caller.model
         """The caller's when the chain was made: who swaps it meanwhile is obeyed by the next try."""
+        self._turn = exchange.ledger.turn()
         self._edition = exchange.registry.edition
         """The registry's then: who sets a price meanwhile is obeyed too."""
         self._held_until = trio.current_time() + (
@@ -125,7 +126,6 @@ class Call:
         """The way that the call has now."""
         return Route(self._chain(call), self._x.chance)
 
-    @property
     def _outdated(self) -> bool:
         """Whether the chain may be another one by now, or cost something else."""
         return self._caller.model != self._model or self._x.registry.edition != self._edition
@@ -169,7 +169,7 @@ class Call:
         give_up_at = float("inf")
         words: Whole | None = None
         while not self._left:
-            if self._outdated:
+            if self._outdated():
                 await self._x.registry.prepare()
                 route, give_up_at, words = self._route(call), float("inf"), None
             now = trio.current_time()
@@ -260,7 +260,7 @@ class Call:
         happened: list[Happened] = []
         entered: Admission | None = None
         try:
-            if self._outdated:
+            if self._outdated():
                 return None
             entered = route.enter(candidate, began)
             if entered is None or self._left:
@@ -318,14 +318,18 @@ class Call:
         spent: BudgetSpent | None = None
         # A later try has its patience too: the first may have used up all of the call's.
         with trio.move_on_at(max(self._held_until, trio.current_time() + self._patience.line_s)):
-            while not self._outdated:
+            while not self._outdated():
                 tickets = self._x.ledger.ticket(), self._x.registry.changes.ticket()
                 try:
                     with self._x.waits.during(
                         self._payer.agent_id, "line", "", "calls under way hold what is left of the budget"
                     ):
-                        return await self._x.ledger.hold(ask)
+                        return await self._x.ledger.hold(ask, self._turn, self._outdated)
+                except Outdated:
+                    return None
                 except BudgetSpent as refused:
+                    if self._outdated():
+                        return None
                     if refused.action != "pause" or self._payer.agent_id is None:
                         raise
                     spent = refused

@@ -47,6 +47,7 @@ class Exchange:
         self.reports = Reports()
         self.waits = Waits(clock)
         ledger.offers = Offers(registry).known
+        registry.told = ledger.changed
         self.useful_tokens = useful_tokens
         self.bodies: Bodies | None = None
         """Keeps what was said, where the operator wants that."""

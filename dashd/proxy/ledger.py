@@ -2,8 +2,10 @@
 
 A call that only other calls' holds keep out waits in line: whenever something settles, everybody in line is
 looked at in one operation, oldest first, and nobody overtakes an older call that waits for the same budget.
+Whoever would ask for something else by now is not judged any more: no budget ends by an old price.
 """
 
+import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +86,10 @@ class BudgetSpent(errors.BudgetExceeded):
         self.action = action
 
 
+class Outdated(Exception):
+    """The call would ask for something else by now."""
+
+
 class Happened(msgspec.Struct, frozen=True):
     """An event that is written together with a settlement; whose it is, the hold says."""
 
@@ -105,10 +111,12 @@ _Answer = Held | errors.DashError | _Waits
 class _Place:
     """One call in line."""
 
-    __slots__ = ("answer", "ask")
+    __slots__ = ("answer", "ask", "outdated", "turn")
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, turn: int, outdated: Callable[[], bool]) -> None:
         self.ask = ask
+        self.turn = turn
+        self.outdated = outdated
         self.answer: _Answer | None = None
         """None until it was looked at for the first time."""
 
@@ -120,6 +128,7 @@ class Ledger:
         self._store = store
         self._line: list[_Place] = []
         self._looking = trio.Lock()
+        self._turns = 0
         self._changes = 0
         self._looked = 0
         self._changed = Bell()
@@ -128,18 +137,26 @@ class Ledger:
         self.offers: Callable[[], Sequence[tuple[str, Price]]] = tuple
         """Models that could be called instead, for what is suggested at a threshold."""
 
-    async def hold(self, ask: Ask) -> Held:
+    def turn(self) -> int:
+        """A place in the order of age: who asks anew with it is as old as when it was taken."""
+        self._turns += 1
+        return self._turns
+
+    async def hold(
+        self, ask: Ask, turn: int | None = None, outdated: Callable[[], bool] = lambda: False
+    ) -> Held:
         """Holds the worst case of a call, or waits in line for it; the caller has the deadline.
 
-        Raises BudgetSpent where no settlement could make room, NotFound where the payer has no budget,
-        RateLimited where the line is too long. Cancelled, nothing stays held.
+        Raises Outdated once `outdated`, asked again at each change, says that the call would ask for
+        something else by now; BudgetSpent where no settlement could make room, NotFound where the payer has
+        no budget, RateLimited where the line is too long. Nothing stays held then, nor where it is cancelled.
         """
         if len(self._line) >= LINE_MAX:
             raise errors.RateLimited(
                 f"{LINE_MAX} calls wait for money already", hint="try again when some have ended"
             )
-        place = _Place(ask)
-        self._line.append(place)
+        place = _Place(ask, self.turn() if turn is None else turn, outdated)
+        bisect.insort(self._line, place, key=lambda each: each.turn)
         try:
             answer = await self._wait(place)
         except BaseException:
@@ -202,12 +219,14 @@ class Ledger:
         return next((each.on for each in found if isinstance(each, _Waits)), None)
 
     async def _wait(self, place: _Place) -> Held | errors.DashError:
-        while True:
+        while not place.outdated():
             ticket = self._line_moves.ticket()
             await self._look(place)
             if not isinstance(place.answer, _Waits | None):
                 return place.answer
-            await ticket.wait()
+            if not place.outdated():
+                await ticket.wait()
+        raise Outdated
 
     async def _look(self, place: _Place) -> None:
         """One round over the line, unless one has begun since the last change and has seen this call."""
@@ -215,7 +234,9 @@ class Ledger:
             if self._looked == self._changes and place.answer is not None:
                 return
             begun = self._changes
-            waiting = [each for each in self._line if isinstance(each.answer, _Waits | None)]
+            waiting = [
+                each for each in self._line if isinstance(each.answer, _Waits | None) and not each.outdated()
+            ]
             blocked: set[str] = set()
             if self._looked == begun:
                 # Nothing has changed for those who were looked at: only newcomers are, behind them.
@@ -233,7 +254,9 @@ class Ledger:
                     self._line_moves.ring()  # the others were answered, or must look by themselves
 
     async def _withdraw(self, place: _Place) -> None:
-        """A caller that gave up while its hold was being granted: nothing was sent, so nothing is owed."""
+        """Whoever gave up, or asks anew, while its hold was being granted: nothing was sent, so nothing is
+        owed.
+        """
         with trio.CancelScope(shield=True):  # a round under way is one commit
             async with self._looking:
                 pass

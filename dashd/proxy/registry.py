@@ -5,7 +5,7 @@ provider to come back waits for `changes`.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
@@ -106,11 +106,13 @@ class Registry:
         self.owners: dict[str, str] = {}
         """The one provider that serves a model, where the operator has said so."""
         self.changes = Bell()
-        self.edition = 0
-        """Counts what was changed: a chain of an older edition may have other prices."""
         """Rung when who serves what has changed: a provider was added, tested or thawed, a model set, an
         agent's model swapped.
         """
+        self.edition = 0
+        """Counts what was changed: a chain of an older edition may have other prices."""
+        self.told: Callable[[], None] = lambda: None
+        """Called whenever `changes` is rung."""
         self._latencies: dict[str, deque[float]] = {}
 
     def chain(self, asked: str | Wish, input_tokens: int = 0) -> list[Candidate]:
@@ -218,9 +220,14 @@ class Registry:
         return found
 
     def changed(self) -> None:
-        """Something of providers, models, aliases, prices, or of who calls what, is not as it was."""
+        """Something of providers, models, aliases or prices is not as it was."""
         self.edition += 1
+        self.swapped()
+
+    def swapped(self) -> None:
+        """An agent calls another model, and everything else is as it was."""
         self.changes.ring()
+        self.told()
 
     def secrets(self) -> list[str]:
         """Those of the providers, to be taken out of what is kept."""

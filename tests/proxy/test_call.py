@@ -113,7 +113,7 @@ async def test_a_call_of_a_paused_agent_sees_the_model_that_was_set_meanwhile(tm
             world.ledger.changed()
         assert answers[0].json["model"] == "offline"
         assert provider.calls == 0
-        assert [basis for _, basis, _ in await world.holds()] == ["unsent", "usage"]
+        assert [basis for _, basis, _ in await world.holds()] == ["usage"]
 
 
 async def test_a_call_that_pauses_for_a_circuit_sees_its_agent_s_new_model(tmp_path: Path):
