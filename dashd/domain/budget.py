@@ -164,6 +164,12 @@ def decide(path: Sequence[Node], call: CallCost) -> Grant | Wait | Refuse:
     return Grant(call.at(output), output)
 
 
+def fits(node: Node, nusd: int, tokens: int) -> bool:
+    """Whether a call that must hold so much fits what is left, once nothing is held any more."""
+    tokens_left = None if node.limit_tokens is None else node.limit_tokens - node.spent_tokens
+    return (node.headroom is None or nusd <= node.headroom) and (tokens_left is None or tokens <= tokens_left)
+
+
 def passed(spent: int, limit: int | None) -> int:
     """The highest threshold that is passed; 0 where none is, or nothing is limited."""
     return max((mark for mark in THRESHOLDS if limit is not None and spent * 100 >= limit * mark), default=0)

@@ -2,18 +2,21 @@
 
 A call that only other calls' holds keep out waits in line: whenever something settles, everybody in line is
 looked at in one operation, oldest first, and nobody overtakes an older call that waits for the same budget.
+A call that does not fit brings a budget that it shares to its end only where nobody else could go on there.
 Whoever would ask for something else by now is not judged any more: no budget ends by an old price.
 """
 
 import bisect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import trio
 
 from dashd.domain import budget as rules
+from dashd.domain import standing
 from dashd.domain.prices import Price
 from dashd.store import (
     agents,
@@ -34,6 +37,8 @@ from dashd.wire import errors
 
 LINE_MAX = 1_000
 """Calls that wait for money at once."""
+AGENTS_MAX = 10_000
+"""Whose last call is remembered."""
 
 
 class Payer(msgspec.Struct, frozen=True):
@@ -59,6 +64,11 @@ class Ask:
     model: str
     provider: str
     price_date: str
+
+    @property
+    def least(self) -> "Least":
+        """(nano-dollars, tokens) that it must hold."""
+        return self.cost.least, self.input_tokens + self.cost.least_output
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -104,6 +114,7 @@ class _Waits(msgspec.Struct, frozen=True):
     """The budget whose holds are in the way; None where the agent is paused."""
 
 
+Least = tuple[int, int]
 _Models = Sequence[tuple[str, Price]]
 _Answer = Held | errors.DashError | _Waits
 
@@ -133,6 +144,8 @@ class Ledger:
         self._looked = 0
         self._changed = Bell()
         self._line_moves = Bell()
+        self._leasts: OrderedDict[str, Least] = OrderedDict()
+        """What the last call of each agent had to hold."""
         self._late: list[tuple[int, Settlement]] = []
         self.offers: Callable[[], Sequence[tuple[str, Price]]] = tuple
         """Models that could be called instead, for what is suggested at a threshold."""
@@ -244,14 +257,25 @@ class Ledger:
                 blocked = {each.on for each in seen if each.on is not None}
                 waiting = [each for each in waiting if each.answer is None]
             asks, models = [each.ask for each in waiting], self.offers()
+            self._remember(asks)
             try:
-                answers = await self._store.writer.apply(lambda tx: _round(tx, asks, blocked, models))
+                answers = await self._store.writer.apply(
+                    lambda tx: _round(tx, asks, blocked, models, self._leasts)
+                )
                 for each, answer in zip(waiting, answers, strict=True):
                     each.answer = answer
                 self._looked = begun
             finally:
                 if len(waiting) > 1:
                     self._line_moves.ring()  # the others were answered, or must look by themselves
+
+    def _remember(self, asks: Sequence[Ask]) -> None:
+        for agent_id, least in ((each.payer.agent_id, each.least) for each in asks):
+            if agent_id is not None:
+                self._leasts[agent_id] = least
+                self._leasts.move_to_end(agent_id)
+        while len(self._leasts) > AGENTS_MAX:
+            self._leasts.popitem(last=False)
 
     async def _withdraw(self, place: _Place) -> None:
         """Whoever gave up, or asks anew, while its hold was being granted: nothing was sent, so nothing is
@@ -266,12 +290,16 @@ class Ledger:
                 self.changed()  # a younger call may have waited behind this one
 
 
-def _round(tx: Tx, asks: Sequence[Ask], blocked: set[str], models: _Models) -> list[_Answer]:
-    """Answers each ask in order; `blocked` are the budgets for which an older call waits."""
-    return [_answer(tx, ask, blocked, models) for ask in asks]
+def _round(
+    tx: Tx, asks: Sequence[Ask], blocked: set[str], models: _Models, leasts: Mapping[str, Least] | None = None
+) -> list[_Answer]:
+    """Answers each ask in order; `blocked` are the budgets for which an older call waits, `leasts` what each
+    agent's last call had to hold.
+    """
+    return [_answer(tx, ask, blocked, models, leasts or {}) for ask in asks]
 
 
-def _answer(tx: Tx, ask: Ask, blocked: set[str], models: _Models) -> _Answer:
+def _answer(tx: Tx, ask: Ask, blocked: set[str], models: _Models, leasts: Mapping[str, Least]) -> _Answer:
     try:
         path = budgets.path(tx.db, ask.payer.budget_id) or [budgets.get(tx.db, ask.payer.budget_id)]
         path = task_budgets.beside(tx.db, ask.payer.task_id) + path
@@ -288,7 +316,7 @@ def _answer(tx: Tx, ask: Ask, blocked: set[str], models: _Models) -> _Answer:
         blocked.add(verdict.on)
         return _Waits(verdict.on)
     if isinstance(verdict, rules.Refuse):
-        return _refuse(tx, verdict, ask, models)
+        return _refuse(tx, verdict, ask, models, leasts)
     for row in path:
         if row.need_nusd is not None:
             budgets.set_need(tx, row.id, None, None)
@@ -332,16 +360,35 @@ def _is_paused(tx: Tx, payer: Payer) -> bool:
     return approvals.holds(tx.db, seat.id)
 
 
-def _refuse(tx: Tx, verdict: rules.Refuse, ask: Ask, models: _Models) -> BudgetSpent:
+def _refuse(
+    tx: Tx, verdict: rules.Refuse, ask: Ask, models: _Models, leasts: Mapping[str, Least]
+) -> BudgetSpent:
     row = budgets.get(tx.db, verdict.node)
     if verdict.reason == "frozen":
         text = f"budget {row.id} is frozen: {row.frozen}; budget.set {row.id} --thaw lets its calls go on"
         return BudgetSpent(row.id, row.action_100, text)
-    need = (ask.cost.least, ask.input_tokens + ask.cost.least_output)
-    if (row.need_nusd, row.need_tokens) != need:
-        budgets.set_need(tx, row.id, *need)
-    thresholds.stop(tx, row.id, models)
-    return BudgetSpent(row.id, row.action_100, f"budget {row.id}: {standings.text(tx.db, row.id)}")
+    need, need_tokens = ask.least
+    node = budgets.node(tx.db, row)
+    if _is_its_end(tx, node, ask.payer, leasts):
+        if (row.need_nusd, row.need_tokens) != ask.least:
+            budgets.set_need(tx, row.id, need, need_tokens)
+        thresholds.stop(tx, row.id, models)
+    says = standing.blocked(replace(node, need=need, need_tokens=need_tokens))
+    assert says is not None, "a call was refused that fits"
+    return BudgetSpent(row.id, row.action_100, f"budget {row.id}: {says.text}")
+
+
+def _is_its_end(tx: Tx, node: rules.Node, payer: Payer, leasts: Mapping[str, Least]) -> bool:
+    """Whether a budget that has refused a call is at its end. The payer's own is; one that others share is
+    not by a call from outside, nor while another agent works whose last call would still fit.
+    """
+    if node.id in (payer.budget_id, payer.task_id):
+        return True
+    if payer.agent_id is None:
+        return False
+    others = (each for each in standings.at_work(tx.db, node.id) if each != payer.agent_id)
+    lasts = (leasts.get(each) for each in others)
+    return not any(last is not None and rules.fits(node, *last) for last in lasts)
 
 
 def _settle(

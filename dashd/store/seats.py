@@ -79,6 +79,7 @@ def free(tx: Tx, agent_id: str) -> None:
     seat = agents.get(tx.db, agent_id)
     swarm = swarms.get(tx.db, seat.swarm_id)
     tx.ring("queue")  # the daemon has a slot more, whoever may use it
+    tx.ring("agents")  # and whoever shares its budget may be the last who works on it
     if seat.wanted == "kill" or swarm.wanted == "destroy":
         end(tx, seat, killed=True)
         return

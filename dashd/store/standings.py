@@ -3,9 +3,14 @@
 from dashd.domain import standing
 from dashd.domain import swarm as swarm_rules
 
-from . import budgets, swarms
+from . import budgets, rows, swarms
 from .budgets import BudgetRow
 from .rows import Snapshot
+
+_q_at_work = (
+    "SELECT a.id FROM budget_above b JOIN agent a ON a.id = b.id JOIN swarm s ON s.id = a.swarm_id"
+    " WHERE b.above_id = ? AND a.state IN ('spawning', 'running') AND a.wanted = 'run' AND s.state = 'active'"
+)
 
 
 def blocked(db: Snapshot, budget_id: str) -> tuple[BudgetRow, standing.Blocked] | None:
@@ -22,6 +27,11 @@ def text(db: Snapshot, budget_id: str) -> str:
     if found is None:
         return ""
     return found[1].text if found[0].id == budget_id else f"budget {found[0].id}: {found[1].text}"
+
+
+def at_work(db: Snapshot, budget_id: str) -> list[str]:
+    """The agents at or under the node that work on something and that nobody has paused."""
+    return [agent_id for (agent_id,) in rows.table(db, _q_at_work, (budget_id,))]
 
 
 def is_over(db: Snapshot, row: BudgetRow) -> bool:

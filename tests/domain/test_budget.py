@@ -109,6 +109,23 @@ calls = st.builds(
 )
 
 
+@pytest.mark.parametrize(
+    ("limit", "tokens", "fits"),
+    [
+        (None, None, True),
+        (30, None, True),
+        (29, None, False),
+        (30, 8, True),
+        (30, 7, False),
+        (None, 7, False),
+    ],
+)
+def test_a_call_fits_what_is_left_once_nothing_is_held(limit, tokens, fits) -> None:
+    """10 and 4 tokens, where 15 and 4 tokens are spent, 20 and 3 are held, and 5 are kept back."""
+    shared = node(limit, reserve=5, held=20, spent=15, limit_tokens=tokens, held_tokens=3, spent_tokens=4)
+    assert budget.fits(shared, 10, 4) is fits
+
+
 @given(st.lists(nodes, min_size=1, max_size=5), calls)
 def test_what_is_granted_fits_every_node_in_both_measures(path, call) -> None:
     verdict = budget.decide(path, call)
