@@ -23,7 +23,26 @@ PER_REQUEST = Decimal(1_000_000)
 """Dollars a thousand requests -> nano-dollars a request."""
 DAY = datetime.timedelta(days=1)
 """Where a provider's day begins is not known: about a change both prices count, a day before and after."""
-CLASSES = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+CLASSES = (
+    ("input_mtok", "input_image_mtok"),
+    ("output_mtok", "output_image_mtok", "output_audio_mtok", "output_video_mtok", "output_reasoning_mtok"),
+    ("cache_read_mtok", "cache_image_read_mtok"),
+    ("cache_write_mtok",),
+)
+"""What counts as input, output, cache read and cache write: the dearest of each is the price of all of it,
+because nobody says before a call, nor always after it, which part of its tokens is which.
+"""
+NOT_ASKED_FOR = frozenset(
+    {
+        "cache_write_1h_mtok",  # the allow-list lets only the short one pass
+        *("web_searches_kcount", "storage_searches_kcount"),  # of tools that the provider runs
+        *("input_audio_mtok", "cache_audio_read_mtok", "audio_hours", "input_audio_hours"),
+        *("input_video_mtok", "input_mchars", "input_text_messages_kcount"),
+        *("input_document_kpages", "input_annotated_document_kpages"),
+    }
+)
+"""What only calls can cost that the allow-list refuses."""
+BOUNDED = NOT_ASKED_FOR.union(*CLASSES, {"requests_kcount"})
 CLAUSES = ("starts_with", "ends_with", "contains", "equals", "regex")
 
 
@@ -57,15 +76,16 @@ def model(each: "ModelInfo", today: datetime.date | None) -> list[Any]:
 
 
 def price(each: "ModelInfo", today: datetime.date | None) -> list[Any] | None:
-    """[input, output, cache read, cache write, request, tiers], the dearest of each, in nano-dollars."""
+    """[input, output, cache read, cache write, request, tiers], the dearest of each, in nano-dollars.
+
+    None where there is no price for text, or one for something that no limit of the call bounds.
+    """
     prices = in_force(each.prices, today)
-    base, output = dearest(prices, "input_mtok"), dearest(prices, "output_mtok")
-    if base is None or output is None:
+    texts = ("input_mtok", "output_mtok")
+    if not bounded(prices) or any(dearest(prices, name) is None for name in texts):
         return None
-    read = dearest(prices, "cache_read_mtok")
-    # The hour-long cache costs more to write; the allow-list lets only the short one pass.
-    written = dearest(prices, "cache_write_mtok")
-    each_request = dearest(prices, "requests_kcount", PER_REQUEST) or 0
+    base, output, read, written = (dearest(prices, *names) for names in CLASSES)
+    each_request = dearest(prices, "requests_kcount", scale=PER_REQUEST) or 0
     own = [base, output, base if read is None else read, base if written is None else written]
     return [*own, each_request, tiers(prices)]
 
@@ -74,7 +94,7 @@ def tiers(prices: list["ModelPrice"]) -> list[list[int]]:
     """[[above so much input, input, output, cache read, cache write], …], the dearest of each that can hold
     there; empty where the size of the input makes no difference.
     """
-    listed = [getattr(each, name, None) for each in prices for name in CLASSES]
+    listed = [value for names in CLASSES for value in _listed(prices, *names)]
     starts = sorted({tier.start for value in listed for tier in getattr(value, "tiers", ())})
     return [[start, *_rates(prices, start)] for start in (0, *starts)] if starts else []
 
@@ -82,10 +102,7 @@ def tiers(prices: list["ModelPrice"]) -> list[list[int]]:
 def _rates(prices: list["ModelPrice"], start: int) -> list[int]:
     """By class, for an input just above `start`; what has no price of its own costs what input does."""
     total = start + 1 if start else 0
-    found = [
-        [_rate(value, total) for each in prices if (value := getattr(each, name, None)) is not None]
-        for name in CLASSES
-    ]
+    found = [[_rate(value, total) for value in _listed(prices, *names)] for names in CLASSES]
     return [_rounded(max(rates or found[0]), PER_TOKEN) for rates in found]
 
 
@@ -147,10 +164,20 @@ def until(days: list[datetime.date], today: datetime.date | None) -> str:
     return min((day.isoformat() for day in found), default="")
 
 
-def dearest(prices: list["ModelPrice"], name: str, scale: Decimal = PER_TOKEN) -> int | None:
-    """The highest step of this price, rounded up; None where there is none."""
-    found = [step for each in prices for step in steps(getattr(each, name, None))]
+def bounded(prices: list["ModelPrice"]) -> bool:
+    """Whether what the input and `max_tokens` bound is all that is billed; what has a new name is not."""
+    return all(name in BOUNDED for each in prices for name, value in vars(each).items() if value is not None)
+
+
+def dearest(prices: list["ModelPrice"], *names: str, scale: Decimal = PER_TOKEN) -> int | None:
+    """The highest step of these prices, rounded up; None where there is none."""
+    found = [step for value in _listed(prices, *names) for step in steps(value)]
     return _rounded(max(found), scale) if found else None
+
+
+def _listed(prices: list["ModelPrice"], *names: str) -> list["Decimal | TieredPrices"]:
+    found = (getattr(each, name, None) for each in prices for name in names)
+    return [value for value in found if value is not None]
 
 
 def _rounded(usd: Decimal, scale: Decimal) -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,6 +103,35 @@ def test_tiers_by_the_size_of_the_input_the_dearest_of_each_and_all_classes():
         [200_000, 6_000, 20_000, 300, 6_000],
     ]  # fmt: skip
     assert price_export.tiers([Model(Decimal(3), Decimal(15))]) == []
+
+
+def priced(**prices: str) -> list[Any] | None:
+    known = {name: Decimal(value) for name, value in prices.items()}
+    return price_export.price(SimpleNamespace(prices=SimpleNamespace(**known)), None)  # type: ignore[arg-type]
+
+
+def test_the_dearest_kind_of_input_and_of_output_is_the_price_of_all_of_it():
+    plain = {"input_mtok": "0.3", "output_mtok": "2.5"}
+    assert priced(**plain) == [300, 2_500, 300, 300, 0, []]
+    assert priced(**plain, output_image_mtok="30") == [300, 30_000, 300, 300, 0, []]
+    assert priced(**plain, input_image_mtok="8", output_reasoning_mtok="3") == [
+        8_000,
+        3_000,
+        8_000,
+        8_000,
+        0,
+        [],
+    ]
+    assert priced(**plain, input_audio_mtok="90", web_searches_kcount="14", cache_write_1h_mtok="9") == [
+        300, 2_500, 300, 300, 0, [],
+    ]  # fmt: skip
+
+
+def test_what_nothing_bounds_leaves_a_model_unpriced():
+    plain = {"input_mtok": "2", "output_mtok": "8"}
+    assert priced(**plain, output_citation_mtok="2") is None
+    assert priced(**plain, moods_kcount="1") is None
+    assert priced(input_mtok="2", output_image_mtok="30") is None
 
 
 @pytest.mark.slow
