@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
+from dashd.domain import plain
 from dashd.domain.circuit import Circuits
 from dashd.domain.prices import Price
 from dashd.domain.wish import Wish, is_wish, parse
@@ -20,7 +21,7 @@ from dashd.store.bells import Bell
 from dashd.wire import errors
 
 from .formats.format import FormatName
-from .prices import OFFLINE_PRICE, PriceList
+from .prices import OFFLINE_PRICE, Listed, PriceList
 
 OFFLINE = "offline"
 """The provider, and the model, that is built in and only pretends."""
@@ -125,6 +126,12 @@ class Registry:
         if isinstance(asked, str) and is_wish(asked):
             asked = parse(asked)
         found = self._wished(asked, input_tokens) if isinstance(asked, Wish) else self._named(asked)
+        if not found and isinstance(asked, str) and (does := plain.kind(asked)):
+            raise errors.InvalidParams(
+                f"{asked[:200]!r} {does}, so what a call costs is not bounded by the price list",
+                hint=f"a plain model; or dashctl model set {asked[:200]} --provider … with your own price",
+                path="model",
+            )
         if not found:
             what = _wished_for(asked, input_tokens) if isinstance(asked, Wish) else repr(asked[:200])
             raise errors.InvalidParams(
@@ -315,7 +322,7 @@ class Registry:
         listed = self.prices.find(name, listed_as or provider.name)
         if listed is None or (listed_as and not provider.models and listed.provider not in (listed_as, "")):
             return None
-        return listed.price
+        return None if _beside_text(name, listed) else listed.price
 
     def _listed_as(self, provider: Provider) -> str:
         if provider.listed_as is None:
@@ -329,6 +336,14 @@ def _wished_for(wish: Wish, input_tokens: int) -> str:
         return text
     size = f" for a call of up to {input_tokens:,} tokens" if input_tokens else ""
     return f"{text} whose million output tokens cost ${wish.cost_limit:g} at most{size}"
+
+
+def _beside_text(name: str, listed: Listed) -> bool:
+    """Whether a call can cost more than the tokens that bound it, going by the names; what searches may bill
+    a fee for each call instead, which is held like one.
+    """
+    kinds = {plain.kind(name), plain.kind(listed.name)} - {None}
+    return bool(kinds - {plain.SEARCHES}) or (plain.SEARCHES in kinds and not listed.price.per_request)
 
 
 def offline_providers() -> list[Provider]:

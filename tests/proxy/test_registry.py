@@ -2,6 +2,7 @@
 
 import pytest
 
+from dashd.domain import plain
 from dashd.domain.prices import Price, Tier
 from dashd.domain.wish import Wish
 from dashd.proxy.prices import PriceList
@@ -191,3 +192,41 @@ def test_a_stand_in_is_nobody_s_wish_where_there_is_a_real_provider():
 
 def _offline_only() -> Registry:
     return Registry({each.name: each for each in offline_providers()}, {}, PriceList())
+
+
+def _by_the_list() -> Registry:
+    """Providers that serve whatever the real price list has of them."""
+    registry = Registry({}, {}, PriceList())
+    registry.add(Provider("openai", "openai-chat", "https://api.openai.com/v1"))
+    registry.add(Provider("google", "openai-chat", "https://generativelanguage.googleapis.com/v1beta/openai"))
+    registry.add(Provider("perplexity", "openai-chat", "https://api.perplexity.ai"))
+    return registry
+
+
+@pytest.mark.slow
+def test_what_does_more_than_text_is_not_served_at_the_list_s_price():
+    registry = _by_the_list()
+    assert names(registry, "gpt-4o-mini") == ["openai/gpt-4o-mini"]
+    assert names(registry, "gemini-2.5-flash") == ["google/gemini-2.5-flash"]
+    assert registry.chain("sonar")[0].price.per_request == 12_000_000
+    for asked, kind in (
+        ("gpt-4o-mini-search-preview", "searches by itself"),
+        ("o3-deep-research", "searches by itself"),
+        ("sonar-deep-research", "searches by itself"),
+        ("gpt-audio-mini", "makes or hears sound"),
+        ("gemini-2.5-flash-image", "makes pictures"),
+    ):
+        with pytest.raises(errors.InvalidParams, match=kind) as refused:
+            registry.chain(asked)
+        assert f"dashctl model set {asked} --provider" in refused.value.hint
+    offered = [name for each in registry.providers.values() for name in registry.served(each)]
+    assert "gpt-4o-mini" in offered
+    beside_text = {name for name in offered if plain.kind(name)}
+    assert beside_text == {"sonar", "sonar-pro", "sonar-reasoning-pro"}  # each call has a fee that is held
+
+
+def test_what_does_more_than_text_is_served_at_the_operator_s_own_price():
+    registry = made()
+    registry.prices.set("gpt-4o-search-preview", price(9))
+    registry.owners["gpt-4o-search-preview"] = "one"
+    assert names(registry, "gpt-4o-search-preview") == ["one/gpt-4o-search-preview"]
