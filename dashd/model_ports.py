@@ -241,6 +241,11 @@ class ModelPort:
         known = sorted(self._registry.aliases.items())
         return [AliasSeen(name, means, self._registry.leads_to(name)) for name, means in known]
 
+    async def rivals(self, model: str) -> list[str]:
+        """See the port."""
+        await self._registry.prepare()
+        return self._registry.rivals(model)
+
     async def swap(self, agent_id: str) -> None:
         """See the port."""
         await self._swap(agent_id)

@@ -356,3 +356,17 @@ async def test_a_row_without_a_registry_entry_is_followed(world: World, core: Co
     async with world.port.changing:
         await world.port.follow()
     assert world.registry.providers["late"].format == "anthropic"
+
+
+@pytest.mark.slow
+async def test_a_price_that_may_be_for_several_providers_names_one(world: World) -> None:
+    """`two` serves whatever the price list has of it: its calls would go at another price, and first."""
+    await world("provider.add", **(ADD | {"name": "two", "url": "https://api.openai.com/v1", "models": []}))
+    await world("provider.add", **(ADD | {"models": ["gpt-4o-mini"]}))
+    with pytest.raises(errors.InvalidParams, match="may be served by one or two") as refused:
+        await world("model.set", model="gpt-4o-mini", **PRICE)
+    assert (refused.value.path, "with provider, e.g. one" in refused.value.hint) == ("provider", True)
+    assert (await world("model.set", model="gpt-4o-mini", aliases=["mini"])).input_usd_per_mtok != 1.0
+    model = await world("model.set", model="gpt-4o-mini", provider="one", **PRICE)
+    assert (model.provider, model.input_usd_per_mtok, model.leads_to) == ("one", 1.0, ["one/gpt-4o-mini"])
+    assert (await world("model.set", model="gpt-4o-mini", output_usd_per_mtok=2.0)).output_usd_per_mtok == 2.0

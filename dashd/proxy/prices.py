@@ -147,6 +147,10 @@ class PriceList:
         """
         if model in self._overrides:
             return Listed(model, provider or "", self._overrides[model], None)
+        return self.listed(model, provider)
+
+    def listed(self, model: str, provider: str | None = None) -> Listed | None:
+        """The list's own, whatever the operator says."""
         self.load()
         known, found = (model, provider), self._found
         if known not in found:

@@ -311,15 +311,38 @@ class Registry:
         if provider.format == OFFLINE:
             longest = self.known_models.get(name, Known()).output_tokens_max or OFFLINE_OUTPUT_TOKENS_MAX
             return Candidate(provider, name, OFFLINE_PRICE, min(longest, OFFLINE_OUTPUT_TOKENS_MAX))
-        price = self.prices.own(name) or self._listed_price(provider, name)
+        own = self.prices.own(name)
+        owned = own is not None and any(each is provider for each in self._priced(name)[0])
+        price = own if owned else self._listed_price(provider, name)
         if price is None:
             return None
         output_tokens_max = self.known_models.get(name, Known()).output_tokens_max or OUTPUT_TOKENS_MAX
         return Candidate(provider, name, price, output_tokens_max)
 
+    def rivals(self, name: str) -> list[str]:
+        """The providers between which a price of the operator's that names none does not decide."""
+        _, others = self._priced(name)
+        return [each.name for each in others]
+
+    def _priced(self, name: str) -> tuple[list[Provider], list[Provider]]:
+        """(whose the operator's own price is, between whom it does not decide): it is of the provider that he
+        has named with it, else of those that were told to serve the model, else of the only one that can.
+        """
+        if (owner := self.owners.get(name)) is not None:
+            return [each for each in self.providers.values() if each.name == owner], []
+        real = [each for each in self.providers.values() if each.format != OFFLINE]
+        told = [each for each in real if name in each.models]
+        able = [each for each in real if not each.models]
+        if told or len(able) > 1:
+            listing = [each for each in able if self._listed_price(each, name) is not None]
+            able = listing if told else listing or able
+        if told:
+            return told, [*told, *able] if able else []
+        return (able, []) if len(able) == 1 else ([], able)
+
     def _listed_price(self, provider: Provider, name: str) -> Price | None:
         listed_as = self._listed_as(provider)
-        listed = self.prices.find(name, listed_as or provider.name)
+        listed = self.prices.listed(name, listed_as or provider.name)
         if listed is None or (listed_as and not provider.models and listed.provider not in (listed_as, "")):
             return None
         return None if _beside_text(name, listed) else listed.price

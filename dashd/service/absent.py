@@ -149,6 +149,10 @@ class NoModels:
         """There are none."""
         return []
 
+    async def rivals(self, _model: str) -> list[str]:
+        """Nobody serves any."""
+        return []
+
     async def swap(self, _agent_id: str) -> None:
         """Nobody calls."""
 

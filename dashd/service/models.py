@@ -1,5 +1,6 @@
 """`model.*`: what the registry knows of models, and what the operator says of them."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -58,8 +59,9 @@ async def set_(core: Core, _caller: Caller, params: wire.SetModel) -> wire.Model
     """Changes what is given and leaves the rest. It may come before the provider: then it says so."""
     _check(params)
     callable_now = {each.offer.name for each in await core.models.seen(None)}
+    rivals = await core.models.rivals(params.model)
     async with core.providers.changing:
-        row = await core.store.writer.apply(lambda tx: _set(tx, params, callable_now))
+        row = await core.store.writer.apply(lambda tx: _set(tx, params, callable_now, rivals))
         await core.providers.follow()
         await core.store.writer.apply(thresholds.reconsider_all)
     try:
@@ -140,7 +142,7 @@ def _call(row: CallRow, *, texts: bool) -> wire.KeptCall:
     )
 
 
-def _set(tx: Tx, params: wire.SetModel, callable_now: AbstractSet[str]) -> ModelRow:
+def _set(tx: Tx, params: wire.SetModel, callable_now: AbstractSet[str], rivals: Sequence[str]) -> ModelRow:
     before = models.find(tx.db, params.model)
     given_price = (
         params.input_usd_per_mtok is not msgspec.UNSET,
@@ -155,6 +157,13 @@ def _set(tx: Tx, params: wire.SetModel, callable_now: AbstractSet[str]) -> Model
         raise errors.InvalidParams(
             f"there is no provider {params.provider!r}",
             hint=f"providers: {', '.join(known) or 'none yet'}; provider.add makes one",
+            path="provider",
+        )
+    unowned = params.provider is msgspec.UNSET and (before is None or not before.provider)
+    if any(given_price) and unowned and rivals:
+        raise errors.InvalidParams(
+            f"{params.model!r} may be served by {' or '.join(rivals)}: a price must say for whom it is",
+            hint=f"model.set {params.model} with provider, e.g. {rivals[0]}; then nobody else serves it",
             path="provider",
         )
     _refuse_taken(tx, params, callable_now)

@@ -152,6 +152,9 @@ class Models(Protocol):
     async def aliases(self) -> list[AliasSeen]:
         """All other names, in the order of the alphabet."""
 
+    async def rivals(self, model: str) -> list[str]:
+        """The providers that serve a model, or might, where a price that names none does not decide."""
+
     async def swap(self, agent_id: str) -> None:
         """The agent's next call goes to what its row says."""
 

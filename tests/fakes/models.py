@@ -38,6 +38,9 @@ class FakeModels:
     def waiting(self, _agent_id: str) -> CallWait | None:
         return self.held
 
+    async def rivals(self, _model: str) -> list[str]:
+        return []
+
     async def prices_date(self) -> str:
         return "2026-11-01"
 

@@ -230,3 +230,41 @@ def test_what_does_more_than_text_is_served_at_the_operator_s_own_price():
     registry.prices.set("gpt-4o-search-preview", price(9))
     registry.owners["gpt-4o-search-preview"] = "one"
     assert names(registry, "gpt-4o-search-preview") == ["one/gpt-4o-search-preview"]
+
+
+def _priced(registry: Registry, asked: str) -> dict[str, str]:
+    return {each.name: each.price.source for each in registry.chain(asked)}
+
+
+@pytest.mark.slow
+def test_a_price_of_the_operator_s_is_that_of_who_was_told_to_serve_the_model():
+    registry = _by_the_list()
+    registry.add(Provider("local", "openai-chat", "http://127.0.0.1:1/v1", models=("gpt-4o-mini", "mine")))
+    for name in ("gpt-4o-mini", "mine"):
+        registry.prices.set(name, Price(0, 0, 0, 0, 0, "", "config"))
+    assert _priced(registry, "gpt-4o-mini") == {
+        "openai/gpt-4o-mini": "genai-prices",
+        "local/gpt-4o-mini": "config",
+    }
+    assert _priced(registry, "mine") == {"local/mine": "config"}  # nobody else is asked for it first
+    assert registry.rivals("gpt-4o-mini") == ["local", "openai"]
+    assert registry.rivals("mine") == []
+    registry.owners["gpt-4o-mini"] = "local"
+    assert _priced(registry, "gpt-4o-mini") == {"local/gpt-4o-mini": "config"}
+    assert registry.rivals("gpt-4o-mini") == []
+
+
+@pytest.mark.slow
+def test_a_price_of_the_operator_s_without_a_provider_is_that_of_the_only_one_who_can_serve_it():
+    registry = _by_the_list()
+    for name in ("gpt-4o-mini", "private"):
+        registry.prices.set(name, Price(1, 1, 1, 1, 0, "", "config"))
+    assert _priced(registry, "gpt-4o-mini") == {"openai/gpt-4o-mini": "config"}  # perplexity's list lacks it
+    assert registry.rivals("gpt-4o-mini") == []
+    assert registry.rivals("private") == ["openai", "google", "perplexity"]
+    with pytest.raises(errors.InvalidParams):
+        registry.chain("private")
+    for name in ("google", "perplexity"):
+        registry.remove(name)
+    assert _priced(registry, "private") == {"openai/private": "config"}
+    assert registry.rivals("private") == []
