@@ -302,3 +302,17 @@ def test_between_events_says_where_a_last_event_may_go():
     assert meter.between_events
     meter.feed(t.sse(t.CHAT_EVENTS[0])[:-3])
     assert not meter.between_events
+
+
+@pytest.mark.parametrize(("output", "cost"), [(0, t.HELD), (7, None)])
+def test_a_stream_that_says_no_output_of_text_that_was_seen_costs_the_hold(output, cost):
+    """The start of an Anthropic stream says one token, of whatever comes: that is not the last word."""
+    answer = t.sse(
+        {"type": "message_start", "message": {"usage": {"input_tokens": 30, "output_tokens": 1}}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "much " * 50}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": output}},
+        {"type": "message_stop"},
+    )
+    done = settled("anthropic", answer)
+    honest = 30 * t.PRICE.input + output * t.PRICE.output
+    assert (done.cost_nusd, done.basis) == ((cost, "worst-case") if cost else (honest, "usage"))

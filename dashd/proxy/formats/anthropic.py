@@ -138,11 +138,14 @@ class MessagesReader:
                 if start and input_total(start):
                     tally.start = max(start, tally.start or start, key=tally.cost)
             case "message_delta":
-                usage = _usage(mapping(event.get("usage")), tally.start)
+                said = mapping(event.get("usage"))
+                usage = _usage(said, tally.start)
                 if usage:
                     usage = _dearer_input(usage, tally)
-                    ends = mapping(event.get("delta")).get("stop_reason")
-                    tally.say(usage, final=isinstance(ends, str))
+                    final = isinstance(mapping(event.get("delta")).get("stop_reason"), str)
+                    # The token of the start is no answer to how much there was of what was seen.
+                    tally.doubtful |= final and tally.output_seen and count(said, "output_tokens") == 0
+                    tally.say(usage, final=final)
             case "content_block_delta":
                 tally.see_output()
             case "error":
