@@ -88,6 +88,7 @@ def check_tools(tools: object, path: str) -> None:
         if isinstance(tool.get("cache_control"), dict):
             short_cache(tool["cache_control"], at)
         if (kind is None or kind in PLAIN_TOOLS) and isinstance(tool.get("name") or _inner_name(tool), str):
+            check_fields(tool, _TOOL, f"{at}.")
             continue
         called = bodies.shown(kind if kind is not None else next(iter(tool), "nothing"))
         refuse(
@@ -96,6 +97,23 @@ def check_tools(tools: object, path: str) -> None:
             'declare a plain tool ("type": "function" or "custom", with a name) and run it yourself',
             at,
         )
+
+
+def _named(inner: object, path: str) -> None:
+    check_fields(bodies.fields(inner, path), _NAMED, f"{path}.")
+
+
+_NAMED: dict[str, Check] = dict.fromkeys(
+    ("name", "description", "parameters", "strict", "format", "cache_control"), passes
+)
+"""What a plain tool says of itself; any other field may turn on one that the provider runs."""
+_TOOL: dict[str, Check] = {
+    **_NAMED,
+    **dict.fromkeys(("type", "input_schema", "input_examples"), passes),
+    **dict.fromkeys(("eager_input_streaming", "defer_loading"), passes),
+    "function": _named,
+    "custom": _named,
+}
 
 
 def _inner_name(tool: Mapping[str, Any]) -> object:

@@ -41,6 +41,38 @@ def test_a_tool_of_another_spelling_is_refused(tool):
         allow.check_tools([tool], "tools")
 
 
+@pytest.mark.parametrize(
+    ("tool", "named", "path"),
+    [
+        ({"name": "x", "google_search": {}}, "google_search", "tools[0]"),
+        ({"type": "function", "function": {"name": "x"}, "web_search": {}}, "web_search", "tools[0]"),
+        ({"type": "function", "function": {"name": "x", "mcp": 1}}, "mcp", "tools[0].function"),
+        ({"name": "x", "allowed_callers": ["code_execution_20250825"]}, "allowed_callers", "tools[0]"),
+        ({"type": "custom", "name": "x", "function": []}, "object", "tools[0].function"),
+    ],
+)
+def test_a_plain_tool_carries_nothing_that_nobody_knows(tool, named, path):
+    with pytest.raises(CallRefused, match=named) as refused:
+        allow.check_tools([tool], "tools")
+    assert refused.value.path == path
+
+
+def test_what_agents_say_of_their_tools_passes():
+    said = {"description": "d", "strict": True, "cache_control": {"type": "ephemeral"}}
+    streamed = {
+        "input_schema": {},
+        "input_examples": [],
+        "eager_input_streaming": True,
+        "defer_loading": True,
+    }
+    grammar = {"type": "custom", "custom": {"name": "x", "format": {"type": "text"}}}
+    inner = {
+        "type": "function",
+        "function": {"name": "x", "parameters": {}, "strict": None, "description": "d"},
+    }
+    allow.check_tools([{"name": "x", **said, **streamed}, inner, grammar], "tools")
+
+
 @pytest.mark.parametrize("tools", [{}, "web_search", ["web_search"], [None]])
 def test_tools_are_a_list_of_objects(tools):
     with pytest.raises(CallRefused) as refused:
