@@ -17,6 +17,7 @@ import trio
 
 from dashd.domain import budget as rules
 from dashd.domain import standing
+from dashd.domain import swarm as swarm_rules
 from dashd.domain.prices import Price
 from dashd.store import (
     agents,
@@ -303,6 +304,7 @@ def _answer(tx: Tx, ask: Ask, blocked: set[str], models: _Models, leasts: Mappin
     try:
         path = budgets.path(tx.db, ask.payer.budget_id) or [budgets.get(tx.db, ask.payer.budget_id)]
         path = task_budgets.beside(tx.db, ask.payer.task_id) + path
+        _refuse_ended(tx, ask.payer)
         if _is_paused(tx, ask.payer):
             return _Waits(None)
     except errors.NotFound as error:
@@ -346,6 +348,13 @@ def _granted(tx: Tx, ask: Ask, grant: rules.Grant) -> Held:
         settled_at_ms=None,
     )
     return Held(holds.insert(tx, row), grant.amount, grant.output_tokens, row.held_tokens)
+
+
+def _refuse_ended(tx: Tx, payer: Payer) -> None:
+    """A swarm that is to be destroyed pays for nothing more; its keys' doors and agents hear of it later."""
+    swarm = None if payer.swarm_id is None else swarms.find(tx.db, payer.swarm_id)
+    if swarm is not None and (swarm.wanted == "destroy" or swarm.state in swarm_rules.ENDED):
+        raise errors.NotFound(f"swarm {swarm.id} has ended or is being destroyed, and pays for no more calls")
 
 
 def _is_paused(tx: Tx, payer: Payer) -> bool:

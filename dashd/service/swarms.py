@@ -8,6 +8,7 @@ from dashd.domain import dollars, ids
 from dashd.domain import swarm as rules
 from dashd.domain.strategies import STRATEGIES
 from dashd.store import (
+    access_keys,
     agents,
     allotments,
     approvals,
@@ -288,6 +289,8 @@ def _destroy(tx: Tx, swarm_id: str) -> wire.SwarmChanged:
     if row.state in rules.ENDED or row.wanted == "destroy":
         return wire.SwarmChanged(id=row.id, state=row.state, changed=False)  # type: ignore[arg-type]
     swarms.want_destroyed(tx, row.id)
+    access_keys.revoke_of_swarm(tx, row.id)
+    tx.ring("swarms")
     for task in tasks.open_tasks(tx.db, row.id):
         stops.cancel(tx, task, "its swarm was destroyed")
     lifecycle.settle_swarm(tx, row.id)

@@ -14,7 +14,7 @@ from dashd import store
 from dashd.domain.budget import CallCost
 from dashd.domain.gates import Gate
 from dashd.proxy.ledger import Ask, BudgetSpent, Happened, Held, Ledger, Payer
-from dashd.store import budgets, decisions, limits, thresholds
+from dashd.store import budgets, decisions, limits, swarms, thresholds
 from dashd.store.decisions import Question
 from dashd.store.holds import Settlement
 from dashd.wire import errors
@@ -239,6 +239,20 @@ async def test_what_a_refused_call_needs_is_known_until_one_fits(tmp_path: Path)
         assert told["options"][0].startswith(f"budget.extend {SWARM} 0.0000")
         await world.ledger.hold(ask(world, 1))
         assert (await world.budget()).need_nusd is None
+
+
+@pytest.mark.parametrize("as_agent", [True, False])
+async def test_a_swarm_that_is_to_be_destroyed_pays_for_nothing_more(tmp_path: Path, as_agent: bool):
+    """Whatever of it still runs, and whoever has not heard of it yet."""
+    async with open_world(tmp_path, limit=LIMIT) as world:
+        asked = ask(world)
+        asked = asked if as_agent else replace(asked, payer=Payer(SWARM, SWARM, key_id="1"))
+        held = await world.ledger.hold(asked)
+        await world.store.writer.apply(lambda tx: swarms.want_destroyed(tx, SWARM))
+        with pytest.raises(errors.NotFound, match="being destroyed"):
+            await world.ledger.hold(asked)
+        assert await world.ledger.settle(held.id, used(300))
+        assert len(await world.holds()) == 1
 
 
 async def test_a_payer_without_a_budget_is_told_and_nobody_else_suffers(tmp_path: Path):

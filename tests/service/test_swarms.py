@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from dashd.store import attempts
+from dashd.store import access_keys, attempts
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -227,6 +227,19 @@ async def test_destroy_of_what_does_not_run_is_done_at_once(call, scene) -> None
     assert scene.task(1).cause == "its swarm was destroyed"
     again = await call("swarm.destroy", swarm=SWARM)
     assert (again.state, again.changed) == ("destroyed", False)
+
+
+async def test_destroy_takes_its_keys_at_once(call, scene) -> None:
+    """Whatever still runs: they are the swarm's money."""
+    scene.swarm("a")
+    scene.start(*scene.claim())
+    keys = [
+        await call("key.create", name=f"k{n}", budget=budget) for n, budget in enumerate([SWARM, "project"])
+    ]
+    ticket = scene.store.bells.swarms.ticket()
+    assert (await call("swarm.destroy", swarm=SWARM)).state == "active"
+    assert [access_keys.get(scene.db, each.key.id).revoked_at_ms is None for each in keys] == [False, True]
+    assert ticket.is_set()
 
 
 async def test_destroy_waits_for_the_last_process(call, scene) -> None:
