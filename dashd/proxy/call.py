@@ -7,7 +7,6 @@ is cheaper than the whole hold. Knows no sockets: the server hands in a `Reply`.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -24,7 +23,8 @@ from dashd.wire import errors
 from .caller import Caller, Gone, Patience, Reply
 from .formats.format import Format, ParsedCall
 from .ledger import Ask, BudgetSpent, Happened, Held, Outdated
-from .rates import Slow, retry_after
+from .pace import TooFast
+from .rates import retry_after
 from .registry import Candidate
 from .relay import Outcome, Try, Whole
 from .route import Failure, Pause, Route
@@ -43,19 +43,6 @@ PROVIDERS_WORDS = ("next", "denied", "final")
 
 class NobodyAnswers(errors.Unavailable):
     """No provider of the chain answers."""
-
-
-class TooFast(errors.RateLimited):
-    """More calls, or more tokens, than the limit lets through."""
-
-    def __init__(self, slow: Slow, remedy: str) -> None:
-        hint = remedy.format(limit=slow.name)
-        super().__init__(
-            f"more than {slow.text}; the next call is possible in {math.ceil(slow.wait_s)} s"
-            + (f"; {hint}" if hint else ""),
-            hint=hint,
-            data={"retry_after_s": slow.wait_s, "limit": slow.name},
-        )
 
 
 class Call:
@@ -94,8 +81,13 @@ class Call:
             call = await self._parsed(body)
             await self._x.registry.prepare()
             route = self._route(call)
-            await self._keep_rate()
-            await self._serve(call, route)
+            tokens = _tokens_max(call, route)
+            await self._keep_rate(tokens)
+            try:
+                await self._serve(call, route)
+            finally:
+                if self._caller.rates is not None:
+                    self._caller.rates.end(tokens)
 
     async def refuse(self, status: int, kind: str, message: str, data: object = None) -> None:
         """Says no, in the caller's format and style: as an answer of its own, or in band."""
@@ -142,7 +134,7 @@ class Call:
             )
         return chain
 
-    async def _keep_rate(self) -> None:
+    async def _keep_rate(self, tokens: int) -> None:
         """An agent that is too fast is slowed down; a program outside is told to come back."""
         rates = self._caller.rates
         if rates is None:
@@ -153,7 +145,7 @@ class Call:
             text = f"its calls are slowed down to {slow.text}"
             with self._x.waits.during(self._payer.agent_id, "rate", slow.name, text, slow.wait_s):
                 await trio.sleep(slow.wait_s)
-        rates.begin(trio.current_time())
+        rates.begin(trio.current_time(), tokens)
 
     def _caller_left(self) -> None:
         self._left = True
@@ -415,6 +407,14 @@ class Call:
 def _input_tokens(call: ParsedCall) -> int:
     """The most that its input can be."""
     return call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens
+
+
+def _tokens_max(call: ParsedCall, route: Route) -> int:
+    """The most that one try can use, input and output."""
+    most = max(each.output_tokens_max for each in route.chain)
+    return (
+        call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens + min(call.output_tokens or most, most)
+    )
 
 
 async def _first_of(*tickets: Ticket) -> None:

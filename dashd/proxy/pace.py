@@ -4,16 +4,32 @@ They are in memory, and so is nobody's but the door's. What was called before, b
 before a restart, is read from the ledger, which has every try of the last day: so neither starts afresh.
 """
 
+import math
+
 import trio
 
 from dashd.clock import Clock
 from dashd.store import holds
 from dashd.store.opening import Store
+from dashd.wire import errors
 
 from .ledger import Payer
-from .rates import DAY_S, Limits, Past, Rates
+from .rates import DAY_S, Limits, Past, Rates, Slow
 
 AGENTS_REMEDY = "proxy.{limit} in dashd's configuration says so (dashd config)"
+
+
+class TooFast(errors.RateLimited):
+    """More calls, or more tokens, than the limit lets through."""
+
+    def __init__(self, slow: Slow, remedy: str) -> None:
+        hint = remedy.format(limit=slow.name)
+        super().__init__(
+            f"more than {slow.text}; the next call is possible in {math.ceil(slow.wait_s)} s"
+            + (f"; {hint}" if hint else ""),
+            hint=hint,
+            data={"retry_after_s": slow.wait_s, "limit": slow.name},
+        )
 
 
 async def rates_of(

@@ -1,9 +1,10 @@
 """How fast an agent or a key may call: token buckets for requests and model tokens, a minute and a day.
 
 Pure arithmetic: the time is an argument, in seconds of any steady clock. A bucket starts full and fills
-evenly, so after a pause a burst of one whole period passes. What a call used is known only afterwards:
-model tokens are taken when it has settled, and a bucket in debt lets nothing through until it is above zero
-again. Nothing of it is stored: whoever makes the buckets, after a restart too, replays the calls of the last
+evenly, so after a pause a burst of one whole period passes. What a call used is known only afterwards: model
+tokens are taken when it has settled, and a bucket in debt lets nothing through until it is above zero again.
+Until then what the call can use at most counts as gone, so that many at once pass the limit by one call at
+most. Nothing of it is stored: whoever makes the buckets, after a restart too, replays the calls of the last
 day, which the ledger has.
 """
 
@@ -15,6 +16,8 @@ import msgspec
 
 MINUTE_S = 60.0
 DAY_S = 86_400.0
+UNDER_WAY_S = 1.0
+"""When to ask again where only calls under way are in the way: nobody knows when one ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +102,23 @@ class Rates:
             for name, size in asdict(limits).items()
             if size is not None
         }
+        self._under_way = 0
+        """The most tokens that the calls under way can use."""
 
     def slowest(self, now: float) -> Slow | None:
         """What the next call must wait for; None where it may begin now."""
-        waits = [Slow(bucket.wait_s(now, 1.0), name, bucket.size) for name, bucket in self._buckets.items()]
+        waits = [Slow(self._wait_s(now, name), name, bucket.size) for name, bucket in self._buckets.items()]
         longest = max(waits, key=lambda each: each.wait_s, default=None)
         return longest if longest is not None and longest.wait_s > 0 else None
 
-    def begin(self, now: float) -> None:
-        """A call begins."""
+    def begin(self, now: float, tokens: int = 0) -> None:
+        """A call begins that can use so many tokens."""
         self._take("requests", now, 1)
+        self._under_way += tokens
+
+    def end(self, tokens: int) -> None:
+        """A call has ended that had begun with so many; what it used was told before."""
+        self._under_way -= tokens
 
     def used(self, now: float, tokens: int) -> None:
         """A call has settled at so many model tokens."""
@@ -119,6 +129,12 @@ class Rates:
         for each in past:
             self._take("requests", now - each.age_s, each.calls)
             self._take("tokens", now - each.age_s, each.tokens)
+
+    def _wait_s(self, now: float, name: str) -> float:
+        bucket = self._buckets[name]
+        if (wait_s := bucket.wait_s(now, 1.0)) or not name.startswith("tokens"):
+            return wait_s
+        return UNDER_WAY_S if self._under_way and bucket.level(now) - self._under_way < 1.0 else 0.0
 
     def _take(self, what: str, now: float, amount: int) -> None:
         for name, bucket in self._buckets.items():

@@ -1,5 +1,6 @@
 """Buckets by configuration: what a door that opens later finds of what was called before."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from dashd.proxy import pace
 from dashd.proxy.ledger import Payer
 from dashd.proxy.rates import Limits
 from tests.fakes.clock import FixedClock
-from tests.proxy.world import SWARM, World, ask, chat, open_world, request
+from tests.fakes.provider import Act, Provider, open_provider
+from tests.proxy.world import HASTY, SWARM, Said, World, ask, chat, open_world, request, until
 
 
 async def _call(world: World) -> None:
@@ -57,3 +59,26 @@ async def test_a_budget_of_no_agent_counts_by_itself(tmp_path: Path):
         mine, other = (Payer(name, SWARM) for name in world.agents)
         assert await _wait_s(world, mine, Limits(requests_per_minute=1)) == pytest.approx(60)
         assert await _wait_s(world, other, Limits(requests_per_minute=1)) == 0
+
+
+async def test_parallel_calls_do_not_pass_their_tokens_a_minute(tmp_path: Path) -> None:
+    """Those that find the limit taken by the ones under way are told to come back."""
+    patience = replace(HASTY, whole_s=1_000, total_s=1_000)
+    async with (
+        open_provider(Provider(lambda _: Act(stall_at=0))) as provider,
+        open_world(tmp_path, as_agents=False, style="outside", patience=patience) as world,
+        trio.open_nursery() as nursery,
+    ):
+        world.use(provider)
+        world.door.callers()[0].rates = pace.Rates(Limits(tokens_per_minute=3_000), remedy="")
+        said: list[Said] = []
+
+        async def call() -> None:
+            said.append(await ask(world.port, request(chat(max_tokens=100))))
+
+        for _ in range(20):
+            nursery.start_soon(call)
+        await until(lambda: len(said) + provider.calls == 20)
+        assert 1 <= provider.calls <= 3  # each can use about 1,200
+        assert [(each.status, each.headers["retry-after"]) for each in said] == [(429, "1")] * len(said)
+        nursery.cancel_scope.cancel()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashd.proxy.rates import DAY_S, MINUTE_S, Bucket, Limits, Past, Rates, retry_after
+from dashd.proxy.rates import DAY_S, MINUTE_S, UNDER_WAY_S, Bucket, Limits, Past, Rates, retry_after
 
 
 def wait_s(rates: Rates, now: float) -> float:
@@ -92,3 +92,28 @@ def test_no_window_of_a_minute_passes_twice_the_limit(gaps: list[float]):
 @pytest.mark.parametrize(("wait_s", "said"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.01, "2")])
 def test_a_header_never_calls_too_early(wait_s: float, said: str):
     assert retry_after(wait_s) == said
+
+
+@given(st.lists(st.integers(1, 900), min_size=1, max_size=60))
+def test_calls_that_begin_at_once_pass_a_limit_of_tokens_by_one_of_them_at_most(sizes: list[int]):
+    rates, begun = Rates(Limits(tokens_per_minute=2_000)), []
+    for size in sizes:
+        if wait_s(rates, 0) == 0:
+            rates.begin(0, size)
+            begun.append(size)
+    assert sum(begun[:-1]) < 2_000
+    assert begun == sizes[: len(begun)]
+    for size in begun:  # each has used half of what it could
+        rates.used(0, size // 2)
+        rates.end(size)
+    assert (wait_s(rates, 0) == 0) is (sum(size // 2 for size in begun) <= 1_999)
+
+
+def test_one_whose_calls_under_way_are_in_the_way_asks_again_soon():
+    rates = Rates(Limits(tokens_per_minute=100))
+    rates.begin(0, 10_000)  # alone it may go, however much it can use
+    slow = rates.slowest(0)
+    assert slow is not None
+    assert (slow.wait_s, slow.text) == (UNDER_WAY_S, "100 tokens a minute")
+    rates.end(10_000)
+    assert rates.slowest(0) is None
