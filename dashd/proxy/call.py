@@ -297,8 +297,9 @@ class Call:
         once it would ask for something else by now.
         """
         output_tokens = min(call.output_tokens or candidate.output_tokens_max, candidate.output_tokens_max)
-        worst = prices.worst_input(call.input_bytes, candidate.price, call.image_tokens)
-        input_tokens = _input_tokens(call)
+        more = 0 if candidate.provider.hears_detail else call.image_tokens_more
+        worst = prices.worst_input(call.input_bytes, candidate.price, call.image_tokens + more)
+        input_tokens = _input_tokens(call) + more
         ask = Ask(
             payer=self._payer,
             cost=CallCost(worst, candidate.price.output, output_tokens, input_tokens, self._x.useful_tokens),
@@ -412,9 +413,7 @@ def _input_tokens(call: ParsedCall) -> int:
 def _tokens_max(call: ParsedCall, route: Route) -> int:
     """The most that one try can use, input and output."""
     most = max(each.output_tokens_max for each in route.chain)
-    return (
-        call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens + min(call.output_tokens or most, most)
-    )
+    return _input_tokens(call) + call.image_tokens_more + min(call.output_tokens or most, most)
 
 
 async def _first_of(*tickets: Ticket) -> None:

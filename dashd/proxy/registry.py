@@ -58,6 +58,11 @@ class Provider:
     """Whether a test of it has been answered well since it was added or the daemon has started."""
 
     @property
+    def hears_detail(self) -> bool:
+        """Whether it is known to take an image as small as `detail: low` says; others may bill all of it."""
+        return (urlsplit(self.url).hostname or "").endswith((".openai.com", ".azure.com"))
+
+    @property
     def bills_too_long(self) -> bool:
         """Whether it bills a call that it refuses because it is too long; of the known ones, Azure does."""
         return (urlsplit(self.url).hostname or "").endswith(".azure.com")

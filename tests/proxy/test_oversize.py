@@ -1,16 +1,21 @@
 """A call that does not fit what is left: whom it stops besides itself."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dashd.domain.prices import OVERHEAD_TOKENS
+from dashd.proxy.formats.openai_chat import IMAGE_TOKENS
 from dashd.proxy.ledger import Ask, BudgetSpent, Payer
 from dashd.store import agents, budgets, swarms
+from tests.fakes.provider import MODEL, Provider, open_provider
 from tests.proxy.test_ledger import LIMIT, ask, used
-from tests.proxy.world import SWARM, World, open_world, pause
+from tests.proxy.world import SWARM, World, open_world, pause, request
+from tests.proxy.world import ask as send
 
 KEY = "key-1"
 
@@ -91,3 +96,16 @@ async def test_of_some_who_are_held_the_last_one_stops_the_swarm(tmp_path: Path)
             assert not await stopped(world)
             await refused(world, ask(world, number, cost=LIMIT + 1 + number))
         assert await stopped(world)
+
+
+async def test_an_image_in_low_detail_is_held_in_full_where_that_may_not_be_heard(tmp_path: Path):
+    """A provider that ignores the field bills all of the image."""
+    url = "data:image/png;base64," + "A" * 100
+    image = {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
+    async with open_provider(Provider()) as provider, open_world(tmp_path, limit=None) as world:
+        world.use(provider)
+        body = {"model": MODEL, "messages": [{"role": "user", "content": [image]}], "max_tokens": 10}
+        assert (await send(world.port, request(json.dumps(body).encode()))).status == 200
+        query = "SELECT held_tokens FROM hold"
+        ((tokens,),) = await world.store.reader.read(lambda db: list(db.execute(query)))
+        assert IMAGE_TOKENS + OVERHEAD_TOKENS < tokens < IMAGE_TOKENS + 2 * OVERHEAD_TOKENS

@@ -268,3 +268,15 @@ def test_a_price_of_the_operator_s_without_a_provider_is_that_of_the_only_one_wh
         registry.remove(name)
     assert _priced(registry, "private") == {"openai/private": "config"}
     assert registry.rivals("private") == []
+
+
+@pytest.mark.parametrize(
+    ("url", "hears"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://x.openai.azure.com", True),
+        ("https://openai.com.x/v1", False),
+    ],
+)
+def test_who_is_known_to_take_an_image_in_low_detail(url: str, hears: bool):
+    assert Provider("p", "openai-chat", url).hears_detail is hears

@@ -53,6 +53,8 @@ class ParsedCall:
     """The most that the inline images can become."""
     body: dict[str, Any]
     tools: bool
+    image_tokens_more: int = 0
+    """How many more, where the provider does not heed that some are wanted in low detail."""
 
 
 class Format(Protocol):

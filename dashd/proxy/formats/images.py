@@ -20,6 +20,8 @@ class Images:
     tokens_each: int
     tokens_each_low: int
     tokens: int = 0
+    tokens_more: int = 0
+    """How many more it is where the wish for low detail is not heard."""
     payload_bytes: int = 0
 
     def url(self, url: object, path: str, *, low: bool = False) -> None:
@@ -54,3 +56,4 @@ class Images:
     def _add(self, payload_bytes: int, *, low: bool) -> None:
         self.payload_bytes += payload_bytes
         self.tokens += self.tokens_each_low if low else self.tokens_each
+        self.tokens_more += self.tokens_each - self.tokens_each_low if low else 0

@@ -26,4 +26,9 @@ def encode(body: dict[str, Any]) -> bytes:
 def weighed(form: Format, call: ParsedCall, images: Images) -> ParsedCall:
     """The call with its weight: what goes out at its longest, images apart."""
     longest = form.outgoing(call, model="m" * bodies.NAME_CHARS_MAX, output_tokens=10**9)
-    return replace(call, input_bytes=len(longest) - images.payload_bytes, image_tokens=images.tokens)
+    return replace(
+        call,
+        input_bytes=len(longest) - images.payload_bytes,
+        image_tokens=images.tokens,
+        image_tokens_more=images.tokens_more,
+    )

@@ -184,6 +184,7 @@ def test_images_inside_the_call_count_as_tokens_and_text_as_bytes():
     ]
     call = parse(messages=[{"role": "user", "content": parts}])
     assert call.image_tokens == IMAGE_TOKENS + IMAGE_TOKENS_LOW
+    assert call.image_tokens_more == IMAGE_TOKENS - IMAGE_TOKENS_LOW
     assert call.input_bytes < 1_000
     assert sent(call)["messages"][0]["content"][0]["cache_control"] == {"type": "ephemeral"}
     assert pixels in str(sent(call))
