@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from dashd.domain import prices
-from dashd.domain.budget import CallCost
+from dashd.domain import dollars, prices
+from dashd.domain.budget import NUSD, CallCost
 from dashd.domain.circuit import Admission, Change
 from dashd.store.bells import Ticket
 from dashd.store.holds import Settlement
@@ -63,6 +63,7 @@ class Call:
         self._left = False
         self._asked = b""
         self._heard: Heard | None = None
+        self._unsure_nusd = 0
         self._model = caller.model
         """The caller's when the chain was made: who swaps it meanwhile is obeyed by the next try."""
         self._turn = exchange.ledger.turn()
@@ -176,7 +177,7 @@ class Call:
                 give_up_at = min(give_up_at, now + self._patience.retry_s)
                 if turn.until <= give_up_at:
                     why = route.last.why if route.last else "it is left alone after its failures"
-                    text = f"does not answer just now: {why}"
+                    text = f"does not answer just now: {why}{self._charged}"
                     with self._waits_for_provider(route, text, turn.until - now):
                         await self._pause(turn.until)
                 continue  # past that, whoever is free has their turn, or nobody
@@ -196,6 +197,12 @@ class Call:
                 break
         if not self._left:
             await self._give_up(route, words)
+
+    @property
+    def _charged(self) -> str:
+        """What its tries have cost though nobody knows what was billed, for whoever asks why it waits."""
+        spent = dollars.text(self._unsure_nusd)
+        return f"; its tries so far are charged in full, {spent}, unconfirmed" if self._unsure_nusd else ""
 
     async def _give_up(self, route: Route, words: Whole | None) -> None:
         if words is not None and route.last is not None and route.last.what in PROVIDERS_WORDS:
@@ -284,6 +291,10 @@ class Call:
                     trio.current_time(), self._payer, candidate, settlement, took_s
                 )
                 self._keep(held, trying, took_s)
+                self._unsure_nusd += 0 if settlement.confirmed else settlement.cost_nusd
+                for event in happened:
+                    if event.kind == "circuit.opened" and self._unsure_nusd:
+                        event.data["unconfirmed_usd"] = self._unsure_nusd / NUSD
             await self._settle(held, settlement, happened)  # noqa: ASYNC102  # it shields itself, for one commit
 
     async def _settle(self, held: Held, settlement: Settlement, happened: list[Happened]) -> None:

@@ -320,3 +320,19 @@ async def test_each_reroute_is_said_with_its_ends_and_its_reason(tmp_path: Path)
             (f"p1/{MODEL}", f"p2/{MODEL}"),
         ]
         assert [each["why"] for each in told] == ["HTTP 404 no 0", "HTTP 404 no 1"]
+
+
+async def test_what_an_outage_costs_is_said_before_a_budget_says_it(tmp_path: Path):
+    """A 500 may have been billed: who waits says so, and so does the event for which somebody is called."""
+    async with open_provider(Provider(lambda _: Act(status=500))) as down, open_world(tmp_path) as world:
+        world.use(down)
+        texts: set[str] = set()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, world)
+            while not (told := await world.events("circuit.opened")):
+                if wait := world.exchange.waiting(world.agents[0]):
+                    texts.add(wait.text)
+            nursery.cancel_scope.cancel()
+        held = [cost for _, basis, cost in await world.holds() if basis == "worst-case"]
+        assert told[0]["unconfirmed_usd"] == pytest.approx(sum(held[: down.calls]) / NUSD)
+        assert any("its tries so far are charged in full, $0.0" in text for text in texts)
