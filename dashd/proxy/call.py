@@ -24,7 +24,7 @@ from .caller import Caller, Gone, Patience, Reply
 from .formats.format import Format, ParsedCall
 from .ledger import Ask, BudgetSpent, Happened, Held, Outdated
 from .pace import TooFast
-from .rates import retry_after
+from .rates import Rates, retry_after
 from .registry import Candidate
 from .relay import Outcome, Try, Whole
 from .route import Failure, Pause, Route
@@ -82,13 +82,14 @@ class Call:
             call = await self._parsed(body)
             await self._x.registry.prepare()
             route = self._route(call)
-            tokens = _tokens_max(call, route)
-            await self._keep_rate(tokens)
+            rates, tokens = self._caller.rates, _tokens_max(call, route)
+            if rates is not None:
+                await self._keep_rate(rates, tokens)
             try:
                 await self._serve(call, route)
             finally:
-                if self._caller.rates is not None:
-                    self._caller.rates.end(tokens)
+                if rates is not None:
+                    rates.end(tokens)
 
     async def refuse(self, status: int, kind: str, message: str, data: object = None) -> None:
         """Says no, in the caller's format and style: as an answer of its own, or in band."""
@@ -135,11 +136,8 @@ class Call:
             )
         return chain
 
-    async def _keep_rate(self, tokens: int) -> None:
+    async def _keep_rate(self, rates: Rates, tokens: int) -> None:
         """An agent that is too fast is slowed down; a program outside is told to come back."""
-        rates = self._caller.rates
-        if rates is None:
-            return
         while slow := rates.slowest(trio.current_time()):
             if self._payer.agent_id is None or trio.current_time() + slow.wait_s > self._held_until:
                 raise TooFast(slow, rates.remedy)
