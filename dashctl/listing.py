@@ -44,6 +44,13 @@ def show(
     return 0
 
 
+def by_state(parser: ArgumentParser, states: Sequence[str]) -> None:
+    """Adds the choice of states, `args.status`."""
+    parser.add_argument(
+        "--status", action="append", choices=states, metavar="STATE", help="only these; again for more"
+    )
+
+
 def arguments(parser: ArgumentParser) -> None:
     """Adds what every list takes."""
     from dashctl import grammar

@@ -13,6 +13,7 @@ from dashd import client_blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
     from collections.abc import Sequence
     from typing import Any
 
@@ -36,6 +37,20 @@ _COUNTED = ("task.completed", "task.cancelled", "task.retrying")
 
 AGENT_ENDS = ("agent.completed", "agent.failed", "agent.killed")
 _STATE_AFTER = {"resumed": "running", "started": "running"}
+
+
+def arguments(parser: ArgumentParser, within_s: float) -> None:
+    """Adds what every change takes that is waited for, `args.no_wait` and `args.within`."""
+    from dashctl import grammar
+
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until it is so")
+    parser.add_argument(
+        "--within",
+        type=grammar.duration_s,
+        default=within_s,
+        metavar="TIME",
+        help=f"how long to wait for that ({within_s:.0f}s)",
+    )
 
 
 def swarm_end(dash: Dash, out: Output, swarm: str, cursor: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dashctl import calling, grammar, listing, many, money, reach, render, terminal, trees, waiting, wording
+from dashctl import calling, listing, many, money, reach, render, terminal, trees, waiting, wording
 from dashctl.commands import Command, swarm
 
 TYPE_CHECKING = False
@@ -365,9 +365,7 @@ def _spawning(parser: ArgumentParser) -> None:
 
 def _listing(parser: ArgumentParser) -> None:
     parser.add_argument("--swarm", "-s", metavar="SWARM", help="only of this swarm")
-    parser.add_argument(
-        "--status", action="append", choices=STATES, metavar="STATE", help="only these; again for more"
-    )
+    listing.by_state(parser, STATES)
     listing.arguments(parser)
 
 
@@ -381,14 +379,7 @@ def _some(parser: ArgumentParser) -> None:
 
 def _changing(parser: ArgumentParser) -> None:
     _some(parser)
-    parser.add_argument("--no-wait", action="store_true", help="do not wait until it is so")
-    parser.add_argument(
-        "--within",
-        type=grammar.duration_s,
-        default=CHANGE_S,
-        metavar="TIME",
-        help="how long to wait for that (90s)",
-    )
+    waiting.arguments(parser, CHANGE_S)
 
 
 def _killing(parser: ArgumentParser) -> None:

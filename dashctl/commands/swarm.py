@@ -383,9 +383,7 @@ def _describing(parser: ArgumentParser) -> None:
 
 
 def _listing(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--status", action="append", choices=STATES, metavar="STATE", help="only these; again for more"
-    )
+    listing.by_state(parser, STATES)
     listing.arguments(parser)
 
 

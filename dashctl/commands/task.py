@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashctl import grammar, listing, many, render, terminal, waiting
+from dashctl import listing, many, render, terminal, waiting
 from dashctl.commands import Command, agent
 
 TYPE_CHECKING = False
@@ -119,9 +119,7 @@ def retry(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def _listing(parser: ArgumentParser) -> None:
     parser.add_argument("--swarm", "-s", metavar="SWARM", help="only of this swarm")
-    parser.add_argument(
-        "--status", action="append", choices=STATES, metavar="STATE", help="only these; again for more"
-    )
+    listing.by_state(parser, STATES)
     listing.arguments(parser)
 
 
@@ -135,14 +133,7 @@ def _some(parser: ArgumentParser) -> None:
 
 def _cancelling(parser: ArgumentParser) -> None:
     _some(parser)
-    parser.add_argument("--no-wait", action="store_true", help="do not wait until it is so")
-    parser.add_argument(
-        "--within",
-        type=grammar.duration_s,
-        default=CANCEL_S,
-        metavar="TIME",
-        help="how long to wait for that (90s)",
-    )
+    waiting.arguments(parser, CANCEL_S)
 
 
 COMMANDS = {

@@ -28,12 +28,13 @@ PIECE_BYTES_MAX: Final = 1_000_000
 GO_ON: Final = "Go on from where you were."
 
 
-async def list_(core: Core, _caller: Caller, params: wire.ListSessions) -> wire.SessionList:
+async def list_(core: Core, caller: Caller, params: wire.ListSessions) -> wire.SessionList:
     """One page, in order of creation."""
     after = pages.number(params.cursor)
 
     def query(db: Snapshot) -> wire.SessionList:
-        found, last = sessions.page(db, params.swarm or "", params.agent or "", after, params.limit)
+        swarm_id, agent_id = params.swarm or "", params.agent or ""
+        found, last = sessions.page(db, swarm_id, agent_id, after, params.limit, reach.among(db, caller))
         next_cursor = str(last) if len(found) == params.limit else ""
         return wire.SessionList(items=[_shown(db, row) for row in found], next_cursor=next_cursor)
 

@@ -46,7 +46,8 @@ _q_taken = "UPDATE session SET agent_id = ?2, attempt_id = ?3 WHERE id = ?1"
 _q_head = "UPDATE session SET head = ?2 WHERE id = ?1"
 _q_page = (
     f"SELECT {_SESSION}, rowid FROM session WHERE (?1 = '' OR swarm_id = ?1) AND (?2 = '' OR agent_id = ?2)"
-    " AND rowid > ?3 ORDER BY rowid LIMIT ?4"
+    ""
+    f" AND rowid > ?3 AND {rows.among('swarm_id', 5)} ORDER BY rowid LIMIT ?4"
 )
 _q_latest_of_agent = f"SELECT {_SESSION} FROM session WHERE agent_id = ? ORDER BY rowid DESC LIMIT 1"
 _q_checkpoint = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE id = ?"
@@ -105,9 +106,11 @@ def opened(tx: Tx, session_id: str, attempt: AttemptRow, swarm_id: str, driver: 
     return True
 
 
-def page(db: Snapshot, swarm_id: str, agent_id: str, after: int, limit: int) -> tuple[list[SessionRow], int]:
+def page(
+    db: Snapshot, swarm_id: str, agent_id: str, after: int, limit: int, among: rows.Among = None
+) -> tuple[list[SessionRow], int]:
     """(sessions, cursor of the last) in order of creation; "" for any swarm or agent."""
-    found = rows.table(db, _q_page, (swarm_id, agent_id, after, limit))
+    found = rows.table(db, _q_page, (swarm_id, agent_id, after, limit, among))
     return [SessionRow(*row[:-1]) for row in found], found[-1][-1] if found else after
 
 

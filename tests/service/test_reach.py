@@ -268,11 +268,12 @@ UNNAMED = {
     "worktree.list": {},
     "worktree.cleanup": {},
     "merge.list": {},
+    "session.list": {},
 }
 """What can be called without naming a swarm. A new such method belongs here: what it tells is looked at."""
 TELLS_OF_ONE_S_OWN = {
     *("swarm.list", "agent.list", "task.list", "event.list", "event.wait", "budget.status", "approval.list"),
-    *("audit.list", "worktree.list", "merge.list"),
+    *("audit.list", "worktree.list", "merge.list", "session.list"),
 }
 
 
@@ -299,6 +300,8 @@ async def own(call, scene, mine):
         decisions.ask(tx, question)
 
     scene.do(operation)
+    claim = next(each for each in scene.claim() if each.swarm_id == made)
+    scene.do(lambda tx: sessions.opened(tx, f"{made}-t1.1", scene.attempt(claim), made, "command"))
     return made
 
 
