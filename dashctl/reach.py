@@ -17,6 +17,11 @@ def arguments(parser: ArgumentParser) -> None:
         parser, "a folder that agents may write (all of --cwd)", "a folder outside --cwd that they can read"
     )
     parser.add_argument(
+        "--mode",
+        choices=("jailed", "gateway"),
+        help="of driver openclaw: walls and a process for each agent, or for all of them together",
+    )
+    parser.add_argument(
         "--unsafe-no-jail", action="store_true", help="start agents with all your rights; it is recorded"
     )
 
@@ -64,6 +69,12 @@ def of_child(args: SimpleNamespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def driver(found: dict[str, Any]) -> str:
+    """The driver of a swarm or of an agent, the mode that it runs agents in, and why it was taken."""
+    why = found.get("why_driver")
+    return " ".join(filter(None, (found["driver"], found.get("mode"), f"({why})" if why else "")))
+
+
 def parameters(args: SimpleNamespace) -> dict[str, Any]:
     """What swarm.create is given; None is: not given."""
     import os
@@ -75,6 +86,7 @@ def parameters(args: SimpleNamespace) -> dict[str, Any]:
         "hosts": args.hosts and [name for names in args.hosts for name in names.split(",") if name],
         "allow_commands": args.allow_command,
         "deny_commands": args.deny_command,
+        "mode": getattr(args, "mode", None),
         "unsafe_no_jail": getattr(args, "unsafe_no_jail", False) or None,
     }
 

@@ -36,6 +36,7 @@ from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
 from dashd.runtime import approvals, lander, merger, recovery, scheduler, sweeper, tidier
 from dashd.runtime.asks import Asks
+from dashd.runtime.gateway import Gateway
 from dashd.runtime.jails import Jails
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.transcripts import Transcripts
@@ -45,7 +46,7 @@ from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
 from dashd.service.speakers import Speakers
 from dashd.session_ports import SessionPort
-from dashd.store import attempts, audit, database, proxy_keys, sessions, stops
+from dashd.store import attempts, audit, database, gateways, proxy_keys, sessions, stops
 from dashd.store.opening import Store, open_store
 from dashd.store.transaction import Tx
 from dashd.wire import errors, tenant
@@ -146,6 +147,7 @@ async def _serve(
             places=agents.places,
             points=points,
             doors=side.doors,
+            gateway_doors=side.gateways,
             jails=_jails(config),
             watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
             workspaces=Workspaces(config.daemon.state_dir / "workspaces"),
@@ -158,6 +160,8 @@ async def _serve(
             core.daemon.warnings += await world.workspaces.recover()
             await world.transcripts.recover(await store.own.read(sessions.kept))
             recovered = await recovery.recover(world)
+            left = await store.own.read(gateways.open_gateways)
+            await runtime.start(world.gateways.run, partial(Gateway, world), left)
             core.daemon.adopted = sum(each.live for each in recovered)
             supervisor = Supervisor(world, runtime)
             for each in recovered:
@@ -259,8 +263,10 @@ async def _end_agents(world: World) -> None:
         while True:
             ticket = world.store.bells.events.ticket()
             if not await world.store.own.read(attempts.open_count):
-                return
+                break
             await ticket.wait()
+        await world.gateways.end_all()
+        return
     log.error("some agents did not end in time; their leases run out", extra={"after_s": AGENTS_STOP_S_MAX})
 
 

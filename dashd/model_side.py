@@ -12,6 +12,7 @@ import trio
 from dashd.clock import Clock
 from dashd.config import Config, ProxyConfig
 from dashd.crash_points import CrashPoints
+from dashd.gateway_doors import GatewayKeys
 from dashd.model_doors import ModelDoors
 from dashd.model_ports import ModelPort, ProviderPort
 from dashd.outside_door import OutsideDoor
@@ -41,6 +42,7 @@ class ModelSide:
     """Everything around models; made before the fork server runs, opened after it."""
 
     doors: ModelDoors
+    gateways: GatewayKeys
     models: ModelPort
     outside: OutsideDoor
 
@@ -93,7 +95,8 @@ class ModelSide:
         settings = self._settings
         tunnels = Tunnels(clock, on_tunnel=TunnelRecords(store).note)
         self.doors = ModelDoors(store, clock, exchange, tunnels, ring, agents_limits(settings))
-        self.models = ModelPort(self._registry, self.doors.swap, exchange.waiting)
+        self.gateways = GatewayKeys(store, clock, exchange, ring, agents_limits(settings))
+        self.models = ModelPort(self._registry, self._swap, exchange.waiting)
         self.outside = OutsideDoor(
             store, clock, exchange, ring, port=settings.port, limits=keys_limits(settings)
         )
@@ -107,6 +110,10 @@ class ModelSide:
         """When the last call has been settled: what is still to be said of them."""
         with contextlib.suppress(errors.StoreFull):
             await self._exchange.reports.flush(self._store.writer.apply)
+
+    async def _swap(self, agent_id: str) -> None:
+        await self.doors.swap(agent_id)
+        await self.gateways.swap(agent_id)
 
     async def _write(self, operation: Operation[None]) -> None:
         await insist.apply(self._store.writer, operation, log.warning)

@@ -324,7 +324,7 @@ TOOLS: dict[str, Tool] = {
             patches=_RUN_LIMITS | _MONEY | _REACH | _WORK,
             hidden=_RARE
             | _TREES
-            | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail", "label"}
+            | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail", "label", "mode"}
             | {"allow_commands", "deny_commands"},
         ),
         Tool(

@@ -130,7 +130,7 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
             ("task", f"{found['task']} ({found['task_state']})" if found["task"] else ""),
             ("item", found["item"]),
             ("progress", " ".join(filter(None, (found["progress"], found["note"])))),
-            ("driver", f"{found['driver']}, pause is {found['pause']}"),
+            ("driver", f"{reach.driver(found)}, pause is {found['pause']}"),
             ("pid", str(found["pid"] or "")),
             ("walls", _walls(found)),
             ("reaches", _reaches(found)),

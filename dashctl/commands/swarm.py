@@ -130,7 +130,7 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
             ("command", " ".join(found["argv"])),
             ("cwd", found["cwd"]),
             ("strategy", f"{found['strategy']}, priority {found['priority']}"),
-            ("driver", f"{found['driver']} ({found['why_driver']})"),
+            ("driver", reach.driver(found)),
             (
                 "limits",
                 f"{render.duration(bounds.get('timeout_s', 300))} per attempt, "

@@ -63,6 +63,12 @@ def kinds(scope: Scope, kinds_of_gates: Sequence[str]) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if ruled[kind] or kind in kinds_of_gates)
 
 
+def unheard(scope: Scope, kinds_of_gates: Sequence[str]) -> tuple[Kind, ...]:
+    """The same where nobody can be asked: what its scope says of folders, walls keep without asking."""
+    alone = msgspec.structs.replace(scope, write=None)
+    return kinds(alone, kinds_of_gates)
+
+
 def judge(scope: Scope, root: str, ask: Ask, gates: Sequence[Gate]) -> Answer | Needs:
     """The answer, or what it takes; `gates` are those of the kind, `root` is where the agent works."""
     if refused := _refusal(scope, root, ask):

@@ -1,6 +1,7 @@
 """Ids: short and speakable, because models pay for every character.
 
     swarm 7k2m9q   agent 7k2m9q-003   its child 7k2m9q-003.1   task 7k2m9q-t12   attempt 7k2m9q-t12.2
+    gateway 7k2m9q-g1
 
 A launch is named after what it is launched for.
 """
@@ -43,3 +44,8 @@ def task_id(swarm: str, number: int) -> str:
 def attempt_id(task: str, number: int) -> str:
     """The id of a task's attempt; numbers start at 1."""
     return f"{task}.{number}"
+
+
+def gateway_id(swarm: str, number: int) -> str:
+    """The id of a swarm's gateway; numbers start at 1."""
+    return f"{swarm}-g{number}"

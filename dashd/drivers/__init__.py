@@ -4,6 +4,8 @@
 is talked to while it runs has a conversation (`line_conversation.py`, and what Pi and OpenClaw make of it): a
 function of what it prints, which the runtime drives. `programs.py` knows where programs are,
 `program_install.py` puts pinned ones there, `program_record.py` tells whether they are still as it left them.
+A program that serves many agents from one process (`openclaw_gateway.py`) has a client that speaks its
+protocol (`openclaw_client.py`).
 """
 
 from .command import CommandDriver
@@ -28,4 +30,4 @@ def over(programs: Programs) -> dict[str, Driver]:
 DRIVERS: dict[str, Driver] = over(Programs())
 """The same where no program is installed or configured."""
 
-__all__ = ["DRIVERS", "Driver", "Programs", "over"]
+__all__ = ["DRIVERS", "Driver", "OpenClawDriver", "Programs", "over"]

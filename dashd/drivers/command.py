@@ -183,8 +183,13 @@ def _fill(argument: str, work: Work) -> str:
 
 def environment(work: Work, environ: Mapping[str, str]) -> dict[str, str]:
     """What an agent of every driver gets: little of the daemon's own environment, and who it is."""
-    passed = {name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")}
-    return passed | {"DASH_SWARM": work.swarm_id, "DASH_AGENT": work.agent_id, "DASH_TASK": work.task_id}
+    about = {"DASH_SWARM": work.swarm_id, "DASH_AGENT": work.agent_id, "DASH_TASK": work.task_id}
+    return passed_on(environ) | about
+
+
+def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """What programs get of the daemon's own environment."""
+    return {name: value for name, value in environ.items() if name in PASSED_ON or name.startswith("LC_")}
 
 
 def check_folder(cwd: str | None) -> str:

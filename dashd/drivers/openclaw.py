@@ -15,6 +15,7 @@ from dashd.domain.attempt import Ending
 from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
 
+from . import openclaw_config
 from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, SessionFormat, Work
 from .openclaw_conversation import OpenClawConversation
@@ -29,24 +30,13 @@ GONE = "/nonexistent"
 AGENT = "dash"
 PROVIDER = "dash"
 SESSION = f"agent:{AGENT}:main"
-CONTEXT_TOKENS = 128_000
-OUTPUT_TOKENS = 8_192
 RESERVED_BYTES = 8 << 30
 """V8 reserves half a GiB for the code of each of its workers, of which OpenClaw has eight and uses little."""
 PER_CORE_MAX = 8
 EACH_BYTES, SPARED_BYTES = 1 << 30, 2 << 30
-FOREVER_S = 86_400
-"""The proxy owns the deadlines of calls, and Dash those of attempts; a call that is held is not given up."""
-TOOLS = ("read", "write", "edit", "exec", "process")
 ENVIRON = {
-    "OPENCLAW_DISABLE_BONJOUR": "1",
-    "OPENCLAW_NO_RESPAWN": "1",
-    "OPENCLAW_SKIP_CHANNELS": "1",
-    "OPENCLAW_EXEC_SHELL_SNAPSHOT": "0",
-    "OPENCLAW_NO_AUTO_UPDATE": "1",
+    **openclaw_config.ENVIRON,
     "OPENCLAW_LOG_LEVEL": "debug",  # that a run begins, and its tools, are nowhere else
-    "DO_NOT_TRACK": "1",
-    "NO_COLOR": "1",
 }
 
 
@@ -72,7 +62,7 @@ class OpenClawDriver:
 
     def __init__(self, programs: Programs) -> None:
         """`programs` says where it is."""
-        self._programs = programs
+        self.programs = self._programs = programs
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Its program must be here; the folder must exist."""
@@ -162,53 +152,11 @@ def _plugins(work: Work) -> dict[str, Any]:
 
 
 def _config(work: Work, model: ModelAccess) -> dict[str, Any]:
-    """One provider, one agent, nothing that calls home, looks around or runs by itself."""
-    free = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}  # the proxy alone counts
-    offered = {
-        "id": model.name,
-        "name": model.name,
-        "reasoning": False,
-        "input": ["text"],
-        "contextWindow": CONTEXT_TOKENS,
-        "maxTokens": OUTPUT_TOKENS,
-        "cost": free,
-        "compat": {"supportsUsageInStreaming": True},
-    }
-    provider = {
-        "baseUrl": model.url,
-        "apiKey": "${DASH_MODEL_KEY}",
-        "api": "openai-completions",
-        "timeoutSeconds": FOREVER_S,
-        "models": [offered],
-    }
-    defaults = {
-        "skipBootstrap": True,
-        "contextInjection": "never",
-        "skills": [],
-        "heartbeat": {"every": "0m"},
-        "timeoutSeconds": FOREVER_S,
-        "utilityModel": "",
-        "sandbox": {"mode": "off"},  # the jail is Dash's
-    }
-    agent = {
-        "workspace": work.cwd,
-        "model": {"primary": f"{PROVIDER}/{model.name}", "fallbacks": []},
-        "tools": {"allow": list(TOOLS)},
-    }
-    return {
-        "gateway": {"mode": "local"},
-        "update": {"checkOnStart": False},
-        "telemetry": {"enabled": False},
-        "discovery": {"mdns": {"mode": "off"}},
-        "cron": {"enabled": False},
-        "plugins": _plugins(work),
-        "models": {"mode": "replace", "providers": {PROVIDER: provider}},
-        "tools": {
-            "exec": {"host": "gateway", "security": "full", "ask": "off"},
-            "fs": {
-                "workspaceOnly": not work.isolated
-            },  # several folders may be its own; the kernel keeps it there
-            "toolSearch": False,
-        },
-        "agents": {"ownership": "explicit", "defaults": defaults, "entries": {AGENT: agent}},
-    }
+    """One provider, one agent; its key is in the environment alone."""
+    return openclaw_config.whole(
+        {PROVIDER: openclaw_config.provider(model.url, "${DASH_MODEL_KEY}", model.name)},
+        {AGENT: openclaw_config.agent(PROVIDER, model.name, work.cwd)},
+        gateway={},
+        plugins=_plugins(work),
+        workspace_only=not work.isolated,  # several folders may be its own; the kernel keeps it there
+    )

@@ -42,6 +42,16 @@ class _Turn(msgspec.Struct, tag="turn"):
     """OpenClaw has been started for a turn."""
 
 
+class _Begun(msgspec.Struct, tag="begun"):
+    """Its run has begun: said by a gateway, otherwise in the log."""
+
+
+class _Tool(msgspec.Struct, tag="tool"):
+    """A tool works; the same."""
+
+    name: str
+
+
 class _Turned(msgspec.Struct, tag="turned"):
     """The runner's word on a turn that is over."""
 
@@ -51,6 +61,8 @@ class _Turned(msgspec.Struct, tag="turned"):
     error: str = ""
     code: int | None = None
     signal: int | None = None
+    raw: str = ""
+    """How the last call of a turn failed, from a gateway; otherwise in the log."""
 
 
 class OpenClawConversation(LineConversation):
@@ -111,7 +123,7 @@ class OpenClawConversation(LineConversation):
 
     def _read(self, line: bytes) -> Progress | None:
         try:
-            frame = msgspec.json.decode(line, type=_Ready | _Turn | _Turned)
+            frame = msgspec.json.decode(line, type=_Ready | _Turn | _Begun | _Tool | _Turned)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
         match frame:
@@ -119,6 +131,10 @@ class OpenClawConversation(LineConversation):
                 self._prompt(self._first)
             case _Turn():
                 return Progress(None, None, f"turn {self._count}")
+            case _Begun() if self.stage is STARTING:
+                self.stage = WORKING
+            case _Tool():
+                return Progress(None, None, frame.name[:NOTE_CHARACTERS_MAX])
             case _Turned() if self._turns:
                 self._turned(frame)
         return None
@@ -128,7 +144,7 @@ class OpenClawConversation(LineConversation):
         if self.stage is LEAVING or turned.id != self._turns[0]:
             return
         self._turns.popleft()
-        raw, self._raw = self._raw, ""
+        raw, self._raw = turned.raw or self._raw, ""
         if turned.signal is not None:
             self._fail(f"openclaw ended (signal {turned.signal}) while {self.stage.name}")
         elif turned.error or not turned.answered:

@@ -15,7 +15,7 @@ import select
 import struct
 import time
 
-from dashd.jail import agent_exec
+from dashd.jail import agent_exec, dial
 from dashd.jail.agent_jail import AgentJail
 from dashd.jail.cgroup import Cgroup
 
@@ -96,6 +96,10 @@ class AgentStart:
     def over(self) -> str | None:
         """In the holder, when the agent has ended: the bound for which the kernel did that, in words."""
         return self.cgroup.over() if self.cgroup else None
+
+    def dial(self, pid: int, port: int, asker: socket.socket) -> None:
+        """In the holder: has `asker` given a connection to a port where the agent, `pid`, lives."""
+        dial.dial(pid, port, asker)
 
     def leave(self) -> None:
         """In the holder, last of all."""

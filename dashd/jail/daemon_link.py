@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket as socket
 import json
+import os
 import struct
 
 TYPE_CHECKING = False
@@ -68,3 +69,16 @@ class DaemonLink:
         if not all(isinstance(request, dict) for request in requests):
             raise ValueError("not an object")
         return requests
+
+
+def accept(door: socket.socket) -> DaemonLink | None:
+    """Who knocks, if it is somebody of this uid and still there."""
+    try:
+        sock = socket.socket(fileno=door._accept()[0])  # type: ignore[attr-defined]  # typeshed lacks it
+    except OSError:
+        return None
+    peer = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if peer[1] == os.getuid():
+        return DaemonLink(sock)
+    sock.close()
+    return None

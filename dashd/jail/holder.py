@@ -15,7 +15,6 @@ import functools
 import os
 import select
 import signal
-import struct
 import time
 
 from dashd.jail import agent_exec, agent_start, agent_stdin, daemon_link, holder_folder, processes, spool
@@ -311,15 +310,9 @@ class Holder:
 
     def on_knock(self) -> None:
         """Accepts a connection of this uid: a stranger, for whom the lease runs on, until it says `adopt`."""
-        with contextlib.suppress(OSError):
-            sock = socket.socket(fileno=self.door._accept()[0])  # type: ignore[attr-defined]  # typeshed lacks it
-            peer = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            if peer[1] != os.getuid():
-                sock.close()
-                return
-            link = daemon_link.DaemonLink(sock)
+        if (link := daemon_link.accept(self.door)) is not None:
             self.strangers.append(link)
-            self.watch(sock.fileno(), functools.partial(self.on_request, link))
+            self.watch(link.sock.fileno(), functools.partial(self.on_request, link))
             if len(self.strangers) > STRANGERS_MAX:
                 self.drop(self.strangers[0])
 
@@ -351,6 +344,9 @@ class Holder:
         match request:
             case {"adopt": int(epoch)}:
                 self.adopt(link, epoch, self.listener)
+            case {"dial": int(port)} if self.phase == "running":
+                self.birth.dial(self.agent, port, link.sock)
+                self.drop(link)  # the answer comes from the child, which has its own
             case _ if link is not self.link:
                 raise ValueError("adopt first")
             case {"input": int(number), "data": str(data)}:

@@ -163,6 +163,13 @@ class HolderLink:
 
     async def _take_answer(self) -> None:
         """Takes the answer to `adopt` and the listener, which come in one packet."""
+        answer, self.listener = await self._receive_with_fd()
+        body = answer["adopted"]
+        record = body["exit"] and launch_folder.ExitRecord.from_json(body["exit"])
+        self.adopted = Adopted(**{**{name: body[name] for name in Adopted.__struct_fields__}, "exit": record})
+
+    async def _receive_with_fd(self) -> tuple[dict[str, Any], socket.socket | None]:
+        """The first line of a connection, and the socket beside it, if there is one."""
         fds = array("i")
         try:
             data, ancillary, _, _ = await self._sock.recvmsg(
@@ -173,14 +180,16 @@ class HolderLink:
         for level, kind, rights in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
-        if fds:
-            self.listener = socket.socket(fileno=fds[0])
-        if not data:
-            raise HolderGone("the holder closed the connection")
-        self._buffer += data
-        body = (await self._line())["adopted"]
-        record = body["exit"] and launch_folder.ExitRecord.from_json(body["exit"])
-        self.adopted = Adopted(**{**{name: body[name] for name in Adopted.__struct_fields__}, "exit": record})
+        found = socket.socket(fileno=fds[0]) if fds else None
+        try:
+            if not data:
+                raise HolderGone("the holder closed the connection")
+            self._buffer += data
+            return await self._line(), found
+        except BaseException:
+            if found is not None:
+                found.close()
+            raise
 
 
 def _decode(message: dict[str, Any]) -> Message | None:
@@ -205,6 +214,23 @@ async def adopt(folder: Path, epoch: int) -> HolderLink:
     EpochRefused.
     """
     return await _adopted(await _connect(folder), {"adopt": epoch})
+
+
+async def dial(folder: Path, port: int) -> socket.socket:
+    """A connection to `port` of the loopback address inside the jail of a launch; the holder makes it.
+
+    Adoption is not touched. The caller has the deadline. Raises HolderGone, and OSError where nobody listens.
+    """
+    sock = await _connect(folder)
+    link = HolderLink(trio.socket.from_stdlib_socket(sock))
+    try:
+        await link._send({"dial": port})
+        said, dialled = await link._receive_with_fd()
+    finally:
+        await link.aclose()
+    if dialled is None:
+        raise OSError(f"dialling {port} in the jail of {folder.name}: {said.get('failed', 'refused')}")
+    return dialled
 
 
 async def adopted_at_birth(sock: socket.socket) -> HolderLink:

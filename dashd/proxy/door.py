@@ -11,6 +11,9 @@ from .caller import Caller
 from .formats.format import Style
 from .ledger import Payer
 
+LATER, NEVER = 503, 400
+"""How a key that rests is refused: it may be tried again soon, or is not to be."""
+
 
 def digest(key: str) -> bytes:
     """What is kept of a key."""
@@ -28,6 +31,7 @@ class Door:
         """
         self.style = style
         self._callers: dict[bytes, Caller] = {}
+        self._resting: dict[bytes, int] = {}
         if payer is not None:
             caller = Caller(payer, style, hosts=tuple(hosts))
             for key in keys:
@@ -36,6 +40,16 @@ class Door:
     def admit(self, key_digest: bytes, caller: Caller) -> None:
         """Lets a key in; it takes its digest, so that a restart can do it from the table."""
         self._callers[key_digest] = caller
+        self._resting.pop(key_digest, None)
+
+    def rest(self, key_digest: bytes, status: int) -> None:
+        """The key is known here, and opens nothing for now: LATER or NEVER."""
+        self.revoke(key_digest)
+        self._resting[key_digest] = status
+
+    def resting(self, key: str) -> int | None:
+        """How a key is refused that nobody is let in with; None for one that is not known at all."""
+        return self._resting.get(digest(key))
 
     def revoke(self, key_digest: bytes) -> bool:
         """Calls with this key are refused from now on; those under way end, and with a caller's last key its
@@ -49,6 +63,7 @@ class Door:
     def clear(self) -> None:
         """Lets nobody in any more."""
         self._callers.clear()
+        self._resting.clear()
 
     def callers(self) -> list[Caller]:
         """Everybody who is let in."""

@@ -200,6 +200,8 @@ class _Connection:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         key = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         caller = self._door.find(key)
+        if caller is None and (status := self._door.resting(key)) is not None:
+            raise Refused(status, "not_admitted", "no task of this agent's is under way")
         if caller is None:
             raise Refused(401, "not_admitted", "this key opens nothing here; it may have ended")
         if not caller.calls:

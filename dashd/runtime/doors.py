@@ -1,7 +1,7 @@
 """How a run gets its agent a way to a model; what the proxy does for it, `app` hands in."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -35,3 +35,27 @@ class Doors(Protocol):
 
     async def close(self, claim: Claim) -> None:
         """The attempt is over: serves no more, revokes its key; calls under way are settled."""
+
+
+class GatewayDoors(Protocol):
+    """The listeners of gateways at the proxy: one for all agents of a gateway, and a key for each."""
+
+    async def keys(
+        self, gateway: str, swarm_id: str, agent_ids: Sequence[str], model: str | None
+    ) -> dict[str, ModelAccess]:
+        """A new key for each of these agents, durable; it opens nothing before `let_in`."""
+
+    async def serve(self, gateway: str, listener: socket.socket) -> None:
+        """Serves the listener of a gateway (its launch id), old keys included; it is owned from here on."""
+
+    async def let_in(self, gateway: str, claim: Claim) -> None:
+        """The agent's calls are those of this attempt, from now on."""
+
+    def hold_off(self, gateway: str, *, on: bool) -> None:
+        """Nobody knows whose runs they are that call now: all are told to try again."""
+
+    def keep_out(self, claim: Claim) -> None:
+        """The attempt is over: whatever still calls with its agent's key is refused."""
+
+    async def close(self, gateway: str) -> None:
+        """The gateway is over: serves no more, revokes its keys."""

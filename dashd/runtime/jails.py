@@ -23,6 +23,7 @@ from dashd.domain.scope import Scope
 from dashd.drivers.driver import Command
 from dashd.jail import cgroup_tree, launch, probe, view
 from dashd.jail.launch import Grade, Outside, Walls
+from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import MIB, Bounds, Folder, View
 from dashd.store.rows import SwarmRow
 
@@ -131,6 +132,19 @@ class Jails:
             if self._walls is None or not self.enough(self._walls):
                 self._walls = await trio.to_thread.run_sync(lambda: probe.probe(probe.find_bwrap()))
             return self._walls
+
+    async def strong(self) -> Walls:
+        """What can be built. Raises LaunchFailed where that is less than what is required."""
+        walls = await self.walls()
+        if not self.enough(walls):
+            raise LaunchFailed(f"walls of grade {walls.grade} are too weak: {walls.why}; {walls.fix}")
+        return walls
+
+    @property
+    def known(self) -> Walls:
+        """What was found last."""
+        assert self._walls is not None, "walls() comes first"
+        return self._walls
 
     def doubt(self) -> None:
         """A jail did not stand: the machine is asked again before the next one."""

@@ -64,6 +64,12 @@ class Output:
             self._take(records, offset)
         self._world.growth.ring(self._launch_id)
 
+    def hear(self, line: bytes) -> None:
+        """Takes in what is in no spool: an attempt in a gateway prints nothing of its own."""
+        for progress in self._reader.feed(1, line):
+            self._newest = progress
+            self._fresh.set()
+
     async def publish(self) -> None:
         """Writes progress down as it comes, at most once a period, until cancelled."""
         while True:

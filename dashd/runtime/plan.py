@@ -7,7 +7,18 @@ from dashd.domain.attempt import Stop
 from dashd.domain.brief import Earlier
 from dashd.domain.repository import Terms
 from dashd.drivers.driver import Work
-from dashd.store import agents, approvals, attempts, gates, inputs, sessions, swarms, tasks, workspaces
+from dashd.store import (
+    agents,
+    approvals,
+    attempts,
+    gates,
+    gateways,
+    inputs,
+    sessions,
+    swarms,
+    tasks,
+    workspaces,
+)
 from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot, SwarmRow
 
@@ -47,6 +58,10 @@ class Plan:
     """The swarm's: in the repository itself, where there is one."""
     journal: Journal
     messages: int
+    gateway: bool = False
+    """It runs in a gateway of its swarm's."""
+    within: str | None = None
+    """The launch of the gateway that it has begun to run in."""
 
 
 def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
@@ -70,7 +85,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         agent_id=seat.id,
         task_id=task.id,
         timeout_s=swarm.timeout_s,
-        asks=asking.kinds(asked.scope, [gate.kind for gate in gates.every(db)]),
+        asks=_asks(swarm, asked, [gate.kind for gate in gates.every(db)]),
         earlier=tuple(Earlier(*each) for each in tasks.earlier(db, task.id, EARLIER_MAX)),
     )
     return Plan(
@@ -96,12 +111,19 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         grade=launch.grade,
         journal=Journal(tuple(inputs.of_launch(db, attempt.launch_id))),
         messages=inputs.message_count(db, attempt.id),
+        gateway=swarm.mode == gateways.MODE,
+        within=launch.within,
     )
 
 
 def _place(swarm: SwarmRow, repo: Terms | None, agent_id: str) -> str:
     """Whose the folder is that an agent works in: without a repository, everybody's."""
     return repo.owner(swarm.id, agent_id) if repo else ""
+
+
+def _asks(swarm: SwarmRow, asked: Asked, kinds: list[str]) -> tuple[asking.Kind, ...]:
+    found = asking.unheard if swarm.mode == gateways.MODE else asking.kinds
+    return found(asked.scope, kinds)
 
 
 def _cwd(swarm: SwarmRow, repo: Terms | None, asked: Asked) -> str:

@@ -60,10 +60,11 @@ async def begin_epoch(store: Store, launches: Path, at_point: Callable[[str], No
 async def recover(world: World) -> list[Recovered]:
     """Looks at every open attempt; those that answer are adopted, in one transaction, when this returns."""
     claims = await world.store.own.read(_open_claims)
-    await trio.to_thread.run_sync(_end_lost, world.launches, [claim.attempt_id for claim in claims])
-    await trio.to_thread.run_sync(cgroup_tree.sweep, world.launches, partial(_is_alive, world.launches))
     runs = [Run(world, claim) for claim in claims]
     await prepare_all(world, runs)
+    own = [run.claim.attempt_id for run in runs if not run.plan.gateway]
+    await trio.to_thread.run_sync(_end_lost, world.launches, own)
+    await trio.to_thread.run_sync(cgroup_tree.sweep, world.launches, partial(_is_alive, world.launches))
     found: list[Recovered] = []
     async with trio.open_nursery() as nursery:
         for run in runs:
@@ -83,8 +84,9 @@ async def recover(world: World) -> list[Recovered]:
 async def _look(world: World, run: Run, found: list[Recovered]) -> None:
     world.points.at("recovery.before_adopt")
     attached = None
-    with trio.move_on_after(LOOK_S_MAX):
-        attached = await run.attach()
+    if not run.plan.gateway:  # whose gateway is looked at later
+        with trio.move_on_after(LOOK_S_MAX):
+            attached = await run.attach()
     found.append(Recovered(run, attached))
     world.points.at("recovery.after_adopt")
 

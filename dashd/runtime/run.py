@@ -25,16 +25,16 @@ from dashd.store import agents, attempts, inputs, lifecycle
 from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
-from . import attach, sessions
+from . import attach, gateway_link, sessions
 from .active_time import ActiveTime
 from .attach import START_S_MAX, Attached, unless_over
 from .bounds import Bounds
 from .doors import OpenDoor
 from .jails import Asked, Jailed
-from .journal import Journal
 from .output import Output
 from .plan import Plan, read_plan, work_in
-from .talk import LEAVING_SHARE, Talk, replayed
+from .talk import LEAVING_SHARE, Talk
+from .verdict import judged
 from .wish import Wish
 from .working_tree import WorkingTree
 from .world import World
@@ -55,6 +55,7 @@ class Run:
         self._jailed: Jailed | None = None
         """Of a launch of this daemon's own."""
         self._bounds: Bounds | None = None
+        self._last_talk: Talk | None = None
         self._tree: WorkingTree | None = None
         """Where its swarm has a repository."""
         self._starting = False
@@ -96,8 +97,10 @@ class Run:
         seen = sessions.shown(self._world, self.plan, asked)
         return Bounds(self._world.watchdog, seen, self._world.folder(self.plan.launch_id))
 
-    async def launch(self) -> Attached:
-        """Starts the program, unless it was told to stop before."""
+    async def launch(self) -> Attached | None:
+        """Starts the program, unless it was told to stop before. None where that is a gateway's part."""
+        if self.plan.gateway:
+            return None
         if self.wish.stop is None and (refused := await self._enter_tree()) is not None:
             return refused
         if self.driver.conversation(self.plan.work, {}) is not None:
@@ -133,7 +136,7 @@ class Run:
 
     async def _begin(self) -> HolderLink:
         """Has the program started, behind its walls, with a way to a model where it needs one."""
-        walls = await self._walls()
+        walls = await self._world.jails.strong() if self.plan.asked.required else Walls("0")
         await sessions.begin(self._world, self.plan)
         await self.bounds.start(walls.grade)
         if not self._needs_door:
@@ -158,17 +161,10 @@ class Run:
         hosts = self.plan.asked.required and scopes.reached_hosts(self.plan.asked.scope)
         return self.driver.needs_model or bool(hosts)
 
-    async def _walls(self) -> Walls:
-        """What can be built here now. Raises LaunchFailed where that is less than what is required."""
-        if not self.plan.asked.required:
-            return Walls("0")
-        walls = await self._world.jails.walls()
-        if not self._world.jails.enough(walls):
-            raise LaunchFailed(f"walls of grade {walls.grade} are too weak: {walls.why}; {walls.fix}")
-        return walls
-
     async def attach(self) -> Attached:
         """Takes over what there is of the launch; where nothing was executed, nothing ever will be."""
+        if self.plan.gateway:
+            return await gateway_link.enter_unless_stopped(self._world, self.claim, self.plan, self.wish)
         return await attach.attach(self._world, self.plan.launch_id, self._resume)
 
     async def _resume(self, link: HolderLink, listener: socket.socket) -> None:
@@ -188,7 +184,8 @@ class Run:
         if attached is None:
             attached = await self.attach()
             if isinstance(attached, HolderLink):
-                await self._world.commit(partial(self.started, link=attached, adopted=True))
+                adopted = not self.plan.gateway or self.plan.within is not None
+                await self._world.commit(partial(self.started, link=attached, adopted=adopted))
         while isinstance(attached, HolderLink):
             try:
                 attached = await self._follow(attached)
@@ -227,7 +224,7 @@ class Run:
 
     async def _follow(self, link: HolderLink) -> ExitRecord:
         """Until the program's end; raises HolderGone where the holder is no more."""
-        talk = self._talk()
+        talk = self._last_talk = self._talk()
         reader = talk.conversation if talk else self.driver.reader()
         output = Output(
             self._world,
@@ -245,7 +242,10 @@ class Run:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(output.publish)
                 nursery.start_soon(self._steer, link, active, talk)
-                nursery.start_soon(self.bounds.keep, link, self.plan.grade)
+                if isinstance(link, gateway_link.GatewayLink):
+                    nursery.start_soon(link.carry, output, talk)
+                else:
+                    nursery.start_soon(self.bounds.keep, link, self.plan.grade)
                 record = await self._listen(link, active, output, talk, nursery)
                 nursery.cancel_scope.cancel(reason="the attempt has ended, or its holder has")
             if record is None:
@@ -346,7 +346,9 @@ class Run:
         else:
             async with self._tree.leaving(ending, self.plan.work.item) as (ending, take_in):
                 await self._write_end(how, ending, take_in)
-        if self._needs_door:
+        if self.plan.gateway:
+            gateway_link.leave(self._world, self.claim)
+        elif self._needs_door:
             await self._world.doors.close(self.claim)
         self._world.growth.ring(self.plan.launch_id)
 
@@ -384,7 +386,10 @@ class Run:
         if record.reason == "lease":
             return Ending("lost", f"dashd was away longer than its lease of {self.plan.lease_s:g} s")
         try:
-            ending = await self._judge(record)
+            if self.plan.gateway and self._last_talk is not None:
+                ending = self._last_talk.conversation.ending(record)
+            else:
+                ending = await judged(self._world, self.plan, record)
         except spool.SpoolCorrupt:
             return Ending("failed", "its output file is damaged, so its result is not known")
         dropped = record.spool_dropped
@@ -397,22 +402,6 @@ class Run:
         if self.wish.stop == "timeout" and ending.state == "failed":
             ending = dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")
         return self.bounds.explained(ending, record.breach, stopped=self.wish.stop is not None)
-
-    async def _judge(self, record: ExitRecord) -> Ending:
-        """What the driver makes of it, from the end of its output, or from the whole conversation."""
-        folder, bytes_max = self._world.folder(self.plan.launch_id), self.driver.result_bytes_max
-        if self.driver.conversation(self.plan.work, {}) is not None:
-            rows = await self._world.store.own.read(partial(inputs.of_launch, launch_id=self.plan.launch_id))
-            talked = await trio.to_thread.run_sync(
-                replayed, self.driver, self.plan.work, Journal(tuple(rows)), folder
-            )
-            assert talked is not None, "a driver talks, or it does not"
-            return talked.ending(record)
-        output = b""
-        if record.spool_bytes:
-            output, _ = await trio.to_thread.run_sync(spool.tail, folder, bytes_max + 1, spool.STDOUT)
-        ending = self.driver.ending(record, output[-bytes_max:])
-        return dataclasses.replace(ending, result_cut=len(output) > bytes_max)
 
     def _spec(self, walls: Walls, door: OpenDoor | None) -> LaunchSpec:
         isolated = self.plan.asked.required and walls.grade in ("A", "B")

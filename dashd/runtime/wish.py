@@ -41,6 +41,11 @@ class Wish:
         self._changed.set()
         self._changed = trio.Event()
 
+    async def stopped(self) -> None:
+        """Returns when a stop is wanted."""
+        while self.stop is None:
+            await self._changed.wait()
+
     def ticket(self) -> trio.Event:
         """Set at the next ring; take it before looking."""
         return self._changed

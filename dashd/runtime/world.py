@@ -16,7 +16,8 @@ from dashd.store import insist
 from dashd.store.opening import Store
 from dashd.store.transaction import Tx
 
-from .doors import Doors
+from .doors import Doors, GatewayDoors
+from .gateways import Gateways
 from .growth import Growth
 from .jails import Jails
 from .transcripts import Transcripts
@@ -60,6 +61,8 @@ class World:
     transcripts: Transcripts
     places: Mapping[str, int] = field(default_factory=dict)
     """How many agents of a driver may run at once, where that is less than all."""
+    gateway_doors: GatewayDoors | None = None
+    gateways: Gateways = field(default_factory=Gateways)
     growth: Growth = field(default_factory=Growth)
     starts: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(STARTS_PER_CORE_MAX * cores()))
     """Held by programs that take long to get ready, until they are."""

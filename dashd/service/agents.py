@@ -129,6 +129,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             note=(task.note or "") if task else "",
             why=whys.why(db, row, core.agents_max, core.drivers, held, now_ms),
             cause=row.cause or "",
+            mode=views.mode(swarm_row),
             model=row.model,
             grade=grade,  # type: ignore[arg-type]
             identity=_identity(core, swarm_row, scope, grade),
@@ -156,7 +157,7 @@ def _identity(
     reached = row.walls == "required" and scopes.reached_hosts(scope)
     if grade is None or not (core.drivers.abilities(row.driver).needs_model or reached):
         return None
-    return "listener" if grade in ("A", "B") else "key"
+    return "listener" if grade in ("A", "B") and not row.mode else "key"
 
 
 async def why(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Why:

@@ -13,7 +13,7 @@ from dashd.store.rows import Snapshot
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 
-from . import models, repositories, walls
+from . import models, modes, repositories, walls
 from .core import Caller, Core
 from .providers import STAND_INS
 
@@ -41,6 +41,7 @@ async def plan(core: Core, caller: Caller, params: wire.PlanSwarm) -> wire.Swarm
     brief = brief_of(params, argv, cwd, items[0])
     ready = await prepare(core, params, driver, brief, tasks=len(items))
     walled = await walls.prepare(core, caller, params, place, cwd, driver)
+    await modes.prepare(core, params, driver)
     await core.store.reader.read(lambda db: refuse_unstartable(db, ready))
     shown = _shown(params, driver, brief, ready, tasks=len(items))
     date = await core.models.prices_date()

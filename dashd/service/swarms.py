@@ -28,7 +28,7 @@ from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 from dashd.wire.methods.table import PRIORITIES
 
-from . import budgets, models, pages, plans, reach, repositories, views, walls
+from . import budgets, models, modes, pages, plans, reach, repositories, views, walls
 from .core import Caller, Core
 from .idempotency import once, replay
 
@@ -52,12 +52,14 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
     brief = plans.brief_of(params, argv, cwd, items[0])
     ready = await plans.prepare(core, params, driver, brief, tasks=len(items))
     walled = await walls.prepare(core, caller, params, place, cwd, driver)
+    mode = await modes.prepare(core, params, driver)
     if params.dry_run:
         return await _only_planned(core, caller, params, why_driver)
 
     def operation(tx: Tx) -> wire.SwarmCreated:
         row = _row(tx, new_id, params, walled, driver=driver, why_driver=why_driver, argv=argv, cwd=cwd)
-        row = msgspec.structs.replace(row, repo=place.json)
+        row = msgspec.structs.replace(row, repo=place.json, mode=mode)
+        modes.refuse_asking(tx.db, row)
         plans.refuse_unstartable(tx.db, ready)
         if swarms.find(tx.db, row.id):
             raise errors.Conflict(f"the id {row.id} is taken", hint="call again; a new id is drawn each time")

@@ -68,7 +68,13 @@ def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wir
         base=repo.base if repo else None,
         workspace=repo.workspace if repo else None,
         cleanup=repo.cleanup if repo else None,
+        mode=mode(row),
     )
+
+
+def mode(row: SwarmRow) -> str:
+    """How its driver runs agents, where that has several ways."""
+    return row.mode or ("jailed" if row.driver == "openclaw" else "")
 
 
 def _limits(row: SwarmRow) -> Limits:

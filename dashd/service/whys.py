@@ -26,7 +26,11 @@ def why(
     """What an agent waits for; `held` is what a call of it waits for."""
     swarm_row = swarms.get(db, row.swarm_id)
     working, places = attempts.open_count(db), drivers.abilities(swarm_row.driver).places
-    if places is not None and (of_its := attempts.open_by_driver(db).get(swarm_row.driver, 0)) >= places:
+    if (
+        places is not None
+        and not swarm_row.mode
+        and (of_its := attempts.open_by_driver(db).get(swarm_row.driver, 0)) >= places
+    ):
         working, agents_max = of_its, places
     run = attempts.open_of_agent(db, row.id)
     retry = tasks.next_retrying(db, row.swarm_id)

@@ -30,7 +30,7 @@ _q_open_count = "SELECT count(*) FROM attempt WHERE state IN ('claimed', 'starti
 _q_open_by_driver = (
     "SELECT s.driver, count(*) FROM attempt a"
     " JOIN task t ON t.id = a.task_id JOIN swarm s ON s.id = t.swarm_id"
-    " WHERE a.state IN ('claimed', 'starting', 'running') GROUP BY s.driver"
+    " WHERE a.state IN ('claimed', 'starting', 'running') AND s.mode = '' GROUP BY s.driver"
 )
 _q_open_in_swarm = (
     "SELECT count(*) FROM agent g JOIN attempt a ON a.agent_id = g.id"
@@ -57,11 +57,19 @@ _q_late = "UPDATE attempt SET late = 1 WHERE id = ?"
 _q_walled = "UPDATE launch SET grade = ?2, jail = ?3 WHERE id = ?1"
 _q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
 _q_removable = (
-    "SELECT a.launch_id FROM swarm s JOIN task t ON t.swarm_id = s.id JOIN attempt a ON a.task_id = t.id"
+    "SELECT l.id FROM swarm s JOIN task t ON t.swarm_id = s.id JOIN attempt a ON a.task_id = t.id"
     " JOIN launch l ON l.id = a.launch_id"
-    " WHERE s.output = 'going' AND l.ended = 1 AND l.removed = 0 AND l.id > ?1 ORDER BY l.id LIMIT ?2"
+    " WHERE s.output = 'going' AND l.ended = 1 AND l.removed = 0 AND l.id > ?1"
+    " UNION ALL SELECT l.id FROM swarm s JOIN gateway g ON g.swarm_id = s.id"
+    " JOIN launch l ON l.id = g.launch_id"
+    " WHERE s.output = 'going' AND l.ended = 1 AND l.removed = 0 AND l.id > ?1"
+    " ORDER BY 1 LIMIT ?2"
 )
 _q_launch_removed = "UPDATE launch SET removed = 1 WHERE id = ?"
+_q_agents_within = (
+    "SELECT a.agent_id FROM attempt a JOIN launch l ON l.id = a.launch_id"
+    " WHERE a.state IN ('claimed', 'starting', 'running') AND l.within = ?"
+)
 _q_spool_offset = "UPDATE launch SET spool_offset = ?2 WHERE id = ?1"
 _q_never_count = "SELECT count(*) FROM attempt WHERE task_id = ? AND state = 'cancelled' AND stop IS NULL"
 _q_succeeded = (
@@ -96,8 +104,13 @@ _q_wishes = (
 def insert(tx: Tx, row: AttemptRow) -> None:
     """Adds an attempt together with its launch, before anything is forked for it."""
     launch_row = LaunchRow(row.launch_id, row.id, 0, 0, None, None, None, 0, tx.now_ms)
-    tx.execute(_q_launch_insert, msgspec.structs.astuple(launch_row))
+    insert_launch(tx, launch_row)
     tx.execute(_q_insert, msgspec.structs.astuple(row))
+
+
+def insert_launch(tx: Tx, row: LaunchRow) -> None:
+    """Adds a launch."""
+    tx.execute(_q_launch_insert, msgspec.structs.astuple(row))
 
 
 def get(db: apsw.Connection, attempt_id: str) -> AttemptRow:
@@ -166,8 +179,13 @@ def open_count(db: apsw.Connection) -> int:
 
 
 def open_by_driver(db: apsw.Connection) -> dict[str, int]:
-    """The same by agent program."""
+    """The same by agent program, for those that have processes of their own."""
     return dict(rows.table(db, _q_open_by_driver))
+
+
+def agents_within(db: apsw.Connection, gateway: str) -> list[str]:
+    """The seats whose runs in this gateway, by its launch, have not ended."""
+    return [agent_id for (agent_id,) in rows.table(db, _q_agents_within, (gateway,))]
 
 
 def open_in_swarm(db: apsw.Connection, swarm_id: str) -> int:

@@ -59,3 +59,15 @@ class Bells:
         """The bell of that name."""
         bell: Bell = getattr(self, name)
         bell.ring()
+
+
+async def either(*tickets: Ticket) -> None:
+    """Returns as soon as one of the bells has rung."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(ticket: Ticket) -> None:
+            await ticket.wait()
+            nursery.cancel_scope.cancel(reason="one bell is enough")
+
+        for ticket in tickets:
+            nursery.start_soon(wait, ticket)

@@ -9,7 +9,18 @@ from dashd.domain import healing
 from dashd.domain import swarm as swarm_rules
 from dashd.domain import task as task_rules
 
-from . import access_keys, agents, approvals, attempts, seats, swarms, task_budgets, tasks, workspaces
+from . import (
+    access_keys,
+    agents,
+    approvals,
+    attempts,
+    gateways,
+    seats,
+    swarms,
+    task_budgets,
+    tasks,
+    workspaces,
+)
 from .rows import AttemptRow, TaskRow
 from .transaction import Tx
 
@@ -97,6 +108,9 @@ def settle_swarm(tx: Tx, swarm_id: str) -> None:
             seats.ensure_one(tx, swarm)
             return
     if attempts.open_in_swarm(tx.db, swarm_id):
+        return
+    if gateways.open_of(tx.db, swarm_id) is not None:
+        tx.ring("swarms")  # its keeper ends it now, and comes back here
         return
     state, outcome = swarm_rules.verdict(tasks.counts(tx.db, swarm_id))
     if swarm.wanted == "destroy":

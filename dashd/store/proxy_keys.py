@@ -9,14 +9,19 @@ _q_of_attempt = "SELECT hash FROM proxy_key WHERE agent_id = ? AND name = ? AND 
 _q_revoke = (
     "UPDATE proxy_key SET revoked_at_ms = ?3 WHERE agent_id = ?1 AND name = ?2 AND revoked_at_ms IS NULL"
 )
+_q_of_gateway = "SELECT agent_id, hash FROM proxy_key WHERE name = ? AND revoked_at_ms IS NULL"
+_q_revoke_of_gateway = "UPDATE proxy_key SET revoked_at_ms = ?2 WHERE name = ?1 AND revoked_at_ms IS NULL"
 _q_revoke_ended = (
     "UPDATE proxy_key SET revoked_at_ms = ?1 WHERE agent_id IS NOT NULL AND revoked_at_ms IS NULL"
     " AND name NOT IN (SELECT id FROM attempt WHERE ended_at_ms IS NULL)"
+    " AND name NOT IN (SELECT launch_id FROM gateway WHERE ended_at_ms IS NULL)"
 )
 
 
 def insert(tx: Tx, digest: bytes, budget_id: str, agent_id: str | None, name: str) -> None:
-    """Keeps the digest of a new key; an agent's is named after its attempt."""
+    """Keeps the digest of a new key; an agent's is named after its attempt, or after the launch of the
+    gateway that was given it.
+    """
     tx.execute(_q_insert, (digest.hex(), budget_id, agent_id, name, tx.now_ms))
 
 
@@ -30,6 +35,19 @@ def revoke(tx: Tx, agent_id: str, attempt_id: str) -> None:
     tx.execute(_q_revoke, (agent_id, attempt_id, tx.now_ms))
 
 
+def of_gateway(db: Snapshot, launch_id: str) -> dict[str, list[bytes]]:
+    """The digests of the keys that a gateway was given, by agent."""
+    digests: dict[str, list[bytes]] = {}
+    for agent_id, found in rows.table(db, _q_of_gateway, (launch_id,)):
+        digests.setdefault(agent_id, []).append(bytes.fromhex(found))
+    return digests
+
+
+def revoke_of_gateway(tx: Tx, launch_id: str) -> None:
+    """The gateway is over: its keys name nobody from now on."""
+    tx.execute(_q_revoke_of_gateway, (launch_id, tx.now_ms))
+
+
 def revoke_ended(tx: Tx) -> None:
-    """For a start: a crash may have come between an attempt's end and its key's."""
+    """For a start: a crash may have come between an attempt's, or a gateway's, end and its keys'."""
     tx.execute(_q_revoke_ended, (tx.now_ms,))

@@ -35,7 +35,7 @@ FROM swarm s JOIN task t ON t.id = (
         (SELECT 1 FROM agent p WHERE p.id = q.pinned_to AND p.state = 'idle' AND p.wanted = 'run'))
     ORDER BY q.level, q.number LIMIT 1)
 WHERE s.state IN ('creating', 'active', 'paused') AND s.state = 'active' AND s.wanted = 'run'
-AND s.driver NOT IN (SELECT value FROM json_each(?))
+AND (s.mode <> '' OR s.driver NOT IN (SELECT value FROM json_each(?)))
 AND EXISTS (SELECT 1 FROM agent i WHERE i.swarm_id = s.id AND i.state = 'idle' AND i.wanted = 'run')
 ORDER BY t.level, t.created_at_ms, t.rowid LIMIT 1
 """

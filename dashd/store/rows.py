@@ -43,6 +43,7 @@ class SwarmRow(msgspec.Struct, frozen=True):
     bounds: str = "{}"
     label: str | None = None
     repo: str | None = None
+    mode: str = ""
 
 
 class AgentRow(msgspec.Struct, frozen=True):
@@ -132,6 +133,20 @@ class LaunchRow(msgspec.Struct, frozen=True):
     created_at_ms: int
     grade: str | None = None
     jail: str | None = None
+    within: str | None = None
+
+
+class GatewayRow(msgspec.Struct, frozen=True):
+    """Table `gateway`."""
+
+    launch_id: str
+    swarm_id: str
+    number: int
+    token: str
+    created_at_ms: int
+    boot_id: str | None = None
+    ended_at_ms: int | None = None
+    reason: str | None = None
 
 
 R = TypeVar("R", bound=msgspec.Struct)

@@ -26,6 +26,8 @@ _q_swept = (
     "SELECT id FROM swarm s WHERE output = 'going' AND NOT EXISTS (SELECT 1 FROM task t"
     " JOIN attempt a ON a.task_id = t.id JOIN launch l ON l.id = a.launch_id"
     " WHERE t.swarm_id = s.id AND l.removed = 0)"
+    " AND NOT EXISTS (SELECT 1 FROM gateway g JOIN launch l ON l.id = g.launch_id"
+    " WHERE g.swarm_id = s.id AND l.removed = 0)"
 )
 _q_output = "UPDATE swarm SET output = ?2 WHERE id = ?1"
 _q_wanted = "UPDATE swarm SET wanted = 'destroy' WHERE id = ?"

@@ -57,3 +57,10 @@ def test_a_child_is_given_what_was_said_and_nothing_else():
         "depth": 0,
     }
     assert of_child("--read-only", "--budget", "1.50") == {"scope": [], "budget": 1.5}
+
+
+def test_a_driver_is_shown_with_its_mode_and_why_it_was_taken():
+    assert reach.driver({"driver": "pi", "mode": "", "why_driver": "it was asked for"}) == (
+        "pi (it was asked for)"
+    )
+    assert reach.driver({"driver": "openclaw", "mode": "gateway"}) == "openclaw gateway"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dashd.drivers.driver import ModelAccess, Work
-from dashd.drivers.openclaw import GATE, GATE_ID, RUNNER, TOOLS, OpenClawDriver, places
+from dashd.drivers.openclaw import GATE, GATE_ID, RUNNER, OpenClawDriver, places
+from dashd.drivers.openclaw_config import TOOLS
 from dashd.drivers.openclaw_conversation import REFUSED
 from dashd.drivers.programs import Programs
 from dashd.jail import view

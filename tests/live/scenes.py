@@ -63,6 +63,12 @@ class Scene:
         """Where a call was cut: the ledger is not below what the model billed, and nothing is held."""
         assert round((await self.settled(swarm))["spent_usd"] * 1e9) >= self.provider.bill_nusd
 
+    async def ended_with(self, swarm: str, outcome: str) -> dict[str, Any]:
+        """The same, where it is not all or nothing."""
+        report = await self.dash.ended(swarm)
+        assert report["outcome"] == outcome, report
+        return report
+
     async def balanced(self, swarm: str) -> None:
         """The ledger charged what the model billed, to the nano-dollar."""
         node = (await self.dash.call("budget.status", budget=swarm))["budget"]

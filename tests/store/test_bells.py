@@ -67,3 +67,19 @@ def test_the_bells_of_a_store_are_three_different_ones() -> None:
     ours = bells.Bells()
     assert len({id(ours.events), id(ours.queue), id(ours.agents)}) == 3
     assert ours.events is not bells.Bells().events
+
+
+async def test_of_two_bells_one_is_enough(autojump_clock, nursery) -> None:
+    first, second = bells.Bell(), bells.Bell()
+    waited = trio.Event()
+
+    async def wait() -> None:
+        await bells.either(first.ticket(), second.ticket())
+        waited.set()
+
+    nursery.start_soon(wait)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not waited.is_set()
+    second.ring()
+    with trio.fail_after(1):
+        await waited.wait()

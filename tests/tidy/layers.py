@@ -46,6 +46,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "dashd.clock",
     ),
     "rpc": ("dashd.service", "dashd.wire"),
+    "gateway_doors": EVERYTHING,
     "model_doors": EVERYTHING,
     "model_ports": EVERYTHING,
     "agent_ports": EVERYTHING,
@@ -70,6 +71,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("model_doors", "model_ports", "agent_ports", "program_ports", "outside_door", "model_side"),
+            "gateway_doors",
             *("workspace_ports", "session_ports", "app", "__main__"),
         }
     ),

@@ -223,6 +223,8 @@ class Agent(Result):
     Guidance either way: only the walls keep what does not ask.
     """
     children: list[str] = field(default_factory=list)
+    mode: str = ""
+    """Of its driver, where that has several: jailed (its own walls) or gateway (those of all its swarm)."""
 
 
 class PauseAgent(Params):

@@ -46,6 +46,9 @@ class PlanSwarm(Params):
     strategy: Strategy = "parallel"
     """pipeline: items in order, each after the one before; map-reduce: the last item after all others."""
     driver: Name | msgspec.UnsetType = msgspec.UNSET
+    mode: Literal["jailed", "gateway"] | msgspec.UnsetType = msgspec.UNSET
+    """Of driver openclaw. jailed: a jail for each agent (the default); gateway: one for all of them, quicker
+    from task to task, but agents that run commands can reach each other."""
     cwd: FolderPath | msgspec.UnsetType = msgspec.UNSET
     """Where the agents work; with `repo` it is left out, or a folder in it."""
     repo: FolderPath | msgspec.UnsetType = msgspec.UNSET
@@ -229,6 +232,8 @@ class Swarm(Result):
     """The commit that work started from."""
     workspace: Literal["agent", "swarm"] | None = None
     cleanup: Cleanup | None = None
+    mode: str = ""
+    """Of its driver, where that has several: jailed or gateway."""
     output_kept: bool = True
     """What its agents printed can still be read; results and causes always can."""
 

@@ -1,0 +1,180 @@
+"""A client of an OpenClaw gateway, over any stream: requests that wait for their answers, and events.
+
+One task reads; any may call. The connection's end ends every call that waits (GatewayLost), and says nothing
+of what the gateway does on: that is asked of it again, over the next connection.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import trio
+
+from . import openclaw_protocol as protocol
+from .openclaw_protocol import Answer, Event, Hello
+
+if TYPE_CHECKING:
+    from trio_websocket import WebSocketConnection
+
+T = TypeVar("T")
+CONNECT_S_MAX = 30.0
+CALL_S_MAX = 120.0
+"""Of one request: in its worst bursts a gateway took 37 s to accept a run."""
+WAIT_MS = 30_000
+"""How long one `agent.wait` waits; there may be many of them."""
+
+
+class GatewayLost(Exception):
+    """The connection has ended, or the gateway has not answered in time."""
+
+
+class GatewayRefused(Exception):
+    """It has answered, with an error."""
+
+    def __init__(self, method: str, fault: protocol.Fault) -> None:
+        """`fault` as it was sent."""
+        super().__init__(f"{method}: {fault.code}: {fault.message}"[:500])
+        self.code = fault.code
+        self.retry_after_s = (fault.retry_after_ms or 500) / 1_000 if fault.retryable else None
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, socket: "WebSocketConnection", heard: Callable[[Event], None]) -> None:
+        """Use `open_client`."""
+        self.hello = Hello(0, protocol.Server())
+        self.lost = trio.Event()
+        self._socket = socket
+        self._heard = heard
+        self._last = 0
+        self._waiting: dict[str, tuple[trio.Event, list[Answer]]] = {}
+        self._challenged = trio.Event()
+
+    async def call(self, method: str, answer: type[T], **params: Any) -> T:  # noqa: ANN401  # JSON
+        """Raises GatewayLost and GatewayRefused."""
+        from trio_websocket import ConnectionClosed
+
+        self._last += 1
+        number, answered, found = str(self._last), trio.Event(), list[Answer]()
+        self._waiting[number] = answered, found
+        try:
+            with trio.move_on_after(CALL_S_MAX) as limit:
+                await self._socket.send_message(protocol.request(number, method, params))
+                await answered.wait()
+            if limit.cancelled_caught:  # it stands still: whoever has the connection makes another one
+                self.lost.set()
+        except ConnectionClosed:
+            pass
+        finally:
+            del self._waiting[number]
+        if not found:
+            raise GatewayLost(f"no answer to {method}")
+        if not found[0].ok:
+            raise GatewayRefused(method, found[0].error or protocol.Fault())
+        try:
+            return msgspec.json.decode(found[0].payload, type=answer)
+        except msgspec.DecodeError as error:
+            raise GatewayLost(f"an answer to {method} that cannot be read: {error}") from None
+
+    async def start(self, agent: str, session: str, run_id: str, message: str) -> bool:
+        """Has the run begun; False where it was before, and nothing has been done."""
+        params = {"agentId": agent, "sessionKey": session, "idempotencyKey": run_id, "message": message}
+        return (await self.call("agent", protocol.Accepted, **params, deliver=False)).status != "in_flight"
+
+    async def wait(self, run_id: str, wait_ms: int = WAIT_MS) -> protocol.Waited:
+        """How the run stands, at its end or when the time is over."""
+        return await self.call("agent.wait", protocol.Waited, runId=run_id, timeoutMs=wait_ms)
+
+    async def describe(self, session: str) -> protocol.Session | None:
+        """How the session stands; None where there is none."""
+        return (await self.call("sessions.describe", protocol.Described, key=session)).session
+
+    async def abort(self, session: str) -> None:
+        """Ends what runs in the session, with its tools, and what waits there. It may be nothing."""
+        await self.call("sessions.abort", dict[str, Any], key=session, clearQueued=True)
+
+    async def agents(self) -> set[str]:
+        """The names of the agents that it knows."""
+        return {each.id for each in (await self.call("agents.list", protocol.AgentList)).agents}
+
+    async def patch(self, change: dict[str, Any]) -> None:
+        """Merges something into its configuration, without a restart."""
+        base = await self.call("config.get", protocol.Hash)
+        raw = msgspec.json.encode(change).decode()
+        await self.call("config.patch", dict[str, Any], raw=raw, baseHash=base.hash)
+
+    async def connect(self, token: str, version: str) -> None:
+        """Says who calls. Raises GatewayRefused, also while it is not ready yet."""
+        await self._challenged.wait()
+        self.hello = await self.call("connect", Hello, **protocol.connect(token, version))
+
+    async def read(self) -> None:
+        """Takes in what comes, until the end of the connection."""
+        from trio_websocket import ConnectionClosed
+
+        try:
+            while True:
+                self._take(protocol.decode(await self._socket.get_message()))
+        except ConnectionClosed:
+            pass
+        finally:
+            self.lost.set()
+            self._challenged.set()
+            for answered, _ in self._waiting.values():
+                answered.set()
+
+    def _take(self, frame: Answer | Event | None) -> None:
+        if isinstance(frame, Answer):
+            if (waiting := self._waiting.get(frame.id)) is not None:
+                waiting[1].append(frame)
+                waiting[0].set()
+        elif frame is not None and frame.event == "connect.challenge":
+            self._challenged.set()
+        elif frame is not None:
+            self._heard(frame)
+
+
+@asynccontextmanager
+async def open_client(
+    stream: trio.SocketStream, token: str, version: str, heard: Callable[[Event], None]
+) -> AsyncIterator[Client]:
+    """A connection that is let in; `heard` gets its events. The stream stays the caller's, to close.
+
+    Raises GatewayLost and GatewayRefused.
+    """
+    from trio_websocket import HandshakeError, wrap_client_stream  # with wsproto, by the first gateway
+
+    fault: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            with trio.fail_after(CONNECT_S_MAX):
+                socket = await wrap_client_stream(
+                    nursery, stream, "127.0.0.1", "/", max_message_size=protocol.FRAME_BYTES_MAX
+                )
+                client = Client(socket, heard)
+                nursery.start_soon(client.read)
+                await client.connect(token, version)
+            yield client
+        except (trio.TooSlowError, HandshakeError, trio.BrokenResourceError) as error:
+            fault = GatewayLost(f"connecting: {error!r}")
+        except (GatewayLost, GatewayRefused) as error:
+            fault = error  # carried out by hand: the nursery would wrap it
+        nursery.cancel_scope.cancel(reason="nobody needs the connection any more")
+    if fault is not None:
+        raise fault
+
+
+async def is_ready(stream: trio.SocketStream) -> bool:
+    """Asks a gateway whether it is, over a connection of its own. Raises GatewayLost."""
+    request = b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+    try:
+        with trio.fail_after(CONNECT_S_MAX):
+            await stream.send_all(request)
+            answer = b""
+            while b"\r\n" not in answer and (piece := await stream.receive_some(4_096)):
+                answer += piece
+    except (trio.TooSlowError, trio.BrokenResourceError) as error:
+        raise GatewayLost(f"asking whether it is ready: {error!r}") from None
+    return answer.split(b" ", 2)[1:2] == [b"200"]

@@ -1,0 +1,92 @@
+"""What OpenClaw is told in its configuration, in either mode: nothing that calls home, looks around or runs
+by itself; one provider an agent, no fallback, since retries, deadlines and other models are the proxy's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+CONTEXT_TOKENS = 128_000
+OUTPUT_TOKENS = 8_192
+FOREVER_S = 86_400
+"""The proxy owns the deadlines of calls, and Dash those of attempts; a call that is held is not given up."""
+TOOLS = ("read", "write", "edit", "exec", "process")
+ENVIRON = {
+    "OPENCLAW_DISABLE_BONJOUR": "1",
+    "OPENCLAW_NO_RESPAWN": "1",
+    "OPENCLAW_SKIP_CHANNELS": "1",
+    "OPENCLAW_EXEC_SHELL_SNAPSHOT": "0",
+    "OPENCLAW_NO_AUTO_UPDATE": "1",
+    "DO_NOT_TRACK": "1",
+    "NO_COLOR": "1",
+}
+
+
+def provider(url: str, key: str, model: str) -> dict[str, Any]:
+    """An agent's way to its one model; `url` ends in `/v1`."""
+    free = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}  # the proxy alone counts
+    offered = {
+        "id": model,
+        "name": model,
+        "reasoning": False,
+        "input": ["text"],
+        "contextWindow": CONTEXT_TOKENS,
+        "maxTokens": OUTPUT_TOKENS,
+        "cost": free,
+        "compat": {"supportsUsageInStreaming": True},
+    }
+    return {
+        "baseUrl": url,
+        "apiKey": key,
+        "api": "openai-completions",
+        "timeoutSeconds": FOREVER_S,
+        "models": [offered],
+    }
+
+
+def agent(provider_name: str, model: str, cwd: str) -> dict[str, Any]:
+    """An agent, that works in a folder with the model of a provider."""
+    return {
+        "workspace": cwd,
+        "model": {"primary": f"{provider_name}/{model}", "fallbacks": []},
+        "tools": {"allow": list(TOOLS)},
+    }
+
+
+def whole(
+    providers: Mapping[str, Any],
+    agents: Mapping[str, Any],
+    *,
+    gateway: Mapping[str, Any],
+    plugins: Mapping[str, Any],
+    workspace_only: bool,
+    defaults: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The configuration. Outside of `workspace_only` it is the kernel that keeps an agent in its folders."""
+    told = {
+        "skipBootstrap": True,
+        "contextInjection": "never",
+        "skills": [],
+        "heartbeat": {"every": "0m"},
+        "timeoutSeconds": FOREVER_S,
+        "utilityModel": "",
+        "sandbox": {"mode": "off"},  # the jail is Dash's
+    }
+    return {
+        "gateway": {"mode": "local", **gateway},
+        "update": {"checkOnStart": False},
+        "telemetry": {"enabled": False},
+        "discovery": {"mdns": {"mode": "off"}},
+        "cron": {"enabled": False},
+        "plugins": dict(plugins),
+        "models": {"mode": "replace", "providers": dict(providers)},
+        "tools": {
+            "exec": {"host": "gateway", "security": "full", "ask": "off"},
+            "fs": {"workspaceOnly": workspace_only},
+            "toolSearch": False,
+        },
+        "agents": {
+            "ownership": "explicit",
+            "defaults": {**told, **(defaults or {})},
+            "entries": dict(agents),
+        },
+    }

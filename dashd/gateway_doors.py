@@ -1,0 +1,171 @@
+"""Composition of runtime and proxy for gateways: one listener for all agents of a gateway, a key for each.
+
+A key is known for as long as its gateway lives, and opens models only while an attempt of its agent is let
+in. So a run that a gateway has begun by itself, or that goes on after its attempt, is refused: with 400, on
+which OpenClaw ends it at once. While it is not known whose run it is, with 503, on which it tries again.
+"""
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import trio
+
+from dashd.clock import Clock
+from dashd.drivers.driver import ModelAccess
+from dashd.jail.view import LISTENER_PORT
+from dashd.proxy import door as doors
+from dashd.proxy import pace
+from dashd.proxy.caller import Caller
+from dashd.proxy.exchange import Exchange
+from dashd.proxy.ledger import Payer
+from dashd.proxy.rates import Limits
+from dashd.store import agents, attempts, budgets, insist, proxy_keys
+from dashd.store.opening import Store
+from dashd.store.queue import Claim
+from dashd.store.rows import Snapshot
+from dashd.store.transaction import Tx
+
+KEY_BITS = 256
+STYLE: Final = "openclaw"
+URL = f"http://127.0.0.1:{LISTENER_PORT}/v1"
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Served:
+    """One gateway's door."""
+
+    door: doors.Door
+    digests: dict[str, list[bytes]] = field(default_factory=dict)
+    """By agent; an agent may have been given another key."""
+    inside: dict[str, tuple[str, Caller]] = field(default_factory=dict)
+    """Agent to (attempt, caller) of those that are let in."""
+    awaited: set[str] = field(default_factory=set)
+    """Agents whose attempt goes on from an earlier daemon, and has not come in again."""
+    held_off: bool = True
+    accepting: trio.CancelScope | None = None
+
+    def settle(self) -> None:
+        """Makes the door what this says."""
+        for agent_id, digests in self.digests.items():
+            found = self.inside.get(agent_id)
+            for digest in digests:
+                if found is not None and not self.held_off:
+                    self.door.admit(digest, found[1])
+                else:
+                    later = self.held_off or agent_id in self.awaited
+                    self.door.rest(digest, doors.LATER if later else doors.NEVER)
+
+
+class GatewayKeys:
+    """`runtime.doors.GatewayDoors` over the proxy; all are served in `ring`, which outlives the runtime."""
+
+    def __init__(
+        self, store: Store, clock: Clock, exchange: Exchange, ring: trio.Nursery, limits: Limits
+    ) -> None:
+        """`limits` are each agent's own."""
+        self._store = store
+        self._clock = clock
+        self._exchange = exchange
+        self._ring = ring
+        self._limits = limits
+        self._served: dict[str, _Served] = {}
+
+    async def keys(
+        self, gateway: str, swarm_id: str, agent_ids: Sequence[str], model: str | None
+    ) -> dict[str, ModelAccess]:
+        """See the protocol."""
+        registry = self._exchange.registry
+        await registry.prepare()
+        name = model or registry.default()[0]
+        made = {agent_id: f"dk_{self._clock.token(KEY_BITS):064x}" for agent_id in agent_ids}
+
+        def operation(tx: Tx) -> None:
+            for agent_id, key in made.items():
+                payer = _payer(tx.db, swarm_id, agent_id, None)
+                proxy_keys.insert(tx, doors.digest(key), payer.budget_id, agent_id, gateway)
+
+        await self._write(operation)
+        served = self._served.get(gateway)
+        for agent_id, key in made.items() if served is not None else ():
+            served.digests.setdefault(agent_id, []).append(doors.digest(key))  # type: ignore[union-attr]
+        if served is not None:
+            served.settle()
+        return {agent_id: ModelAccess(URL, key, name) for agent_id, key in made.items()}
+
+    async def serve(self, gateway: str, listener: socket.socket) -> None:
+        """See the protocol."""
+        try:
+            listener.setblocking(False)
+            digests, awaited = await self._store.own.read(
+                lambda db: (proxy_keys.of_gateway(db, gateway), attempts.agents_within(db, gateway))
+            )
+            if (earlier := self._served.pop(gateway, None)) is not None and earlier.accepting is not None:
+                earlier.accepting.cancel(reason="its holder was adopted again")
+            served = self._served[gateway] = _Served(doors.Door(None, STYLE), digests, awaited=set(awaited))
+            served.settle()
+            from dashd.proxy import server  # with h11 and http, by the first agent that needs a model
+
+            served.accepting = await self._ring.start(server.serve, listener, served.door, self._exchange)
+        except BaseException:
+            listener.close()
+            raise
+
+    async def let_in(self, gateway: str, claim: Claim) -> None:
+        """See the protocol."""
+        payer = await self._store.own.read(
+            lambda db: _payer(db, claim.swarm_id, claim.agent_id, claim.task_id)
+        )
+        rates = await pace.rates_of(self._store, self._clock, payer, self._limits)
+        caller = Caller(payer, STYLE, rates=rates)
+        served = self._served[gateway]
+        served.inside[claim.agent_id] = claim.attempt_id, caller
+        served.awaited.discard(claim.agent_id)
+        served.settle()
+        await self.swap(claim.agent_id)
+
+    async def swap(self, agent_id: str) -> None:
+        """The agent's next try goes to the model of its row, or to what the call names where it has none."""
+        row = await self._store.own.read(lambda db: agents.find(db, agent_id))
+        for served in self._served.values():
+            if row is not None and (found := served.inside.get(agent_id)) is not None:
+                found[1].model = row.model
+                self._exchange.registry.changed()
+
+    def hold_off(self, gateway: str, *, on: bool) -> None:
+        """See the protocol."""
+        if (served := self._served.get(gateway)) is not None:
+            served.held_off = on
+            served.settle()
+
+    def keep_out(self, claim: Claim) -> None:
+        """See the protocol."""
+        for served in self._served.values():
+            found = served.inside.get(claim.agent_id)
+            if found is not None and found[0] == claim.attempt_id:
+                del served.inside[claim.agent_id]
+            if found is None or found[0] == claim.attempt_id:
+                served.awaited.discard(claim.agent_id)
+            served.settle()
+
+    async def close(self, gateway: str) -> None:
+        """See the protocol."""
+        if (served := self._served.pop(gateway, None)) is not None:
+            if served.accepting is not None:
+                served.accepting.cancel(reason="the gateway is over")
+            served.door.clear()
+        await self._write(partial(proxy_keys.revoke_of_gateway, launch_id=gateway))
+
+    async def _write(self, operation: Callable[[Tx], None]) -> None:
+        """A full disk delays it; it is shown by the runtime, which waits as well."""
+        await insist.apply(self._store.writer, operation, _log.warning)
+
+
+def _payer(db: Snapshot, swarm_id: str, agent_id: str, task_id: str | None) -> Payer:
+    """The agent's own budget; its swarm's where it has none."""
+    own = budgets.find(db, agent_id) or budgets.find(db, swarm_id)
+    return Payer(own.id if own else budgets.PROJECT, swarm_id, agent_id, task_id)

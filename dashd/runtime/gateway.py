@@ -1,0 +1,439 @@
+"""One gateway of a swarm's: launched or adopted, connected, watched, ended; all in one holder, in one jail.
+
+    launching ──▶ up ◀──▶ cut off          ──▶ ending ──▶ gone
+                  its protocol answers     nothing of its swarm is left, or it failed
+
+The connection is dialled through the holder, and dialled again whenever it ends; meanwhile every model call
+is told to try again, since nobody can say whose run it is. A gateway that has begun anew by itself has taken
+up interrupted runs by itself too: it is ended, and another one begins with nothing. Its state lies in the
+jail and goes with it, so that nothing of a run outlives the gateway that it was in.
+"""
+
+import contextlib
+import dataclasses
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+import trio
+
+import dashd
+from dashd.domain.attempt import Ending
+from dashd.drivers import OpenClawDriver, Programs, openclaw_gateway
+from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
+from dashd.jail import holder_link, spool
+from dashd.jail.holder_link import HolderGone, HolderLink
+from dashd.jail.launch_folder import ExitRecord
+from dashd.jail.launcher import ForkServerGone, LaunchFailed, LaunchSpec
+from dashd.store import agents, attempts, bells, gateways, lifecycle, swarms
+from dashd.store.bells import Bell
+from dashd.store.rows import AgentRow, GatewayRow, Snapshot, SwarmRow
+from dashd.store.transaction import Tx
+
+from . import attach
+from .attach import START_S_MAX, Attached
+from .bounds import Bounds
+from .doors import GatewayDoors
+from .jails import Asked, Jailed, asked_of
+from .world import STARTS_PER_CORE_MAX, World, cores
+
+READY_S_MAX = 300.0
+"""From its launch until it can be used: 15 seconds where a core is free, minutes where none is."""
+AGAIN_S = 0.2
+"""Between two looks at one that does not answer yet."""
+GRACE_S = 5.0
+"""Between TERM and KILL; by then nothing runs in it."""
+OUTPUT_BYTES_MAX = 64 << 20
+RAW_MAX = 512
+"""Runs of which it is remembered how their last call failed."""
+TOKEN_BITS = 256
+BASE_BYTES, EACH_BYTES = 3 << 30, 128 << 20
+"""Memory of a gateway, and for each agent in it: 20 at work together were seen to take 2 GiB."""
+TMP_BYTES = 1 << 30
+PIECE_BYTES_MAX = 1 << 20
+
+
+class GatewayGone(Exception):
+    """It has ended, or never began; the message says why."""
+
+
+class Gateway:
+    """See the module. Attempts find `client` in it, and wait for `connected`."""
+
+    def __init__(self, world: World, swarm_id: str, row: GatewayRow | None) -> None:
+        """`row` is of one that an earlier daemon had; None: a new one is launched."""
+        self.swarm_id = swarm_id
+        self.ending = False
+        self.grade: str | None = None
+        self.shown: str | None = None
+        self.link: HolderLink | None = None
+        self.starts = trio.Semaphore(STARTS_PER_CORE_MAX * cores())
+        """Held for an agent's first run, which has the gateway busy for seconds."""
+        self.warm: set[str] = set()
+        """Agents that have run in it before."""
+        self._world = world
+        self._row = row
+        self._client: Client | None = None
+        self._why = ""
+        self._gone = False
+        self._unborn = False
+        self._done = False  # nothing of its swarm is left to do: its end is nobody's news
+        self._changes = Bell()
+        self._known: set[str] = set()
+        """Agents of its configuration, as it calls them."""
+        self._adding = trio.Lock()
+        self._hearers: dict[str, Callable[[protocol.RunEvent], None]] = {}
+        self._raw: OrderedDict[str, str] = OrderedDict()
+        self._spool_offset = 0
+        self._rest = b""
+        self._bounds: Bounds | None = None
+
+    @property
+    def launch_id(self) -> str:
+        """Of its process."""
+        assert self._row is not None, "it is not launched yet"
+        return self._row.launch_id
+
+    def has(self, launch_id: str) -> bool:
+        """Whether it is the gateway of this launch."""
+        return self._row is not None and self._row.launch_id == launch_id
+
+    @property
+    def _doors(self) -> GatewayDoors:
+        assert self._world.gateway_doors is not None, "this daemon serves no gateways"
+        return self._world.gateway_doors
+
+    async def connected(self) -> Client:
+        """The connection, as soon as there is one. Raises GatewayGone."""
+        while self._client is None:
+            if self._gone or self.ending:
+                raise GatewayGone(self._why)
+            await self._changes.ticket().wait()
+        return self._client
+
+    async def never_began(self) -> bool:
+        """Whether an earlier daemon died before it had begun; returns as soon as that is known."""
+        while self._client is None and not self._gone:
+            await self._changes.ticket().wait()
+        return self._gone and self._unborn
+
+    def end(self, why: str) -> None:
+        """Has it ended, whatever runs in it."""
+        self.ending = True
+        self._why = self._why or why
+        self._changes.ring()
+
+    def hear(self, run_id: str, hearer: Callable[[protocol.RunEvent], None]) -> Callable[[], object]:
+        """Has the events of a run told; what it returns ends that."""
+        self._hearers[run_id] = hearer
+        return partial(self._hearers.pop, run_id, None)
+
+    async def raw(self, run_id: str, within_s: float) -> str:
+        """How the run's last call failed, in the gateway's own words; empty where it has not said."""
+        with trio.move_on_after(within_s):
+            while run_id not in self._raw and not self._gone:
+                await self._changes.ticket().wait()
+        return self._raw.get(run_id, "")
+
+    async def add(self, agent_id: str) -> None:
+        """Has the agent in its configuration, and with it all that joined its swarm since.
+
+        Raises GatewayLost, GatewayRefused, GatewayGone.
+        """
+        async with self._adding:
+            client = await self.connected()
+            if openclaw_gateway.agent_name(agent_id) in self._known:
+                return
+            swarm, seats = await self._world.store.own.read(self._read)
+            fresh = [seat for seat in seats if openclaw_gateway.agent_name(seat.id) not in self._known]
+            await client.patch(openclaw_gateway.change(await self._seats(swarm, fresh)))
+            self._known |= {openclaw_gateway.agent_name(seat.id) for seat in fresh}
+
+    # -- its life ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """From its launch, or adoption, to its end, which is written down. Cancelled, it lets go."""
+        fresh = self._row is None
+        try:
+            attached = await (self._launch() if fresh else self._attach())
+        except LaunchFailed as error:
+            attached = Ending("never", f"could not start: {error}")
+        while isinstance(attached, HolderLink):
+            try:
+                attached = await self._keep(attached)
+            except HolderGone:
+                attached = await self._attach()
+        if isinstance(attached, ExitRecord) and attached.reason == "start":
+            self._world.jails.doubt()
+        self._unborn |= not fresh and isinstance(attached, Ending) and attached.state == "never"
+        if not self._why and not self._done:
+            self._why = attached.reason if isinstance(attached, Ending) else _how(attached)
+        self.ending = self._gone = True
+        if self._row is not None:
+            await self._world.commit(self._write_end)
+            await self._doors.close(self.launch_id)
+        self._changes.ring()
+
+    async def _launch(self) -> Attached:
+        walls = await self._world.jails.walls()
+        if walls.grade not in ("A", "B"):
+            raise LaunchFailed(f"a gateway needs a jail with a network of its own: {walls.why}; {walls.fix}")
+        swarm, seats = await self._world.store.own.read(self._read)
+        token = f"{self._world.clock.token(TOKEN_BITS):064x}"
+        self._row = await self._world.commit(partial(gateways.insert, swarm_id=self.swarm_id, token=token))
+        asked = _asked(swarm, len(seats))
+        self._bounds = Bounds(self._world.watchdog, asked, self._world.folder(self.launch_id))
+        await self._bounds.start(walls.grade)
+        jailed, spec = self._spec(swarm, asked)
+        self.grade, self.shown = jailed.grade, jailed.shown
+        told = openclaw_gateway.told(self._programs, await self._seats(swarm, seats), token)
+        self._world.points.at("gateway.before_launch")
+        with trio.move_on_after(START_S_MAX), contextlib.suppress(ForkServerGone, HolderGone):
+            link = await self._world.launcher.launch_adopted(spec, self._world.epoch)
+            if link.listener is not None:
+                await self._resume(link, link.listener)
+            self._world.points.at("gateway.after_launch")
+            await link.send_input(1, told, eof=True)
+            self._world.points.at("gateway.after_told")
+            await self._world.commit(
+                partial(attempts.set_walls, launch_id=self.launch_id, grade=jailed.grade, jail=jailed.shown)
+            )
+            return await attach.unless_over(link)
+        return await self._attach()
+
+    def _spec(self, swarm: SwarmRow, asked: Asked) -> tuple[Jailed, LaunchSpec]:
+        walls = self._world.jails.known
+        command = openclaw_gateway.command(self._programs, swarm.cwd, self._world.environ)
+        folder = self._world.folder(self.launch_id)
+        jailed = self._world.jails.jailed(walls, asked, command, folder, port=None, listener=True)
+        return jailed, LaunchSpec(
+            launch_id=self.launch_id,
+            argv=command.argv,
+            env=dict(jailed.env),
+            cwd=command.cwd,
+            jail=jailed.jail,
+            stdin=True,
+            lease_s=swarm.lease_s,
+            grace_s=GRACE_S,
+            output_bytes_max=OUTPUT_BYTES_MAX,
+            crash_at=self._world.points.of_launch(),
+        )
+
+    async def _attach(self) -> Attached:
+        """Takes over what there is of it; one that was never told its configuration is of no use."""
+        found = await attach.attach(self._world, self.launch_id, self._resume)
+        if isinstance(found, HolderLink):
+            swarm, seats = await self._world.store.own.read(self._read)
+            row = await self._world.store.own.read(partial(attempts.launch, launch_id=self.launch_id))
+            self.grade, self.shown = row.grade, row.jail
+            folder = self._world.folder(self.launch_id)
+            self._bounds = self._bounds or Bounds(self._world.watchdog, _asked(swarm, len(seats)), folder)
+            if found.adopted.input == 0:
+                self._unborn = True
+                self.end("dashd went away before it had told it what to do")
+        return found
+
+    async def _resume(self, link: HolderLink, listener: socket.socket) -> None:
+        try:
+            await self._doors.serve(self.launch_id, listener)
+        except BaseException:
+            with trio.CancelScope(shield=True):  # bounded: it only closes
+                await link.aclose()
+            raise
+
+    async def _keep(self, link: HolderLink) -> ExitRecord:
+        """Until the end of its process. Raises HolderGone where the holder is no more."""
+        assert self._bounds is not None
+        self.link = link
+        record = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._bounds.keep, link, self.grade)
+                nursery.start_soon(self._stay_connected)
+                nursery.start_soon(self._end_with_its_swarm, link)
+                record = await self._listen(link)
+                nursery.cancel_scope.cancel(reason="the gateway has ended, or its holder has")
+        finally:
+            self._cut_off()
+            await link.aclose()
+        if record is None:
+            raise HolderGone(f"the holder of {self.launch_id} closed its connection")
+        return record
+
+    async def _listen(self, link: HolderLink) -> ExitRecord | None:
+        await self._read_log(link.adopted.spool_bytes)
+        while True:
+            try:
+                message = await link.receive()
+            except HolderGone:
+                return None
+            match message:
+                case holder_link.SpoolGrew(spool_bytes):
+                    await self._read_log(spool_bytes)
+                case holder_link.Exited(record):
+                    return record
+
+    async def _end_with_its_swarm(self, link: HolderLink) -> None:
+        with contextlib.suppress(HolderGone):  # whoever listens to it hears of that too
+            while not self.ending:
+                tickets = self._world.store.bells.swarms.ticket(), self._changes.ticket()
+                if await self._world.store.own.read(partial(gateways.is_idle, swarm_id=self.swarm_id)):
+                    self._done = True
+                    self.end("")
+                    break
+                await bells.either(*tickets)
+            await link.stop(GRACE_S)
+
+    # -- the connection ------------------------------------------------------------------------------------
+
+    async def _stay_connected(self) -> None:
+        give_up_at = trio.current_time() + READY_S_MAX
+        while not self.ending:
+            delay_s = AGAIN_S
+            try:
+                await self._connect()
+                give_up_at = trio.current_time() + READY_S_MAX
+            except GatewayRefused as refused:
+                delay_s = refused.retry_after_s or AGAIN_S
+                if refused.retry_after_s is None:
+                    self.end(f"it does not let dashd in: {refused}")
+            except (OSError, HolderGone, GatewayLost) as error:
+                if trio.current_time() > give_up_at:
+                    self.end(f"it was not ready after {READY_S_MAX:g} s: {error}")
+            finally:
+                self._cut_off()
+            await trio.sleep(delay_s)
+
+    async def _connect(self) -> None:
+        """One connection, from the dial to its end."""
+        async with await self._dial() as stream:
+            if not await is_ready(stream):
+                raise GatewayLost("it is still starting")
+        async with (
+            await self._dial() as stream,
+            open_client(stream, self._token, dashd.__version__, self._heard) as client,
+        ):
+            boot_id = client.hello.server.boot_id
+            if self._boot_id not in (None, boot_id):
+                self.end("it began again by itself")
+                return
+            if self._boot_id is None:
+                await self._world.commit(partial(self._write_up, client.hello))
+            self._known = await client.agents()
+            self._doors.hold_off(self.launch_id, on=False)
+            self._client = client
+            self._changes.ring()
+            await client.lost.wait()
+
+    async def _dial(self) -> trio.SocketStream:
+        sock = await holder_link.dial(self._world.folder(self.launch_id), openclaw_gateway.PORT)
+        sock.setblocking(False)
+        return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+    def _cut_off(self) -> None:
+        if self._client is not None:
+            self._client = None
+            self._doors.hold_off(self.launch_id, on=True)
+            self._changes.ring()
+
+    def _heard(self, event: protocol.Event) -> None:
+        if event.event != "agent":
+            return
+        with contextlib.suppress(msgspec.DecodeError):
+            told = msgspec.json.decode(event.payload, type=protocol.RunEvent)
+            if (hearer := self._hearers.get(told.run_id)) is not None:
+                hearer(told)
+
+    async def _read_log(self, spool_bytes: int) -> None:
+        folder = self._world.folder(self.launch_id)
+        while self._spool_offset < spool_bytes:
+            try:
+                records, offset = await trio.to_thread.run_sync(
+                    spool.read, folder, self._spool_offset, PIECE_BYTES_MAX
+                )
+            except spool.SpoolCorrupt:
+                return
+            if not records:
+                return
+            self._spool_offset = offset
+            *lines, rest = (self._rest + b"".join(data for _, data in records)).split(b"\n")
+            self._rest = rest[-PIECE_BYTES_MAX:]
+            self._note(lines)
+
+    def _note(self, lines: list[bytes]) -> None:
+        for line in lines:
+            if found := protocol.RAW.search(line):
+                run_id, raw = (each.decode("utf-8", "replace") for each in found.groups())
+                self._raw[run_id] = raw
+                if len(self._raw) > RAW_MAX:
+                    self._raw.popitem(last=False)
+                self._changes.ring()
+
+    # -- rows ----------------------------------------------------------------------------------------------
+
+    @property
+    def _token(self) -> str:
+        assert self._row is not None
+        return self._row.token
+
+    @property
+    def _boot_id(self) -> str | None:
+        assert self._row is not None
+        return self._row.boot_id
+
+    @property
+    def _programs(self) -> Programs:
+        driver = self._world.drivers["openclaw"]
+        assert isinstance(driver, OpenClawDriver)
+        return driver.programs
+
+    def _read(self, db: Snapshot) -> tuple[SwarmRow, list[AgentRow]]:
+        return swarms.get(db, self.swarm_id), agents.open_seats(db, self.swarm_id)
+
+    async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
+        access = await self._doors.keys(self.launch_id, swarm.id, [seat.id for seat in seats], swarm.model)
+        return [
+            openclaw_gateway.Seat(agent_id, found.url, found.key, found.name, swarm.cwd)
+            for agent_id, found in access.items()
+        ]
+
+    def _write_up(self, hello: protocol.Hello, tx: Tx) -> None:
+        assert self._row is not None
+        gateways.set_boot(tx, self._row, hello.server.boot_id)
+        self._row = msgspec.structs.replace(self._row, boot_id=hello.server.boot_id)
+        data = {"gateway": self.launch_id, "version": hello.server.version}
+        tx.emit("gateway.up", swarm=self.swarm_id, data=data)
+
+    def _write_end(self, tx: Tx) -> None:
+        assert self._row is not None
+        gateways.set_ended(tx, self._row, self._why)
+        if self._why:
+            data = {"gateway": self.launch_id, "reason": self._why}
+            tx.emit("gateway.down", swarm=self.swarm_id, data=data)
+        lifecycle.settle_swarm(tx, self.swarm_id)
+
+
+def _asked(swarm: SwarmRow, seats: int) -> Asked:
+    """The walls of all agents together: their folders are the same, what they may use is the sum."""
+    asked = asked_of(swarm)
+    bounds = dataclasses.replace(
+        asked.bounds,
+        memory_bytes=max(asked.bounds.memory_bytes, BASE_BYTES + seats * EACH_BYTES),
+        processes=asked.bounds.processes * max(1, seats),
+        tmp_bytes=max(asked.bounds.tmp_bytes, TMP_BYTES),
+        cpu_s=None,
+    )
+    return dataclasses.replace(asked, bounds=bounds)
+
+
+def _how(record: ExitRecord) -> str:
+    if record.breach:
+        return record.breach
+    if record.reason == "start":
+        return f"could not start: {record.error}"
+    if record.reason == "lease":
+        return "dashd was away longer than its lease"
+    return f"it ended (signal {record.signal})" if record.signal else f"it ended (exit code {record.code})"

@@ -1,0 +1,308 @@
+"""An attempt in a gateway, as a run sees it: like a holder's link, over requests instead of a socket.
+
+What a jailed attempt's runner would print is said here, made of the gateway's answers: `ready`, then for each
+input a turn, and how it ended. A turn is a run of the gateway's whose id is made of attempt and input, and
+written down before it is sent; asked again after a crash, the gateway says how it stands, and nothing runs
+twice. Events are hints: that it has begun, which tool works.
+"""
+
+import contextlib
+import json
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import trio
+
+from dashd.domain.attempt import Ending
+from dashd.drivers import openclaw_gateway
+from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
+from dashd.jail.holder_link import Adopted, Exited, HolderGone, HolderLink, Message
+from dashd.jail.launch_folder import ExitRecord
+from dashd.store import attempts, gateways
+from dashd.store.queue import Claim
+from dashd.store.transaction import Tx
+
+from .attach import Attached
+from .gateway import Gateway, GatewayGone
+from .output import Output
+from .plan import Plan
+from .talk import Talk
+from .wish import Wish
+from .world import World
+
+RAW_S_MAX = 2.0
+"""For the gateway's log to say why a call failed, once the run has."""
+BEGIN_S_MAX = 60.0
+"""How long an agent's first run may keep others from theirs."""
+LOOK_S = 5.0
+ABORT_S_MAX = 30.0
+REFUSED_AGAIN_MAX = 5
+INPUTS_MAX = 1_000
+
+
+async def enter(world: World, claim: Claim, plan: Plan) -> "GatewayLink | Ending":
+    """Has the attempt's agent let into the gateway of its swarm, once that can be used."""
+    if plan.work.asks:
+        why = (
+            f"in a gateway nobody is asked before a tool works, and its swarm has rules for {plan.work.asks}"
+        )
+        return Ending("failed", why, retry=False)
+    if plan.within is None:
+        gateway = await world.gateways.of(claim.swarm_id)
+        while await gateway.never_began():
+            gateway = await world.gateways.of(claim.swarm_id)
+    else:
+        found = world.gateways.find(claim.swarm_id)
+        if found is None or not found.has(plan.within):
+            return Ending("lost", "its gateway has ended")
+        gateway = found
+    return await _let_in(world, gateway, claim, plan)
+
+
+async def _let_in(world: World, gateway: Gateway, claim: Claim, plan: Plan) -> "GatewayLink | Ending":
+    while True:
+        try:
+            await gateway.connected()
+            await world.commit(partial(_enter, gateway, plan.launch_id))
+            await gateway.add(claim.agent_id)
+            break
+        except GatewayGone as gone:
+            return Ending("lost" if plan.within else "failed", f"its gateway is gone: {gone}")
+        except GatewayRefused as refused:
+            return Ending("failed", f"its gateway does not take it: {refused}")
+        except GatewayLost:
+            continue
+    assert world.gateway_doors is not None
+    link = GatewayLink(gateway, claim, len(plan.journal.rows))
+    if plan.within is None:  # else it has begun, and its calls wait
+        await link.take_turn()
+    try:
+        await world.gateway_doors.let_in(gateway.launch_id, claim)
+    except BaseException:
+        link.give_way()
+        raise
+    return link
+
+
+async def enter_unless_stopped(world: World, claim: Claim, plan: Plan, wish: Wish) -> Attached:
+    """The same; told to stop before it runs in one, it never does."""
+    found: Attached = Ending("never", "stopped before it started")
+    async with trio.open_nursery() as nursery:
+
+        async def stop() -> None:
+            await wish.stopped()
+            nursery.cancel_scope.cancel(reason="it was told to stop before it started")
+
+        if plan.within is None:
+            nursery.start_soon(stop)
+        found = await enter(world, claim, plan)
+        nursery.cancel_scope.cancel(reason="it is in, or it will not be")
+    return found
+
+
+def leave(world: World, claim: Claim) -> None:
+    """The attempt is over: nothing calls a model for it any more."""
+    if world.gateway_doors is not None:
+        world.gateway_doors.keep_out(claim)
+
+
+def _enter(gateway: Gateway, launch_id: str, tx: Tx) -> None:
+    gateways.enter(tx, launch_id, gateway.launch_id)
+    if gateway.grade is not None:
+        attempts.set_walls(tx, launch_id, gateway.grade, gateway.shown)
+
+
+class GatewayLink(HolderLink):
+    """See the module. `carry` does the work; the rest is what `Run` asks of a holder."""
+
+    def __init__(self, gateway: Gateway, claim: Claim, replayed: int) -> None:
+        """Use `enter`. The first `replayed` inputs may have been given before."""
+        self.listener = None
+        process = gateway.link.adopted if gateway.link else Adopted("running", 0, 0, 0, 0, "", None)
+        self.adopted = Adopted("running", 0, 0, process.pid, process.start_time, process.boot_id, None)
+        self._gateway = gateway
+        self._claim = claim
+        self._session = openclaw_gateway.session_key(claim.agent_id, claim.attempt_id)
+        self._turns: deque[dict[str, Any]] = deque()
+        self._given = 0
+        self._ends = False
+        self._replayed = replayed
+        self._bell = trio.Event()
+        self._over = trio.Event()
+        self._lost = False
+        self._reason: str = "exit"
+        self._cold = False
+
+    async def take_turn(self) -> None:
+        """Few agents begin at once that have not run in this gateway before: each has it busy for seconds.
+        To wait for that is no part of a start, which has a limit.
+        """
+        if openclaw_gateway.agent_name(self._claim.agent_id) not in self._gateway.warm:
+            await self._gateway.starts.acquire()
+            self._cold = True
+
+    def give_way(self) -> None:
+        """Lets the next one begin; harmless where this one does not keep it."""
+        if self._cold:
+            self._cold = False
+            self._gateway.starts.release()
+
+    async def receive(self) -> Message:
+        """Nothing until it is over. Raises HolderGone where the connection was lost."""
+        await self._over.wait()
+        if self._lost:
+            raise HolderGone("the connection to the gateway ended")
+        record = ExitRecord(
+            code=0,
+            signal=None,
+            reason=self._reason,  # type: ignore[arg-type]
+            error=None,
+            spool_bytes=0,
+            spool_dropped=0,
+            wall_ms=0,
+            cpu_ms=0,
+            max_rss_kib=0,
+        )
+        return Exited(record)
+
+    async def send_input(self, number: int, data: bytes, *, eof: bool = False) -> None:
+        """A turn to come, or with `eof` the end, which ends a turn under way."""
+        if self._lost:
+            raise HolderGone("the connection to the gateway ended")
+        if number > self._given:
+            self._given = number
+            if data and len(self._turns) < INPUTS_MAX:
+                self._turns.append({**json.loads(data), "replayed": number <= self._replayed})
+                self._ring()
+        if eof and number <= self._replayed:  # what came before it may have ended long ago
+            self._ends = True
+            self._ring()
+        elif eof:
+            await self._abort()
+            self._over.set()
+
+    async def stop(self, grace_s: float) -> None:
+        """Ends it at once: nothing of it is to be saved that the session does not have."""
+        self._reason = "stop"
+        await self._abort()
+        self._over.set()
+
+    async def aclose(self) -> None:
+        """Lets go: what runs goes on."""
+        self.give_way()
+        await trio.lowlevel.checkpoint()
+
+    async def carry(self, output: Output, talk: Talk | None) -> None:
+        """Gives one turn after the other, until cancelled; output and talk hear what a runner would print."""
+
+        def say(line: bytes) -> None:
+            output.hear(line)
+            if talk is not None:
+                talk.look()
+
+        _say(say, type="ready")
+        try:
+            while not self._over.is_set():
+                bell = self._bell
+                while self._turns:
+                    await self._turn(self._turns[0], say)
+                    self._turns.popleft()
+                if self._ends:
+                    self._over.set()
+                    break
+                await bell.wait()
+        except (GatewayLost, GatewayGone):
+            self._lost = True
+            self._over.set()
+
+    async def _turn(self, told: dict[str, Any], say: Callable[[bytes], None]) -> None:
+        run_id = f"{self._claim.attempt_id}:{told['id']}"
+        begun = trio.Event()
+        forget = self._gateway.hear(run_id, partial(_heard, say, begun))
+        _say(say, type="turn", id=told["id"])
+        try:
+            waited = await self._settled(run_id, told, begun)
+        except GatewayRefused as refused:
+            _say(say, type="turned", id=told["id"], answered=True, error=str(refused), raw="400 refused")
+            return
+        finally:
+            forget()
+        if waited.status != "ok" and self._over.is_set():
+            return  # it was aborted
+        raw = await self._gateway.raw(run_id, RAW_S_MAX) if waited.fault else ""
+        _say(say, type="turned", id=told["id"], answered=True, text=waited.text, error=waited.fault, raw=raw)
+
+    async def _settled(self, run_id: str, told: dict[str, Any], begun: trio.Event) -> protocol.Waited:
+        """How the run ended; begun here where it was not before."""
+        client = await self._gateway.connected()
+        waited = protocol.Waited("timeout")
+        if told["replayed"]:
+            waited = await client.wait(run_id, 0)
+            session = await client.describe(self._session)
+            if not waited.over and session is not None and session.last_run_id == run_id:
+                return protocol.Waited("error", error="it ended while nobody listened")
+        if not waited.over:
+            await self._begin(client, run_id, told["message"], begun)
+        while not waited.over:
+            waited = await client.wait(run_id)
+        begun.set()
+        return waited
+
+    async def _begin(self, client: Client, run_id: str, message: str, begun: trio.Event) -> None:
+        agent = openclaw_gateway.agent_name(self._claim.agent_id)
+        fresh = await self._start(client, agent, run_id, message)
+        if fresh and self._cold:
+            with trio.move_on_after(BEGIN_S_MAX):
+                await _until_begun(client, run_id, begun)
+        self._gateway.warm.add(agent)
+        self.give_way()
+
+    async def _start(self, client: Client, agent: str, run_id: str, message: str) -> bool:
+        """False where it had been started before. What may be tried again is, a few times."""
+        for left in reversed(range(REFUSED_AGAIN_MAX)):
+            try:
+                return await client.start(agent, self._session, run_id, message)
+            except GatewayRefused as refused:
+                if refused.retry_after_s is None or not left:
+                    raise
+                await trio.sleep(refused.retry_after_s)
+        raise AssertionError("the last try ends it")
+
+    async def _abort(self) -> None:
+        """Ends what runs in the session; a gateway that is gone has ended it already."""
+        if not self._turns and self._given >= self._replayed:
+            return
+        with trio.move_on_after(ABORT_S_MAX), contextlib.suppress(GatewayGone, GatewayRefused):
+            while True:
+                try:
+                    await (await self._gateway.connected()).abort(self._session)
+                    return
+                except GatewayLost:
+                    await trio.sleep(1)
+
+    def _ring(self) -> None:
+        self._bell.set()
+        self._bell = trio.Event()
+
+
+async def _until_begun(client: Client, run_id: str, begun: trio.Event) -> None:
+    """The event is a hint, and may never come."""
+    while not begun.is_set() and not (await client.wait(run_id, 0)).over:
+        with trio.move_on_after(LOOK_S):
+            await begun.wait()
+
+
+def _heard(say: Callable[[bytes], None], begun: trio.Event, event: protocol.RunEvent) -> None:
+    phase = event.data.get("phase")
+    if event.stream == "lifecycle" and phase in ("start", "model") and not begun.is_set():
+        begun.set()
+        _say(say, type="begun")
+    elif event.stream == "tool" and phase == "start":
+        _say(say, type="tool", name=str(event.data.get("name", "")))
+
+
+def _say(say: Callable[[bytes], None], **frame: object) -> None:
+    say(json.dumps(frame).encode() + b"\n")

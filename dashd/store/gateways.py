@@ -1,0 +1,69 @@
+"""Table `gateway`: processes that a swarm's agents run in together. A swarm has one at a time."""
+
+import apsw
+import msgspec
+
+from dashd.domain import ids
+
+from . import attempts, rows, tasks
+from .rows import GatewayRow, LaunchRow, columns, placeholders
+from .transaction import Tx
+
+MODE = "gateway"
+"""Column `swarm.mode` of swarms that have one."""
+_COLUMNS = columns(GatewayRow)
+_q_insert = f"INSERT INTO gateway ({_COLUMNS}) VALUES ({placeholders(GatewayRow)})"
+_q_next_number = "SELECT coalesce(max(number), 0) + 1 FROM gateway WHERE swarm_id = ?"
+_q_open = f"SELECT {_COLUMNS} FROM gateway WHERE ended_at_ms IS NULL ORDER BY launch_id"
+_q_open_of = f"SELECT {_COLUMNS} FROM gateway WHERE swarm_id = ? AND ended_at_ms IS NULL"
+_q_last_of = f"SELECT {_COLUMNS} FROM gateway WHERE swarm_id = ? ORDER BY number DESC LIMIT 1"
+_q_boot = "UPDATE gateway SET boot_id = ?2 WHERE launch_id = ?1"
+_q_ended = "UPDATE gateway SET ended_at_ms = ?2, reason = ?3 WHERE launch_id = ?1 AND ended_at_ms IS NULL"
+_q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
+_q_within = "UPDATE launch SET within = ?2 WHERE id = ?1"
+
+
+def insert(tx: Tx, swarm_id: str, token: str) -> GatewayRow:
+    """Adds a gateway together with its launch, before anything is forked for it."""
+    assert open_of(tx.db, swarm_id) is None, f"swarm {swarm_id} has a gateway"
+    number: int = rows.value(tx.db, _q_next_number, (swarm_id,))
+    row = GatewayRow(ids.gateway_id(swarm_id, number), swarm_id, number, token, tx.now_ms)
+    attempts.insert_launch(tx, LaunchRow(row.launch_id, swarm_id, 0, 0, None, None, None, 0, tx.now_ms))
+    tx.execute(_q_insert, msgspec.structs.astuple(row))
+    return row
+
+
+def open_gateways(db: apsw.Connection) -> list[GatewayRow]:
+    """Every one that has not ended."""
+    return rows.every(GatewayRow, db, _q_open)
+
+
+def open_of(db: apsw.Connection, swarm_id: str) -> GatewayRow | None:
+    """The swarm's, if it has one that has not ended."""
+    return rows.first(GatewayRow, db, _q_open_of, (swarm_id,))
+
+
+def last_of(db: apsw.Connection, swarm_id: str) -> GatewayRow | None:
+    """The swarm's newest, ended or not."""
+    return rows.first(GatewayRow, db, _q_last_of, (swarm_id,))
+
+
+def is_idle(db: apsw.Connection, swarm_id: str) -> bool:
+    """Nothing of the swarm is left to do: its gateway ends, and then the swarm."""
+    return not tasks.any_open(db, swarm_id) and not attempts.open_in_swarm(db, swarm_id)
+
+
+def set_boot(tx: Tx, row: GatewayRow, boot_id: str) -> None:
+    """It has said which of its own starts this is."""
+    tx.execute(_q_boot, (row.launch_id, boot_id))
+
+
+def set_ended(tx: Tx, row: GatewayRow, reason: str) -> None:
+    """No process of it is left."""
+    tx.execute(_q_ended, (row.launch_id, tx.now_ms, reason))
+    tx.execute(_q_launch_ended, (row.launch_id,))
+
+
+def enter(tx: Tx, launch_id: str, gateway_launch: str) -> None:
+    """An attempt, by its launch, runs in this gateway from now on: in this one or in none."""
+    tx.execute(_q_within, (launch_id, gateway_launch))

@@ -1,0 +1,108 @@
+"""The client, against the stand-in of a gateway: the same that tests of whole daemons use."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from dashd.drivers import openclaw_client
+from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused, is_ready, open_client
+from tests.fakes import gateway_contract
+from tests.fakes.openclaw_gateway import Gateway, Peer
+
+S_MAX = 20.0
+TOKEN = "t" * 32
+
+
+class Standing:
+    """A stand-in that serves in threads of the test's own."""
+
+    def __init__(self, path: str, door: socket.socket) -> None:
+        self.gateway = Gateway(path)
+        self._door = door
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self._door.accept()
+                threading.Thread(target=Peer(sock, self.gateway).serve, daemon=True).start()
+
+    async def dial(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream(*self._door.getsockname())
+
+
+@pytest.fixture
+def standing(tmp_path) -> Iterator[Standing]:
+    config = {"gateway": {"auth": {"token": TOKEN}}, "agents": {"entries": {"a": {"workspace": "/"}}}}
+    (tmp_path / "openclaw.json").write_text(json.dumps(config))
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        made = Standing(str(tmp_path / "openclaw.json"), door)
+        yield made
+        for peer in list(made.gateway.peers):
+            peer.hang_up()
+        door.shutdown(socket.SHUT_RDWR)
+
+
+async def test_who_has_the_token_is_let_in_and_hears_what_it_asks(standing) -> None:
+    with trio.fail_after(S_MAX):
+        async with await standing.dial() as stream:
+            assert await is_ready(stream)
+        async with await standing.dial() as stream, open_client(stream, TOKEN, "0", print) as client:
+            assert client.hello.server.boot_id == standing.gateway.boot_id
+            assert await client.agents() == {"a"}
+            await client.patch({"agents": {"entries": {"b": {}}}})
+            assert await client.agents() == {"a", "b"}
+            assert await client.describe("agent:a:x") is None
+            assert not (await client.wait("nobody's", 0)).over
+
+
+async def test_the_stand_in_keeps_the_contract(standing) -> None:
+    with trio.fail_after(S_MAX):
+        await gateway_contract.check(standing.dial, TOKEN, "a")
+
+
+async def test_a_wrong_token_and_an_unknown_agent_are_refused(standing) -> None:
+    with trio.fail_after(S_MAX):
+        async with await standing.dial() as stream:
+            with pytest.raises(GatewayRefused) as refused:
+                async with open_client(stream, "wrong", "0", print):
+                    pass
+            assert (refused.value.code, refused.value.retry_after_s) == ("UNAUTHORIZED", None)
+        async with await standing.dial() as stream, open_client(stream, TOKEN, "0", print) as client:
+            with pytest.raises(GatewayRefused, match="unknown agent"):
+                await client.start("nobody", "agent:nobody:x", "r", "hello")
+
+
+async def test_who_waits_when_the_connection_ends_is_told(standing) -> None:
+    with trio.fail_after(S_MAX):
+        async with await standing.dial() as stream:
+            with pytest.raises(GatewayLost):
+                await _wait_on(standing, stream)
+
+
+async def _wait_on(standing: Standing, stream: trio.SocketStream) -> None:
+    """For a run that there is not, while the gateway hangs up."""
+    async with open_client(stream, TOKEN, "0", print) as client:
+        (peer,) = standing.gateway.peers
+        peer.hang_up()
+        with pytest.raises(GatewayLost):
+            await client.wait("nobody's", 60_000)
+        await client.lost.wait()
+        await client.agents()
+
+
+async def test_what_is_no_gateway_is_not_waited_for_for_ever(standing, monkeypatch) -> None:
+    monkeypatch.setattr(openclaw_client, "CONNECT_S_MAX", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with await trio.open_tcp_stream(*silent.getsockname()) as stream:
+            with pytest.raises(GatewayLost):
+                await is_ready(stream)
+        async with await trio.open_tcp_stream(*silent.getsockname()) as stream:
+            with pytest.raises(GatewayLost):
+                async with open_client(stream, TOKEN, "0", print):
+                    pass

@@ -1,0 +1,27 @@
+"""What OpenClaw is told of models and tools, in either mode."""
+
+from dashd.drivers import openclaw_config
+
+
+def test_nothing_calls_home_falls_back_or_searches_for_tools() -> None:
+    provider = openclaw_config.provider("http://127.0.0.1:8787/v1", "dk_1", "a -> b")
+    agent = openclaw_config.agent("dash", "a -> b", "/w")
+    whole = openclaw_config.whole(
+        {"dash": provider}, {"a": agent}, gateway={}, plugins={"enabled": False}, workspace_only=True
+    )
+    assert (provider["baseUrl"], provider["apiKey"]) == ("http://127.0.0.1:8787/v1", "dk_1")
+    assert agent["model"] == {"primary": "dash/a -> b", "fallbacks": []}
+    assert whole["models"] == {"mode": "replace", "providers": {"dash": provider}}
+    assert (whole["update"], whole["telemetry"]) == ({"checkOnStart": False}, {"enabled": False})
+    assert (whole["tools"]["toolSearch"], whole["cron"]) == (False, {"enabled": False})
+    assert whole["agents"]["defaults"]["utilityModel"] == ""
+
+
+def test_a_mode_adds_what_is_its_own() -> None:
+    whole = openclaw_config.whole(
+        {}, {}, gateway={"port": 1}, plugins={}, workspace_only=False, defaults={"maxConcurrent": 7}
+    )
+    assert whole["gateway"] == {"mode": "local", "port": 1}
+    assert whole["agents"]["defaults"]["maxConcurrent"] == 7
+    assert whole["agents"]["defaults"]["skipBootstrap"]
+    assert whole["tools"]["fs"] == {"workspaceOnly": False}

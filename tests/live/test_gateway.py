@@ -1,0 +1,177 @@
+"""The real OpenClaw in gateway mode: one process behind real walls for all agents of a swarm, on a scripted
+model behind the real proxy.
+
+Wherever no call is cut, what the ledger charged is what the model's own book says, to the token.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+import trio
+
+from dashd.drivers import openclaw_gateway
+from dashd.jail import holder_link
+from tests.fakes import gateway_contract
+from tests.fakes.provider import Act
+from tests.live.scenes import DONE, HASTY, Scene, acts, result, scene
+from tests.live.test_openclaw import UNTIL_GO, run
+from tests.whole import door
+
+pytestmark = pytest.mark.live
+
+WITHIN_S = 500.0
+"""A gateway is fifteen seconds of one core until it is ready, and others may work too."""
+
+
+@pytest.fixture
+def agent_environ(openclaw_environ):
+    return openclaw_environ
+
+
+def on(daemon, folder, *acts_: Act):
+    """A scene whose model does these things, the last one for ever."""
+    return scene(daemon, folder, acts(*acts_), driver="openclaw", within_s=WITHIN_S)
+
+
+async def test_a_tool_writes_a_file_and_the_result_is_asked_for_once_more(start_daemon, tmp_path) -> None:
+    script = run("echo hi > note.txt; cat /etc/shadow; touch /usr/x"), Act(text="It is done."), DONE
+    async with on(start_daemon(), tmp_path, *script) as there:
+        swarm = await there.swarm(mode="gateway")
+        report = await there.ended(swarm)
+        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+        assert (tmp_path / "note.txt").read_text() == "hi\n"
+        told = json.dumps(there.provider.bodies[-1]["messages"])
+        assert "Read-only file system" in told
+        assert "root:" not in told
+        await there.balanced(swarm)
+        agent = await there.dash.call("agent.get", agent=f"{swarm}-001")
+        assert (agent["mode"], agent["identity"], agent["pause"]) == ("gateway", "key", "soft")
+        assert agent["grade"] in ("A", "B")
+        (up,) = await there.dash.events(swarm, "gateway.up")
+        assert up["data"]["version"] == "2026.9.6"
+        assert pids_of(f"{swarm}-g1") == []
+
+
+async def test_one_gateway_through_message_fault_cut_and_a_refused_budget(start_daemon, tmp_path) -> None:
+    """Four tasks of one seat, one after the other: the gateway stays, each has a session of its own."""
+    script = (
+        *(run(f"{UNTIL_GO}; echo hi > note.txt"), DONE, DONE),  # a message makes another turn
+        *(Act(status=500, bills=False), DONE),
+        *(run("echo x >> marks"), Act(cut_at=400), DONE),
+        *(run("until [ -e again ]; do sleep 0.1; done"), DONE),
+    )
+    async with on(start_daemon(HASTY), tmp_path, *script) as there:
+        swarm = await there.swarm(mode="gateway", agents=1, items=list("abcd"), limits={"retries": 0})
+        await tool_works(there, swarm)
+        await there.dash.call("agent.message", agent=f"{swarm}-001", text="mind the gap")
+        (tmp_path / "go").touch()
+        await there.dash.events(swarm, "task.completed", 3)
+        await tool_works(there, swarm, after=f"{swarm}-t4")
+        given = {"limit_usd": 0.0001, "actions": {"at_100": "notify"}}
+        await there.dash.call("budget.set", budget=swarm, **given)
+        (tmp_path / "again").touch()
+        report = await there.ended_with(swarm, "partial")
+        assert report["failures"][0]["cause"] == "its budget did not cover the next call"
+        assert (report["attempts"]["total"], there.provider.calls) == (4, 9)
+        assert (tmp_path / "marks").read_text() == "x\n"
+        assert any("mind the gap" in json.dumps(body["messages"]) for body in there.provider.bodies)
+        assert len(await there.dash.events(swarm, "gateway.up")) == 1
+
+
+async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemon, tmp_path) -> None:
+    daemon = start_daemon()
+    script = run(f"echo x >> marks; {UNTIL_GO}; echo y >> marks"), DONE
+    async with on(daemon, tmp_path, *script) as there:
+        swarm = await there.swarm(mode="gateway")
+        await tool_works(there, swarm)
+        daemon.kill()
+        (tmp_path / "go").touch()
+        daemon.start()
+        async with door.open_door(daemon.socket) as dash:
+            there.dash, dash.wait_s = dash, WITHIN_S
+            report = await there.ended(swarm)
+            assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+            assert (tmp_path / "marks").read_text() == "x\ny\n"
+            await there.balanced(swarm)
+
+
+async def test_it_is_killed_in_a_tool_and_the_next_one_begins_afresh(start_daemon, tmp_path) -> None:
+    async with on(start_daemon(), tmp_path, run(f"echo x >> marks; {UNTIL_GO}"), DONE) as there:
+        swarm = await there.swarm(mode="gateway")
+        while not (tmp_path / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.05)
+        for pid in pids_of(f"{swarm}-g1"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        report = await there.ended(swarm)
+        assert result(report)["summary"] == "all done"
+        assert (report["attempts"]["total"], report["attempts"]["lost"]) == (2, 1)
+        (down,) = await there.dash.events(swarm, "gateway.down")
+        assert down["data"]["gateway"] == f"{swarm}-g1"
+        assert (tmp_path / "marks").read_text() == "x\n"  # nothing was taken up again by itself
+        assert there.provider.calls == 2
+        await there.balanced(swarm)
+        assert [*pids_of(f"{swarm}-g1"), *pids_of(f"{swarm}-g2")] == []
+
+
+async def test_a_kill_ends_its_run_and_an_agent_that_joins_works_on(start_daemon, tmp_path) -> None:
+    async with on(start_daemon(), tmp_path, Act(delay_s=WITHIN_S), DONE) as there:
+        called = trio.Event()
+
+        async def note() -> None:
+            called.set()
+
+        there.provider.on_call = note
+        swarm = await there.swarm(mode="gateway")
+        await called.wait()
+        await there.dash.call("agent.spawn", swarm=swarm, task="more")
+        await there.dash.events(swarm, "task.completed")
+        await there.dash.call("agent.kill", agent=f"{swarm}-001")
+        await there.dash.events(swarm, "agent.killed")
+        report = await there.ended_with(swarm, "partial")
+        assert (report["tasks"]["completed"], there.provider.calls) == (1, 2)
+        assert len(await there.dash.events(swarm, "gateway.up")) == 1
+        assert pids_of(f"{swarm}-g1") == []
+
+
+async def test_the_real_one_keeps_the_contract_of_the_stand_in(start_daemon, tmp_path) -> None:
+    async with on(start_daemon(), tmp_path, run(UNTIL_GO), DONE) as there:
+        swarm = await there.swarm(mode="gateway")
+        await tool_works(there, swarm)
+        launch = f"{swarm}-g1"
+        with contextlib.closing(sqlite3.connect(there.daemon.state / "dash.db")) as db:
+            ((token,),) = db.execute("SELECT token FROM gateway WHERE launch_id = ?", (launch,))
+
+        async def dial() -> trio.SocketStream:
+            sock = await holder_link.dial(there.daemon.state / "launches" / launch, openclaw_gateway.PORT)
+            sock.setblocking(False)
+            return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+        await gateway_contract.check(dial, token, f"{swarm}-001")
+        (tmp_path / "go").touch()
+        assert result(await there.ended(swarm))["summary"] == "all done"
+
+
+async def tool_works(there: Scene, swarm: str, after: str = "") -> None:
+    """Until the model's tool runs: that of the task `after`, or any."""
+    since = 0
+    while True:
+        found = await there.dash.events(swarm, "agent.progress", since=since)
+        if any(event["data"]["note"] == "exec" and event["task"] >= after for event in found):
+            return
+        since = found[-1]["seq"]
+
+
+def pids_of(launch: str) -> list[int]:
+    """The processes of a launch, by the environment that each of them was started with."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"DASH_LAUNCH={launch}\0".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found

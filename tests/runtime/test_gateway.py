@@ -1,0 +1,60 @@
+"""What a gateway may use, how its end reads, and what is remembered of its log.
+
+Its life, with a stand-in in a jail and dashd killed around it, is in tests/whole/test_gateway.py.
+"""
+
+import msgspec
+import pytest
+import trio
+
+from dashd.jail.launch_folder import ExitRecord
+from dashd.runtime import gateway
+from dashd.runtime.gateway import Gateway, GatewayGone
+from tests.fakes.scene import swarm_row
+
+RECORD = ExitRecord(None, 9, "exit", None, 0, 0, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (RECORD, "it ended (signal 9)"),
+        (msgspec.structs.replace(RECORD, code=3, signal=None), "it ended (exit code 3)"),
+        (msgspec.structs.replace(RECORD, breach="used more than 1 GiB"), "used more than 1 GiB"),
+        (msgspec.structs.replace(RECORD, reason="lease"), "dashd was away longer than its lease"),
+        (msgspec.structs.replace(RECORD, reason="start", error="no bwrap"), "could not start: no bwrap"),
+    ],
+)
+def test_how_it_ended(record, words) -> None:
+    assert gateway._how(record) == words
+
+
+def test_its_bounds_are_those_of_all_its_agents() -> None:
+    row = swarm_row(bounds='{"processes": 10, "memory_mb": 64, "cpu_s": 5}', walls="required")
+    one, many = gateway._asked(row, 1).bounds, gateway._asked(row, 20).bounds
+    assert (one.processes, many.processes) == (10, 200)
+    assert many.memory_bytes - one.memory_bytes == 19 * gateway.EACH_BYTES
+    assert (one.tmp_bytes, one.cpu_s) == (gateway.TMP_BYTES, None)
+
+
+async def test_why_calls_failed_is_remembered_for_so_many_runs(bed, autojump_clock) -> None:
+    made = Gateway(bed.world, "s", None)
+    lines = [
+        b"x embedded run agent end: runId=r%d isError=true error=- rawError=400 no" % n for n in range(600)
+    ]
+    made._note([*lines, b"something else"])
+    assert await made.raw("r599", 1.0) == "400 no"
+    assert await made.raw("r0", 1.0) == ""
+
+
+async def test_who_waits_for_one_that_ends_is_told_why(bed, autojump_clock) -> None:
+    made = Gateway(bed.world, "s", None)
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(GatewayGone, match="enough"):
+                await made.connected()
+
+        nursery.start_soon(wait)
+        await trio.sleep(1)
+        made.end("enough")

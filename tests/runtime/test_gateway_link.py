@@ -1,0 +1,237 @@
+"""Turns in a gateway: given once whatever happens, and told as a runner would tell of them."""
+
+import json
+from typing import Any
+
+import pytest
+import trio
+
+from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
+from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
+from dashd.jail.holder_link import Exited, HolderGone
+from dashd.runtime.gateway_link import GatewayLink
+from dashd.store.queue import Claim
+
+CLAIM = Claim("s-t1.1", "s-001", "s-t1", "s")
+RUN = "s-t1.1:turn:1"
+OK = Waited("ok", 1.0, terminal_reply=Reply("fine"))
+
+
+class FakeClient:
+    """What the gateway knows of runs; `ended` are those that have, `started` what was asked for."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, Waited] = {}
+        self.session: Session | None = None
+        self.started: list[str] = []
+        self.aborted = 0
+        self.refusals: list[Exception] = []
+        self.changed = trio.Event()
+
+    async def wait(self, run_id: str, wait_ms: int = 30_000) -> Waited:
+        if run_id not in self.ended and wait_ms:
+            with trio.move_on_after(wait_ms / 1_000):
+                await self.changed.wait()
+        await trio.lowlevel.checkpoint()
+        return self.ended.get(run_id, Waited("timeout"))
+
+    async def describe(self, session: str) -> Session | None:
+        return self.session
+
+    async def start(self, agent: str, session: str, run_id: str, message: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        if self.refusals:
+            raise self.refusals.pop()
+        self.started.append(run_id)
+        return True
+
+    async def abort(self, session: str) -> None:
+        self.aborted += 1
+
+    def end(self, run_id: str, how: Waited) -> None:
+        self.ended[run_id] = how
+        self.changed.set()
+
+
+class FakeGateway:
+    """See runtime.gateway.Gateway."""
+
+    link = None
+
+    def __init__(self) -> None:
+        self.client = FakeClient()
+        self.starts = trio.Semaphore(1)
+        self.warm: set[str] = set()
+        self.hearers: dict[str, Any] = {}
+        self.raws: dict[str, str] = {}
+
+    async def connected(self) -> FakeClient:
+        return self.client
+
+    def hear(self, run_id, hearer):
+        self.hearers[run_id] = hearer
+        return lambda: self.hearers.pop(run_id)
+
+    async def raw(self, run_id, within_s) -> str:
+        return self.raws.get(run_id, "")
+
+
+class Heard:
+    """Stands for the output and the talk."""
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+
+    def hear(self, line: bytes) -> None:
+        self.frames.append(json.loads(line))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [frame for frame in self.frames if frame["type"] == kind]
+
+
+class Bed:
+    def __init__(self, nursery, *, replayed: int = 0) -> None:
+        self.gateway = FakeGateway()
+        self.heard = Heard()
+        self.link = GatewayLink(self.gateway, CLAIM, replayed)  # type: ignore[arg-type]
+        nursery.start_soon(self.link.carry, self.heard, None)
+
+    async def give(self, number: int, key: str) -> None:
+        await self.link.send_input(number, json.dumps({"id": key, "message": "do it"}).encode())
+
+
+async def settled() -> None:
+    await trio.sleep(5)
+
+
+async def test_a_turn_is_a_run_of_that_name_and_its_answer_is_told(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    await bed.give(1, "turn:1")
+    await settled()
+    assert bed.gateway.client.started == [RUN]
+    bed.gateway.hearers[RUN](RunEvent(RUN, "lifecycle", {"phase": "start"}))
+    bed.gateway.hearers[RUN](RunEvent(RUN, "tool", {"phase": "start", "name": "exec"}))
+    bed.gateway.client.end(RUN, OK)
+    await settled()
+    assert [frame["type"] for frame in bed.heard.frames] == ["ready", "turn", "begun", "tool", "turned"]
+    (turned,) = bed.heard.of("turned")
+    assert (turned["id"], turned["text"], turned["error"], turned["answered"]) == ("turn:1", "fine", "", True)
+
+
+async def test_one_that_ended_while_dashd_was_away_is_not_given_again(nursery, autojump_clock) -> None:
+    bed = Bed(nursery, replayed=1)
+    bed.gateway.client.end(RUN, OK)
+    await bed.give(1, "turn:1")
+    await settled()
+    assert bed.gateway.client.started == []
+    assert [frame["text"] for frame in bed.heard.of("turned")] == ["fine"]
+
+
+async def test_one_whose_answer_is_gone_is_not_given_again_either(nursery, autojump_clock) -> None:
+    bed = Bed(nursery, replayed=1)
+    bed.gateway.client.session = Session("done", RUN)
+    await bed.give(1, "turn:1")
+    await settled()
+    assert bed.gateway.client.started == []
+    assert [frame["error"] for frame in bed.heard.of("turned")] == ["it ended while nobody listened"]
+
+
+async def test_one_that_never_arrived_is_given(nursery, autojump_clock) -> None:
+    bed = Bed(nursery, replayed=1)
+    await bed.give(1, "turn:1")
+    await settled()
+    assert bed.gateway.client.started == [RUN]
+
+
+async def test_the_end_that_was_given_before_comes_after_what_was_before_it(nursery, autojump_clock) -> None:
+    bed = Bed(nursery, replayed=2)
+    await bed.give(1, "turn:1")
+    await bed.link.send_input(2, b"", eof=True)
+    with trio.move_on_after(10) as waited:
+        await bed.link.receive()
+    assert waited.cancelled_caught
+    bed.gateway.client.end(RUN, OK)
+    with trio.fail_after(60):
+        assert isinstance(await bed.link.receive(), Exited)
+    assert len(bed.heard.of("turned")) == 1
+    assert bed.gateway.client.aborted == 0
+
+
+async def test_a_stop_ends_the_run_and_says_no_more_of_it(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    await bed.give(1, "turn:1")
+    await settled()
+    await bed.link.stop(0)
+    bed.gateway.client.end(RUN, Waited("error", 1.0, stop_reason="rpc"))
+    ended = await bed.link.receive()
+    assert isinstance(ended, Exited)
+    assert (ended.record.reason, bed.gateway.client.aborted) == ("stop", 1)
+    await settled()
+    assert bed.heard.of("turned") == []
+
+
+async def test_where_nothing_runs_nothing_is_aborted(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    await bed.link.send_input(1, b"", eof=True)
+    assert isinstance(await bed.link.receive(), Exited)
+    assert bed.gateway.client.aborted == 0
+
+
+async def test_how_the_call_failed_comes_from_the_log(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    bed.gateway.raws[RUN] = "400 dash: no"
+    bed.gateway.client.end(RUN, Waited("error", 1.0, error="LLM request failed"))
+    await bed.give(1, "turn:1")
+    await settled()
+    (turned,) = bed.heard.of("turned")
+    assert (turned["error"], turned["raw"]) == ("LLM request failed", "400 dash: no")
+
+
+async def test_what_may_be_tried_again_is(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    busy = GatewayRefused("agent", Fault("UNAVAILABLE", "busy", True, 200))
+    bed.gateway.client.refusals = [busy, busy]
+    bed.gateway.client.ended[RUN] = OK
+    await bed.give(1, "turn:1")
+    await settled()
+    assert bed.gateway.client.started == [RUN]
+
+
+async def test_a_refusal_for_good_is_said(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    bed.gateway.client.refusals = [GatewayRefused("agent", Fault("INVALID_REQUEST", "unknown agent"))]
+    await bed.give(1, "turn:1")
+    await settled()
+    (turned,) = bed.heard.of("turned")
+    assert "unknown agent" in turned["error"]
+
+
+async def test_a_connection_that_ends_is_a_holder_that_is_gone(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    bed.gateway.client.refusals = [GatewayLost("cut")]
+    await bed.give(1, "turn:1")
+    with pytest.raises(HolderGone):
+        await bed.link.receive()
+
+
+async def test_few_agents_begin_at_once_that_never_ran_there(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    second = GatewayLink(bed.gateway, Claim("s-t2.1", "s-002", "s-t2", "s"), 0)  # type: ignore[arg-type]
+    await bed.link.take_turn()
+    with trio.move_on_after(1_000) as waited:  # longer than any start may take
+        await second.take_turn()
+    assert waited.cancelled_caught
+    await bed.give(1, "turn:1")
+    await settled()
+    with trio.move_on_after(10) as waited:
+        await second.take_turn()
+    assert waited.cancelled_caught
+    bed.gateway.hearers[RUN](RunEvent(RUN, "lifecycle", {"phase": "start"}))
+    with trio.fail_after(10):
+        await second.take_turn()
+    await bed.link.aclose()
+    await second.aclose()
+    third = GatewayLink(bed.gateway, CLAIM, 0)  # type: ignore[arg-type]
+    with trio.fail_after(1):
+        await third.take_turn()  # it has run there
+        await third.take_turn()

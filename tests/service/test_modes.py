@@ -1,0 +1,68 @@
+"""Mode gateway: what it takes, and what does not go with it."""
+
+import dataclasses
+
+import pytest
+
+from dashd.service.ports import DriverAbilities
+from dashd.wire import errors
+from tests.fakes.ports import FakeDrivers
+from tests.service.test_walls import FakeWalls
+
+
+class Drivers(FakeDrivers):
+    """The same, and openclaw."""
+
+    def choose(self, name, *, has_argv):
+        return (name, "it was asked for") if name == "openclaw" else super().choose(name, has_argv=has_argv)
+
+    def abilities(self, name):
+        return DriverAbilities(pause="soft", message=True)
+
+    def remarks(self, name, argv):
+        return []
+
+
+@pytest.fixture
+def core(core):
+    return dataclasses.replace(core, walls=FakeWalls(), drivers=Drivers())
+
+
+async def _create(call, **more):
+    given = {"task": "t", "driver": "openclaw", "cwd": "/work", "mode": "gateway"}
+    return await call("swarm.create", **(given | more))
+
+
+async def test_it_is_said_of_swarm_and_agent(call) -> None:
+    made = await _create(call)
+    assert (await call("swarm.get", swarm=made.id)).mode == "gateway"
+    assert (await call("agent.get", agent=f"{made.id}-001")).mode == "gateway"
+    other = await _create(call, mode="jailed")
+    assert (await call("swarm.get", swarm=other.id)).mode == "jailed"
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "path"),
+    [
+        ({"driver": "command", "argv": ["true"]}, errors.InvalidParams, "mode"),
+        ({"hosts": ["npm"]}, errors.Unsupported, "hosts"),
+        ({"unsafe_no_jail": True}, errors.Unsupported, "mode"),
+        ({"limits": {"cpu_s": 5}}, errors.InvalidParams, "limits.cpu_s"),
+        ({"allow_commands": ["ls *"]}, errors.Unsupported, "mode"),
+    ],
+)
+async def test_what_does_not_go_with_it_is_refused(call, more, error, path) -> None:
+    with pytest.raises(error) as refused:
+        await _create(call, **more)
+    assert (refused.value.path, bool(refused.value.hint)) == (path, True)
+    assert (await call("swarm.list")).items == []
+
+
+async def test_a_gate_that_would_have_to_be_asked_about_refuses_it(call) -> None:
+    await call("gate.set", name="g", kind="command", pattern="rm *", verdict="ask")
+    with pytest.raises(errors.Unsupported, match="rules for command"):
+        await _create(call)
+
+
+async def test_a_narrower_scope_is_kept_by_walls_and_goes(call) -> None:
+    assert (await _create(call, scope=["src"])).id

@@ -1,0 +1,68 @@
+"""Gateways of swarms: one at a time, and the swarm's end comes after its gateway's."""
+
+import pytest
+
+from dashd.store import attempts, gateways, lifecycle, proxy_keys, swarms
+
+TOKEN = "t" * 64
+
+
+def test_a_swarm_has_one_at_a_time_and_they_are_numbered(scene) -> None:
+    swarm = scene.swarm("a", mode="gateway", driver="openclaw")
+    first = scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN))
+    assert first.launch_id == f"{swarm}-g1"
+    with pytest.raises(AssertionError, match="has a gateway"):
+        scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN))
+    scene.do(lambda tx: gateways.set_boot(tx, first, "boot"))
+    assert gateways.open_of(scene.db, swarm).boot_id == "boot"
+    scene.do(lambda tx: gateways.set_ended(tx, first, "it ended"))
+    assert gateways.open_of(scene.db, swarm) is None
+    second = scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN))
+    assert second.launch_id == f"{swarm}-g2"
+    assert [each.launch_id for each in gateways.open_gateways(scene.db)] == [second.launch_id]
+    last = gateways.last_of(scene.db, swarm)
+    assert (last.number, last.ended_at_ms) == (2, None)
+
+
+def test_a_swarm_ends_after_its_gateway(scene) -> None:
+    swarm = scene.swarm("a", mode="gateway", driver="openclaw")
+    row = scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN))
+    assert not gateways.is_idle(scene.db, swarm)
+    scene.run("succeeded")
+    assert gateways.is_idle(scene.db, swarm)
+    assert swarms.get(scene.db, swarm).state == "active"  # a process of it is left
+
+    def end(tx) -> None:
+        gateways.set_ended(tx, row, "")
+        lifecycle.settle_swarm(tx, swarm)
+
+    scene.do(end)
+    assert swarms.get(scene.db, swarm).state == "completed"
+
+
+def test_an_attempt_is_within_its_gateway(scene) -> None:
+    swarm = scene.swarm("a", mode="gateway", driver="openclaw")
+    row = scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN))
+    (claim,) = scene.claim()
+    assert attempts.agents_within(scene.db, row.launch_id) == []
+    scene.do(lambda tx: gateways.enter(tx, claim.attempt_id, row.launch_id))
+    assert attempts.launch(scene.db, claim.attempt_id).within == row.launch_id
+    assert attempts.agents_within(scene.db, row.launch_id) == [claim.agent_id]
+
+
+def test_its_keys_outlive_attempts_and_end_with_it(scene) -> None:
+    swarm = scene.swarm("a", mode="gateway", driver="openclaw")
+    row = scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN))
+    seat = f"{swarm}-001"
+    digest = b"\x01" * 32
+    scene.do(lambda tx: proxy_keys.insert(tx, digest, "project", seat, row.launch_id))
+    scene.do(proxy_keys.revoke_ended)
+    assert proxy_keys.of_gateway(scene.db, row.launch_id) == {seat: [digest]}
+    scene.do(lambda tx: proxy_keys.revoke_of_gateway(tx, row.launch_id))
+    assert proxy_keys.of_gateway(scene.db, row.launch_id) == {}
+
+
+def test_agents_in_gateways_take_no_place_of_processes(scene) -> None:
+    scene.swarm("a", "b", mode="gateway", driver="openclaw", agents_made=2)
+    scene.claim()
+    assert attempts.open_by_driver(scene.db) == {}

@@ -1,0 +1,117 @@
+"""A gateway's listener and the keys of its agents: who is let in, who rests, what a restart finds."""
+
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from dashd.clock import Clock
+from dashd.gateway_doors import GatewayKeys
+from dashd.proxy.rates import Limits
+from dashd.store import agents, gateways
+from dashd.store.queue import Claim
+from tests.proxy import world as proxy_world
+from tests.proxy.world import SWARM, World
+from tests.test_model_doors import _ask
+
+S_MAX = 20.0
+
+
+class Bed:
+    """A proxy, a swarm of two agents, and its gateway."""
+
+    def __init__(self, world: World, ring: trio.Nursery) -> None:
+        self.world, self.ring = world, ring
+        self.doors = self.fresh()
+        self.port = 0
+
+    def fresh(self) -> GatewayKeys:
+        return GatewayKeys(self.world.store, Clock(), self.world.exchange, self.ring, Limits())
+
+    async def open(self, doors: GatewayKeys | None = None) -> str:
+        """Its launch; the gateway is served from now on."""
+        row = await self.world.store.own.read(lambda db: gateways.open_of(db, SWARM))
+        row = row or await self.world.store.writer.apply(lambda tx: gateways.insert(tx, SWARM, "t"))
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        await (doors or self.doors).serve(row.launch_id, listener)
+        return row.launch_id
+
+    def claim(self, number: int = 0) -> Claim:
+        return Claim(f"t{number}.1", self.world.agents[number], f"t{number}", SWARM)
+
+    async def status(self, key: str) -> int:
+        async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
+            return await _ask(stream, key)
+
+
+@pytest.fixture
+async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
+    with trio.fail_after(S_MAX):
+        async with proxy_world.open_world(tmp_path, agents_count=2) as world, trio.open_nursery() as ring:
+            yield Bed(world, ring)
+            ring.cancel_scope.cancel()
+
+
+async def test_a_key_opens_while_an_attempt_of_its_agent_is_let_in(bed: Bed) -> None:
+    launch = await bed.open()
+    access = await bed.doors.keys(launch, SWARM, bed.world.agents[:2], None)
+    mine, other = (access[agent].key for agent in bed.world.agents[:2])
+    assert await bed.status(mine) == 503  # nobody knows the gateway yet
+    bed.doors.hold_off(launch, on=False)
+    assert (await bed.status(mine), await bed.status("dk_wrong")) == (400, 400)
+    await bed.doors.let_in(launch, bed.claim())
+    assert (await bed.status(mine), await bed.status(other)) == (200, 400)
+    bed.doors.hold_off(launch, on=True)
+    assert await bed.status(mine) == 503
+    bed.doors.hold_off(launch, on=False)
+    assert await bed.status(mine) == 200
+    bed.doors.keep_out(bed.claim())
+    assert await bed.status(mine) == 400
+
+
+async def test_the_end_of_an_earlier_attempt_keeps_no_later_one_out(bed: Bed) -> None:
+    launch = await bed.open()
+    key = (await bed.doors.keys(launch, SWARM, bed.world.agents[:1], None))[bed.world.agents[0]].key
+    bed.doors.hold_off(launch, on=False)
+    await bed.doors.let_in(launch, bed.claim())
+    bed.doors.keep_out(Claim("t9.1", bed.world.agents[0], "t9", SWARM))
+    assert await bed.status(key) == 200
+
+
+async def test_a_model_that_is_swapped_is_that_of_the_next_call(bed: Bed) -> None:
+    launch = await bed.open()
+    await bed.doors.keys(launch, SWARM, bed.world.agents[:1], None)
+    await bed.doors.let_in(launch, bed.claim())
+    caller = bed.doors._served[launch].inside[bed.world.agents[0]][1]
+    assert caller.model is None
+    await bed.world.store.writer.apply(lambda tx: agents.set_model(tx, bed.world.agents[0], "other"))
+    await bed.doors.swap(bed.world.agents[0])
+    assert caller.model == "other"
+
+
+async def test_after_a_restart_the_key_is_known_and_waits_for_its_attempt(bed: Bed) -> None:
+    launch = await bed.open()
+    key = (await bed.doors.keys(launch, SWARM, bed.world.agents[:1], None))[bed.world.agents[0]].key
+    again = bed.fresh()
+    await bed.open(again)
+    again.hold_off(launch, on=False)
+    assert await bed.status(key) == 400  # it has no attempt under way
+    await again.let_in(launch, bed.claim())
+    assert await bed.status(key) == 200
+    found = await bed.world.store.own.read(lambda db: list(db.execute("SELECT * FROM proxy_key")))
+    assert key not in repr(found)
+
+
+async def test_with_its_gateway_a_key_ends(bed: Bed) -> None:
+    launch = await bed.open()
+    await bed.doors.keys(launch, SWARM, bed.world.agents[:1], None)
+    await bed.doors.close(launch)
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(OSError, match="all attempts to connect"):
+        await bed.status("")
+    query = "SELECT count(*) FROM proxy_key WHERE revoked_at_ms IS NULL"
+    assert await bed.world.store.own.read(lambda db: db.execute(query).get) == 0

@@ -1,0 +1,251 @@
+"""Driver `openclaw` in gateway mode: a real dashd, real walls, and a stand-in for the gateway.
+
+tests/live/test_gateway.py does the like with the real one.
+"""
+
+import contextlib
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.fakes import openclaw_gateway as fake
+from tests.jail import inside
+from tests.whole import daemons
+from tests.whole.door import Door, Refused, open_door
+
+pytestmark = pytest.mark.slow
+
+FAKE = str(Path(fake.__file__))
+CONFIGURED = {"DASH_PROGRAMS_NODE": FAKE, "DASH_PROGRAMS_OPENCLAW": FAKE, "DASH_JAIL_REQUIRED": "true"}
+
+
+@pytest.fixture(scope="module")
+def with_gateways(tmp_path_factory):
+    """A dashd that has the stand-in configured."""
+    inside.of_grade("B")
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("g"), **CONFIGURED)
+    try:
+        made.start()
+        yield made
+        assert made.stop() == 0
+        assert made.processes() == []
+    finally:
+        made.end()
+
+
+@pytest.fixture
+async def dash(with_gateways):
+    async with open_door(with_gateways.socket) as opened:
+        yield opened
+        await opened.destroy_all()
+
+
+@pytest.fixture
+def start_daemon_at(tmp_path_factory):
+    """`start_daemon_at(POINT)`: a dashd that dies there, once."""
+    inside.of_grade("B")
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("c"), **CONFIGURED)
+
+    def start(*arguments: str) -> daemons.DaemonProcess:
+        made.start(*arguments)
+        return made
+
+    yield start
+    made.end()
+
+
+async def _swarm(dash: Door, task: str, folder: Path, **more) -> str:
+    given = {"task": task, "cwd": str(folder), "driver": "openclaw", "mode": "gateway"} | more
+    made = await dash.call("swarm.create", **given)
+    dash.swarms.append(made["id"])
+    return made["id"]
+
+
+async def test_agents_work_in_one_gateway_and_return_their_results(dash, tmp_path) -> None:
+    swarm = await _swarm(
+        dash, "do `echo {item} > {item}; ls /etc/shadow`", tmp_path, agents=2, items=list("abc")
+    )
+    report = await dash.ended(swarm)
+    assert report["outcome"] == "complete", report
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c"}
+    assert (tmp_path / "b").read_text() == "b\n"
+    said = [json.loads(each["result"])["summary"] for each in report["results"]]
+    assert all("shadow" in each for each in said)
+    seen = await dash.events(swarm, ["gateway.*", "swarm.completed"], 2)
+    assert [event["kind"] for event in seen] == ["gateway.up", "swarm.completed"]  # its end is no news
+    logs = await dash.call("agent.logs", agent=f"{swarm}-001")
+    assert (logs["text"], logs["ended"]) == ("", True)
+    agents = [await dash.call("agent.get", agent=f"{swarm}-00{number}") for number in (1, 2)]
+    assert {(each["mode"], each["identity"], each["grade"] in ("A", "B")) for each in agents} == {
+        ("gateway", "key", True)
+    }
+    costs = await dash.call("swarm.costs", swarm=swarm)
+    assert (costs["held_usd"], costs["calls"] >= 6) == (0.0, True)
+    assert pids_of(f"{swarm}-g1") == []
+
+
+async def test_calls_are_told_apart_by_key(dash, tmp_path) -> None:
+    swarm = await _swarm(
+        dash, "do `true`", tmp_path, agents=2, items=list("ab"), agent_budget="even", budget=4
+    )
+    assert (await dash.ended(swarm))["outcome"] == "complete"
+    rows = (await dash.call("budget.export", swarm=swarm))["rows"]
+    assert {row["agent"] for row in rows} == {f"{swarm}-001", f"{swarm}-002"}
+
+
+async def test_an_agent_that_joins_works_in_the_same_gateway(dash, tmp_path, gate) -> None:
+    swarm = await _swarm(dash, f"do `read -r _ < {gate.path}`", tmp_path)
+    await dash.events(swarm, "agent.progress", 2)
+    added = await dash.call("agent.spawn", swarm=swarm, task="do `echo joined > joined`")
+    await dash.events(swarm, "task.completed")
+    assert (tmp_path / "joined").exists()
+    assert added["id"] == f"{swarm}-002"
+    gate.let()
+    assert (await dash.ended(swarm))["outcome"] == "complete"
+    assert len(await dash.events(swarm, "gateway.up")) == 1
+
+
+async def test_a_refused_budget_is_final(dash, tmp_path, gate) -> None:
+    swarm = await _swarm(dash, f"do `read -r _ < {gate.path}`", tmp_path, budget=1.0)
+    await dash.events(swarm, "agent.progress", 2)
+    await dash.call("budget.set", budget=swarm, limit_usd=0.0001, actions={"at_100": "notify"})
+    gate.let()
+    report = await dash.ended(swarm)
+    (failure,) = report["failures"]
+    assert failure["cause"] == "its budget did not cover the next call"
+    assert report["attempts"]["total"] == 1
+
+
+async def test_a_message_is_the_next_turn(dash, tmp_path, gate) -> None:
+    swarm = await _swarm(dash, f"do `read -r _ < {gate.path}`", tmp_path)
+    await dash.events(swarm, "agent.progress", 2)
+    await dash.call("agent.message", agent=f"{swarm}-001", text="mind the gap")
+    gate.let()
+    assert (await dash.ended(swarm))["outcome"] == "complete"
+    notes = [event["data"]["note"] for event in await dash.events(swarm, "agent.progress", 3)]
+    assert notes == ["turn 1", "exec", "turn 2"]
+
+
+async def test_paused_it_calls_no_model_until_it_is_resumed(dash, tmp_path, gate) -> None:
+    swarm = await _swarm(dash, f"do `read -r _ < {gate.path}`", tmp_path)
+    await dash.events(swarm, "agent.progress", 2)
+    await dash.call("agent.pause", agent=f"{swarm}-001")
+    await dash.events(swarm, "agent.paused")
+    gate.let()
+    assert len(await dash.events(swarm, "model.call")) == 1
+    await dash.call("agent.resume", agent=f"{swarm}-001")
+    assert (await dash.ended(swarm))["outcome"] == "complete"
+    assert len(await dash.events(swarm, "model.call", 2)) == 2
+
+
+async def test_a_kill_ends_the_run_and_its_tool_and_spares_the_others(dash, tmp_path, gate) -> None:
+    task = f"do `read -r _ < {gate.path}; echo {{item}} > {{item}}`"
+    swarm = await _swarm(dash, task, tmp_path, agents=2, items=list("ab"))
+    await dash.events(swarm, "agent.progress", 4)
+    agent = (await dash.call("task.get", task=f"{swarm}-t1"))["agent"]
+    await dash.call("agent.kill", agent=agent)
+    await dash.events(swarm, "agent.killed")
+    gate.let()
+    report = await dash.ended(swarm)
+    assert (report["outcome"], (tmp_path / "a").exists(), (tmp_path / "b").exists()) == (
+        "partial",
+        False,
+        True,
+    )
+
+
+async def test_a_gateway_that_dies_loses_its_runs_and_the_next_one_does_them(dash, tmp_path, gate) -> None:
+    task = f"do `echo x >> marks; read -r _ < {gate.path}`"
+    swarm = await _swarm(dash, task, tmp_path)
+    await dash.events(swarm, "agent.progress", 2)
+    for pid in pids_of(f"{swarm}-g1"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    (down,) = await dash.events(swarm, "gateway.down")
+    assert down["data"]["gateway"] == f"{swarm}-g1"
+    await dash.events(swarm, "gateway.up", 2)
+    gate.let()
+    report = await dash.ended(swarm)
+    assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 1), report
+    assert pids_of(f"{swarm}-g2") == []
+
+
+async def test_a_gateway_that_begins_anew_by_itself_is_ended(dash, tmp_path) -> None:
+    """What it took up by itself is refused at the proxy, and goes with it."""
+    swarm = await _swarm(dash, "do `echo x >> marks`. FAKE-AGAIN", tmp_path, limits={"retries": 0})
+    (down,) = await dash.events(swarm, "gateway.down")
+    assert down["data"]["reason"] == "it began again by itself"
+    await dash.call("swarm.destroy", swarm=swarm)
+    await dash.ended(swarm)
+    assert not (tmp_path / "marks").exists()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        *("talk.before_commit:1", "talk.after_commit:1", "talk.after_send:1", "talk.after_send:2"),
+        *("gateway.before_launch:1", "gateway.after_launch:1", "gateway.after_told:1"),
+    ],
+)
+async def test_dashd_dies_and_no_turn_is_lost_or_given_twice(start_daemon_at, tmp_path, point) -> None:
+    daemon = start_daemon_at("--crash-at", point)
+    async with open_door(daemon.socket) as dash:
+        swarm = await _swarm(dash, "do `echo x >> marks`", tmp_path)
+    with trio.fail_after(30):
+        assert await trio.to_thread.run_sync(daemon.process.wait) == -9
+    daemon.start()
+    async with open_door(daemon.socket) as dash:
+        report = await dash.ended(swarm)
+    assert (report["outcome"], report["attempts"]["total"], report["attempts"]["lost"]) == (
+        "complete",
+        1,
+        0,
+    ), report
+    assert (tmp_path / "marks").read_text() == "x\n"
+
+
+async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemon_at, tmp_path, gate) -> None:
+    daemon = start_daemon_at()
+    task = f"do `echo x >> marks; read -r _ < {gate.path}; echo y >> marks`"
+    async with open_door(daemon.socket) as dash:
+        swarm = await _swarm(dash, task, tmp_path)
+        await dash.events(swarm, "agent.progress", 2)
+    daemon.kill()
+    gate.let()
+    daemon.start()
+    async with open_door(daemon.socket) as dash:
+        report = await dash.ended(swarm)
+        assert (report["outcome"], report["attempts"]["total"]) == ("complete", 1), report
+        assert (tmp_path / "marks").read_text() == "x\ny\n"
+        assert len(await dash.events(swarm, "gateway.up")) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ({"driver": "pi"}, "mode"),
+        ({"hosts": ["npm"]}, "hosts"),
+        ({"unsafe_no_jail": True}, "mode"),
+        ({"limits": {"cpu_s": 5}}, "limits.cpu_s"),
+        ({"deny_commands": ["rm *"]}, "mode"),
+    ],
+)
+async def test_what_it_cannot_do_is_refused(dash, tmp_path, more, path) -> None:
+    with pytest.raises(Refused) as refused:
+        await _swarm(dash, "t", tmp_path, **more)
+    assert refused.value.path == path or more.get("driver") == "pi"
+    assert refused.value.hint
+
+
+def pids_of(launch: str) -> list[int]:
+    """The processes of a launch, by the environment that each of them was started with."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"DASH_LAUNCH={launch}\0".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
