@@ -1,7 +1,6 @@
 """Who is tried next, and what a failure means; every instant is made up."""
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from dashd.domain.circuit import Change
@@ -221,7 +220,7 @@ def test_whose_a_403_is(message: str, what: str):
 
 def test_no_access_to_a_model_freezes_nobody_and_its_sibling_has_its_turn():
     (one,) = candidates("one")
-    sibling = dataclasses.replace(one, model="n")
+    sibling = msgspec.structs.replace(one, model="n")
     way = Route([one, sibling], lambda: 0.5)
     changes = way.failed(one, Failure("denied", "403", 403), 0)
     assert [(each.to, each.model) for each in changes] == [("opened", one.model)]
