@@ -36,7 +36,8 @@ def test_pauses_of_an_agent_and_of_a_swarm_survive_a_kill(home: Home) -> None:
         assert found["pid"] == seat["pid"]
         assert swarms.state_of(found["pid"]) == "T"
     assert client.call("swarm.get", swarm=whole)["state"] == "paused"
-    assert client.call("agent.get", agent=other["id"])["state"] == "running"
+    # Its time may have run out by now, on a slow machine, and it begins again: it is not paused.
+    assert client.call("agent.get", agent=other["id"])["state"] in ("running", "spawning", "idle")
     cursor = swarms.last(client)
     # The one that is not paused runs out of time, and is tried again; nothing else may.
     ended = swarms.wait(client, "task.failed", since=cursor)
