@@ -7,6 +7,7 @@ are one). Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
+_ENDED_FIRST_BY, _OOM_SCORE_ADJ_MAX = 500, 1000
 prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
@@ -25,6 +27,19 @@ def reap_orphans(name: bytes) -> None:
     """Whoever loses their parent below this process becomes its child; `name` is what `ps` shows of it."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     prctl(_PR_SET_NAME, name, 0, 0, 0)
+
+
+def be_ended_first(proc: str = "/proc/self") -> None:
+    """Should the machine's memory run out, the kernel ends this process, and all it starts, before dashd.
+
+    Raising needs no right. A jail's stage lets nobody write it back; without a jail an agent could.
+    """
+    with contextlib.suppress(OSError, ValueError):  # no wall: an agent starts without it as well
+        path = f"{proc}/oom_score_adj"
+        with open(path, encoding="ascii") as file:
+            own = int(file.read())
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(min(own + _ENDED_FIRST_BY, _OOM_SCORE_ADJ_MAX)))
 
 
 def programs(name: str, env: dict[str, str]) -> list[str]:

@@ -64,6 +64,7 @@ class AgentStart:
 
     def become(self, holder: int, stdio: tuple[int, int, int]) -> NoReturn:
         """In the forked child: becomes the agent, or the jail that it is started in."""
+        agent_exec.be_ended_first()
         if self.cgroup:
             self._enter(self.cgroup)
         argv, files, env, cwd = self.spec["argv"], self._files, self._env, self.spec["cwd"]

@@ -6,7 +6,7 @@ import socket
 import pytest
 import trio
 
-from dashd.jail import agent_start, launch, launch_folder, launcher, view
+from dashd.jail import agent_start, launch, launch_folder, launcher, usage, view
 from tests.jail import inside
 from tests.jail.world import World, deadline, exited, printed, whole
 
@@ -105,3 +105,27 @@ def test_only_a_stage_that_said_ready_began():
         assert start.error == "listener"
         theirs.close()
         assert not start._take(ours, os.getppid())
+
+
+def _oom_score_adj(pid: int | str) -> int:
+    with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+        return int(file.read())
+
+
+@deadline
+async def test_the_kernel_ends_an_agent_before_its_holder_and_dashd(world: World, tmp_path):
+    code = (
+        "path = '/proc/self/oom_score_adj'\n"
+        "print(open(path).read().strip())\n"
+        "try: print(open(path, 'w').write('0') and 'lowered')\n"
+        "except OSError as error: print(error.strerror)\n"
+        "print('told', flush=True)\n"
+        "import time; time.sleep(60)"
+    )
+    agent = spec("a", tmp_path, *inside.python_inside(code))
+    link = world.keep(await world.launcher.launch_adopted(agent, 1))
+    said = await printed(link, world.folder("a"), b"told")
+    own = _oom_score_adj("self")
+    assert said.decode().split("\n")[:2] == [str(min(own + 500, 1000)), "Permission denied"]
+    assert _oom_score_adj(link.adopted.pid) == min(own + 500, 1000)  # bubblewrap's, as all below it
+    assert _oom_score_adj(usage.all_processes()[link.adopted.pid].parent) == own
