@@ -3,7 +3,8 @@
 A deny list, because the calls of Node and Python move with every release; everything else is what a
 namespace, Landlock or a limit answers for. What is denied: ways to more kernel (bpf, io_uring, userfaultfd,
 perf, keyrings), to other processes (ptrace, their limits and places), to other namespaces, to sockets but
-TCP streams, and everything of an administrator's. Calls that are newer than the tables are as if the kernel
+TCP streams, to kernel memory in nobody's account (buffers of sockets and pipes stay as large as they are
+made), and everything of an administrator's. Calls that are newer than the tables are as if the kernel
 lacked them, which every libc can live with. A call through another architecture's table ends the process.
 https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
 """
@@ -21,6 +22,9 @@ _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 NEW_NAMESPACES = 0x7E02_0000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. (NEWTIME cannot go with clone.)"""
 AF_UNIX, AF_INET, AF_INET6, SOCK_STREAM, TYPE_MASK, IPPROTO_TCP = 1, 2, 10, 1, 0xF, 6
+SOL_SOCKET, F_SETPIPE_SZ, PIPE_BYTES = 1, 1031, 1 << 16
+BUFFER_SIZES = (7, 8, 32, 33)
+"""SO_SNDBUF, SO_RCVBUF, and the same with FORCE."""
 MSG_FASTOPEN, TIOCSTI, TIOCLINUX = 0x2000_0000, 0x5412, 0x541C
 
 DENIED = (
@@ -116,6 +120,8 @@ def program(machine: Architecture, *, denied: Iterable[str] = DENIED, unix_socke
     for name, index in _OF_ONESELF.items():
         which = _WHICH_ONE.get(name)
         _when(code, machine, name, lambda index=index, which=which: _oneself(code, index, which))
+    _when(code, machine, "setsockopt", lambda: _no_buffer_sizes(code))
+    _when(code, machine, "fcntl", lambda: _no_larger_pipes(code))
     _when(code, machine, "ioctl", lambda: _no_typing(code))
     code.jump(_JUMP_GREATER_EQUAL, UNKNOWN_FROM, 0, 1)
     code.answer(_refusal(errno.ENOSYS))
@@ -181,4 +187,30 @@ def _no_typing(code: _Assembler) -> None:
     code.jump(_JUMP_EQUAL, TIOCSTI, 1, 0)
     code.jump(_JUMP_EQUAL, TIOCLINUX, 0, 1)
     code.answer(_refusal(errno.EPERM))
+    code.answer(ALLOW)
+
+
+def _no_buffer_sizes(code: _Assembler) -> None:
+    """Accepted and not done: the size is in memory, where no filter sees it. Programs set it as they start,
+    some end if they may not, and all live with less than they asked for: so does the kernel, silently.
+    """
+    code.argument(1)
+    code.jump(_JUMP_EQUAL, SOL_SOCKET, 0, "another option")
+    code.argument(2)
+    for option in BUFFER_SIZES:
+        code.jump(_JUMP_EQUAL, option, "no size", 0)
+    code.label("another option")
+    code.answer(ALLOW)
+    code.label("no size")
+    code.answer(_refusal(0))
+
+
+def _no_larger_pipes(code: _Assembler) -> None:
+    """EPERM, as of a kernel that allows no more; its answer would be the size, so nothing can be feigned."""
+    code.argument(1)
+    code.jump(_JUMP_EQUAL, F_SETPIPE_SZ, 0, "no larger pipe")
+    code.argument(2)
+    code.jump(_JUMP_GREATER_EQUAL, PIPE_BYTES + 1, 0, "no larger pipe")
+    code.answer(_refusal(errno.EPERM))
+    code.label("no larger pipe")
     code.answer(ALLOW)

@@ -43,7 +43,7 @@ _X86_64 = _table(
     ioprio_set=251 migrate_pages=256 unshare=272 move_pages=279 perf_event_open=298 fanotify_init=300
     prlimit64=302 name_to_handle_at=303 open_by_handle_at=304 clock_adjtime=305 sendmmsg=307 setns=308
     process_vm_readv=310 process_vm_writev=311 kcmp=312 finit_module=313 sched_setattr=314
-    memfd_create=319 kexec_file_load=320 bpf=321 userfaultfd=323
+    memfd_create=319 kexec_file_load=320 bpf=321 userfaultfd=323 setsockopt=54 fcntl=72
 """
 )
 _AARCH64 = _table(
@@ -59,7 +59,7 @@ _AARCH64 = _table(
     migrate_pages=238 move_pages=239 perf_event_open=241 prlimit64=261 fanotify_init=262
     name_to_handle_at=264 open_by_handle_at=265 clock_adjtime=266 setns=268 sendmmsg=269
     process_vm_readv=270 process_vm_writev=271 kcmp=272 finit_module=273 sched_setattr=274 memfd_create=279
-    bpf=280 userfaultfd=282 kexec_file_load=294
+    bpf=280 userfaultfd=282 kexec_file_load=294 setsockopt=208 fcntl=25
 """
 )
 ARCHITECTURES = {

@@ -111,6 +111,24 @@ def test_limits_and_places_are_one_s_own(pid):
         assert judged(program, machine, machine.numbers["setpriority"], which, 0) == refused(errno.EPERM)
 
 
+@given(level=st.integers(0, 300), option=st.integers(0, 80))
+def test_buffers_of_sockets_stay_as_large_as_they_are_and_nobody_is_told(level, option):
+    sizes = level == 1 and option in (7, 8, 32, 33)
+    for name, number in (("x86_64", 54), ("aarch64", 208)):
+        machine = syscalls.ARCHITECTURES[name]
+        judgement = judged(seccomp.program(machine), machine, number, 3, level, option)
+        assert judgement == (refused(0) if sizes else seccomp.ALLOW)
+
+
+@given(command=st.one_of(st.just(1031), st.integers(0, 1100)), size=st.one_of(st.integers(0, 70000), WORD))
+def test_pipes_grow_no_larger_than_they_are_made(command, size):
+    too_large = command == 1031 and size > 65536
+    for name, number in (("x86_64", 72), ("aarch64", 25)):
+        machine = syscalls.ARCHITECTURES[name]
+        judgement = judged(seccomp.program(machine), machine, number, 3, command, size)
+        assert judgement == (refused(errno.EPERM) if too_large else seccomp.ALLOW)
+
+
 def test_another_table_ends_the_process_and_x32_is_not_there():
     machine = syscalls.ARCHITECTURES["x86_64"]
     program = seccomp.program(machine)
@@ -128,3 +146,23 @@ def test_the_kernel_takes_it_and_obeys(tmp_path):
     )
     ended = inside.enter("C", tmp_path, *inside.python_inside(code))
     assert ended.output.split() == [str(errno.EACCES), "yes", "yes", str(errno.EPERM)]
+
+
+def test_a_buffer_that_is_asked_for_is_not_given(tmp_path):
+    code = (
+        "import socket, os, fcntl\n"
+        "pair = socket.socketpair()\n"
+        "for each in (pair[0], socket.socket()):\n"
+        "    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):\n"
+        "        before = each.getsockopt(socket.SOL_SOCKET, option)\n"
+        "        each.setsockopt(socket.SOL_SOCKET, option, before // 4)\n"
+        "        print(each.getsockopt(socket.SOL_SOCKET, option) == before)\n"
+        "    each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n"
+        "    print(each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1)\n"
+        "reader, writer = os.pipe()\n"
+        "print(fcntl.fcntl(writer, 1031, 4096) == 4096)\n"
+        "try: fcntl.fcntl(writer, 1031, 1 << 20)\n"
+        "except PermissionError: print(fcntl.fcntl(writer, 1032) == 4096)\n"
+    )
+    ended = inside.enter("C", tmp_path, *inside.python_inside(code))
+    assert ended.output.split() == ["True"] * 8

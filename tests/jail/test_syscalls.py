@@ -32,6 +32,8 @@ def test_the_kernel_agrees_on_some_of_them():
         ("sendmsg", (-1, 0, 0), errno.EBADF),
         ("setns", (-1, 0), errno.EBADF),
         ("ioctl", (-1, 0, 0), errno.EBADF),
+        ("setsockopt", (-1, 0, 0, 0, 0), errno.EBADF),
+        ("fcntl", (-1, 1031, 0), errno.EBADF),
         ("clone3", (0, 1), errno.EINVAL),
         ("socket", (9999, 0, 0), errno.EAFNOSUPPORT),
     ):

@@ -145,6 +145,8 @@ EXPECTED = {
     "write_readable": (73, "N"),
     "plant_symlink": (74, "NLCWB"),
     "plant_fifo": (75, "NLCWB"),
+    "larger_buffers": (76, "NLW"),
+    "larger_pipe": (77, "NLW"),
 }
 
 # Where the control fails too (this kernel lacks it, or its settings forbid it to everybody), an attack says
@@ -198,7 +200,9 @@ OPEN_BY_NATURE = {
     "plant_fifo": "whoever reads the tree from outside opens regular files alone",
 }
 
-SYSCALLS = frozenset({"io_uring", "userfaultfd", "netlink", "vsock", "int_80"})
+SYSCALLS = frozenset(
+    {"io_uring", "userfaultfd", "netlink", "vsock", "int_80", "larger_buffers", "larger_pipe"}
+)
 OUTSIDE = frozenset({"read_outside", "write_outside", "symlink_read", "exchange_race"})
 
 # (column, layers left out, what then works that did not): at least these, and nothing that worked stops.
@@ -262,7 +266,7 @@ DROPS: list[tuple[str, frozenset[str], frozenset[str]]] = [
         ("dash-stage", "close_range", "leaked_fd"),
         ("dash-stage", "rlimits", "memory_private big_file many_fds"),
         ("dash-stage", "landlock", OUTSIDE),
-        ("dash-stage", "seccomp", "io_uring udp_v4 unix_control prlimit_daemon"),
+        ("dash-stage", "seccomp", "io_uring udp_v4 unix_control prlimit_daemon larger_buffers larger_pipe"),
         ("dash-stage", "no_new_privs landlock seccomp", "setuid_root ptrace_seize vm_read pidfd_getfd"),
         ("stage", "no_new_privs landlock seccomp", "setuid_root ptrace_seize vm_read pidfd_getfd"),
     )

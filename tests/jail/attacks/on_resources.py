@@ -1,9 +1,11 @@
 """Bombs. Each is as large as the launch's limit needs to notice it, and is taken down again by itself."""
 
+import fcntl
 import mmap
 import os
 import resource
 import signal
+import socket
 
 from raw import Failed, attack, sleeper
 
@@ -121,3 +123,27 @@ def many_fds(t):
     except OSError as error:
         raise Failed(f"{len(made)}: {error.strerror}") from error
     return f"{len(made)} open"
+
+
+@attack(76)
+def larger_buffers(t):
+    """Of a socket: kernel memory that is in no process's account."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            before = ours.getsockopt(socket.SOL_SOCKET, option)
+            ours.setsockopt(socket.SOL_SOCKET, option, before)  # the kernel doubles what it is told
+            if ours.getsockopt(socket.SOL_SOCKET, option) <= before:
+                raise Failed(f"still {before}")
+    return "larger"
+
+
+@attack(77)
+def larger_pipe(t):
+    reader, writer = os.pipe()
+    try:
+        size = fcntl.fcntl(writer, 1032)  # F_GETPIPE_SZ
+        return f"{fcntl.fcntl(writer, 1031, 2 * size)} bytes"
+    finally:
+        os.close(reader)
+        os.close(writer)

@@ -122,6 +122,10 @@ def seccomp_program():
     blocks[-1][1].append((RETURN, ALLOW, 0, 0))  # TIOCSTI, TIOCLINUX
     for number, flags in ((44, 3), (46, 2), (307, 3)):
         blocks.append((number, never(argument(flags), ANY_BIT, 0x20000000)))  # fast open
+    blocks.append((72, never(argument(1), EQUAL, 1031)))  # F_SETPIPE_SZ
+    sizes = [(EQUAL, option, 4 - place, 0) for place, option in enumerate((7, 8, 32, 33))]  # SO_SNDBUF …
+    blocks.append((54, [argument(1), (EQUAL, 1, 1, 0), (RETURN, ALLOW, 0, 0), argument(2), *sizes]))
+    blocks[-1][1].extend([(RETURN, ALLOW, 0, 0), (RETURN, refuse(EPERM), 0, 0)])
     for number, place in OTHERS_BY_PID.items():
         blocks.append((number, only(([argument(place)], EQUAL, 0))))
     blocks.append((53, only(([argument(0)], EQUAL, 1))))  # socketpair of AF_UNIX
