@@ -1,7 +1,8 @@
 """What processes use: one look at /proc serves every agent, and a costlier one only whom it makes suspicious.
 
     every look    RSS and threads of all processes, from one line of /proc/PID/stat each
-    suspicious    PSS (a shared page counts once over a tree), what is swapped, and memfds nobody has mapped
+    suspicious    PSS (a shared page counts once over a tree), what is swapped, page tables, and memfds nobody
+                  has mapped
     on request    what was written below folders since an instant, by a walk that is bounded in time; what is
                   held in files that no folder shows; how many files there are in a jail's own tmpfs
 
@@ -30,6 +31,8 @@ WALK_S_MAX = 2.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STAT_BYTES, _SMALL_BYTES, _MAPS_BYTES = 1024, 8192, 1 << 20
 _BLOCK_BYTES = 512
+_LEFT = (b"MemAvailable", b"Shmem", b"SwapTotal", b"SwapFree", b"MemTotal", b"MemFree")
+_USED_BY_PROGRAMS = (b"Buffers", b"Cached", b"AnonPages", b"SReclaimable")
 _MEMORY = (b"Pss_Anon:", b"Pss_File:", b"SwapPss:")
 
 
@@ -48,18 +51,21 @@ class Machine(NamedTuple):
 
     available_bytes: int
     hidden_bytes: int
-    """In swap, and in memory files: what an agent may use without its RSS showing it."""
+    """In swap, in memory files, the kernel's: what an agent may use without its RSS showing it."""
+    kernel_bytes: int = 0
+    """What the kernel uses itself and cannot give back: page tables, queues of sockets and pipes."""
 
 
 def machine(proc: str = "/proc") -> Machine:
     """Reads one file; cheap enough for an event loop."""
-    found = dict.fromkeys((b"MemAvailable", b"Shmem", b"SwapTotal", b"SwapFree"), 0)
+    found = dict.fromkeys((*_LEFT, *_USED_BY_PROGRAMS), 0)
     for line in _read(f"{proc}/meminfo", _SMALL_BYTES).splitlines():
         name, _, value = line.partition(b":")
         if name in found:
             found[name] = int(value.split()[0]) << 10
-    available, shmem, swap, swap_free = found.values()
-    return Machine(available, shmem + swap - swap_free)
+    available, shmem, swap, swap_free, total, free = (found[name] for name in _LEFT)
+    kernel = max(0, total - free - sum(found[name] for name in _USED_BY_PROGRAMS))
+    return Machine(available, shmem + swap - swap_free + kernel, kernel)
 
 
 def all_processes(proc: str = "/proc") -> dict[int, Process]:
@@ -95,13 +101,14 @@ def trees(found: Mapping[int, Process], roots: Collection[int]) -> dict[int, lis
 
 
 def memory_bytes(tree: Iterable[Process], proc: str = "/proc") -> int:
-    """What a tree uses, exactly: PSS and swap of its processes, and its memfds, mapped or not.
+    """What a tree uses, exactly: PSS, swap and page tables of its processes, and its memfds, mapped or not.
 
     Mapped shared memory and memfds may be the same pages, so the larger of both counts.
     """
     own = shared = files = 0
     seen: set[tuple[int, int]] = set()
     for process in tree:
+        own += _page_tables_bytes(process.pid, proc)
         try:
             rollup = _read(f"{proc}/{process.pid}/smaps_rollup", _SMALL_BYTES)
         except PermissionError:  # it hides
@@ -117,6 +124,15 @@ def memory_bytes(tree: Iterable[Process], proc: str = "/proc") -> int:
         with contextlib.suppress(PermissionError):
             files += sum(size for _, size in _held(process.pid, seen, proc, memory=True))
     return own + max(shared, files)
+
+
+def _page_tables_bytes(pid: int, proc: str) -> int:
+    """Nobody can hide them. 4 KiB for each 2 MiB that was touched, if only by reading what is all zeros."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in _read(f"{proc}/{pid}/status", _SMALL_BYTES).splitlines():
+            if line.startswith(b"VmPTE:"):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 class Unnamed(NamedTuple):

@@ -44,8 +44,8 @@ def test_a_tree_is_all_descendants_and_not_the_root(proc) -> None:
 
 
 def test_the_machine_in_bytes(proc) -> None:
-    proc.meminfo(available=100, shmem=20, swap=50, swap_free=45)
-    assert usage.machine(proc.path) == (100 * KIB, 25 * KIB)
+    proc.meminfo(available=100, shmem=20, swap=50, swap_free=45, kernel=7)
+    assert usage.machine(proc.path) == (100 * KIB, 32 * KIB, 7 * KIB)
 
 
 def test_memory_is_pss_and_swap_and_the_rss_of_who_hides(proc, monkeypatch) -> None:
@@ -65,6 +65,37 @@ def test_memory_is_pss_and_swap_and_the_rss_of_who_hides(proc, monkeypatch) -> N
     assert usage.memory_bytes(tree, proc.path) == (10 + 1 + 4 + 5 + 100) * KIB + 2 * PAGE
     gone = [*tree, Process(999, 10, 1, 1, 1 << 40)]
     assert usage.memory_bytes(gone, proc.path) == usage.memory_bytes(tree, proc.path)
+
+
+def test_page_tables_count_also_of_who_hides(proc, monkeypatch) -> None:
+    real = usage._read
+
+    def hidden(path, bytes_max):
+        if path.endswith("12/smaps_rollup"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, bytes_max)
+
+    monkeypatch.setattr(usage, "_read", hidden)
+    for pid in (11, 12):
+        proc.process(pid, 10, rss=2)
+        proc.rollup(pid, Pss_Anon=10)
+        proc.page_tables(pid, 300)
+    assert usage.memory_bytes(proc.tree(10), proc.path) == 610 * KIB + 2 * PAGE
+
+
+def test_page_tables_of_a_real_process_are_seen_without_any_rss() -> None:
+    me = Process(os.getpid(), 0, 1, 1, 0)
+    before = usage.memory_bytes([me])
+    maps = [mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) for _ in range(8)]
+    try:
+        for each in maps:
+            if hasattr(mmap, "MADV_NOHUGEPAGE"):
+                each.madvise(mmap.MADV_NOHUGEPAGE)
+            assert not any(each[at] for at in range(0, 1 << 30, 2 << 20))
+        assert usage.memory_bytes([me]) - before > 14 << 20  # 16 MiB, but for what the heap gave back
+    finally:
+        for each in maps:
+            each.close()
 
 
 def test_a_memory_file_counts_once_and_not_on_top_of_its_mapping() -> None:
