@@ -158,7 +158,7 @@ def unnamed(
             files += _held(process.pid, seen, proc, memory=False, devices=devices)
             if thorough:
                 files += _mapped(process.pid, seen, proc, devices)
-                hidden = hidden or _sends_files(process.pid, proc)
+                hidden = hidden or sends_files(process.pid, proc)
         except PermissionError:
             hidden = True
         except OSError:  # it has ended
@@ -215,7 +215,7 @@ def _mapped(
     return list(ends.values())
 
 
-def _sends_files(pid: int, proc: str) -> bool:
+def sends_files(pid: int, proc: str) -> bool:
     """Whether a socket of it holds descriptors that nobody has received yet."""
     for fd in _open_fds(pid, proc):
         with contextlib.suppress(OSError):

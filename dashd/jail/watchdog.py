@@ -8,9 +8,10 @@
 
 One task for all agents, asleep while there are none. It says who is over what; runtime ends the agent. While
 dashd is away rlimits, sized tmpfs and the lease bind; what folders grew by until then is forgotten. Known to
-pass: memory in pipes and sockets, which the kernel bounds by user; a jail's tmpfs, which is sized and counts
-only where it is mapped; as much disk, in files with a name or only mapped, as others free at the same time,
-or as free space lags behind (btrfs); files where a file system makes room for them as they come.
+pass: memory in up to 64 unix sockets and 64 pipes, and in more of them as much as the kernel gives back
+elsewhere; a jail's tmpfs, which is sized and counts only where it is mapped; as much disk, in files with a
+name or only mapped, as others free at the same time, or as free space lags behind (btrfs); files where a file
+system makes room for them as they come.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from typing import NoReturn
 import msgspec
 import trio
 
-from . import usage, view
+from . import queues, usage, view
 from .usage import Disk, Machine, Process, Walked
 from .view import MIB, Bounds
 
@@ -103,6 +104,8 @@ class Guard:
     """What the last exact look found beyond RSS."""
     hidden_bytes: int = 0
     """Of the machine, the least since then."""
+    kernel_bytes: int = 0
+    """Of the machine, the least since it is watched."""
 
     def fail(self, breach: Breach) -> None:
         """Says so, once."""
@@ -135,6 +138,7 @@ class Watchdog:
     @contextlib.contextmanager
     def watching(self, guard: Guard) -> Iterator[Guard]:
         """Watches an agent for as long as the block runs."""
+        guard.kernel_bytes = usage.machine(self._proc).kernel_bytes
         self._guards.add(guard)
         self._left_bytes = min(self._left_bytes, guard.bounds.memory_bytes)
         self._some.set()
@@ -210,10 +214,11 @@ class Watchdog:
     def _memory(self, guard: Guard, tree: list[Process], machine: Machine) -> Breach | None:
         rss = sum(process.rss_bytes for process in tree)
         guard.hidden_bytes = min(guard.hidden_bytes, machine.hidden_bytes)
+        guard.kernel_bytes = min(guard.kernel_bytes, machine.kernel_bytes)
         guard.used_bytes = rss + guard.unseen_bytes + machine.hidden_bytes - guard.hidden_bytes
         if guard.used_bytes <= guard.bounds.memory_bytes:
             return None
-        guard.used_bytes = self._exact(guard, tree)
+        guard.used_bytes = self._exact(guard, tree, machine)
         guard.unseen_bytes, guard.hidden_bytes = max(0, guard.used_bytes - rss), machine.hidden_bytes
         if guard.used_bytes <= guard.bounds.memory_bytes:
             return None
@@ -221,12 +226,18 @@ class Watchdog:
         bound = f"memory {_mib(guard.bounds.memory_bytes)} MiB exceeded"
         return Breach("memory", f"{bound} ({seen}); --memory-mb raises it")
 
-    def _exact(self, guard: Guard, tree: list[Process]) -> int:
+    def _exact(self, guard: Guard, tree: list[Process], machine: Machine) -> int:
         """Over the bound only if it is so twice: pages of processes that end meanwhile move to the others."""
-        used = usage.memory_bytes(tree, self._proc)
+        grown = machine.kernel_bytes - guard.kernel_bytes
+        used = self._used(tree, grown)
         if used > guard.bounds.memory_bytes:
-            used = min(used, usage.memory_bytes(self._trees([guard])[guard], self._proc))
+            used = min(used, self._used(self._trees([guard])[guard], grown))
         return used
+
+    def _used(self, tree: list[Process], grown: int) -> int:
+        """What sockets and pipes may hold counts as far as the kernel itself has grown, by whomever."""
+        queued = min(grown, queues.queued_bytes(tree, self._proc)) if grown > 0 else 0
+        return usage.memory_bytes(tree, self._proc) + queued
 
     # -- disk ----------------------------------------------------------------------------------------------
 

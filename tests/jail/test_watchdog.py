@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from dashd.jail import usage, watchdog
+from dashd.jail import queues, usage, watchdog
 from dashd.jail.usage import Disk, Unnamed, Walked
 from dashd.jail.view import MIB, Bounds
 from dashd.jail.watchdog import Guard, Quota, Watchdog
@@ -106,6 +106,37 @@ async def test_what_rss_does_not_show_is_looked_for_when_the_machine_has_more_of
         proc.meminfo(shmem=100 * KIB_OF_MIB)
         with trio.fail_after(3):
             await guard.breached.wait()
+
+
+async def test_what_sockets_may_hold_counts_as_far_as_the_kernel_has_grown(
+    autojump_clock, proc, dog, monkeypatch
+) -> None:
+    monkeypatch.setattr(queues, "queued_bytes", lambda tree, path: 500 * MIB)
+    proc.process(101, HOLDER, rss=10 * PAGES)
+    proc.rollup(101, Pss_Anon=10 * KIB_OF_MIB)
+    proc.meminfo(kernel=300 * KIB_OF_MIB)  # before it began
+    guard = _guard(memory_bytes=100 * MIB)
+    with dog.watching(guard):
+        await trio.sleep(3)
+        proc.meminfo(kernel=390 * KIB_OF_MIB)
+        await trio.sleep(3)
+        assert guard.breach is None
+        proc.meminfo(kernel=391 * KIB_OF_MIB)
+        with trio.fail_after(3):
+            await guard.breached.wait()
+    assert guard.breach.text == "memory 100 MiB exceeded (101 MiB in 1 process); --memory-mb raises it"
+
+
+async def test_what_the_kernel_has_grown_by_is_not_the_fault_of_who_has_no_sockets(
+    autojump_clock, proc, dog, monkeypatch
+) -> None:
+    monkeypatch.setattr(queues, "queued_bytes", lambda tree, path: 0)
+    proc.process(101, HOLDER, rss=10 * PAGES)
+    with dog.watching(_guard(memory_bytes=100 * MIB)) as guard:
+        await trio.sleep(3)
+        proc.meminfo(kernel=900 * KIB_OF_MIB)
+        await trio.sleep(5)
+    assert guard.breach is None
 
 
 async def test_an_exact_look_that_finds_nothing_is_not_repeated_until_there_is_more(

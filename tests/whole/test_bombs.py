@@ -73,7 +73,59 @@ for _ in range(8):
         pass
 time.sleep({LIVES_S})
 """
+# What is in no RSS. Each stops by itself when the machine has 200 MiB less than before.
+_MACHINE = """
+import mmap, os, socket, time
+def left():
+    with open("/proc/meminfo") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+begun = left()
+def goes_on():
+    return left() > max(begun - (200 << 10), 1 << 20)
+"""
+TABLES = f"""{_MACHINE}
+maps = []
+while goes_on() and len(maps) < 100:
+    maps.append(mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
+    maps[-1].madvise(mmap.MADV_NOHUGEPAGE)
+    for at in range(0, 1 << 30, 2 << 20):
+        maps[-1][at]
+time.sleep({LIVES_S})
+"""
+SOCKETS = f"""{_MACHINE}
+pairs = []
+while goes_on() and len(pairs) < 700:
+    pairs.append(socket.socketpair())
+    for each in pairs[-1]:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        each.setblocking(False)
+        try:
+            while True:
+                each.send(b"x" * 32768)
+        except BlockingIOError:
+            pass
+time.sleep({LIVES_S})
+"""
+HIDDEN = f"import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE\n{SOCKETS}"
+CONNECTIONS = f"""{_MACHINE}
+listener = socket.create_server(("127.0.0.1", 0))
+pairs = []
+while goes_on() and len(pairs) < 200:
+    pairs.append((socket.create_connection(listener.getsockname()), listener.accept()[0]))
+    for each in pairs[-1]:
+        each.setblocking(False)
+        try:
+            while True:
+                each.send(b"x" * 65536)
+        except BlockingIOError:
+            pass
+time.sleep({LIVES_S})
+"""
 BOMBS = {
+    "page tables": (TABLES, {"memory_mb": 64}, "memory 64 MiB exceeded ("),
+    "unix sockets": (SOCKETS, {"memory_mb": 96}, "memory 96 MiB exceeded ("),
+    "hidden sockets": (HIDDEN, {"memory_mb": 96}, "memory 96 MiB exceeded ("),
+    "connections": (CONNECTIONS, {"memory_mb": 96}, "memory 96 MiB exceeded ("),
     "memory of four": (MEMORY, {"memory_mb": 128}, "memory 128 MiB exceeded ("),
     "shared memory": (SHARED, {"memory_mb": 128}, "memory 128 MiB exceeded ("),
     "disk": (DISK, {"disk_mb": 16}, "disk 16 MiB exceeded ("),
@@ -174,7 +226,10 @@ for _ in range(5000):
 
 async def test_who_stays_within_its_bounds_is_left_alone(dash, tmp_path) -> None:
     script = """
-import os, time
+import os, socket, time
+pairs = [socket.socketpair() for _ in range(100)]
+for each, _ in pairs:
+    each.send(b"x" * 4096)
 taken = bytearray(60 << 20)
 taken[::4096] = b"x" * (len(taken) // 4096)
 for _ in range(20):
