@@ -95,5 +95,15 @@ def test_with_one_on_its_way_any_number_may_be_in_it(stack) -> None:
     assert queues.queued_bytes(ME) == before
 
 
+def test_a_tree_with_too_many_open_files_is_not_looked_through(stack, monkeypatch) -> None:
+    before = queues.queued_bytes(ME)
+    monkeypatch.setattr(queues, "FDS_MAX", 1)
+    asked = []
+    real = queues._open
+    monkeypatch.setattr(queues, "_open", lambda folder: asked.append(folder) or real(folder))
+    assert queues.queued_bytes(ME * 3) - before > queues.HIDDEN_SOCKETS * (1 << 12)
+    assert len(asked) == 1
+
+
 def test_who_has_ended_has_none(tmp_path) -> None:
     assert queues.queued_bytes(ME, str(tmp_path)) == 0
