@@ -39,7 +39,7 @@ async def status(core: Core, caller: Caller, params: wire.GetBudget) -> wire.Bud
     now_ms = core.clock.now_ms()
 
     def query(db: Snapshot) -> _Seen:
-        row = budgets.get(db, params.budget)
+        row = _told_of(caller, budgets.get(db, params.budget))
         below = budgets.children(db, row.id) if params.children else []
         told = reach.seen(db, caller)
         return _Seen(
@@ -47,7 +47,7 @@ async def status(core: Core, caller: Caller, params: wire.GetBudget) -> wire.Bud
             children=[
                 shown(db, each)
                 for each in below
-                if told is None or each.swarm_id in told or not each.swarm_id
+                if caller.actor == "operator" or (each.swarm_id and (told is None or each.swarm_id in told))
             ],
             options=situations.options(db, row, now_ms),
             situation=situations.of_swarm(db, row.id, now_ms) if row.kind == "swarm" else None,
@@ -64,7 +64,7 @@ async def status(core: Core, caller: Caller, params: wire.GetBudget) -> wire.Bud
     )
 
 
-async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.BudgetChanged:
+async def set_(core: Core, caller: Caller, params: wire.SetBudget) -> wire.BudgetChanged:
     """Sets what was given. A limit below what is spent blocks new calls and does nothing else."""
     actions = {} if params.actions is msgspec.UNSET else msgspec.to_builtins(params.actions)
     nothing = params.limit_usd is params.limit_tokens is msgspec.UNSET and not actions
@@ -87,6 +87,8 @@ async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.Budg
         if not isinstance(params.limit_tokens, msgspec.UnsetType):
             tokens = params.limit_tokens
         budgets.set_limits(tx, row.id, limit, tokens)
+        if not params.limit_usd is params.limit_tokens is msgspec.UNSET:
+            budgets.set_by_hand(tx, row.id, caller.who)
         acts = _act(tx, row, actions)
         change = budgets.ChangeRow(
             tx.now_ms, "set", row.limit_nusd, limit, params.why, row.limit_tokens, tokens, acts
@@ -98,7 +100,11 @@ async def set_(core: Core, _caller: Caller, params: wire.SetBudget) -> wire.Budg
 
 
 async def extend(core: Core, caller: Caller, params: wire.ExtendBudget) -> wire.BudgetChanged:
-    """Adds to the limit; what had stopped goes on where nothing else stops it. A gate may come first."""
+    """Adds to the limit; what had stopped goes on where nothing else stops it. A gate may come first.
+
+    An orchestrator adds to what its swarms were made with. What somebody set by hand is more only with a yes,
+    which a gate asks for; what is no swarm's never is.
+    """
     if params.usd is params.tokens is msgspec.UNSET:
         raise errors.InvalidParams(
             "budget.extend was told nothing to add", hint="give usd, tokens or both", path="usd"
@@ -106,22 +112,26 @@ async def extend(core: Core, caller: Caller, params: wire.ExtendBudget) -> wire.
     more = limits.More(dollars.nusd(params.usd or 0.0), params.tokens or 0)
 
     def operation(tx: Tx) -> wire.BudgetChanged:
-        row = budgets.get(tx.db, params.budget)
+        row = _told_of(caller, budgets.get(tx.db, params.budget))
         limits.check(row, more)
+        if row.swarm_id is None:
+            _refuse_extending(caller, row, "is no swarm's", params)
         waits = _gated(tx, caller, row, more, params.why)
         if waits:
             return wire.BudgetChanged(budget=shown(tx.db, row), resumed=0, cursor=tx.seq, approval=waits)
+        if row.set_by is not None:
+            _refuse_extending(caller, row, f"has a limit that {row.set_by} set by hand", params)
         return _changed(tx, row, limits.extend(tx, row, more, params.why))
 
     work = once("budget.extend", params, params.idempotency_key, operation, wire.BudgetChanged)
     return await core.store.writer.apply(work)
 
 
-async def history(core: Core, _caller: Caller, params: wire.GetHistory) -> wire.History:
+async def history(core: Core, caller: Caller, params: wire.GetHistory) -> wire.History:
     """Changes of the limit and thresholds that were told, newest first."""
 
     def query(db: Snapshot) -> wire.History:
-        row = budgets.get(db, params.budget)
+        row = _told_of(caller, budgets.get(db, params.budget))
         found = [
             wire.Change(
                 at=iso(each.at_ms),
@@ -188,6 +198,29 @@ def refuse_stopped(tx: Tx, budget_id: str) -> None:
         )
     if budgets.find(tx.db, budget_id) is not None:
         budgets.set_paused_by(tx, budget_id, None)
+
+
+def _told_of(caller: Caller, row: BudgetRow) -> BudgetRow:
+    """The node, where it is not another program's: what a key outside of all swarms may spend is no
+    orchestrator's business. Raises Forbidden.
+    """
+    if caller.actor != "operator" and row.kind == "key" and row.swarm_id is None:
+        raise errors.Forbidden(
+            f"budget {row.id} is a key's and no swarm's, and not for {caller.who}", hint="ask the operator"
+        )
+    return row
+
+
+def _refuse_extending(caller: Caller, row: BudgetRow, why: str, params: wire.ExtendBudget) -> None:
+    """Raises Forbidden for an orchestrator."""
+    if caller.actor == "operator":
+        return
+    more = f" {params.usd:g}" if params.usd else ""
+    tokens = f" --tokens {params.tokens}" if params.tokens else ""
+    raise errors.Forbidden(
+        f"budget {row.id} {why}: {caller.who} may not add to it",
+        hint=f"ask the operator: dashctl budget extend {row.id}{more}{tokens}",
+    )
 
 
 def _act(tx: Tx, row: BudgetRow, given: dict[str, str]) -> str:

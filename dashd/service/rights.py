@@ -27,7 +27,7 @@ ORCHESTRATOR_CHANGES: Final = (
     "escalation.*",
     "hint.*",
     "event.*",
-    "budget.extend",  # within the money gates
+    "budget.extend",  # of swarms, within the money gates, and not what was set by hand
     "approval.resolve",  # of gates that were delegated to it
 )
 """What an orchestrator may change."""

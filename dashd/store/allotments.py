@@ -69,12 +69,15 @@ def reopen_seat(tx: Tx, agent_id: str) -> None:
 
 
 def succeed(tx: Tx, before_id: str, after_id: str) -> None:
-    """A seat replaces an ended one: it gets that one's limits where they are tighter, and its actions."""
+    """A seat replaces an ended one: it gets that one's limits where they are tighter, who set them, and its
+    actions.
+    """
     before, after = budgets.find(tx.db, before_id), budgets.get(tx.db, after_id)
     if before is None:
         return
     limit = _tighter(before.limit_nusd, after.limit_nusd)
     budgets.set_limits(tx, after.id, limit, _tighter(before.limit_tokens, after.limit_tokens))
+    budgets.set_by_hand(tx, after.id, before.set_by)
     budgets.set_actions(tx, after.id, before.action_75, before.action_90, before.action_100)
     if limit != after.limit_nusd:
         budgets.change(tx, after.id, "set", after.limit_nusd, limit, f"it replaces {before.id}")

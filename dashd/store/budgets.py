@@ -41,6 +41,7 @@ class BudgetRow(msgspec.Struct, frozen=True):
     paused_by: str | None = None
     need_nusd: int | None = None
     need_tokens: int | None = None
+    set_by: str | None = None
 
 
 class ChangeRow(msgspec.Struct, frozen=True):
@@ -84,6 +85,7 @@ _q_settle = (
     " WHERE id IN (SELECT above_id FROM budget_above WHERE id = ?1 UNION ALL SELECT ?8)"
 )
 _q_limit = "UPDATE budget SET limit_nusd = ?2, limit_tokens = ?3 WHERE id = ?1"
+_q_set_by = "UPDATE budget SET set_by = ?2 WHERE id = ?1"
 _q_actions = "UPDATE budget SET action_75 = ?2, action_90 = ?3, action_100 = ?4 WHERE id = ?1"
 _q_reached = "UPDATE budget SET reached = ?2 WHERE id = ?1"
 _q_frozen = "UPDATE budget SET frozen = ?2 WHERE id = ?1"
@@ -227,6 +229,11 @@ def settle(
 def set_limits(tx: Tx, budget_id: str, limit_nusd: int | None, limit_tokens: int | None) -> None:
     """Sets the limits; None is none."""
     tx.execute(_q_limit, (budget_id, limit_nusd, limit_tokens))
+
+
+def set_by_hand(tx: Tx, budget_id: str, by: str | None) -> None:
+    """Remembers who set the limits by hand, and so means them to stay; None: nobody did."""
+    tx.execute(_q_set_by, (budget_id, by))
 
 
 def set_actions(tx: Tx, budget_id: str, at_75: str, at_90: str, at_100: str) -> None:

@@ -225,3 +225,59 @@ async def test_an_extension_of_an_operator_is_not_held(core, by):
     money(core)
     made = await by(UID, "swarm.create", task="t", budget=9)
     assert (await by(UID, "budget.extend", budget=made.id, usd=90)).budget.limit_usd == 99.0
+
+
+# --- limits that were set by hand --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("node", ["project", "swarm", "seat", "task"])
+async def test_a_limit_set_by_hand_is_not_raised_by_an_orchestrator(core, by, node):
+    made = await by(CLAUDE, "swarm.create", task="t", budget=9)
+    budget = {"project": "project", "swarm": made.id, "seat": f"{made.id}-001", "task": f"{made.id}-t1"}[node]
+    await by(ALICE, "budget.set", budget=budget, limit_usd=1)
+    with pytest.raises(errors.Forbidden, match="orchestrator:claude may not add to it") as caught:
+        await by(CLAUDE, "budget.extend", budget=budget, usd=500)
+    assert caught.value.hint == f"ask the operator: dashctl budget extend {budget} 500"
+    assert budgets.get(core.store.db, budget).limit_nusd == 1_000_000_000
+    assert (await by(UID, "budget.extend", budget=budget, usd=1)).budget.limit_usd == 2.0
+    with pytest.raises(errors.Forbidden):  # what the operator adds leaves it a limit set by hand
+        await by(CLAUDE, "budget.extend", budget=budget, usd=1)
+
+
+async def test_what_else_is_set_by_hand_leaves_the_limit_the_swarm_s_own(by):
+    made = await by(CLAUDE, "swarm.create", task="t", budget=9)
+    await by(ALICE, "budget.set", budget=made.id, actions={"at_100": "kill"})
+    assert (await by(CLAUDE, "budget.extend", budget=made.id, usd=1)).budget.limit_usd == 10.0
+
+
+async def test_a_limit_set_by_hand_is_raised_with_a_yes(core, by):
+    money(core, who="orchestrator")
+    made = await by(CLAUDE, "swarm.create", task="t", budget=9)
+    await by(ALICE, "budget.set", budget=made.id, limit_usd=10)
+    waits = await by(CLAUDE, "budget.extend", budget=made.id, usd=5)
+    assert (waits.approval, waits.budget.limit_usd) == ("ap1", 10.0)
+    await by(OTHER, "approval.resolve", approvals=["ap1"], decision="allow")
+    assert budgets.get(core.store.db, made.id).limit_nusd == 15_000_000_000
+
+
+async def test_the_project_s_budget_is_not_raised_with_a_yes_either(core, by):
+    money(core, who="orchestrator")
+    await by(ALICE, "budget.set", budget="project", limit_usd=10)
+    with pytest.raises(errors.Forbidden, match="budget project is no swarm's"):
+        await by(CLAUDE, "budget.extend", budget="project", usd=5)
+    assert (await by(UID, "approval.list")).items == []
+
+
+async def test_another_program_s_key_is_nothing_to_an_orchestrator(core, by):
+    def operation(tx):
+        node = budgets.new("key-1", "key", budgets.PROJECT, None, at_ms=tx.now_ms, limit=1_000_000_000)
+        budgets.insert(tx, node)
+
+    core.store.do(operation)
+    made = await by(CLAUDE, "swarm.create", task="t")
+    told = [(await by(who, "budget.status", children=True)).children for who in (UID, CLAUDE)]
+    assert [[each.id for each in children] for children in told] == [[made.id, "key-1"], [made.id]]
+    for method, more in (("extend", {"usd": 1}), ("status", {}), ("history", {})):
+        with pytest.raises(errors.Forbidden, match="key-1 is a key's and no swarm's"):
+            await by(CLAUDE, f"budget.{method}", budget="key-1", **more)
+    assert (await by(UID, "budget.extend", budget="key-1", usd=1)).budget.limit_usd == 2.0

@@ -94,6 +94,7 @@ def test_who_replaces_a_seat_may_spend_no_more_than_it_might(scene) -> None:
 
     def capped(tx) -> None:
         budgets.set_limits(tx, claim.agent_id, 40, 5_000)
+        budgets.set_by_hand(tx, claim.agent_id, "operator:ann")
         budgets.set_actions(tx, claim.agent_id, "none", "notify", "kill")
 
     scene.do(capped)
@@ -103,6 +104,7 @@ def test_who_replaces_a_seat_may_spend_no_more_than_it_might(scene) -> None:
     row = budgets.get(scene.db, f"{SWARM}-002")
     assert (row.limit_nusd, row.limit_tokens, row.spent_nusd) == (40, 5_000, 0)
     assert (row.action_75, row.action_90, row.action_100) == ("none", "notify", "kill")
+    assert row.set_by == "operator:ann"
     (change,) = [each for each in budgets.changes(scene.db, row.id, 10) if each.kind == "set"]
     assert (change.to_nusd, change.why) == (40, f"it replaces {SWARM}-001")
 
