@@ -26,13 +26,13 @@ PERSONS = 2
 async def list_(core: Core, caller: Caller, params: wire.ListApprovals) -> wire.ApprovalList:
     """One page, newest first."""
     state = "" if params.state == "any" else params.state
-    swarm = params.swarm or ""
+    swarm, now_ms = params.swarm or "", core.clock.now_ms()
 
     def query(db: Snapshot) -> wire.ApprovalList:
         among = reach.among(db, caller)
         found = approvals.page(db, params.before or sys.maxsize, state, swarm, params.limit, among)
         more = found[-1].number or 0 if len(found) == params.limit else 0
-        return wire.ApprovalList(items=[_shown(db, row) for row in found], next=more)
+        return wire.ApprovalList(items=[_shown(db, row, now_ms) for row in found], next=more)
 
     return await core.store.reader.read(query)
 
@@ -72,19 +72,26 @@ def _check(caller: Caller, row: ApprovalRow, decision: str) -> None:
 def _resolve(tx: Tx, caller: Caller, row: ApprovalRow, params: wire.ResolveApprovals) -> wire.Resolved:
     row = approvals.get(tx.db, row.id)  # one decision of this call may have withdrawn another request
     if row.state != "open":
-        return _outcome(tx.db, row, changed=False)
+        return _outcome(tx, row, changed=False)
     if params.decision == "deny":
-        return _outcome(tx.db, decisions.decide(tx, row, "deny", caller.who, params.note), changed=True)
-    before = approvals.votes(tx.db, row)
-    after = approvals.vote(tx, row, caller.who)
+        return _outcome(tx, decisions.decide(tx, row, "deny", caller.who, params.note), changed=True)
+    before = _votes(tx.db, row, tx.now_ms)
+    approvals.vote(tx, row, caller.who)
+    after = _votes(tx.db, row, tx.now_ms)
     if len(after) < (PERSONS if row.two_person else 1):
-        return _outcome(tx.db, row, changed=after != before)
+        return _outcome(tx, row, changed=after != before)
     by = " and ".join(after)
-    return _outcome(tx.db, decisions.decide(tx, row, "allow", by, params.note), changed=True)
+    return _outcome(tx, decisions.decide(tx, row, "allow", by, params.note), changed=True)
 
 
-def _outcome(db: Snapshot, row: ApprovalRow, *, changed: bool) -> wire.Resolved:
-    votes = approvals.votes(db, row)
+def _votes(db: Snapshot, row: ApprovalRow, now_ms: int) -> list[str]:
+    """Who has said yes; of two persons, while it is open, those whose key still stands."""
+    counts = row.two_person and row.state == "open"
+    return approvals.standing_votes(db, row, now_ms) if counts else approvals.votes(db, row)
+
+
+def _outcome(tx: Tx, row: ApprovalRow, *, changed: bool) -> wire.Resolved:
+    votes = _votes(tx.db, row, tx.now_ms)
     return wire.Resolved(
         id=row.id,
         state=row.state,  # type: ignore[arg-type]  # the table's CHECK is the wire's Literal
@@ -94,7 +101,7 @@ def _outcome(db: Snapshot, row: ApprovalRow, *, changed: bool) -> wire.Resolved:
     )
 
 
-def _shown(db: Snapshot, row: ApprovalRow) -> wire.Approval:
+def _shown(db: Snapshot, row: ApprovalRow, now_ms: int) -> wire.Approval:
     return wire.Approval(
         id=row.id,
         gate=row.gate,
@@ -107,7 +114,7 @@ def _shown(db: Snapshot, row: ApprovalRow) -> wire.Approval:
         state=row.state,  # type: ignore[arg-type]
         who=row.who,  # type: ignore[arg-type]
         two_person=bool(row.two_person),
-        votes=approvals.votes(db, row),
+        votes=_votes(db, row, now_ms),
         asked_at=iso(row.asked_at_ms),
         deadline=iso(row.deadline_at_ms),
         at_deadline=row.at_deadline,  # type: ignore[arg-type]

@@ -62,8 +62,14 @@ _q_page = (
     f" AND (?3 = '' OR swarm_id = ?3) AND (swarm_id IS NULL OR {rows.among('swarm_id', 5)})"
     " ORDER BY number DESC LIMIT ?4"
 )
-_q_vote = "INSERT OR IGNORE INTO approval_vote VALUES (?, ?, ?)"
+_q_vote = "INSERT OR REPLACE INTO approval_vote VALUES (?, ?, ?)"
 _q_votes = "SELECT who FROM approval_vote WHERE number = ? ORDER BY at_ms, who"
+_q_standing_votes = (
+    "SELECT v.who FROM approval_vote v WHERE v.number = ?1 AND EXISTS ("
+    "SELECT 1 FROM access_key k WHERE k.kind || ':' || k.name = v.who AND k.created_at_ms <= v.at_ms"
+    " AND k.revoked_at_ms IS NULL AND (k.expires_at_ms IS NULL OR ?2 < k.expires_at_ms))"
+    " ORDER BY v.at_ms, v.who"
+)
 _q_open_of_agent = (
     f"SELECT {_COLUMNS} FROM approval WHERE agent_id = ? AND state = 'open' AND act = '' ORDER BY number"
 )
@@ -136,6 +142,11 @@ def vote(tx: Tx, row: ApprovalRow, who: str) -> list[str]:
 def votes(db: Snapshot, row: ApprovalRow) -> list[str]:
     """Who has said yes, oldest first."""
     return [who for (who,) in rows.table(db, _q_votes, (row.number,))]
+
+
+def standing_votes(db: Snapshot, row: ApprovalRow, now_ms: int) -> list[str]:
+    """The same of those whose key still stands; another key of that name has said nothing."""
+    return [who for (who,) in rows.table(db, _q_standing_votes, (row.number, now_ms))]
 
 
 def close(tx: Tx, row: ApprovalRow, state: str, by: str, note: str) -> ApprovalRow:

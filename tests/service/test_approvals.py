@@ -9,9 +9,10 @@ import pytest
 from dashd.domain.gates import Gate
 from dashd.service import HANDLERS
 from dashd.service.core import Caller
-from dashd.store import audit, budgets, decisions, gates, queue
+from dashd.store import access_keys, audit, budgets, decisions, gates, queue
 from dashd.wire import errors, methods
 from tests.fakes.ports import FakeKeys
+from tests.store.test_access_keys import row as key
 
 UID = Caller("operator", 0)
 ALICE, BOB = [Caller("operator", 0, key=each, proof=f"proof of {each}") for each in ("alice", "bob")]
@@ -32,6 +33,34 @@ def by(core):
         return await answer if inspect.isawaitable(answer) else answer
 
     return by
+
+
+@pytest.fixture
+def keys(core):
+    """The keys of alice and bob; gives what makes one in place of another of its name."""
+
+    def made(name, **terms):
+        def operation(tx):
+            known = access_keys.find(tx.db, name)
+            if known is not None:
+                access_keys.revoke(tx, known.id)
+            number = len(access_keys.every(tx.db, 100)) + 1
+            access_keys.insert(
+                tx,
+                key(
+                    number,
+                    kind="operator",
+                    budget_id=None,
+                    name=name,
+                    **({"created_at_ms": tx.now_ms} | terms),
+                ),
+            )
+
+        core.store.do(operation)
+
+    made("alice")
+    made("bob")
+    return made
 
 
 @pytest.fixture
@@ -103,7 +132,7 @@ async def test_an_agent_never_decides(by, asked):
     assert await states(by) == {"ap1": "open"}
 
 
-async def test_two_persons_are_two_keys(by, asked):
+async def test_two_persons_are_two_keys(by, asked, keys):
     asked(two_person=True)
     with pytest.raises(errors.Forbidden, match="yes of two keys") as caught:
         await by(UID, "approval.resolve", approvals=["ap1"], decision="allow")
@@ -116,6 +145,27 @@ async def test_two_persons_are_two_keys(by, asked):
     assert (both.state, both.votes) == ("allowed", ["operator:alice", "operator:bob"])
     (found,) = (await by(UID, "approval.list", state="allowed")).items
     assert found.decided_by == "operator:alice and operator:bob"
+
+
+async def test_a_yes_counts_as_long_as_its_key_stands(core, by, asked, keys, clock):
+    for ends in ("revoked", "expired"):
+        number = asked(two_person=True)
+        if ends == "expired":
+            keys("alice", expires_at_ms=clock.now_ms() + 1_000)
+        (once,) = (await by(ALICE, "approval.resolve", approvals=[number], decision="allow")).items
+        assert once.votes == ["operator:alice"]
+        if ends == "revoked":
+            core.store.do(lambda tx: access_keys.revoke(tx, access_keys.get(tx.db, "alice").id))
+        clock.advance(2_000)
+        (alone,) = (await by(BOB, "approval.resolve", approvals=[number], decision="allow")).items
+        assert (alone.state, alone.votes) == ("open", ["operator:bob"])
+        (found,) = (await by(UID, "approval.list")).items
+        assert found.votes == ["operator:bob"]
+        keys("alice")  # another one of that name has said nothing yet, and may
+        (still,) = (await by(BOB, "approval.resolve", approvals=[number], decision="allow")).items
+        assert (still.state, still.votes) == ("open", ["operator:bob"])
+        (both,) = (await by(ALICE, "approval.resolve", approvals=[number], decision="allow")).items
+        assert (both.state, sorted(both.votes)) == ("allowed", ["operator:alice", "operator:bob"])
 
 
 async def test_one_no_of_two_persons_is_enough_and_needs_no_key(by, asked):
