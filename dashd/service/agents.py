@@ -55,15 +55,20 @@ async def spawn(core: Core, caller: Caller, params: wire.SpawnAgent) -> wire.Age
     key = params.idempotency_key
     if not params.parent:
         children_service.refuse_without_parent(params)
-        work = once("agent.spawn", params, key, lambda tx: spawn_in(tx, params), wire.AgentSpawned)
+        work = once(caller, "agent.spawn", params, key, lambda tx: spawn_in(tx, params), wire.AgentSpawned)
         return await core.store.writer.apply(work)
-    if (known := await replay(core, "agent.spawn", params, key, wire.AgentSpawned)) is not None:
+    if (known := await replay(core, caller, "agent.spawn", params, key, wire.AgentSpawned)) is not None:
         return known
     swarm_service.refuse_nul("task", params.task)
     swarm_service.refuse_nul("item", params.item)
     wish = await children_service.prepare(core, params)
     work = once(
-        "agent.spawn", params, key, lambda tx: children_service.spawn(tx, caller, wish), wire.AgentSpawned
+        caller,
+        "agent.spawn",
+        params,
+        key,
+        lambda tx: children_service.spawn(tx, caller, wish),
+        wire.AgentSpawned,
     )
     return await core.store.writer.apply(work)
 
@@ -249,7 +254,7 @@ async def _first_of(core: Core, model: str | None) -> Offer | None:
         return None
 
 
-async def message(core: Core, _caller: Caller, params: wire.MessageAgent) -> wire.MessageSent:
+async def message(core: Core, caller: Caller, params: wire.MessageAgent) -> wire.MessageSent:
     """Says something to a running agent; it hears it between two steps of its work, or when it should."""
 
     def operation(tx: Tx) -> wire.MessageSent:
@@ -275,7 +280,7 @@ async def message(core: Core, _caller: Caller, params: wire.MessageAgent) -> wir
         number = inputs.add_message(tx, run.id, params.text, params.when)
         return wire.MessageSent(agent=params.agent, number=number)
 
-    work = once("agent.message", params, params.idempotency_key, operation, wire.MessageSent)
+    work = once(caller, "agent.message", params, params.idempotency_key, operation, wire.MessageSent)
     return await core.store.writer.apply(work)
 
 

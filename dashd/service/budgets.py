@@ -123,7 +123,7 @@ async def extend(core: Core, caller: Caller, params: wire.ExtendBudget) -> wire.
             _refuse_extending(caller, row, f"has a limit that {row.set_by} set by hand", params)
         return _changed(tx, row, limits.extend(tx, row, more, params.why))
 
-    work = once("budget.extend", params, params.idempotency_key, operation, wire.BudgetChanged)
+    work = once(caller, "budget.extend", params, params.idempotency_key, operation, wire.BudgetChanged)
     return await core.store.writer.apply(work)
 
 

@@ -62,7 +62,7 @@ async def enqueue(core: Core, caller: Caller, params: wire.EnqueueMerges) -> wir
         )
 
     return await core.store.writer.apply(
-        once("merge.enqueue", params, params.idempotency_key, operation, wire.MergesQueued)
+        once(caller, "merge.enqueue", params, params.idempotency_key, operation, wire.MergesQueued)
     )
 
 

@@ -143,7 +143,7 @@ async def rewind(core: Core, _caller: Caller, params: wire.MoveSession) -> wire.
 async def fork(core: Core, caller: Caller, params: wire.ForkSession) -> wire.SessionForked:
     """The copy is durable before the new agent is; it goes on in a folder and a session of its own."""
     key = params.idempotency_key
-    if (known := await replay(core, "session.fork", params, key, wire.SessionForked)) is not None:
+    if (known := await replay(core, caller, "session.fork", params, key, wire.SessionForked)) is not None:
         return known
     row = await core.store.reader.read(lambda db: sessions.get(db, params.session))
     swarm = await core.store.reader.read(lambda db: _open_swarm(db, row, params.swarm or row.swarm_id))
@@ -163,7 +163,7 @@ async def fork(core: Core, caller: Caller, params: wire.ForkSession) -> wire.Ses
             cursor=spawned.cursor,
         )
 
-    work = once("session.fork", params, key, operation, wire.SessionForked)
+    work = once(caller, "session.fork", params, key, operation, wire.SessionForked)
     return await core.store.writer.apply(work)
 
 

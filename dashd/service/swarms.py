@@ -38,7 +38,7 @@ _GOAL_CHARS_MAX = 300
 async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.SwarmCreated:
     """Makes the swarm, its seats and its tasks in one operation; the scheduler starts them."""
     key = params.idempotency_key
-    if (known := await replay(core, "swarm.create", params, key, wire.SwarmCreated)) is not None:
+    if (known := await replay(core, caller, "swarm.create", params, key, wire.SwarmCreated)) is not None:
         return known
     refuse_nul("task", params.task)
     for index, item in enumerate(params.items or ()):
@@ -101,7 +101,7 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
             ],
         )
 
-    work = once("swarm.create", params, key, operation, wire.SwarmCreated)
+    work = once(caller, "swarm.create", params, key, operation, wire.SwarmCreated)
     return await core.store.writer.apply(work)
 
 

@@ -1,4 +1,4 @@
-"""Table `idempotency`: answers already given, by the caller's key; kept 24 hours."""
+"""Table `idempotency`: answers already given, by key and by who is no operator; kept 24 hours."""
 
 import apsw
 

@@ -2,14 +2,17 @@
 
 import pytest
 
+from dashd.service.core import Caller
 from dashd.service.idempotency import once
 from dashd.wire import errors
 from dashd.wire.methods import agent, swarm
 
+UID = Caller("operator", 0)
+CLAUDE, CODEX = [Caller("orchestrator", 0, key=each) for each in ("claude", "codex")]
 DAY_MS = 24 * 3_600 * 1_000
 
 
-def _create(scene, *, key="k", task="t", fail=False, done=None) -> swarm.SwarmChanged:
+def _create(scene, *, key="k", task="t", fail=False, done=None, caller=UID) -> swarm.SwarmChanged:
     params = swarm.CreateSwarm(task=task, idempotency_key=key)
 
     def work(tx) -> swarm.SwarmCreated:
@@ -23,7 +26,7 @@ def _create(scene, *, key="k", task="t", fail=False, done=None) -> swarm.SwarmCh
             driver="command", why_driver="w", cursor=tx.seq,
         )  # fmt: skip
 
-    return scene.do(once("swarm.create", params, params.idempotency_key, work, swarm.SwarmCreated))
+    return scene.do(once(caller, "swarm.create", params, params.idempotency_key, work, swarm.SwarmCreated))
 
 
 def test_a_replay_gives_the_same_answer_and_says_so(scene) -> None:
@@ -49,7 +52,7 @@ def test_the_same_key_for_another_method_is_a_conflict(scene) -> None:
     _create(scene)
     params = agent.SpawnAgent(task="t", idempotency_key="k")
     with pytest.raises(errors.IdempotencyConflict):
-        scene.do(once("agent.spawn", params, "k", lambda tx: None, agent.AgentSpawned))
+        scene.do(once(UID, "agent.spawn", params, "k", lambda tx: None, agent.AgentSpawned))
 
 
 def test_work_that_failed_may_be_tried_again(scene) -> None:
@@ -70,7 +73,7 @@ def test_without_a_key_the_work_is_done_each_time(scene) -> None:
     done: list[str] = []
     params = swarm.DestroySwarm(swarm="x")
     for _ in range(2):
-        scene.do(once("swarm.destroy", params, swarm.CreateSwarm(task="t").idempotency_key,
+        scene.do(once(UID, "swarm.destroy", params, swarm.CreateSwarm(task="t").idempotency_key,
                       lambda tx: done.append("x"), swarm.SwarmChanged))  # fmt: skip
     assert done == ["x", "x"]
 
@@ -79,4 +82,14 @@ def test_an_answer_without_such_a_field_is_given_as_it_was(scene) -> None:
     params = swarm.DestroySwarm(swarm="x")
     answer = swarm.SwarmChanged(id="x", state="destroyed", changed=True)
     for _ in range(2):
-        assert scene.do(once("m", params, "k", lambda tx: answer, swarm.SwarmChanged)) == answer
+        assert scene.do(once(UID, "m", params, "k", lambda tx: answer, swarm.SwarmChanged)) == answer
+
+
+def test_nobody_is_told_what_another_s_key_has_made(scene) -> None:
+    done: list[str] = []
+    made = [_create(scene, done=done, caller=each) for each in (UID, CLAUDE, CODEX)]
+    assert (len(done), [each.deduplicated for each in made]) == (3, [False] * 3)
+    _create(scene, task="other", key="k2", caller=CODEX)
+    assert not _create(scene, key="k2", caller=CLAUDE).deduplicated  # no conflict tells of it either
+    assert _create(scene, caller=CLAUDE).cursor == made[1].cursor
+    assert _create(scene, caller=Caller("operator", 0, key="ann")).cursor == made[0].cursor
