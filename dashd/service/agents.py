@@ -328,6 +328,7 @@ async def _spawn_alone(core: Core, caller: Caller, params: wire.SpawnAgent) -> w
         state="idle",
         cursor=created.cursor,
         deduplicated=created.deduplicated,
+        approval=created.approval,
     )
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from dashd.domain.gates import Gate
-from dashd.service import HANDLERS
+from dashd.service import HANDLERS, swarms
 from dashd.service.core import Caller
 from dashd.store import access_keys, audit, budgets, decisions, gates, queue
 from dashd.wire import errors, methods
@@ -331,3 +331,15 @@ async def test_another_program_s_key_is_nothing_to_an_orchestrator(core, by):
         with pytest.raises(errors.Forbidden, match="key-1 is a key's and no swarm's"):
             await by(CLAUDE, f"budget.{method}", budget="key-1", **more)
     assert (await by(UID, "budget.extend", budget="key-1", usd=1)).budget.limit_usd == 2.0
+
+
+async def test_a_dear_swarm_of_one_says_what_it_waits_for(core, by, monkeypatch):
+    money(core)
+    create = swarms.create
+
+    async def dear(core, caller, params):  # as one is whose agent calls a model, by the budget it has unasked
+        return await create(core, caller, msgspec.structs.replace(params, budget=50.0))
+
+    monkeypatch.setattr(swarms, "create", dear)
+    made = await by(CLAUDE, "agent.spawn", task="t")
+    assert (made.approval, made.id, claims(core)) == ("ap1", f"{made.swarm}-001", [])

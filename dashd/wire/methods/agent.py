@@ -86,7 +86,9 @@ class AgentSpawned(Result):
     cursor: int
     deduplicated: bool = False
     approval: str = ""
-    """What it waits for, where a gate wants a yes first: there is no agent yet, `agent.spawned` tells."""
+    """What it waits for, where a gate wants a yes first: there is no child yet, `agent.spawned` tells; and an
+    agent with a swarm of its own does not start.
+    """
 
 
 class ListAgents(Params):
