@@ -189,12 +189,24 @@ async def kill(core: Core, _caller: Caller, params: wire.KillAgent) -> wire.Agen
     def operation(tx: Tx) -> wire.AgentChanged:
         seat = agents.get(tx.db, params.agent)
         changed = seat.state not in rules.MACHINE.ended and seat.wanted != "kill"
+        if changed and params.requeue and seat.parent_id:
+            raise _not_given_back(tx.db, seat)
         if changed:
             stops.kill(tx, seat, requeue=params.requeue)
             lifecycle.settle_swarm(tx, seat.swarm_id)
         return _changed(core, tx, seat.id, changed=changed)
 
     return await core.store.writer.apply(operation)
+
+
+def _not_given_back(db: Snapshot, seat: AgentRow) -> errors.Conflict:
+    own = seat.task_id or next((task.id for task in tasks.pinned(db, seat.id)), "")
+    return errors.Conflict(
+        f"agent {seat.id} is a child, and nobody else may do its task: it cannot be given back",
+        hint=f"leave out requeue, which cancels its task; task.retry {{task: {own}}} then has {seat.id} do it"
+        " again",
+        path="requeue",
+    )
 
 
 async def retry(core: Core, _caller: Caller, params: wire.RetryAgent) -> wire.AgentChanged:

@@ -167,7 +167,12 @@ async def test_a_killed_parent_takes_its_children_along(spawn, scene, call):
 
 async def test_a_child_s_task_is_never_done_with_more_rights(spawn, scene, call):
     made = await spawn(scope=["src"])
-    await call("agent.kill", agent=made.id, requeue=True)
+    with pytest.raises(errors.Conflict, match=f"{made.id} is a child") as caught:
+        await call("agent.kill", agent=made.id, requeue=True)
+    assert "cancels its task" in caught.value.hint
+    assert f"task.retry {{task: {made.task}}}" in caught.value.hint
+    assert (scene.task(2).state, agents.get(scene.db, made.id).wanted) == ("ready", "run")
+    await call("agent.kill", agent=made.id)
     assert scene.task(2).state == "cancelled"
     assert made.id in (scene.task(2).cause or "")
     await call("task.retry", task=made.task)

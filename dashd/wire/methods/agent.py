@@ -246,7 +246,7 @@ class ResumeAgent(Params):
 
 
 class KillAgent(Params):
-    """Ends an agent and its processes; its task is cancelled, or given back with `requeue`."""
+    """Ends an agent and its processes; its task is cancelled, or given back with `requeue`: not a child's."""
 
     agent: Id
     requeue: bool = False
