@@ -167,7 +167,8 @@ def _reaches(found: dict[str, Any]) -> str:
     if not found.get("parent"):
         return ""
     write, read, hosts = (", ".join(found[name]) for name in ("write", "read", "hosts"))
-    return f"writes {write or 'nothing'}, reads {read or 'nothing'}, reaches {hosts or 'no host'}"
+    history = " and, by git, all that its repository has committed" if found.get("history") else ""
+    return f"writes {write or 'nothing'}, reads {read or 'nothing'}{history}, reaches {hosts or 'no host'}"
 
 
 def why(args: SimpleNamespace, dash: Dash, out: Output) -> int:

@@ -140,6 +140,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             identity=_identity(core, swarm_row, scope, grade),
             write=list(scope.write or ()),
             read=list(scope.read or ()),
+            history=bool(swarm_row.repo),
             hosts=list(scopes.reached_hosts(scope)),
             depth=scopes.DEPTH_DEFAULT if scope.depth is None else scope.depth,
             command_policy="asked" if core.drivers.abilities(swarm_row.driver).asks else "not_asked",

@@ -81,6 +81,12 @@ async def test_what_is_named_narrows(spawn, call):
     assert (nothing.write, nothing.read, nothing.hosts) == ([], ["docs"], [])
 
 
+@pytest.mark.parametrize("repo", [repository.to_json(Terms("/repo", "base")), None])
+async def test_a_clone_s_history_is_read_whatever_is_named(scene, call, repo):
+    scene.swarm("a", swarm_id="bbbbbb", repo=repo)
+    assert (await call("agent.get", agent="bbbbbb-001")).history is (repo is not None)
+
+
 @pytest.mark.parametrize(
     ("asked", "what"),
     [

@@ -217,6 +217,10 @@ class Agent(Result):
     grade.
     """
     read: list[str] = field(default_factory=list)
+    history: bool = False
+    """Whether it can read all that its repository has committed too, by git: no part of a clone's history is
+    kept from it, whatever `read` says.
+    """
     hosts: list[str] = field(default_factory=list)
     depth: int = 0
     """Generations of agents it may have below."""

@@ -74,6 +74,9 @@ def test_a_child_that_waits_for_a_yes_is_said_to(dashd, ctl):
 def test_what_a_child_reaches_is_shown(dashd, ctl):
     dashd.on("agent.get", answers.an_agent(parent=A, write=["src"], hosts=[], read=["src", "docs"]))
     assert "writes src, reads src, docs, reaches no host" in ctl("agent", "get", A).out
+    dashd.on("agent.get", answers.an_agent(parent=A, write=[], hosts=[], read=["src"], history=True))
+    told = "writes nothing, reads src and, by git, all that its repository has committed, reaches no host"
+    assert told in " ".join(ctl("agent", "get", A).out.split())
 
 
 def test_list_get_and_why(dashd, ctl):
