@@ -21,6 +21,8 @@ from dashd.wire import errors, explain
 SHOWN_CHARS_MAX = 60
 """How much of a wrong value an error repeats."""
 Patches = Mapping[str, Mapping[str, Any]]
+UNTOLD: Mapping[str, Any] = {"description": ""}
+"""The patch of an argument whose name says enough."""
 PLACE_MIN = 2**53
 """A bound above it is of a place in a list that only grows."""
 _KEPT = ("type", "enum", "minimum", "maximum", "items", "default")
@@ -55,9 +57,10 @@ def _flatten(struct: type[msgspec.Struct], patches: Patches, path: tuple[str, ..
         schema = slim(shown[field.encode_name], field.type)
         if doc := docs.get(field.name, shown[field.encode_name].get("description")):
             schema["description"] = doc
-        yield Argument(
-            field.name, where, field.type, field.required, {**schema, **patches.get(field.name, {})}
-        )
+        schema |= patches.get(field.name, {})
+        if not schema.get("description", True):
+            del schema["description"]
+        yield Argument(field.name, where, field.type, field.required, schema)
 
 
 def _parts(kind: object) -> tuple[Any, ...]:

@@ -224,12 +224,14 @@ async def _wait(call: Call, params: dict[str, Any], wait_s: float) -> event.Even
 
 async def agent_spawn(call: Call) -> Answer:
     """Adds an agent; without a swarm it gets one of its own, in the server's folder unless told otherwise."""
-    if "swarm" not in call.params:
+    if call.params.keys().isdisjoint({"swarm", "parent"}):
         call.params.setdefault("cwd", call.session.cwd)
     # A key of its own: two equal agents may well be meant, but one lost answer must not make two.
     call.params.setdefault("idempotency_key", call.session.new_key())
     spawned = await call.ask("agent.spawn")
     hint = f"Next: event_wait {{swarm: {spawned.swarm}, since: {spawned.cursor}}}."
+    if spawned.approval:
+        hint = f"It starts when approval {spawned.approval} is given: tell the operator. {hint}"
     return answers.of(spawned) | {"hint": hint}
 
 
@@ -298,10 +300,8 @@ _REACH: dict[str, dict[str, Any]] = {
 }
 _RARE = frozenset({"grace_s", "memory_mb", "processes", "disk_mb", "cpu_s"})
 """Limits that a person may want; a model would only pay for reading of them."""
-_OF_CHILDREN = frozenset(
-    {"parent", "scope", "read", "hosts", "allow_commands", "deny_commands", "depth", "budget"}
-)
-"""What makes an agent's child: the listing has no room for it."""
+_OF_CHILDREN = frozenset({"scope", "read", "hosts", "allow_commands", "deny_commands", "depth", "budget"})
+"""What narrows an agent's child: the listing has no room for it, and without it a child has its parent's."""
 _TREES = frozenset({"base", "begin_from", "workspace", "cleanup", "shared", "isolated"})
 """What a swarm begins with, and how it works on a repository: the defaults are right for nearly all."""
 _MONEY: dict[str, dict[str, Any]] = {
@@ -354,7 +354,7 @@ TOOLS: dict[str, Tool] = {
             "Adds one agent with one task to a swarm, or starts a swarm of one.",
             open_world=True,
             patches={name: _RUN_LIMITS[name] for name in ("timeout_s", "cwd")}
-            | {"argv": {"description": "This and the rest only without `swarm`."}},
+            | {"argv": {"description": "This to timeout_s only without `swarm`."}, "parent": schemas.UNTOLD},
             hidden=_RARE | _OF_CHILDREN | {"begin_from", "retries", "priority", "idempotency_key"},
         ),
         Tool(

@@ -42,6 +42,8 @@ async def test_the_listing_is_small_and_complete(connect, era):
         assert tool.client.instructions == server.INSTRUCTIONS
     shown = [{"name": t.name, "description": t.description, "inputSchema": t.input_schema} for t in listed]
     assert len(json.dumps(shown, separators=(",", ":"))) <= 6 * 1024
+    (spawn,) = [each for each in listed if each.name == "agent_spawn"]
+    assert spawn.input_schema["properties"]["parent"] == {"type": "string"}
     assert len(server.INSTRUCTIONS.encode()) <= 1024
     text = json.dumps(shown)
     for noise in ("anyOf", "$ref", "$defs", '"title"', '"null"'):

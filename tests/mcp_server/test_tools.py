@@ -87,11 +87,20 @@ async def test_a_spawn_is_never_taken_for_another_but_may_be_repeated(connect):
         dashd.on("agent.spawn", SPAWNED)
         await tool.ok("agent_spawn", {"task": "t"})
         made = await tool.ok("agent_spawn", {"task": "t", "swarm": fake.ID})
+        await tool.ok("agent_spawn", {"task": "t", "parent": f"{fake.ID}-001"})
     assert dashd.asked("agent.spawn") == [
         {"task": "t", "cwd": "/where/it/runs", "idempotency_key": "key-1"},
         {"task": "t", "swarm": fake.ID, "idempotency_key": "key-2"},
+        {"task": "t", "parent": f"{fake.ID}-001", "idempotency_key": "key-3"},
     ]
     assert "event_wait {swarm: 7k2m9q, since: 8}" in made["hint"]
+
+
+async def test_a_spawn_that_waits_for_a_yes_says_so(connect):
+    async with connect() as (dashd, tool):
+        dashd.on("agent.spawn", msgspec.structs.replace(SPAWNED, approval="ap7"))
+        made = await tool.ok("agent_spawn", {"task": "t", "parent": f"{fake.ID}-001"})
+    assert made["hint"].startswith("It starts when approval ap7 is given: tell the operator.")
 
 
 async def test_a_kill_passes_through(connect):
