@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from dashd.domain import budget as rules
-from dashd.store import budgets
+from dashd.store import budgets, database, migrations
 from dashd.wire import errors
+from tests.fakes.clock import FixedClock
 from tests.fakes.scene import SWARM
 
 SEAT = f"{SWARM}-001"
@@ -68,3 +69,27 @@ def test_changes_are_told_newest_first(scene) -> None:
     found = budgets.changes(scene.db, SWARM, 10)
     assert [row.kind for row in found] == ["set", "created"]
     assert msgspec.structs.astuple(found[0])[1:5] == ("set", 1, 2, "because")
+
+
+def test_limits_set_by_hand_before_it_was_kept_are_known(tmp_path):
+    path = tmp_path / "dash.db"
+    known = migrations.load()
+    db = database.connect(path)
+    before = [each for each in known if each.number < 15]
+    migrations.migrate(db, path, FixedClock(), known=before)
+    for name, kind, to, why in (
+        ("swarm", "set", 5, ""),
+        ("seat", "set", 5, "it replaces aaaaaa-001"),
+        ("acted", "set", 7, "at_100 kill"),
+        ("grown", "extended", 5, ""),
+    ):
+        db.execute("INSERT INTO budget (id, kind, created_at_ms) VALUES (?, 'swarm', 0)", (name,))
+        db.execute(
+            "INSERT INTO budget_change (budget_id, at_ms, kind, from_nusd, to_nusd, why)"
+            " VALUES (?, 0, ?, 7, ?, ?)",
+            (name, kind, to, why),
+        )
+    migrations.migrate(db, path, FixedClock(), known=known)
+    found = dict(db.execute("SELECT id, set_by FROM budget WHERE set_by IS NOT NULL").fetchall())
+    database.close(db, checkpoint=True)
+    assert found == {"swarm": "operator"}
