@@ -83,15 +83,15 @@ class RepositoryPort:
         patch_bytes_max: int,
         files_max: int,
         *,
+        salvage: bool,
         granted: Sequence[str] = (),
     ) -> DiffSeen:
         """See the port."""
 
         async def compare() -> DiffSeen:
             found = await source.inspect(Path(repo), tuple(map(Path, granted)))
-            return _shown(
-                await kept(found, base, commit, patch_bytes_max=patch_bytes_max, files_max=files_max)
-            )
+            bounds = {"patch_bytes_max": patch_bytes_max, "files_max": files_max}
+            return _shown(await kept(found, base, commit, salvage=salvage, **bounds))
 
         return await _answered(compare)
 

@@ -73,13 +73,14 @@ async def test_a_diff_of_what_a_workspace_has_left(world, port):
     world.put("Makefile", b"all:\n", within=made.path)
     saved = await trees.save(made, 0)
     assert saved is not None
-    for commit in (saved.commit, (await trees.take_in(made, "m", within=None, all_of_it=True)).commit):
-        found = await port.diff_kept(str(world.repo), base, commit, 999, 10)
+    taken = await trees.take_in(made, "m", within=None, all_of_it=True)
+    for commit, salvage in ((saved.commit, True), (taken.commit, False)):
+        found = await port.diff_kept(str(world.repo), base, commit, 999, 10, salvage=salvage)
         assert [(each.path, bool(each.flags)) for each in found.files] == [("Makefile", True)]
         assert "+all:" in found.patch
         assert "dash-kept" not in found.patch
     with pytest.raises(errors.Unavailable):
-        await port.diff_kept(str(world.repo), base, "d" * 40, 999, 10)
+        await port.diff_kept(str(world.repo), base, "d" * 40, 999, 10, salvage=False)
 
 
 async def test_git_alone_leads_back_from_a_salvage(world):

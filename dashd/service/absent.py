@@ -77,6 +77,7 @@ class NoRepositories:
         _patch_bytes_max: int,
         _files_max: int,
         *,
+        salvage: bool,
         granted: Sequence[str] = (),
     ) -> DiffSeen:
         """There is none."""

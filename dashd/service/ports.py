@@ -279,9 +279,12 @@ class Repositories(Protocol):
         patch_bytes_max: int,
         files_max: int,
         *,
+        salvage: bool,
         granted: Sequence[str] = (),
     ) -> DiffSeen:
-        """What a commit that a workspace has left changes of its base; raises Unavailable."""
+        """What a commit that a workspace has left changes of its base, be it its salvage or its agent's own;
+        raises Unavailable.
+        """
 
 
 class Providers(Protocol):

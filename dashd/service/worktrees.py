@@ -103,7 +103,13 @@ async def diff(core: Core, _caller: Caller, params: wire.DiffAgent) -> wire.Agen
     found = await core.repositories.diff(owner, params.patch_bytes, params.files)
     if found is None and row is not None and (commit := row.imported or row.salvage):
         found = await core.repositories.diff_kept(
-            terms.path, row.base, commit, params.patch_bytes, params.files, granted=terms.granted
+            terms.path,
+            row.base,
+            commit,
+            params.patch_bytes,
+            params.files,
+            salvage=not row.imported,
+            granted=terms.granted,
         )
     if found is None:
         raise errors.Conflict(

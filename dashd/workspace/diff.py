@@ -20,7 +20,8 @@ from dashd.workspace.source import Source
 PATCH_BYTES_MAX = 1 << 20
 FILES_MAX = 5000
 LINKS_MAX = 1000
-_KEPT = names.PREFIX.decode()
+_KEPT = f"{names.PREFIX.decode()}[!{names.PREFIX.decode()[0]}]*"
+"""A salvage's own names; a file whose name began with the prefix has it there twice, and is the agent's."""
 LINK_BYTES_MAX = 4096
 Status = Literal["added", "modified", "deleted", "renamed", "retyped"]
 
@@ -98,12 +99,15 @@ async def between(source: Source, base: str, commit: str) -> list[FileChange]:
     return await _files(source.reading, base, commit)
 
 
-async def kept(source: Source, base: str, commit: str, *, patch_bytes_max: int, files_max: int) -> Diff:
+async def kept(
+    source: Source, base: str, commit: str, *, salvage: bool, patch_bytes_max: int, files_max: int
+) -> Diff:
     """The same of what a workspace that is gone has left: a commit that came back, or its salvage.
 
-    What a salvage has under another name (`names`) is left out: it is no file of the work. Raises GitFailed.
+    Of a `salvage` what git would not take under its own name (`names`) is left out: no file of the work.
+    In commits of an agent's nothing is left out, whatever it is called. Raises GitFailed.
     """
-    spec = ("--", ".", f":(exclude,glob)**/{_KEPT}*", f":(exclude,glob)**/{_KEPT}*/**")
+    spec = ("--", ".", f":(exclude,glob)**/{_KEPT}", f":(exclude,glob)**/{_KEPT}/**") if salvage else ()
     files = await _files(source.reading, base, commit, spec)
     args = ("--no-ext-diff", "--no-textconv", "--full-index", "-M", "-p", base, commit, *spec)
     shown = await git.run(source.reading, "diff-tree", "-r", *args, output_bytes_max=patch_bytes_max)

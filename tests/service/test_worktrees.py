@@ -158,14 +158,15 @@ async def test_a_diff_of_what_is_gone_is_that_of_what_it_has_left(core, caller, 
     from dashd.wire.methods import worktree as wire
 
     class Repositories(absent.NoRepositories):
-        async def diff_kept(self, repo, base, commit, patch_bytes_max, files_max, *, granted=()):
-            return ports.DiffSeen(base, [], 0, (), f"{repo} {commit} {patch_bytes_max}", cut=False)
+        async def diff_kept(self, repo, base, commit, patch_bytes_max, files_max, *, salvage, granted=()):
+            patch = f"{repo} {commit} {patch_bytes_max} {salvage}"
+            return ports.DiffSeen(base, [], 0, (), patch, cut=False)
 
     seeing = dataclasses.replace(core, repositories=Repositories())
     ready(scene)
     scene.do(lambda tx: workspaces.set_saved(tx, A, "s1", {}))
     found = await service.diff(seeing, caller, wire.DiffAgent(agent=A, patch_bytes=10))
-    assert (found.base, found.patch) == ("base", "/repo s1 10")
+    assert (found.base, found.patch) == ("base", "/repo s1 10 True")
     scene.do(lambda tx: workspaces.set_imported(tx, A, "c1", []))
     found = await service.diff(seeing, caller, wire.DiffAgent(agent=A, patch_bytes=10))
-    assert found.patch == "/repo c1 10"
+    assert found.patch == "/repo c1 10 False"

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from dashd.workspace import diff
+from dashd.workspace import bundle, diff, salvage
 from dashd.workspace.diff import FileChange
-from tests.workspace.world import World, picture
+from tests.workspace.world import AT_MS, World, picture
 
 
 async def test_committed_and_not_committed_alike(world: World):
@@ -144,3 +144,25 @@ async def test_line_ends_that_only_a_checkout_made_are_no_changes(world: World):
     world.commit("line ends")
     made = await world.workspace()
     assert (await diff.diff(made)).files == ()
+
+
+async def test_no_name_hides_a_file_of_a_workspace_that_is_gone(world: World):
+    """The names that a salvage gives to what git does not take mean nothing in an agent's commits."""
+    made = await world.workspace()
+    mine = ["dash-kept.sh", "dash-kept-manifest", "dash-kept-tools/Makefile", "dash-kept.git/hooks/x", "seen"]
+    for path in mine:
+        world.put(path, b"x\n", within=made.path)
+    world.put("inner/.git/HEAD", b"x", within=made.path)
+    bounds = {"patch_bytes_max": 1 << 16, "files_max": 50}
+    saved = await salvage.salvage(made, at_ms=AT_MS)
+    found = await diff.kept(made.source, made.base, saved.commit, salvage=True, **bounds)
+    again = ["dash-keptdash-kept" + path.removeprefix("dash-kept") for path in mine[:-1]]
+    assert sorted(change.path for change in found.files) == sorted([*again, "seen"])
+
+    (made.path / "inner/.git/HEAD").unlink()
+    (made.path / "inner/.git").rmdir()
+    world.commit("work", cwd=made.path)
+    commit = (await bundle.bring_back(made)).commit
+    found = await diff.kept(made.source, made.base, commit, salvage=False, **bounds)
+    assert sorted(change.path for change in found.files) == sorted(mine)
+    assert all(f"b/{path}".encode() in found.patch for path in mine)
