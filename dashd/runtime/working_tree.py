@@ -14,6 +14,7 @@ Killed before 4, the next daemon finds 1 and goes on from 2. What failed or was 
 is: the next attempt in the seat finds it, with the locks of git gone that a killed program had left.
 """
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -41,7 +42,7 @@ from .workspaces import TakenIn, spoken
 from .world import World
 
 MESSAGE_CHARS_MAX = 200
-NESTED_MAX = 20
+NESTED_MAX = LEFT_MAX = 20
 """Nested repositories that come before all files, where there are more than a row names."""
 
 
@@ -187,9 +188,13 @@ def _message(claim: Claim, item: str) -> str:
 
 def _set_imported(owner: str, taken: TakenIn, tx: Tx) -> None:
     changed = [Changed(spoken(each.path), each.status, each.flags) for each in taken.changes]
-    why = f"a repository of its own: not in the branch, but in the clone and refs/dash/salvage/{owner}"
-    nested = [Changed(spoken(f"{each}/.git"), "added", (why,)) for each in taken.nested]
-    changed = [*nested[:NESTED_MAX], *changed, *nested[NESTED_MAX:]]
+    where = f"not in the branch, but in the clone and refs/dash/salvage/{owner}"
+    own = f"a repository of its own: {where}"
+    aside = [Changed(spoken(f"{each}/.git"), "added", (own,)) for each in taken.nested]
+    left = [
+        Changed(spoken(os.fsdecode(each.path)), each.status, (f"{each.why}: {where}",)) for each in taken.left
+    ]
+    changed = [*aside[:NESTED_MAX], *left[:LEFT_MAX], *changed, *aside[NESTED_MAX:], *left[LEFT_MAX:]]
     workspaces.set_imported(tx, owner, taken.commit, changed)
 
 

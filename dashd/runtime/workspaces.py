@@ -15,6 +15,7 @@ import trio
 
 from dashd.domain.repository import Terms
 from dashd.workspace import bundle, clone, commit, diff, land, merge, place, removal, salvage, source, tree
+from dashd.workspace.adding import Left
 from dashd.workspace.diff import Diff, FileChange
 from dashd.workspace.errors import GitFailed, WorkspaceError
 from dashd.workspace.merge import Gate, Intend, Merged
@@ -43,6 +44,8 @@ class TakenIn(msgspec.Struct, frozen=True):
     """Dash had to commit for it."""
     nested: tuple[str, ...] = ()
     """Folders that are repositories of their own: in no commit, only in the clone and in its salvage."""
+    left: tuple[Left, ...] = ()
+    """What git could not take: the same is true of it."""
 
 
 class Workspaces:
@@ -112,16 +115,20 @@ class Workspaces:
         """
 
         async def take() -> TakenIn:
-            left_over = None
+            rest = commit.Rest(None, ())
             if all_of_it:
                 await commit.clear_locks(workspace)
-                left_over = await commit.commit_rest(workspace, message)
+                rest = await commit.commit_rest(workspace, message)
             imported = await bundle.bring_back(workspace, within=within)
             await bundle.drop_spool(workspace)
             changes = await diff.between(workspace.source, workspace.base, imported.commit)
             nested = await trio.to_thread.run_sync(tree.repositories, workspace.path)
             return TakenIn(
-                imported.commit, changes, left_over is not None, tuple(os.fsdecode(path) for path in nested)
+                imported.commit,
+                changes,
+                rest.commit is not None,
+                tuple(os.fsdecode(path) for path in nested),
+                rest.left,
             )
 
         return await _within(TAKE_S_MAX, "bringing its work back", take)

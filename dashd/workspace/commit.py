@@ -5,10 +5,11 @@ agent's tree; hooks are off. Nested repositories are left where they are: a comm
 look like their content. Every call may be repeated: a second one finds nothing to do.
 """
 
+import msgspec
 import trio
 
 from dashd.jail import tool
-from dashd.workspace import git, tree
+from dashd.workspace import adding, git
 from dashd.workspace.errors import GitFailed
 from dashd.workspace.place import Workspace
 
@@ -16,19 +17,26 @@ _DEADLINE_S = 600.0
 _OUTPUT_BYTES_MAX = 1 << 16
 
 
-async def commit_rest(workspace: Workspace, message: str) -> str | None:
-    """Commits what is neither committed nor ignored; None where there is nothing. Raises GitFailed."""
+class Rest(msgspec.Struct, frozen=True):
+    """`commit` is None where there was nothing; `left` is what git cannot take, and stays where it is."""
+
+    commit: str | None
+    left: tuple[adding.Left, ...]
+
+
+async def commit_rest(workspace: Workspace, message: str) -> Rest:
+    """Commits what is neither committed nor ignored. Raises GitFailed."""
     place = _writing(workspace)
-    nested = await trio.to_thread.run_sync(tree.repositories, workspace.path)
-    spec = b"\0".join([b":/", *(b":(top,exclude,literal)" + path for path in nested)])
-    add = ("add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul")
-    await git.run(place, *add, stdin=spec, deadline_s=_DEADLINE_S)
+    apart = await trio.to_thread.run_sync(adding.aside, workspace.path)
+    added = await adding.everything(place, apart, deadline_s=_DEADLINE_S)
+    if not all(each.why for each in added.left):  # a full disk, say: another try may do better
+        raise GitFailed(f"git add left files out: {added.said}")
     if (await git.run(place, "diff", "--cached", "--quiet", ok=(0, 1))).code == 0:
-        return None
+        return Rest(None, added.left)
     await git.run(
         place, "commit", "--quiet", "--no-verify", "--cleanup=verbatim", "-F", "-", stdin=message.encode()
     )
-    return await git.text(place, "rev-parse", "--verify", "HEAD^{commit}")
+    return Rest(await git.text(place, "rev-parse", "--verify", "HEAD^{commit}"), added.left)
 
 
 async def clear_locks(workspace: Workspace) -> None:

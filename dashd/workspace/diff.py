@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 import trio
 
-from dashd.workspace import bundle, git, names, skeleton, tree, trust
+from dashd.workspace import adding, bundle, git, names, skeleton, trust
 from dashd.workspace.errors import GitFailed
 from dashd.workspace.place import Workspace
 from dashd.workspace.source import Source
@@ -71,13 +71,13 @@ async def diff(
     """The difference between the base and the agent's files as they are now. Raises GitFailed."""
     spool = await bundle.fresh_spool(workspace)
     try:
-        nested = await trio.to_thread.run_sync(tree.repositories, workspace.path)
+        apart = await trio.to_thread.run_sync(adding.aside, workspace.path)
         looking = _lay_out(workspace, spool)
-        taken = await _take(looking, workspace.base, nested)
+        taken, left = await _take(looking, workspace.base, apart)
         # The agent's files and the index are out of sight now, and with them the attributes in the tree.
         no_index = {"GIT_INDEX_FILE": str(spool / "none")}
         place = git.Place(looking.git_dir, read=(spool, *workspace.source.objects), env=no_index)
-        files = await _files(place, workspace.base, taken)
+        files = [*map(_unseen, left), *await _files(place, workspace.base, taken)]
         args = ("--no-ext-diff", "--no-textconv", "--full-index", "-M", "-p", workspace.base, taken)
         shown = await git.run(place, "diff-tree", "-r", *args, output_bytes_max=patch_bytes_max)
     finally:
@@ -88,7 +88,7 @@ async def diff(
         taken,
         tuple(files[:files_max]),
         max(0, len(files) - files_max),
-        tuple(os.fsdecode(path) for path in nested),
+        tuple(os.fsdecode(path) for path in apart.nested),
         shown.stdout,
         shown.cut,
     )
@@ -127,18 +127,22 @@ def _lay_out(workspace: Workspace, spool: Path) -> git.Place:
     )
 
 
-async def _take(place: git.Place, base: str, nested: list[bytes]) -> str:
-    """The tree of the files as they are, ignored ones and nested repositories left out."""
-    spec = b"\0".join([b":/", *(b":(top,exclude,literal)" + path for path in nested)])
-    add = ("add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
+async def _take(place: git.Place, base: str, apart: adding.Aside) -> tuple[str, tuple[adding.Left, ...]]:
+    """The tree of the files as they are, ignored ones and nested repositories left out, and what git left."""
     await git.run(place, "read-tree", base)
     try:
-        await git.run(place, *add, stdin=spec, ok=(0, 1))
+        added = await adding.everything(place, apart)
     except GitFailed:
         (place.git_dir / "info/attributes").write_text(_RAW)
         (place.git_dir / "index.lock").unlink(missing_ok=True)
-        await git.run(place, *add, stdin=spec, ok=(0, 1))
-    return await git.text(place, "write-tree")
+        added = await adding.everything(place, apart)
+    return await git.text(place, "write-tree"), added.left
+
+
+def _unseen(left: adding.Left) -> FileChange:
+    """It is not in the patch, so it is to be looked at."""
+    why = f"not in the patch: {left.why or 'git did not take it'}"
+    return FileChange(os.fsdecode(left.path), left.status, "", None, None, flags=(why,))
 
 
 async def _files(place: git.Place, base: str, taken: str, spec: tuple[str, ...] = ()) -> list[FileChange]:

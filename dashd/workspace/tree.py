@@ -23,6 +23,7 @@ from dashd.workspace.pack import Chunks, ContentChanged, Objects
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
 _TRIES_MAX = 3
+_ENTERED = stat.S_IRUSR | stat.S_IXUSR
 _USUAL = {b"100644": 0o644, b"100755": 0o755, b"40000": 0o755}
 GIT = b".git"
 DEPTH_MAX = 150
@@ -264,18 +265,21 @@ def _open_file(parent: int, name: bytes) -> int:
         os.close(path_fd)
 
 
-def repositories(folder: Path, depth_max: int = DEPTH_MAX) -> list[bytes]:
-    """The folders below `folder` that are repositories of their own, or say so (a `.git` of any kind)."""
+def repositories(folder: Path, depth_max: int = DEPTH_MAX, shut: list[bytes] | None = None) -> list[bytes]:
+    """The folders below `folder` that are repositories of their own, or say so (a `.git` of any kind).
+
+    Those that its owner may not read, or not enter, are added to `shut`.
+    """
     found: list[bytes] = []
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        _repositories(fd, b"", depth_max, found)
+        _repositories(fd, b"", depth_max, found, [] if shut is None else shut)
     finally:
         os.close(fd)
     return found
 
 
-def _repositories(fd: int, path: bytes, depth: int, found: list[bytes]) -> None:
+def _repositories(fd: int, path: bytes, depth: int, found: list[bytes], shut: list[bytes]) -> None:
     with os.scandir(fd) as listed:
         folders = sorted(os.fsencode(e.name) for e in listed if e.is_dir(follow_symlinks=False))
     for name in folders:
@@ -284,13 +288,16 @@ def _repositories(fd: int, path: bytes, depth: int, found: list[bytes]) -> None:
         inner = path + b"/" + name if path else name
         try:
             opened = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-        except OSError:
+        except OSError as error:
+            shut += [inner] if error.errno == errno.EACCES else []
             continue  # no rights, gone, or something else by now: git will not look into it either
         try:
-            if GIT in map(os.fsencode, os.listdir(opened)):
+            if os.fstat(opened).st_mode & _ENTERED != _ENTERED:
+                shut.append(inner)
+            elif GIT in map(os.fsencode, os.listdir(opened)):
                 found.append(inner)
             else:
-                _repositories(opened, inner, depth - 1, found)
+                _repositories(opened, inner, depth - 1, found, shut)
         finally:
             os.close(opened)
 

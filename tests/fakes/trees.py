@@ -1,7 +1,7 @@
 """Workspaces without disk or git: what the runtime asks of them is written down, or refused."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -13,6 +13,9 @@ from dashd.workspace.merge import Merged
 from dashd.workspace.place import Shared, Workspace
 from dashd.workspace.salvage import Salvaged
 from dashd.workspace.source import Source
+
+if TYPE_CHECKING:
+    from dashd.workspace.adding import Left
 
 BASE = "b" * 40
 COMMIT = "c" * 40
@@ -33,6 +36,7 @@ class FakeWorkspaces:
         self.unsaved: tuple[Any, ...] = ()
         """What `save` can only list."""
         self.nested: tuple[str, ...] = ()
+        self.left: tuple[Left, ...] = ()
         """What `take_in` finds of repositories that the agent made."""
         self.gate: trio.Event | None = None
         """`make` waits for it."""
@@ -64,7 +68,7 @@ class FakeWorkspaces:
         self._ask("take_in", workspace.agent, message=message, within=within, all_of_it=all_of_it)
         await trio.lowlevel.checkpoint()
         made = FileChange("Makefile", "added", "100644", 1, 0, "", ("build script",))
-        return TakenIn(COMMIT, [made], True, self.nested)
+        return TakenIn(COMMIT, [made], True, self.nested, self.left)
 
     async def save(self, workspace: Workspace, at_ms: int) -> Salvaged | None:
         self._ask("save", workspace.agent)

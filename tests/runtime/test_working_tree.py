@@ -11,6 +11,7 @@ from dashd.domain.attempt import Ending
 from dashd.jail.view import Folder
 from dashd.runtime.jails import view_of
 from dashd.store import workspaces
+from dashd.workspace.adding import Left
 from tests.fakes.scene import SWARM
 from tests.fakes.trees import BASE, COMMIT, TERMS, FakeWorkspaces
 
@@ -145,12 +146,13 @@ async def test_in_a_shared_tree_the_last_one_takes_in_what_is_there_even_where_i
 
 async def test_a_repository_that_an_agent_made_is_named_and_flagged(bed, trees, autojump_clock):
     trees.nested = ("vendor",)
+    trees.left = (Left(b"\xff", "modified", "it cannot be read"),)
     swarm(bed, "x")
     bed.go()
     (await bed.running(f"{SWARM}-t1.1")).exits(0)
     await bed.until("swarm.completed")
-    first, second = workspaces.changed_of(row(bed))
-    assert (first.path, second.path) == ("vendor/.git", "Makefile")
-    assert first.flags == (
-        f"a repository of its own: not in the branch, but in the clone and refs/dash/salvage/{SEAT}",
-    )
+    first, left, made = workspaces.changed_of(row(bed))
+    assert (first.path, left.path, made.path) == ("vendor/.git", "\\xff", "Makefile")
+    where = f"not in the branch, but in the clone and refs/dash/salvage/{SEAT}"
+    assert first.flags == (f"a repository of its own: {where}",)
+    assert left.flags == (f"it cannot be read: {where}",)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from dashd.jail import tool
 from dashd.workspace import bundle, commit, diff, removal
-from dashd.workspace.errors import OutsideScope
+from dashd.workspace.errors import GitFailed, OutsideScope
 from tests.workspace.world import World
 
 pytestmark = pytest.mark.slow
@@ -13,8 +14,8 @@ async def test_what_was_left_is_committed_once(world: World):
     made = await world.workspace()
     world.put("src/new.py", b"x\n", within=made.path)
     world.put("README", b"changed\n", within=made.path)
-    first = await commit.commit_rest(made, "dash: left\n\nTask: t1\n")
-    assert await commit.commit_rest(made, "again") is None
+    first = (await commit.commit_rest(made, "dash: left\n\nTask: t1\n")).commit
+    assert await commit.commit_rest(made, "again") == commit.Rest(None, ())
     assert world.git("rev-parse", "HEAD", cwd=made.path) == first
     assert world.git("log", "-1", "--format=%an|%s|%b", cwd=made.path) == "Dash|dash: left|Task: t1"
     assert world.git("status", "--porcelain", cwd=made.path) == ""
@@ -29,7 +30,7 @@ async def test_no_hook_and_no_filter_of_the_agents_gets_out(world: World):
     world.git("config", "filter.x.clean", str(evil), cwd=made.path)
     world.git("config", "core.fsmonitor", str(evil), cwd=made.path)
     world.put(".gitattributes", b"* filter=x\n", within=made.path)
-    assert await commit.commit_rest(made, "left") is not None
+    assert (await commit.commit_rest(made, "left")).commit is not None
 
 
 async def test_nested_repositories_stay_where_they_are(world: World):
@@ -37,7 +38,7 @@ async def test_nested_repositories_stay_where_they_are(world: World):
     world.put("inner/file", b"x\n", within=made.path)
     world.git("init", "--quiet", cwd=made.path / "inner")
     world.put("beside", b"x\n", within=made.path)
-    assert await commit.commit_rest(made, "left") is not None
+    assert (await commit.commit_rest(made, "left")).commit is not None
     assert world.git("ls-tree", "--name-only", "HEAD", cwd=made.path).split() == ["README", "beside", "src"]
     await bundle.bring_back(made)
     assert not await removal.is_imported(made)
@@ -76,3 +77,48 @@ async def test_what_came_back_is_shown_with_flags(world: World):
     found = await bundle.bring_back(made)
     (change,) = await diff.between(made.source, made.base, found.commit)
     assert (change.path, change.status, bool(change.flags)) == ("Makefile", "added", True)
+
+
+async def test_what_git_cannot_take_is_left_and_named_and_everything_else_committed(world: World):
+    """Its task has succeeded: over one odd file it would be done again, and fail again."""
+    made = await world.workspace()
+    world.put("beside", b"x\n", within=made.path)
+    world.put("shut", b"x\n", within=made.path).chmod(0)
+    world.put("sub/.Git/x", b"x\n", within=made.path)
+    world.put("dark/x", b"x\n", within=made.path)
+    world.put("blind/x", b"x\n", within=made.path)
+    world.put("README", b"changed\n", within=made.path).chmod(0)
+    (made.path / "dark").chmod(0o300)
+    (made.path / "blind").chmod(0o600)
+    rest = await commit.commit_rest(made, "left")
+    assert world.git("ls-tree", "-r", "--name-only", "HEAD", cwd=made.path).split() == [
+        "README",
+        "beside",
+        "src/app.py",
+    ]
+    assert world.git("show", "HEAD:README", cwd=made.path) == "hello"
+    assert sorted((each.path, each.status, each.why) for each in rest.left) == [
+        (b"README", "modified", "it cannot be read"),
+        (b"blind/", "added", "it cannot be read"),
+        (b"dark/", "added", "it cannot be read"),
+        (b"shut", "added", "it cannot be read"),
+        (b"sub/.Git/x", "added", "git takes no file of that name"),
+    ]
+    await bundle.bring_back(made)
+    assert not await removal.is_imported(made), "else the clone would go without a salvage"
+
+
+async def test_what_git_leaves_for_another_reason_fails(world: World, monkeypatch: pytest.MonkeyPatch):
+    """A full disk, for example: nothing is called done that another try may do."""
+    made = await world.workspace()
+    world.put("shut", b"x\n", within=made.path).chmod(0)
+    run = tool.run
+
+    async def opened(job: tool.Tool) -> tool.Finished:
+        done = await run(job)
+        (made.path / "shut").chmod(0o600)
+        return done
+
+    monkeypatch.setattr(tool, "run", opened)
+    with pytest.raises(GitFailed, match=r"git add left files out: .*shut"):
+        await commit.commit_rest(made, "left")

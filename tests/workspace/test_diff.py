@@ -134,8 +134,17 @@ async def test_a_file_that_cannot_be_read_does_not_hide_the_others(world: World,
     world.put("closed", b"x", within=made.path).chmod(rights)
     world.put("open", b"x", within=made.path)
     os.mkfifo(made.path / "fifo")
-    found = [change.path for change in (await diff.diff(made)).files]
-    assert "open" in found
+    world.put("sub/.Git/x", b"x", within=made.path)
+    world.put("dark/x", b"x", within=made.path)
+    (made.path / "dark").chmod(0)
+    found = await diff.diff(made)
+    assert {change.path: change.flags for change in found.files} == {
+        "dark/": ("not in the patch: it cannot be read",),
+        "closed": ("not in the patch: it cannot be read",),
+        "sub/.Git/x": ("not in the patch: git takes no file of that name",),
+        "open": (),
+    }
+    assert len(found.flagged) == 3
 
 
 async def test_line_ends_that_only_a_checkout_made_are_no_changes(world: World):
