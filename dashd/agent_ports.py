@@ -10,7 +10,7 @@ import trio
 
 from dashd import drivers
 from dashd.drivers import Programs
-from dashd.jail import launch, links, spool, view
+from dashd.jail import git_folders, launch, links, spool, view
 from dashd.runtime.jails import Jails, StoredBounds
 from dashd.runtime.run import OUTPUT_BYTES_MAX
 from dashd.runtime.world import World
@@ -138,6 +138,8 @@ class WallsPort:
         grade = (await self._jails.walls()).grade if self._required else "0"
         own = [*self._own, CGROUPS] if grade == "A" else self._own
         await trio.to_thread.run_sync(_check, own, write, read)
+        if grade in ("A", "B"):  # else none of them is kept read-only
+            await trio.to_thread.run_sync(_refuse_many, write)
 
     def enforcers(self, grade: str, bounds: str) -> dict[str, tuple[str, str]]:
         """See the port."""
@@ -152,6 +154,11 @@ def _check(own: Sequence[str], write: Sequence[str], read: Sequence[str]) -> Non
     for folder in (*read, *write):
         _refuse(own, folder)
     for folder in write:
+        if around := git_folders.around(folder):
+            what = "a git directory" if around == folder else f"in the git directory {around}"
+            why = f"is {what}, from which git runs what is written there, for you"
+            hint = "name a folder beside it; agents commit in clones of their own (repo: …)"
+            raise _not_to_give(folder, why, hint)
         if linked := links.leading_out(folder):
             raise errors.InvalidParams(
                 linked,
@@ -159,6 +166,20 @@ def _check(own: Sequence[str], write: Sequence[str], read: Sequence[str]) -> Non
                 "fresh clone (git clone --no-hardlinks), a copy, or a narrower scope",
                 path="scope",
             )
+
+
+def _refuse_many(write: Sequence[str]) -> None:
+    """Each start keeps those that it finds read-only, and finds no more than so many."""
+    count = 0
+    for folder in write:
+        try:
+            count += len(git_folders.inside(folder, git_folders.FOUND_MAX - count))
+        except git_folders.TooMany as error:
+            raise errors.InvalidParams(
+                f"{error}: too many to keep read-only",
+                hint="give a narrower scope, or clones of a repository (repo: …)",
+                path="scope",
+            ) from None
 
 
 def _refuse(own: Sequence[str], folder: str) -> None:

@@ -9,7 +9,7 @@ import trio
 
 from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.drivers import Programs
-from dashd.jail import launch, spool
+from dashd.jail import git_folders, launch, spool
 from dashd.runtime.growth import Growth
 from dashd.runtime.jails import Jails
 from dashd.service.ports import Chunk, Spools
@@ -254,3 +254,29 @@ async def test_a_file_that_is_linked_from_outside_is_named(tmp_path, monkeypatch
         assert (folder / name).stat().st_mode & 0o777 == 0o440
     assert sorted(os.listdir(folder)) == ["in it", "trap"]
     assert store.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("folder", [".git", ".git/hooks", "b1.git", "b1.git/refs"])
+async def test_a_git_directory_is_given_to_nobody_to_write(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for each in (".git/hooks", "b1.git/objects", "b1.git/refs", "b1.git/HEAD"):
+        (tmp_path / each).mkdir(parents=True)
+    given = str(tmp_path / folder)
+    with pytest.raises(errors.InvalidParams, match=r"git directory.*, from which git runs") as refused:
+        await port(tmp_path, "0").check([given], [])
+    assert refused.value.hint
+    await port(tmp_path, "0").check([], [given])
+
+
+async def test_more_git_directories_than_can_be_kept_are_refused_where_they_would_be(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in (f"x{each}" for each in range(git_folders.FOUND_MAX)):
+        (tmp_path / "one" / name / ".git").mkdir(parents=True)
+    (tmp_path / "two" / ".git").mkdir(parents=True)
+    found, both = port(tmp_path), [str(tmp_path / "one"), str(tmp_path / "two")]
+    found._jails._walls = launch.Walls("B")
+    await found.check(both[:1], [])
+    with pytest.raises(errors.InvalidParams, match="two holds more than 0 git directories"):
+        await found.check(both, [])
+    found._jails._walls = launch.Walls("C")
+    await WallsPort(found._jails, required=False, own=[]).check(both, [])

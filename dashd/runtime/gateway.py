@@ -187,7 +187,7 @@ class Gateway:
         asked = _asked(swarm, len(seats))
         self._bounds = Bounds(self._world.watchdog, asked, self._world.folder(self.launch_id))
         await self._bounds.start(walls.grade)
-        jailed, spec = self._spec(swarm, asked)
+        jailed, spec = self._spec(swarm, await self._world.jails.guarding(walls, asked))
         self.grade, self.shown = jailed.grade, jailed.shown
         told = openclaw_gateway.told(self._programs, await self._seats(swarm, seats), token)
         self._world.points.at("gateway.before_launch")

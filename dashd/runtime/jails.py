@@ -21,7 +21,7 @@ from dashd.domain import folders
 from dashd.domain import scope as scopes
 from dashd.domain.scope import Scope
 from dashd.drivers.driver import Command
-from dashd.jail import cgroup_tree, launch, probe, view
+from dashd.jail import cgroup_tree, git_folders, launch, probe, view
 from dashd.jail.launch import Grade, Outside, Walls
 from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import MIB, Bounds, Folder, View
@@ -70,6 +70,8 @@ class Asked:
     """`cwd` is a workspace: its repository is nobody else's."""
     alone: bool = False
     """And no other agent runs in it."""
+    git: tuple[Folder, ...] = ()
+    """Git directories in what it may write, which stay read-only: set by `Jails.guarding`."""
 
 
 def asked_of(swarm: SwarmRow, own: Scope | None = None) -> Asked:
@@ -154,6 +156,15 @@ class Jails:
         """Whether agents may be started behind these."""
         return launch.WORSE_THAN[walls.grade] <= launch.WORSE_THAN[self.grade_min]
 
+    async def guarding(self, walls: Walls, asked: Asked) -> Asked:
+        """The same, with the git directories that lie in its folders now. Raises LaunchFailed."""
+        if not asked.required or walls.grade not in ("A", "B"):
+            return asked  # Landlock alone cannot take out a part of what it gives
+        try:
+            return replace(asked, git=await trio.to_thread.run_sync(_git_folders, asked))
+        except git_folders.TooMany as error:
+            raise LaunchFailed(f"{error}: too many to keep read-only; give a narrower scope") from None
+
     def jailed(
         self, walls: Walls, asked: Asked, command: Command, folder: Path, *, port: int | None, listener: bool
     ) -> Jailed:
@@ -164,11 +175,9 @@ class Jails:
         scratch = "" if own else str(folder / SCRATCH)
         seen = view_of(asked, command.cwd, self._environ, command.programs)
         seen = replace(seen, reserved_bytes=command.reserved_bytes)
-        if own:  # Landlock alone cannot take out a part of what it gives
-            seen = replace(seen, read=(*seen.read, *_repositories(asked)))
         plan = launch.plan(
             walls,
-            seen,
+            replace(seen, read=(*seen.read, *asked.git)),
             python=view.python(),
             outside=self._outside,
             listener=listener,
@@ -200,16 +209,14 @@ def view_of(asked: Asked, cwd: str, environ: Mapping[str, str], programs: Sequen
     return View(cwd, write, (*read, *runtimes), asked.bounds, alone=asked.cwd if asked.alone else "")
 
 
-def _repositories(asked: Asked) -> tuple[Folder, ...]:
-    """What stays read-only in a scope: whoever writes a `.git` says what git runs for its user,
-    outside all walls (hooks, filters, fsmonitor).
-    """
-    if asked.own_clone:
-        return ()
-    found = (
-        Folder(each.root, os.path.join(each.path, ".git")) for each in _folders(asked.scope.write, asked.cwd)
-    )
-    return tuple(each for each in found if os.path.exists(each.at) and not os.path.islink(each.at))
+def _git_folders(asked: Asked) -> tuple[Folder, ...]:
+    """In what an agent may write; the clone that it works in is its own."""
+    found: list[Folder] = []
+    for each in _folders(asked.scope.write, asked.cwd):
+        if not asked.own_clone or each.root != asked.cwd:
+            inside = git_folders.inside(each.at, git_folders.FOUND_MAX - len(found))
+            found += [Folder(each.root, os.path.join(each.path, path)) for path in inside]
+    return tuple(found)
 
 
 def written_folders(asked: Asked) -> tuple[str, ...]:

@@ -137,6 +137,8 @@ class Run:
     async def _begin(self) -> HolderLink:
         """Has the program started, behind its walls, with a way to a model where it needs one."""
         walls = await self._world.jails.strong() if self.plan.asked.required else Walls("0")
+        asked = await self._world.jails.guarding(walls, self.plan.asked)
+        self._plan = dataclasses.replace(self.plan, asked=asked)
         await sessions.begin(self._world, self.plan)
         await self.bounds.start(walls.grade)
         if not self._needs_door:

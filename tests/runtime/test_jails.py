@@ -10,6 +10,7 @@ import pytest
 from dashd.domain import scope as scopes
 from dashd.drivers.driver import Command
 from dashd.jail import cgroup_tree, landlock, launch, probe, view
+from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import Folder
 from dashd.runtime.jails import Asked, Jails, StoredBounds, view_of
 
@@ -127,3 +128,24 @@ def test_a_program_that_no_jail_shows_is_named_with_what_shows_it(tmp_path, way)
     if way == "link":  # where the link itself is not shown either
         assert hidden(program, ENVIRON).endswith(f"--read {on_path} --read '{own.parent}'")
     assert hidden("sh") == hidden("no-such-program") == ""
+
+
+async def test_git_directories_in_what_may_be_written_are_kept_wherever_they_lie(tmp_path):
+    root, out = tmp_path / "work", tmp_path / "out"
+    for name in ("vendor/n/.git", "src/.git", "b1.git/objects", "b1.git/refs", "b1.git/HEAD"):
+        (root / name).mkdir(parents=True)
+    (out / ".git").mkdir(parents=True)
+    what = Asked(True, str(root), scopes.parse(write=[".", str(out)], read=[], hosts=[]))
+    jails = Jails("C", launch.Outside(), ENVIRON)
+    found = await jails.guarding(B, what)
+    kept = {str(root / "b1.git"), str(root / "src/.git"), str(root / "vendor/n/.git"), str(out / ".git")}
+    assert {each.at for each in found.git} == kept
+    binds = jailed(B, found).jail["binds"]
+    assert {at for at, *_, writable in binds if not writable} >= kept
+    alone = await jails.guarding(B, dataclasses.replace(what, own_clone=True))
+    assert [each.at for each in alone.git] == [str(out / ".git")], "its own .git is the agent's"
+    assert (await jails.guarding(C, what)).git == ()
+    for number in range(70):
+        (root / f"{number}/.git").mkdir(parents=True)
+    with pytest.raises(LaunchFailed, match="narrower scope"):
+        await jails.guarding(B, what)

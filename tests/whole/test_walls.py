@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from dashd.client_blocking import Refused
 from tests.jail import inside
 from tests.whole.daemons import DaemonProcess
 
@@ -89,6 +90,30 @@ def test_what_git_runs_for_its_user_is_not_written_by_agents(dashd, work, linked
     left = git.read_text() if linked else (git / "config").read_text() + "".join(os.listdir(git / "hooks"))
     assert "evil" not in left
     assert "post-commit" not in left
+
+
+def test_nor_what_lies_deeper_and_a_git_directory_is_no_folder_to_work_in(dashd, work):
+    kept = [work / "src" / "vendor" / "n" / ".git", work / "src" / "b1.git"]
+    for git in kept:
+        for name in ("hooks", "objects", "refs"):
+            (git / name).mkdir(parents=True)
+        (git / "HEAD").write_text("ref: refs/heads/main\n")
+    script = "; ".join(
+        f"echo evil > {git}/hooks/post-commit; mv {git} {git}2; echo evil >> {git}/HEAD" for git in kept
+    )
+    # Another one in the same folder: what was moved out of the way is found where it is.
+    for attempt in (script, script.replace("/vendor/", "/moved/")):
+        moved = f"{attempt}; mv src/vendor src/moved; echo x > src/fine"
+        run(dashd, argv=["sh", "-c", moved], cwd=str(work), scope=["src"])
+        assert (work / "src" / "fine").read_text() == "x\n"
+    found = [*work.glob("src/*/n/.git"), work / "src" / "b1.git"]
+    assert len(found) == 2
+    for git in found:
+        assert os.listdir(git / "hooks") == []
+        assert "evil" not in (git / "HEAD").read_text()
+    for folder in ("src/b1.git", "src/b1.git/hooks"):
+        with pytest.raises(Refused, match="git directory"):
+            dashd.call("swarm.create", task="t", argv=["true"], cwd=str(work / folder))
 
 
 def test_what_stands_around_it_is_shown(dashd, work):
