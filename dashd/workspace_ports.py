@@ -38,11 +38,12 @@ class RepositoryPort:
             at = await source.resolve_base(found, base)
             head = await source.head_branch(found)
             missing = await source.missing(found, at.commit, folders) if folders else []
+            links = await source.links(found, at.commit, folders)
             top = str(found.tree or found.git_dir)
             branch = head.removeprefix("refs/heads/")
             stores = tuple(map(str, found.objects))
             bare = found.tree is None
-            return RepositorySeen(top, at.commit, at.dirty, branch, tuple(missing), stores, bare)
+            return RepositorySeen(top, at.commit, at.dirty, branch, tuple(missing), stores, bare, links)
 
         self._refuse_own(repo)
         if above := await trio.to_thread.run_sync(_top_above, repo):

@@ -33,6 +33,19 @@ async def test_a_repository_is_looked_at(world, port):
     assert (await port.look(str(world.repo), "main")).dirty
 
 
+async def test_links_in_the_commit_are_told_with_where_they_lead(world, port):
+    (world.repo / "lib").symlink_to("src")
+    (world.repo / "src/up").symlink_to("../src")
+    world.commit("links")
+    folders = ["lib", "src/app.py", "src/up/app.py", "src"]
+    assert (await port.look(str(world.repo), "HEAD", folders=folders)).links == {
+        "lib": "src",
+        "src/up": "../src",
+    }
+    assert (await port.look(str(world.repo), "HEAD~1", folders=folders)).links == {}
+    assert (await port.look(str(world.repo), "HEAD")).links == {}
+
+
 async def test_what_is_refused_says_what_would_help(world, port):
     with pytest.raises(errors.InvalidParams, match="names no commit") as caught:
         await port.look(str(world.repo), "nope")

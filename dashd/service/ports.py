@@ -1,7 +1,7 @@
 """Outside questions that the service asks, one Protocol each; `app` fills them in."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import msgspec
@@ -233,6 +233,8 @@ class RepositorySeen:
     """Where it keeps its objects, and borrows them from; agents read there."""
     bare: bool = False
     """It has no checkout: landing moves a branch of it, and no files."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Of those folders, and those around them, which are links in that commit, and where each leads."""
 
 
 class FileSeen(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """A swarm's repository, read from its parameters: looked at once, when the swarm is created or planned."""
 
 import os
+from collections.abc import Sequence
 
 import msgspec
 import trio
@@ -54,6 +55,8 @@ async def prepare(core: Core, params: wire.PlanSwarm) -> Place:
     wanted = [folders.parse(each, root=repo) for each in scope]
     looked_for = [each for each in [folders.relative(cwd, repo), *wanted] if each[0] not in "/."]
     seen = await core.repositories.look(repo, params.base or "HEAD", granted=granted, folders=looked_for)
+    for link, target in seen.links.items():
+        raise _behind_a_link(link, target, seen.path, "scope" if _is_of(link, wanted) else "cwd")
     if seen.missing:
         raise errors.InvalidParams(
             f"{seen.missing[0]} is not in {seen.path} at {seen.commit[:12]}",
@@ -62,6 +65,18 @@ async def prepare(core: Core, params: wire.PlanSwarm) -> Place:
         )
     terms = _terms(core, params, seen, granted)
     return Place(cwd, seen.path, terms, tuple(_notes(params, seen, terms)), seen.stores)
+
+
+def _behind_a_link(link: str, target: str, repo: str, path: str) -> errors.InvalidParams:
+    """No folder is opened behind a link, which agents could turn elsewhere."""
+    leads = os.path.normpath(os.path.join(os.path.dirname(link), target))
+    outside = os.path.isabs(leads) or leads.split("/")[0] == ".."
+    hint = "name a folder of the repository" if outside else f"name {leads}"
+    return errors.InvalidParams(f"{link} is a link to {target} in {repo}", hint=hint, path=path)
+
+
+def _is_of(link: str, wanted: Sequence[str]) -> bool:
+    return any(each == link or each.startswith(link + "/") for each in wanted)
 
 
 async def _real(folder: str, path: str) -> str:

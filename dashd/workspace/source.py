@@ -156,6 +156,28 @@ async def missing(source: Source, commit: str, paths: Sequence[str]) -> list[str
     return [path for path, line in zip(paths, lines, strict=True) if line.endswith(b" missing")]
 
 
+async def links(source: Source, commit: str, paths: Sequence[str]) -> dict[str, str]:
+    """Which of these paths are symbolic links in the commit, or behind one: the link's path -> its target.
+
+    A committed link is the agents' to write, and no folder is opened behind one.
+    """
+    around = {each for path in paths for each in _steps(path)}
+    if not around:
+        return {}
+    listed = await git.lines(source.reading, "ls-tree", "-z", "--full-tree", commit, "--", *sorted(around))
+    found = {os.fsdecode(entry.partition(b"\t")[2]) for entry in listed if entry.startswith(b"120000 ")}
+    return {
+        path: await git.text(source.reading, "cat-file", "blob", f"{commit}:{path}")
+        for path in sorted(found & around)
+    }
+
+
+def _steps(path: str) -> list[str]:
+    """The folders on the way to a path, and the path."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
 def _sayable(repo: Path) -> None:
     """A path travels in files of git's and of ours, which have lines and are UTF-8."""
     if not repo.is_dir():

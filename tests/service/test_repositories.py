@@ -103,6 +103,27 @@ async def test_a_folder_that_is_not_in_the_base_is_refused(core, caller, reposit
     assert caught.value.path == "cwd"
 
 
+@pytest.mark.parametrize(
+    ("params", "link", "target", "path", "hint"),
+    [
+        ({"scope": ["lib/x"]}, "lib", "src", "scope", "name src"),
+        ({"scope": ["a/lib"]}, "a/lib", "../src", "scope", "name src"),
+        ({"cwd": "/repo/lib"}, "lib", "src/", "cwd", "name src"),
+        ({"scope": ["out"]}, "out", "../..", "scope", "name a folder of the repository"),
+        ({"scope": ["out"]}, "out", "/etc", "scope", "name a folder of the repository"),
+    ],
+)
+async def test_a_link_in_the_base_is_refused_at_once(
+    core, caller, repositories, params, link, target, path, hint
+):
+    """Else each attempt ends over it, when it is opened."""
+    repositories.seen = dataclasses.replace(repositories.seen, links={link: target}, missing=("lib/x",))
+    core = dataclasses.replace(core, walls=FakeWalls())
+    with pytest.raises(errors.InvalidParams, match=f"^{link} is a link to {target} in /repo") as caught:
+        await create(core, caller, repo="/repo", **params)
+    assert (caught.value.path, caught.value.hint) == (path, hint)
+
+
 async def test_a_plan_says_the_same(core, caller):
     plan = await plans.plan(core, caller, wire.PlanSwarm(task="t", argv=["true"], repo="/repo"))
     assert any("clone of its own" in note for note in plan.notes)
