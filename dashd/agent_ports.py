@@ -184,7 +184,11 @@ def _refuse_many(write: Sequence[str]) -> None:
 
 def _refuse(own: Sequence[str], folder: str) -> None:
     home = os.path.realpath(os.path.expanduser("~"))
-    real = os.path.realpath(folder)
+    try:
+        real = os.path.realpath(folder)
+    except OSError as error:  # readlink of what is no link any more
+        why = f"changed while it was looked at: {error.strerror}"
+        raise _not_to_give(folder, why, "try again when nobody moves it") from None
     if not os.path.exists(real):
         raise _not_to_give(folder, "is not there", "create it, or name the one around it")
     if real != folder:

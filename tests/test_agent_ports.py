@@ -1,5 +1,6 @@
 """Ports over what is really there: spools read by their offsets, and folders that no agent may have."""
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -217,6 +218,22 @@ async def test_a_folder_that_no_agent_may_have(folder, why, tmp_path, monkeypatc
     assert refused.value.hint
     with pytest.raises(errors.InvalidParams, match=why):
         await port(tmp_path).check([], [given])
+
+
+async def test_a_folder_that_is_exchanged_meanwhile_is_refused(tmp_path, monkeypatch):
+    """It was a link when it was looked at, and none when that was to be read."""
+    given, found, real = str(tmp_path / "swapped"), port(tmp_path, "0"), os.path.realpath
+
+    def realpath(path: str) -> str:
+        if path == given:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(path)
+
+    monkeypatch.setattr(os.path, "realpath", realpath)
+    for write, read in (([given], []), ([], [given])):
+        with pytest.raises(errors.InvalidParams, match="changed while it was looked at: Invalid") as caught:
+            await found.check(write, read)
+        assert caught.value.hint
 
 
 async def test_any_other_folder_may_be_given(tmp_path, monkeypatch):

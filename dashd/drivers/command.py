@@ -206,7 +206,14 @@ def check_folder(cwd: str | None) -> str:
         raise errors.InvalidParams(f"there is no folder {cwd}", hint="create it, or name another", path="cwd")
     if not os.access(cwd, os.X_OK):
         raise errors.InvalidParams(f"dashd may not enter {cwd}", hint=f"chmod u+x {cwd}", path="cwd")
-    return os.path.realpath(cwd)  # once, here: a link that somebody changes later leads nowhere else
+    try:
+        return os.path.realpath(cwd)  # once, here: a link that somebody changes later leads nowhere else
+    except OSError as error:  # readlink of what is no link any more
+        raise errors.InvalidParams(
+            f"{cwd} changed while it was looked at: {error.strerror}",
+            hint="try again when nobody moves it",
+            path="cwd",
+        ) from None
 
 
 def _check_program(program: str, cwd: str) -> None:

@@ -1,5 +1,6 @@
 """Driver `command`: templates, environment, progress lines and exits."""
 
+import errno
 import itertools
 import json
 import os
@@ -119,6 +120,16 @@ def test_a_typing_error_is_refused_with_what_would_be_right(tmp_path, argv, cwd,
         DRIVER.check(argv, cwd and cwd.replace("{tmp}", str(tmp_path)))
     assert caught.value.path == path
     assert caught.value.hint
+
+
+def test_a_folder_that_is_exchanged_while_it_is_looked_at_is_refused(tmp_path, monkeypatch) -> None:
+    def realpath(path: str) -> str:
+        raise OSError(errno.EINVAL, "Invalid argument", path)
+
+    monkeypatch.setattr(os.path, "realpath", realpath)
+    with pytest.raises(errors.InvalidParams, match="changed while it was looked at: Invalid arg") as caught:
+        DRIVER.check(["true"], str(tmp_path))
+    assert (caught.value.path, caught.value.hint) == ("cwd", "try again when nobody moves it")
 
 
 @pytest.mark.parametrize(
