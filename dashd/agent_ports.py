@@ -159,13 +159,21 @@ def _check(own: Sequence[str], write: Sequence[str], read: Sequence[str]) -> Non
             why = f"is {what}, from which git runs what is written there, for you"
             hint = "name a folder beside it; agents commit in clones of their own (repo: …)"
             raise _not_to_give(folder, why, hint)
-        if linked := links.leading_out(folder):
-            raise errors.InvalidParams(
-                linked,
-                hint=f"{_break_links(folder)}   # makes each a file of its own, in place; or give a "
-                "fresh clone (git clone --no-hardlinks), a copy, or a narrower scope",
-                path="scope",
-            )
+        _refuse_linked(folder)
+
+
+def _refuse_linked(folder: str) -> None:
+    try:
+        linked = links.leading_out(folder)
+    except links.CannotLook as error:
+        raise errors.InvalidParams(str(error), hint=error.hint, path="scope") from None
+    if linked:
+        raise errors.InvalidParams(
+            linked,
+            hint=f"{_break_links(folder)}   # makes each a file of its own, in place; or give a "
+            "fresh clone (git clone --no-hardlinks), a copy, or a narrower scope",
+            path="scope",
+        )
 
 
 def _refuse_many(write: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import trio
 
 from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.drivers import Programs
-from dashd.jail import git_folders, launch, spool
+from dashd.jail import git_folders, launch, links, spool
 from dashd.runtime.growth import Growth
 from dashd.runtime.jails import Jails
 from dashd.service.ports import Chunk, Spools
@@ -271,6 +271,29 @@ async def test_a_file_that_is_linked_from_outside_is_named(tmp_path, monkeypatch
         assert (folder / name).stat().st_mode & 0o777 == 0o440
     assert sorted(os.listdir(folder)) == ["in it", "trap"]
     assert store.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("why", ["shut", "too many"])
+async def test_what_cannot_be_looked_through_is_no_matter_of_breaking_links(why, tmp_path, monkeypatch):
+    """That command rewrites files, and where nobody has seen a link it is the wrong advice."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "work/shut").mkdir(parents=True)
+    found = port(tmp_path, "0")
+    scandir = os.scandir
+
+    def refuses(path: object) -> object:
+        if str(path).endswith("/shut"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    if why == "shut":
+        monkeypatch.setattr(os, "scandir", refuses)
+    else:
+        monkeypatch.setattr(links.leading_out, "__defaults__", (0,))
+    with pytest.raises(errors.InvalidParams, match=r"cannot be looked through|too many to look") as refused:
+        await found.check([str(tmp_path / "work")], [])
+    assert refused.value.hint
+    assert "find " not in refused.value.hint
 
 
 @pytest.mark.parametrize("folder", [".git", ".git/hooks", "b1.git", "b1.git/refs"])

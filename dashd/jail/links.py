@@ -11,6 +11,14 @@ ENTRIES_MAX = 300_000
 """About a second."""
 
 
+class CannotLook(Exception):
+    """A folder cannot be looked through."""
+
+    def __init__(self, why: str, hint: str) -> None:
+        self.hint = hint
+        super().__init__(why)
+
+
 @dataclass(slots=True)
 class _Inode:
     path: str
@@ -19,7 +27,10 @@ class _Inode:
 
 
 def leading_out(folder: str, entries_max: int = ENTRIES_MAX) -> str:
-    """Why a folder is not to be given, empty where nothing leads out. Blocking; follows no link."""
+    """What leads out of a folder, and why that matters; empty where nothing does. Follows no link.
+
+    Raises CannotLook; blocking.
+    """
     inodes: dict[tuple[int, int], _Inode] = {}
     waiting, seen = [folder], 0
     while waiting:
@@ -33,9 +44,11 @@ def leading_out(folder: str, entries_max: int = ENTRIES_MAX) -> str:
                     elif entry.is_file(follow_symlinks=False):
                         _meet(entry, inodes)
         except OSError as error:
-            return f"{looked_at} cannot be looked through for hard links: {error.strerror}"
+            why = f"{looked_at} cannot be looked through for hard links: {error.strerror}"
+            raise CannotLook(why, "name a folder that dashd may read all of") from None
         if seen > entries_max:
-            return f"{folder} has more than {entries_max} files, too many to look through for hard links"
+            why = f"{folder} has more than {entries_max} files, too many to look through for hard links"
+            raise CannotLook(why, "give a narrower scope")
     outside = sorted(inode.path for inode in inodes.values() if inode.left > 0)
     return f"{outside[0]} is linked from outside {folder}: a change here is a change there" if outside else ""
 
