@@ -325,13 +325,16 @@ class Registry:
         return Candidate(provider, name, price, output_tokens_max)
 
     def rivals(self, name: str) -> list[str]:
-        """The providers between which a price of the operator's that names none does not decide."""
+        """The providers of which a price of the operator's that names none must be for one; a single one is
+        meant.
+        """
         _, others = self._priced(name)
         return [each.name for each in others]
 
     def _priced(self, name: str) -> tuple[list[Provider], list[Provider]]:
         """(whose the operator's own price is, between whom it does not decide): it is of the provider that he
-        has named with it, else of those that were told to serve the model, else of the only one that can.
+        has named with it, else of those that were told to serve the model. Never of one that only could: it
+        may have come after the price, and bill another.
         """
         if (owner := self.owners.get(name)) is not None:
             return [each for each in self.providers.values() if each.name == owner], []
@@ -343,7 +346,7 @@ class Registry:
             able = listing if told else listing or able
         if told:
             return told, [*told, *able] if able else []
-        return (able, []) if len(able) == 1 else ([], able)
+        return [], able
 
     def _listed_price(self, provider: Provider, name: str) -> Price | None:
         listed_as = self._listed_as(provider)

@@ -160,7 +160,7 @@ def _set(tx: Tx, params: wire.SetModel, callable_now: AbstractSet[str], rivals: 
             path="provider",
         )
     unowned = params.provider is msgspec.UNSET and (before is None or not before.provider)
-    if any(given_price) and unowned and rivals:
+    if any(given_price) and unowned and len(rivals) > 1:
         raise errors.InvalidParams(
             f"{params.model!r} may be served by {' or '.join(rivals)}: a price must say for whom it is",
             hint=f"model.set {params.model} with provider, e.g. {rivals[0]}; then nobody else serves it",
@@ -169,7 +169,7 @@ def _set(tx: Tx, params: wire.SetModel, callable_now: AbstractSet[str], rivals: 
     _refuse_taken(tx, params, callable_now)
     row = before or ModelRow(params.model, None, None, None, None, None, "[]", "[]", tx.now_ms)
     changes = {
-        "provider": params.provider,
+        "provider": rivals[0] if any(given_price) and unowned and rivals else params.provider,
         "input_nusd": _per_token(params.input_usd_per_mtok),
         "output_nusd": _per_token(params.output_usd_per_mtok),
         "context_tokens": params.context_tokens,

@@ -255,19 +255,32 @@ def test_a_price_of_the_operator_s_is_that_of_who_was_told_to_serve_the_model():
 
 
 @pytest.mark.slow
-def test_a_price_of_the_operator_s_without_a_provider_is_that_of_the_only_one_who_can_serve_it():
+def test_a_price_of_the_operator_s_is_never_that_of_who_could_only_serve_it():
     registry = _by_the_list()
     for name in ("gpt-4o-mini", "private"):
         registry.prices.set(name, Price(1, 1, 1, 1, 0, "", "config"))
-    assert _priced(registry, "gpt-4o-mini") == {"openai/gpt-4o-mini": "config"}  # perplexity's list lacks it
-    assert registry.rivals("gpt-4o-mini") == []
+    assert _priced(registry, "gpt-4o-mini") == {"openai/gpt-4o-mini": "genai-prices"}
+    assert registry.rivals("gpt-4o-mini") == ["openai"]  # who sets the price now means it
     assert registry.rivals("private") == ["openai", "google", "perplexity"]
-    with pytest.raises(errors.InvalidParams):
-        registry.chain("private")
     for name in ("google", "perplexity"):
         registry.remove(name)
-    assert _priced(registry, "private") == {"openai/private": "config"}
-    assert registry.rivals("private") == []
+    with pytest.raises(errors.InvalidParams):
+        registry.chain("private")
+    registry.owners["gpt-4o-mini"] = "openai"
+    assert _priced(registry, "gpt-4o-mini") == {"openai/gpt-4o-mini": "config"}
+
+
+@pytest.mark.slow
+def test_a_price_does_not_move_to_another_provider_when_its_own_goes():
+    registry = _by_the_list()
+    registry.add(Provider("local", "openai-chat", "http://127.0.0.1:1/v1", models=("gpt-4o-mini", "mine")))
+    for name in ("gpt-4o-mini", "mine"):
+        registry.prices.set(name, Price(0, 0, 0, 0, 0, "", "config"))
+    for name in ("google", "perplexity", "local"):
+        registry.remove(name)
+    assert _priced(registry, "gpt-4o-mini") == {"openai/gpt-4o-mini": "genai-prices"}
+    with pytest.raises(errors.InvalidParams):
+        registry.chain("mine")
 
 
 @pytest.mark.parametrize(
