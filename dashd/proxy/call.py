@@ -6,7 +6,6 @@ caller that hangs up does not end the try at once: the answer is read on for a l
 is cheaper than the whole hold. Knows no sockets: the server hands in a `Reply`.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -162,7 +161,10 @@ class Call:
         while not self._left:
             if self._outdated():
                 await self._x.registry.prepare()
-                route, give_up_at, words = self._route(call), float("inf"), None
+                again = await self._rerouted(call, route)
+                if again is None:
+                    break
+                route, give_up_at, words = again, float("inf"), None
             now = trio.current_time()
             turn = route.choose(now, give_up_at)
             if turn is None:
@@ -226,15 +228,26 @@ class Call:
             while True:
                 await self._x.registry.changes.ticket().wait()
                 await self._x.registry.prepare()
-                model = self._model
+                again = await self._rerouted(call, route)
+                if again is None or not again.frozen:
+                    return again
+        return None
+
+    async def _rerouted(self, call: ParsedCall, route: Route) -> Route | None:
+        """The way that there is by now. What was taken away is perhaps about to be added anew, so an agent's
+        call waits for it, unless the agent's model was swapped; None where it waited in vain.
+        """
+        model = self._model
+        text = "was taken away, and nobody else serves its model"
+        with trio.move_on_at(self._held_until), self._waits_for_provider(route, text):
+            while True:
                 try:
-                    route = self._route(call)
+                    return self._route(call)
                 except errors.InvalidParams:
-                    if self._model != model:
+                    if self._payer.agent_id is None or self._model != model:
                         raise
-                    continue  # taken away, and perhaps about to be added anew
-                if not route.frozen:
-                    return route
+                await self._x.registry.changes.ticket().wait()
+                await self._x.registry.prepare()
         return None
 
     def _waits_for_provider(
@@ -341,16 +354,10 @@ class Call:
         raise spent or errors.DeadlinePassed("calls under way hold what is left of the budget; try again")
 
     def _patience_for(self, candidate: Candidate, entered: Admission) -> Patience:
-        """A probe that says nothing gives up early: as long as it lasts, nobody else gets in."""
-        patience, circuits = self._patience, candidate.provider.circuits
         if entered == "call":
-            return patience
+            return self._patience
         usual_s = (self._x.registry.latency_ms(candidate.name) or 0.0) / 1_000
-        first_byte_s, whole_s = (
-            circuits.probe_s(candidate.model, patience.probe_s, full_s, usual_s)
-            for full_s in (patience.first_byte_s, patience.whole_s)
-        )
-        return dataclasses.replace(patience, first_byte_s=first_byte_s, whole_s=whole_s)
+        return self._patience.of_probe(candidate.provider.circuits, candidate.model, usual_s)
 
     def _prepared(self, call: ParsedCall, candidate: Candidate, held: Held, patience: Patience) -> Try:
         provider = candidate.provider

@@ -3,11 +3,12 @@ the tunnels.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from dashd.domain.circuit import Circuits
 from dashd.domain.wish import Wish
 
 from .formats.format import Style
@@ -42,6 +43,14 @@ class Patience:
     """How long a call is retried and rerouted from its first fault on."""
     drain_s: float = 10.0
     """How long an answer is read on after its caller has left."""
+
+    def of_probe(self, circuits: Circuits, model: str, usual_s: float) -> "Patience":
+        """A probe that says nothing gives up early: as long as it lasts, nobody else gets in."""
+        first_byte_s, whole_s = (
+            circuits.probe_s(model, self.probe_s, full_s, usual_s)
+            for full_s in (self.first_byte_s, self.whole_s)
+        )
+        return replace(self, first_byte_s=first_byte_s, whole_s=whole_s)
 
 
 @dataclass

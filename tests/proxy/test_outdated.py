@@ -229,6 +229,26 @@ async def test_a_lowered_price_frees_a_call_that_its_budget_has_paused(tmp_path:
         assert len(await world.events("swarm.paused")) == 1
 
 
+async def test_a_provider_that_is_taken_away_and_added_anew_loses_no_call(tmp_path: Path):
+    async with open_provider(Provider()) as provider, open_world(tmp_path) as world:
+        world.use(provider)
+        world.registry.prices.set(MODEL, DEAR)
+
+        async def anew() -> None:
+            gone = world.registry.providers["p0"]
+            world.registry.remove("p0")
+            world.registry.changed()
+            world.ledger.changed()
+            await until(lambda: "taken away" in str(world.exchange.waiting(world.agents[0])))
+            world.registry.prices.set(MODEL, CHEAP)
+            world.registry.add(gone)
+            world.registry.changed()
+            await _reconsidered(world)
+
+        said = await _parked(world, anew)
+        assert (said.status, provider.calls) == (200, 1)
+
+
 async def test_after_a_swap_nobody_is_refused_at_the_old_price(tmp_path: Path):
     """Paused by hand, so that nothing has judged the call; then it costs too much, and is swapped."""
     async with open_provider(Provider()) as provider, open_world(tmp_path) as world:
