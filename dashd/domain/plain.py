@@ -10,14 +10,20 @@ import re
 SEARCHES = "searches by itself"
 _KINDS = {
     SEARCHES: "search searching online sonar compound deepresearch",
+    "runs other agents by itself": "multiagent",
     "makes or hears sound": (
-        "audio realtime live tts stt voice speech sonic whisper transcribe transcription dialog"
+        "omnisound audio realtime live tts stt voice speech sonic whisper transcribe transcription dialog"
     ),
-    "makes pictures": "image images imagen dalle diffusion video veo sora",
+    "makes pictures": "banana image images imagen dalle diffusion video veo sora",
     "writes no text": "embed embedding embeddings embedder rerank reranker moderation",
 }
 _WORDS = {word: kind for kind, words in _KINDS.items() for word in words.split()}
-_PHRASES = (("deep-research", "deepresearch"), ("dall-e", "dalle"))
+_PHRASES = (
+    ("deep-research", "deepresearch"),
+    ("dall-e", "dalle"),
+    ("multi-agent", "multiagent"),
+    ("-omni", "-omnisound"),
+)
 
 
 def kind(model: str) -> str | None:

@@ -17,9 +17,15 @@ from dashd.domain import plain
         (
             "makes or hears sound",
             "gpt-audio gpt-audio-mini gpt-4o-audio-preview gpt-realtime-2 gemini-live-2.5-flash whisper-1"
-            " tts-1-hd gpt-4o-mini-transcribe gemini-2.5-flash-tts grok-voice-latest amazon.nova-sonic-v1:0",
+            " tts-1-hd gpt-4o-mini-transcribe gemini-2.5-flash-tts grok-voice-latest amazon.nova-sonic-v1:0"
+            " gemini-omni-1.1-flash qwen3.8-omni-flash",
         ),
-        ("makes pictures", "gemini-2.5-flash-image gpt-image-1 GPT-5-Image dall-e-3 imagen-4.0 veo-3.1"),
+        ("runs other agents by itself", "grok-4.20-multi-agent-0309"),
+        (
+            "makes pictures",
+            "google/gemini-nano-banana-2.1 gemini-2.5-flash-image gpt-image-1 GPT-5-Image dall-e-3 imagen-4.0"
+            " veo-3.1",
+        ),
         ("writes no text", "text-embedding-3-large mistral-embed pplx-embed-v1-4b omni-moderation-latest"),
     ],
 )

@@ -98,6 +98,17 @@ def test_an_anthropic_delta_may_give_totals_more_than_once():
     assert settled("anthropic", t.sse(t.ANTHROPIC_START, *deltas)).output_tokens == 40
 
 
+@pytest.mark.parametrize(
+    "block", [{"type": "text", "text": "all of it"}, {"type": "tool_use", "name": "x", "input": {}}]
+)
+def test_output_that_is_whole_in_its_start_is_output(block):
+    seen = {"type": "content_block_start", "index": 0, "content_block": block}
+    none = t.ANTHROPIC_DELTA | {"usage": {"output_tokens": 0}}
+    assert settled("anthropic", t.sse(t.ANTHROPIC_START, seen, none)).basis != "usage"
+    empty = seen | {"content_block": {"type": "text", "text": ""}}
+    assert settled("anthropic", t.sse(t.ANTHROPIC_START, empty, none)).basis == "usage"
+
+
 def test_a_smaller_start_or_delta_lowers_no_input():
     less = {"type": "message_start", "message": {"usage": {"input_tokens": 1, "output_tokens": 1}}}
     cut = settled("anthropic", t.sse(t.ANTHROPIC_START, less), complete=False)

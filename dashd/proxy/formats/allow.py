@@ -85,8 +85,6 @@ def check_tools(tools: object, path: str) -> None:
     for index, tool in enumerate(bodies.entries(tools, path)):
         at = f"{path}[{index}]"
         kind = bodies.fields(tool, at).get("type")
-        if isinstance(tool.get("cache_control"), dict):
-            short_cache(tool["cache_control"], at)
         if (kind is None or kind in PLAIN_TOOLS) and isinstance(tool.get("name") or _inner_name(tool), str):
             check_fields(tool, _TOOL, f"{at}.")
             continue
@@ -103,9 +101,16 @@ def _named(inner: object, path: str) -> None:
     check_fields(bodies.fields(inner, path), _NAMED, f"{path}.")
 
 
-_NAMED: dict[str, Check] = dict.fromkeys(
-    ("name", "description", "parameters", "strict", "format", "cache_control"), passes
-)
+def short_cache(control: object, path: str) -> None:
+    """Lets a cache mark pass, for the usual five minutes: the longer time costs more to write."""
+    if control is not None:
+        bodies.fields(control, path).pop("ttl", None)
+
+
+_NAMED: dict[str, Check] = {
+    **dict.fromkeys(("name", "description", "parameters", "strict", "format"), passes),
+    "cache_control": short_cache,
+}
 """What a plain tool says of itself; any other field may turn on one that the provider runs."""
 _TOOL: dict[str, Check] = {
     **_NAMED,
@@ -119,11 +124,6 @@ _TOOL: dict[str, Check] = {
 def _inner_name(tool: Mapping[str, Any]) -> object:
     inner = tool.get("function") or tool.get("custom")
     return inner.get("name") if isinstance(inner, dict) else None
-
-
-def short_cache(control: object, path: str) -> None:
-    """Lets a cache mark pass, for the usual five minutes: the longer time costs more to write."""
-    bodies.fields(control, path).pop("ttl", None)
 
 
 def check_tool_choice(choice: object, path: str) -> None:

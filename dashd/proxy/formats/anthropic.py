@@ -148,6 +148,10 @@ class MessagesReader:
                     tally.say(usage, final=final)
             case "content_block_delta":
                 tally.see_output()
+            case "content_block_start":
+                block = mapping(event.get("content_block"))
+                if block.get("type") != "text" or block.get("text"):  # it may be whole in its start
+                    tally.see_output()
             case "error":
                 tally.fail(event.get("error"))
 

@@ -109,6 +109,9 @@ def test_the_longer_cache_time_is_taken_off_marks_and_tools():
     tool = {"name": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
     allow.check_tools([tool], "tools")
     assert tool["cache_control"] == {"type": "ephemeral"}
+    inner = {"name": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    allow.check_tools([{"type": "function", "function": inner}], "tools")
+    assert inner["cache_control"] == {"type": "ephemeral"}
 
 
 def test_an_unlisted_field_is_refused_by_name():
