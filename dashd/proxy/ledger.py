@@ -395,8 +395,9 @@ def _is_its_end(tx: Tx, node: rules.Node, payer: Payer, leasts: Mapping[str, Lea
         return True
     if payer.agent_id is None:
         return False
-    others = (each for each in standings.at_work(tx.db, node.id) if each != payer.agent_id)
-    lasts = (leasts.get(each) for each in others)
+    others = [each for each in standings.at_work(tx.db, node.id) if each != payer.agent_id]
+    swarm_id = payer.swarm_id or ""
+    lasts = (leasts.get(each) or holds.last(tx.db, swarm_id, each) for each in others)
     return not any(last is not None and rules.fits(node, *last) for last in lasts)
 
 

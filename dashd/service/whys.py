@@ -130,7 +130,7 @@ def _call(db: Snapshot, held: CallWait | None, now_ms: int) -> tuple[str, str]:
             f"calls under way hold what is left of budget {held.on}; one that settles lets it go on",
         )
     if held.what == "budget" and (row := budgets.find(db, held.on)):
-        says = standings.text(db, row.id) or held.text
+        says = standings.text(db, row.id) or held.text.removeprefix(f"budget {row.id}: ")
         return row.id, f"budget {row.id}: {says}; {situations.way_on(db, row, now_ms)}"
     if held.what == "rate":
         return held.on, f"{held.text}; proxy.{held.on} in dashd's configuration says so"

@@ -69,6 +69,10 @@ _q_lately = (
     " AND basis IS NOT 'unsent' GROUP BY 1 ORDER BY 1"
 )
 
+_q_last = (
+    "SELECT held_nusd, held_tokens FROM hold WHERE swarm_id = ? AND agent_id = ? ORDER BY started_at_ms DESC"
+    " LIMIT 1"
+)
 _q_largest = (
     "SELECT coalesce(max(held_nusd), 0), coalesce(max(held_tokens), 0) FROM (SELECT held_nusd, held_tokens"
     " FROM hold WHERE {where} LIMIT 20)"
@@ -155,3 +159,9 @@ def lately(
 ) -> list[tuple[int, int, int]]:
     """(instant, tries, tokens) of one agent or one budget, by the second they began in, oldest first."""
     return rows.table(db, _q_lately, (swarm_id, agent_id, budget_id, since_ms))
+
+
+def last(db: Snapshot, swarm_id: str, agent_id: str) -> tuple[int, int] | None:
+    """(nano-dollars, tokens) that an agent's latest call held; None where it has made none."""
+    found = rows.table(db, _q_last, (swarm_id, agent_id))
+    return found[0] if found else None

@@ -71,6 +71,14 @@ async def test_one_huge_call_does_not_stop_agents_whose_calls_fit(tmp_path: Path
         await world.ledger.hold(ask(world, 1))
 
 
+async def test_what_others_need_is_known_after_a_restart_too(tmp_path: Path):
+    """From their latest calls' rows: memory begins anew."""
+    async with at_work(tmp_path) as world:
+        world.ledger._leasts.clear()
+        await refused(world, ask(world, 0, cost=LIMIT + 1))
+        assert not await stopped(world)
+
+
 @pytest.mark.parametrize("other", ["ends", "is paused", "needs as much"])
 async def test_once_nobody_else_can_go_on_it_is_the_end(tmp_path: Path, other: str):
     async with at_work(tmp_path) as world:
