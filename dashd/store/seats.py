@@ -41,11 +41,13 @@ def add(
 
 
 def add_child(tx: Tx, parent: AgentRow, *, name: str, scope: str, cap: int | None) -> str:
-    """Adds an idle seat below another one; without a cap it gets a part of what its parent has left."""
+    """Adds an idle seat below another one, which calls the model that its parent was given; without a cap it
+    gets a part of what its parent has left.
+    """
     number, _ = swarms.take_numbers(tx, parent.swarm_id, agents=1)
     seat_id = ids.child_id(parent.id, len(agents.children(tx.db, parent.id)) + 1)
     row = _new(tx, seat_id, parent.swarm_id, number, name)
-    row = msgspec.structs.replace(row, parent_id=parent.id, scope=scope)
+    row = msgspec.structs.replace(row, parent_id=parent.id, scope=scope, model=parent.model)
     _insert(tx, row, cap)
     return seat_id
 

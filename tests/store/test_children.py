@@ -49,6 +49,15 @@ def test_each_child_is_within_its_parent(scene, top, asks):
         parent = made.agent
 
 
+def test_a_child_calls_what_its_parent_was_given(scene):
+    swarm = scene.swarm("x", scope=scopes.to_json(scopes.DEFAULT), model="dear")
+    parent = f"{swarm}-001"
+    scene.do(lambda tx: agents.set_model(tx, parent, "cheap"))
+    wish = children.Wish(parent=parent, task="t", scope=scopes.to_json(scopes.EVERYTHING))
+    made = scene.do(lambda tx: children.add(tx, wish))
+    assert agents.get(scene.db, made.agent).model == "cheap"
+
+
 def test_a_wish_survives_the_database():
     wish = children.Wish(parent="p", task="t", scope=scopes.to_json(scopes.EVERYTHING), nusd=3)
     assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(wish)), children.Wish) == wish
