@@ -359,6 +359,9 @@ def _is_changed(folder: str, since_s: float) -> bool:
 def _read(path: str, bytes_max: int) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(fd, bytes_max)
+        found = os.read(fd, bytes_max)
+        while len(found) < bytes_max and (more := os.read(fd, bytes_max - len(found))):
+            found += more  # the kernel gives a long list a page at a time
+        return found
     finally:
         os.close(fd)

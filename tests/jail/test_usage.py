@@ -1,5 +1,6 @@
 """What processes use: made-up /proc trees, real trees of files, and this very process."""
 
+import contextlib
 import mmap
 import os
 import socket
@@ -139,7 +140,10 @@ def test_a_deleted_file_that_is_only_mapped_counts_as_far_as_it_is(tmp_path) -> 
         file.truncate(1 << 20)
         mapped = mmap.mmap(file.fileno(), 1 << 20)
         os.unlink(path)
-    with mapped:
+    others = [mmap.mmap(-1, (2 + at % 2) * PAGE, prot=1 + at % 2 * 2) for at in range(500)]  # pages of maps
+    with mapped, contextlib.ExitStack() as stack:
+        for each in others:
+            stack.enter_context(each)
         seen: set[tuple[int, int]] = set()
         assert dict(usage._mapped(me.pid, seen, "/proc", {device}))[path] == 1 << 20
         assert usage._mapped(me.pid, seen, "/proc", {device}) == []
