@@ -90,10 +90,9 @@ class GatewayKeys:
                 proxy_keys.insert(tx, doors.digest(key), payer.budget_id, agent_id, gateway)
 
         await self._write(operation)
-        served = self._served.get(gateway)
-        for agent_id, key in made.items() if served is not None else ():
-            served.digests.setdefault(agent_id, []).append(doors.digest(key))  # type: ignore[union-attr]
-        if served is not None:
+        if (served := self._served.get(gateway)) is not None:
+            for agent_id, key in made.items():
+                served.digests.setdefault(agent_id, []).append(doors.digest(key))
             served.settle()
         return {agent_id: ModelAccess(URL, key, name) for agent_id, key in made.items()}
 

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from types import SimpleNamespace
+    from typing import Any
 
     from dashctl.calling import Dash
     from dashctl.terminal import Output
@@ -66,8 +67,7 @@ def tree(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     if out.as_json:
         out.data(found)
         return 0
-    if found["more"]:
-        out.line(f"({found['more']} earlier steps; --limit shows more)")
+    _say_earlier(out, found)
     for step in found["steps"]:
         mark = "*" if step["id"] == found["leaf"] else " "
         kept = ", ".join(map(safe.line, found["checkpoints"].get(step["id"], ())))
@@ -79,14 +79,18 @@ def tree(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     return 0
 
 
+def _say_earlier(out: Output, found: dict[str, Any]) -> None:
+    if found["more"]:
+        out.line(f"({found['more']} earlier steps; --limit shows more)")
+
+
 def show(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Shows what was said on the way to a step, in full."""
     found = dash.call("session.show", session=args.session, step=args.at, limit=args.limit)
     if out.as_json:
         out.data(found)
         return 0
-    if found["more"]:
-        out.line(f"({found['more']} earlier steps; --limit shows more)")
+    _say_earlier(out, found)
     for step in found["steps"]:
         out.line(f"{step['role']} ({safe.line(step['id'])})")
         out.block(step["text"] + ("\n[cut]" if step["cut"] else ""), indent="  ")

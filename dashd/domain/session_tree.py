@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 NODES_MAX = 100_000
+BYTES_MAX = 64 << 20
+"""Of the file of one."""
 TEXT_CHARACTERS_MAX = 200
 PREFIX_CHARACTERS_MIN = 2
 
@@ -83,15 +85,6 @@ class SessionTree:
         hint = f"the latest steps are {latest}" if latest else "nothing was said yet"
         raise UnknownStep(f"there is no step {wanted!r}", hint)
 
-    def unanswered(self, node_id: str | None) -> frozenset[str]:
-        """The tool calls that have no result yet on the way to this node: who goes on from here finds out."""
-        asked: set[str] = set()
-        for node in self.path(node_id):
-            asked.update(node.calls)
-            if node.answers is not None:
-                asked.discard(node.answers)
-        return frozenset(asked)
-
     def resumable(self, node_id: str) -> Node:
         """The latest step on the way to this one after which a model may be asked: no call is left open.
 
@@ -106,11 +99,6 @@ class SessionTree:
             if not open_:
                 best = node
         return best or way[0]
-
-    def branches(self) -> list[Node]:
-        """The last step of every branch, the one that goes on last."""
-        ends = [node for node in self.nodes.values() if not self.children[node.id]]
-        return sorted(ends, key=lambda node: node.id == self.leaf)
 
     def spoken(self) -> Iterator[tuple[int, Node]]:
         """(depth, step) of what was said, parents first; the depth grows where a branch was left.

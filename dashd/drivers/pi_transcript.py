@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 
-from dashd.domain.session_tree import TEXT_CHARACTERS_MAX, Node, NotASession, Role, SessionTree
+from dashd.domain.session_tree import BYTES_MAX, TEXT_CHARACTERS_MAX, Node, NotASession, Role, SessionTree
 
-FILE_BYTES_MAX = 64 << 20
 LINE_BYTES_MAX = 4 << 20
 VERSION = 3
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "toolResult": "tool"}
@@ -25,8 +24,8 @@ class PiTranscript:
 
     def __init__(self, data: bytes) -> None:
         """Raises NotASession."""
-        if len(data) > FILE_BYTES_MAX:
-            raise NotASession(f"it has {len(data):,} bytes, more than {FILE_BYTES_MAX:,}")
+        if len(data) > BYTES_MAX:
+            raise NotASession(f"it has {len(data):,} bytes, more than {BYTES_MAX:,}")
         lines = _whole_lines(data)
         header = _decoded(next(lines, b""))
         if header is None or header.get("type") != "session" or not isinstance(header.get("id"), str):

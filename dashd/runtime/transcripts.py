@@ -13,11 +13,11 @@ from pathlib import Path
 
 import trio
 
+from dashd.domain.session_tree import BYTES_MAX
 from dashd.drivers.driver import SessionFormat
 
 NAME = "session"
 """Of the folder inside that of a launch."""
-BYTES_MAX = 64 << 20
 NAMES_MAX = 1_000
 SUFFIX = ".jsonl"
 

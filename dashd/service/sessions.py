@@ -185,9 +185,7 @@ async def pause(core: Core, caller: Caller, params: wire.NameSession) -> wire.Se
 
 async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire.SessionChanged:
     """One that is paused runs on. A closed one is gone on with by a new agent in its swarm."""
-    row, state = await core.store.reader.read(
-        lambda db: (found := sessions.get(db, params.session), _state(db, found))
-    )
+    row, state = await _standing(core, params.session)
     if state in ("open", "paused", "waiting"):
         if params.task:
             raise errors.Conflict(
@@ -206,9 +204,7 @@ async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire
 
 async def terminate(core: Core, caller: Caller, params: wire.NameSession) -> wire.SessionChanged:
     """Kills its agent; where nothing runs in it, its agent may have more to do, and is let be."""
-    row, state = await core.store.reader.read(
-        lambda db: (found := sessions.get(db, params.session), _state(db, found))
-    )
+    row, state = await _standing(core, params.session)
     if state in ("closed", "gone"):
         return await _changed(core, row, changed=False)
     done = await agent_service.kill(core, caller, KillAgent(agent=row.agent_id))
@@ -276,9 +272,10 @@ async def _copy(
     core: Core, session: str, *, kind: str, at: str | None = None, name: str = "", resumable: bool = False
 ) -> CheckpointRow:
     """The row of a copy whose file is there when this returns; a checkpoint that is named is read from."""
-    of_row = await core.store.reader.read(lambda db: sessions.get(db, session))
-    from_ = await core.store.reader.read(lambda db: sessions.checkpoint(db, of_row.id, at) if at else None)
-    row, found = await _read(core, of_row.id, from_.id if from_ else None)
+    from_ = await core.store.reader.read(
+        lambda db: sessions.checkpoint(db, sessions.get(db, session).id, at) if at else None
+    )
+    row, found = await _read(core, session, from_.id if from_ else None)
     step = _step(found.tree, None if from_ else at)
     if resumable:
         step = found.tree.resumable(step.id)
@@ -301,6 +298,10 @@ async def _copy(
 
 
 # --- states -----------------------------------------------------------------------------------------------
+
+
+async def _standing(core: Core, session: str) -> tuple[SessionRow, wire.SessionState]:
+    return await core.store.reader.read(lambda db: (row := sessions.get(db, session), _state(db, row)))
 
 
 def _state(db: Snapshot, row: SessionRow) -> wire.SessionState:
@@ -355,7 +356,7 @@ def _open_swarm(db: Snapshot, row: SessionRow, swarm_id: str) -> SwarmRow:
 
 
 async def _changed(core: Core, row: SessionRow, *, changed: bool) -> wire.SessionChanged:
-    state = await core.store.reader.read(lambda db: _state(db, sessions.get(db, row.id)))
+    _, state = await _standing(core, row.id)
     return wire.SessionChanged(session=row.id, state=state, changed=changed, agent=row.agent_id)
 
 

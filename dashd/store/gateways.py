@@ -16,7 +16,6 @@ _q_insert = f"INSERT INTO gateway ({_COLUMNS}) VALUES ({placeholders(GatewayRow)
 _q_next_number = "SELECT coalesce(max(number), 0) + 1 FROM gateway WHERE swarm_id = ?"
 _q_open = f"SELECT {_COLUMNS} FROM gateway WHERE ended_at_ms IS NULL ORDER BY launch_id"
 _q_open_of = f"SELECT {_COLUMNS} FROM gateway WHERE swarm_id = ? AND ended_at_ms IS NULL"
-_q_last_of = f"SELECT {_COLUMNS} FROM gateway WHERE swarm_id = ? ORDER BY number DESC LIMIT 1"
 _q_boot = "UPDATE gateway SET boot_id = ?2 WHERE launch_id = ?1"
 _q_ended = "UPDATE gateway SET ended_at_ms = ?2, reason = ?3 WHERE launch_id = ?1 AND ended_at_ms IS NULL"
 _q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
@@ -41,11 +40,6 @@ def open_gateways(db: apsw.Connection) -> list[GatewayRow]:
 def open_of(db: apsw.Connection, swarm_id: str) -> GatewayRow | None:
     """The swarm's, if it has one that has not ended."""
     return rows.first(GatewayRow, db, _q_open_of, (swarm_id,))
-
-
-def last_of(db: apsw.Connection, swarm_id: str) -> GatewayRow | None:
-    """The swarm's newest, ended or not."""
-    return rows.first(GatewayRow, db, _q_last_of, (swarm_id,))
 
 
 def is_idle(db: apsw.Connection, swarm_id: str) -> bool:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashd.domain.session_tree import NotASession
-from dashd.drivers.pi_transcript import FILE_BYTES_MAX, PiTranscript
+from dashd.domain.session_tree import BYTES_MAX, NotASession
+from dashd.drivers.pi_transcript import PiTranscript
 
 AT_MS = 1_795_957_961_033
 HEADER = {"type": "session", "version": 3, "id": "dash", "timestamp": "2026-11-29T13:12:40.195Z", "cwd": "/w"}
@@ -51,8 +51,7 @@ def test_it_reads_as_a_tree():
     ]
     assert tree.leaf == "bfc382a1"
     assert tree.nodes["2d27aae3"].at_ms == AT_MS
-    assert tree.unanswered("77643750") == {"call_1"}
-    assert tree.unanswered("2d27aae3") == frozenset()
+    assert (tree.nodes["77643750"].calls, tree.nodes["2d27aae3"].answers) == (("call_1",), "call_1")
 
 
 def test_cut_at_a_step_it_holds_the_way_there_to_the_letter():
@@ -98,7 +97,7 @@ def test_no_line_of_a_hostile_file_is_an_error(lines):
         (b"garbage\n", "not the header"),
         (file(header={"type": "message"}), "not the header"),
         (file(header=HEADER | {"version": 4}), "its version is 4, not 3"),
-        (b"\0" * (FILE_BYTES_MAX + 1), "more than"),
+        (b"\0" * (BYTES_MAX + 1), "more than"),
     ],
 )
 def test_what_is_no_session_says_why(data, why):

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from dashd.domain.session_tree import BYTES_MAX
 from dashd.drivers.pi_transcript import PiSessions
-from dashd.runtime.transcripts import BYTES_MAX, NAME, NothingThere, Transcripts
+from dashd.runtime.transcripts import NAME, NothingThere, Transcripts
 
 FORM = PiSessions()
 

@@ -20,7 +20,7 @@ def test_a_swarm_has_one_at_a_time_and_they_are_numbered(scene) -> None:
     second = scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN))
     assert second.launch_id == f"{swarm}-g2"
     assert [each.launch_id for each in gateways.open_gateways(scene.db)] == [second.launch_id]
-    last = gateways.last_of(scene.db, swarm)
+    last = gateways.open_of(scene.db, swarm)
     assert (last.number, last.ended_at_ms) == (2, None)
 
 

@@ -88,7 +88,7 @@ class StepSeen(Result):
     """It grows where a branch was left."""
     role: Role
     text: str
-    """Its beginning, made safe."""
+    """Its beginning, as it was written: whoever shows it makes it safe."""
     at: str | None
     parent: str | None
 
