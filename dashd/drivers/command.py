@@ -53,6 +53,7 @@ class CommandDriver:
     can_ask = False
     breaks_off = False
     needs_model = False
+    keeps_session = False
     sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536

@@ -194,10 +194,10 @@ class Driver(Protocol):
     """Its program calls a model; it is started with a way to one."""
     can_ask: bool
     """Its program asks before it acts, about what `Work.asks` names."""
+    keeps_session: bool
+    """Its program writes its conversation down as it goes, in a folder, and goes on there after a kill."""
     sessions: SessionFormat | None
-    """How its program writes its conversation down as it goes, to go on with it where it was killed; None
-    where it does not.
-    """
+    """How that is read and copied; None where only the program can."""
     refusals: Literal["embedded", "pi", "openclaw"]
     """How the proxy puts a refusal so that the program does the right thing."""
     result_bytes_max: int

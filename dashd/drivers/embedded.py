@@ -47,6 +47,7 @@ class EmbeddedDriver:
     can_ask = True
     breaks_off = False
     needs_model = True
+    keeps_session = False
     sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     result_bytes_max = 65_536

@@ -21,6 +21,10 @@ LINE_BYTES_MAX = 4 << 20
 NOTE_CHARACTERS_MAX = 120
 LAST_WORDS_BYTES_MAX = 2_000
 REASON_CHARACTERS_MAX = 500
+RESUMED = (
+    "Your program was killed while you worked on this, and goes on in the same session. The last tool call "
+    "may have done all it should, a part of it, or nothing: look before you do it again. Then go on."
+)
 
 
 class Lines:
@@ -127,8 +131,10 @@ class LineConversation:
         self._outcome = Ending("succeeded", how, result=result, result_cut=cut)
         self._end("end")
 
-    def _fail(self, reason: str, key: str = "end", *, retry: bool = True) -> None:
-        self._outcome = Ending("failed", reason, retry=retry)
+    def _fail(
+        self, reason: str, key: str = "end", *, retry: bool = True, signal: int | None = None
+    ) -> None:
+        self._outcome = Ending("failed", reason, retry=retry, exit_signal=signal)
         self._end(key)
 
     def _end(self, key: str) -> None:

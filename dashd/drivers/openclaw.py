@@ -3,6 +3,9 @@
 A turn is one `openclaw agent --local` process; all turns of an attempt are one session. `openclaw_turns.py`
 runs them inside the jail, `openclaw_conversation.py` is what is said. Its configuration has one provider, the
 agent's own listener, and no fallback: retries and deadlines are the proxy's. A refused budget is final.
+
+Its state directory is the folder of its session, where an attempt after a kill goes on. What is in it are
+SQLite databases, which belong to one process at a time: the turn under way.
 """
 
 import json
@@ -56,6 +59,7 @@ class OpenClawDriver:
     can_ask = True
     breaks_off = False
     needs_model = True
+    keeps_session = True
     sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
     result_bytes_max = RESULT_BYTES_MAX
@@ -88,6 +92,7 @@ class OpenClawDriver:
             "env": ENVIRON,
             "config": _config(work, work.model),
             "gate": _gate(work),
+            "state": work.session.folder if work.session else None,
         }
         own = {
             "DASH_MODEL_KEY": work.model.key,
@@ -114,7 +119,7 @@ class OpenClawDriver:
         first = brief.compose(
             task=work.task, item=work.item, folder=work.cwd, write=work.write, earlier=work.earlier
         )
-        return OpenClawConversation(first, history)
+        return OpenClawConversation(first, history, work.session)
 
     def reader(self) -> OpenClawConversation:
         """One that reads progress alone; a run of this driver reads with its conversation."""

@@ -13,8 +13,8 @@ from collections import deque
 
 import msgspec
 
-from .driver import History, Progress, Stage, Told
-from .line_conversation import NOTE_CHARACTERS_MAX, LineConversation, Lines, short
+from .driver import History, Progress, Session, Stage, Told
+from .line_conversation import NOTE_CHARACTERS_MAX, RESUMED, LineConversation, Lines, short
 
 READY = Stage("ready", 60.0)
 STARTING = Stage("starting", 300.0)
@@ -70,10 +70,11 @@ class OpenClawConversation(LineConversation):
 
     PROGRAM = "openclaw"
 
-    def __init__(self, first: str, history: History) -> None:
-        """`first` is the brief."""
+    def __init__(self, first: str, history: History, session: Session | None = None) -> None:
+        """`first` is the brief; `session` says whether somebody was killed in it."""
         super().__init__(READY, history)
-        self._first = first
+        # One that died may have done so before it was told what it is about.
+        self._first = f"{RESUMED}\n\n{first}" if session is not None and session.resumed else first
         self._log = Lines()
         self._turns: deque[str] = deque()
         """Those that are not over, the one under way first."""
@@ -146,7 +147,8 @@ class OpenClawConversation(LineConversation):
         self._turns.popleft()
         raw, self._raw = turned.raw or self._raw, ""
         if turned.signal is not None:
-            self._fail(f"openclaw ended (signal {turned.signal}) while {self.stage.name}")
+            reason = f"openclaw ended (signal {turned.signal}) while {self.stage.name}"
+            self._fail(reason, signal=turned.signal)
         elif turned.error or not turned.answered:
             self._failed_turn(turned, raw)
         elif self._held:

@@ -1,8 +1,8 @@
 """Runs OpenClaw turn by turn, all of them in one session: one stdlib-only file, inside the agent's jail.
 
 The holder runs it with the system's Python (`-I -S`); dashd never imports it. What is executed comes in
-DASH_OPENCLAW (JSON: `argv`, `env`, `config`, and `gate`: the files of a plugin), the message of each turn on
-stdin, one JSON object a line:
+DASH_OPENCLAW (JSON: `argv`, `env`, `config`, `gate`: the files of a plugin, and `state`: a folder that is there
+and outlives this, or null), the message of each turn on stdin, one JSON object a line:
 
     -> {"id": "turn:1", "message": "…"}
     <- {"type": "ready"}                                                once, before anything else
@@ -59,13 +59,13 @@ class Turns:
         self._folder = folder
         own = {
             "HOME": os.path.join(folder, "home"),
-            "OPENCLAW_STATE_DIR": os.path.join(folder, "state"),
+            "OPENCLAW_STATE_DIR": told["state"] or os.path.join(folder, "state"),
             "OPENCLAW_CONFIG_PATH": os.path.join(folder, CONFIG),
             "DASH_OPENCLAW_GATE": os.path.join(folder, GATE),
         }
         self._env: dict[str, str] = {**os.environ, **told["env"], **own}
         for name in ("HOME", "OPENCLAW_STATE_DIR"):
-            os.mkdir(own[name], 0o700)
+            os.makedirs(own[name], 0o700, exist_ok=True)
         self._files: dict[str, str] = {CONFIG: json.dumps(told["config"])}
         self._files |= {os.path.join(GATE, name): text for name, text in told.get("gate", {}).items()}
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()

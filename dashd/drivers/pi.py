@@ -57,6 +57,7 @@ class PiDriver:
     can_ask = True
     breaks_off = True
     needs_model = True
+    keeps_session = True
     sessions: SessionFormat | None = PiSessions()
     refusals: Literal["embedded", "pi", "openclaw"] = "pi"
     result_bytes_max = RESULT_BYTES_MAX

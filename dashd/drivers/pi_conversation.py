@@ -17,7 +17,7 @@ import msgspec
 from dashd.domain.asking import Ask, Kind
 
 from .driver import Asks, History, Progress, Session, Stage, Told
-from .line_conversation import NOTE_CHARACTERS_MAX, LineConversation, short
+from .line_conversation import NOTE_CHARACTERS_MAX, RESUMED, LineConversation, short
 
 READY = Stage("ready", 120.0)
 """From the start: half a second for one, half a minute for a hundred at once on two cores."""
@@ -26,10 +26,6 @@ WORKING = Stage("working", None)
 LEAVING = LineConversation.LEAVING
 RESUMES_MAX = 5
 """In a row, without an answer between: what breaks every stream is not mended by asking."""
-RESUMED = (
-    "Your program was killed while you worked on this, and goes on in the same session. The last tool call "
-    "may have done all it should, a part of it, or nothing: look before you do it again. Then go on."
-)
 RESUME = "The connection to the model broke off. Go on from where you were."
 HEED = "Take the last message into account, then end as you were told to."
 

@@ -2,10 +2,13 @@
 
 An attempt whose forerunner was killed goes on in that one's session, so what stands there is what its tools
 have done. Nobody else writes it: the forerunner is over before the row of the next attempt is there. At the
-end of each attempt a copy is kept, and a task that was forked begins with one.
+end of each attempt a copy is kept, and a task that was forked begins with one. What only its program can read
+is of no use to anybody once nothing goes on in it, and goes then.
 """
 
+import contextlib
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -21,6 +24,7 @@ from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import Folder
 from dashd.store import attempts, sessions
 from dashd.store.queue import Claim
+from dashd.store.rows import AttemptRow
 from dashd.store.sessions import CheckpointRow
 from dashd.store.transaction import Tx
 
@@ -34,7 +38,7 @@ log = logging.getLogger(__name__)
 
 def planned(world: World, plan: Plan) -> Plan:
     """The plan, with what its program's session holds before it starts; the same whenever it is asked."""
-    if world.drivers[plan.driver].sessions is None:
+    if plan.gateway or not world.drivers[plan.driver].keeps_session:
         return plan
     session = Session(
         str(_folder(world, plan)), forked=plan.seed is not None, resumed=plan.session != plan.launch_id
@@ -47,10 +51,10 @@ async def begin(world: World, plan: Plan) -> None:
     if (found := plan.work.session) is None:
         return
     form = world.drivers[plan.driver].sessions
-    assert form is not None, "planned() has asked"
     try:
         await trio.to_thread.run_sync(_make, _folder(world, plan))
         if plan.seed is not None and not found.resumed:
+            assert form is not None, "there are checkpoints of what can be read alone"
             await _sow(world, plan, plan.seed, form)
     except OSError as error:
         raise LaunchFailed(f"no folder for its session: {error.strerror}") from None
@@ -60,7 +64,7 @@ async def begin(world: World, plan: Plan) -> None:
 
 def shown(world: World, plan: Plan, asked: Asked) -> Asked:
     """The walls, and inside them the session's folder, which counts like all that an agent writes."""
-    if world.drivers[plan.driver].sessions is None:
+    if plan.work.session is None:
         return asked
     return replace(asked, write_too=(*asked.write_too, Folder(str(_folder(world, plan)))))
 
@@ -84,17 +88,31 @@ async def keep(world: World, claim: Claim, plan: Plan) -> Callable[[Tx], None]:
     What cannot be read is said, and nothing else comes of it: the work is done, the talk about it is lost.
     """
     form = world.drivers[plan.driver].sessions
-    if plan.work.session is None or form is None:
+    if plan.work.session is None:
         return lambda _tx: None
     row, problem = None, ""
     try:
-        row = await _kept(world, plan, form)
+        row = await _kept(world, plan, form) if form is not None else None
     except NothingThere:
         pass
     except (OSError, NotASession) as error:
         problem = str(error)
         log.warning("no checkpoint", extra={"session": plan.session, "why": problem})
     return partial(_ended, world, claim, plan, row, problem)
+
+
+async def clear(world: World, claim: Claim, plan: Plan) -> None:
+    """Once the end of the attempt is in the rows. Where dashd dies before this, the sweeper does it."""
+    if plan.work.session is None or world.drivers[plan.driver].sessions is not None:
+        return
+    attempt = await world.store.own.read(lambda db: attempts.get(db, claim.attempt_id))
+    if not _leaves(attempt):
+        with contextlib.suppress(OSError):
+            await trio.to_thread.run_sync(shutil.rmtree, _folder(world, plan))
+
+
+def _leaves(attempt: AttemptRow) -> bool:
+    return attempt_rules.leaves_session(attempt.state, attempt.stop, attempt.exit_signal)
 
 
 def _ended(world: World, claim: Claim, plan: Plan, row: CheckpointRow | None, problem: str, tx: Tx) -> None:
@@ -107,8 +125,7 @@ def _ended(world: World, claim: Claim, plan: Plan, row: CheckpointRow | None, pr
         tx.after_commit(lambda: world.transcripts.forget(gone))
     if problem:
         tx.emit("session.error", **where, data={"session": plan.session, "reason": problem})
-    attempt = attempts.get(tx.db, claim.attempt_id)
-    if not attempt_rules.leaves_session(attempt.state, attempt.stop, attempt.exit_signal):
+    if not _leaves(attempts.get(tx.db, claim.attempt_id)):
         checkpoint = row.id if row else None
         tx.emit("session.closed", **where, data={"session": plan.session, "checkpoint": checkpoint})
 

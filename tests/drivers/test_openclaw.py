@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dashd.drivers.driver import ModelAccess, Work
+from dashd.drivers.driver import ModelAccess, Session, Work
 from dashd.drivers.openclaw import GATE, GATE_ID, RUNNER, OpenClawDriver, places
 from dashd.drivers.openclaw_config import TOOLS
 from dashd.drivers.openclaw_conversation import REFUSED
@@ -53,6 +53,12 @@ def test_without_a_jail_the_runner_is_where_dashd_is(programs: Programs) -> None
     assert command.argv[-1] == str(RUNNER)
     assert RUNNER.is_file()
     assert _told(programs, isolated=False)["config"]["tools"]["fs"] == {"workspaceOnly": True}
+
+
+def test_its_state_is_in_the_folder_of_its_session(programs: Programs) -> None:
+    assert _told(programs, session=Session("/launches/x/session"))["state"] == "/launches/x/session"
+    assert _told(programs)["state"] is None
+    assert OpenClawDriver(programs).keeps_session
 
 
 def test_a_turn_is_one_process_of_one_session(programs: Programs, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashd.domain import brief
-from dashd.drivers.driver import Told
+from dashd.drivers.driver import Session, Told
+from dashd.drivers.line_conversation import RESUMED
 from dashd.drivers.openclaw_conversation import HEED, REFUSED, RESUME, RESUMES_MAX, OpenClawConversation
 from dashd.jail.launch_folder import ExitRecord
 
@@ -65,6 +66,13 @@ def test_from_ready_to_the_end() -> None:
     assert talk.stage.name == "leaving"
     ending = talk.ending(_exit())
     assert (ending.state, ending.result, ending.cpu_ms) == ("succeeded", RESULT, 5)
+
+
+def test_the_one_after_a_kill_is_told_of_it_and_of_its_task() -> None:
+    for resumed, before in ((True, f"{RESUMED}\n\n"), (False, "")):
+        talk = OpenClawConversation("the brief", {}, Session("/s", resumed=resumed))
+        _feed(talk, {"type": "ready"})
+        assert _said(talk) == [("turn:1", f"{before}the brief")]
 
 
 def test_a_turn_that_is_over_before_its_log_says_that_it_began() -> None:
@@ -128,6 +136,7 @@ def test_an_end_without_an_answer_fails_and_says_how(turned: dict[str, Any], rea
     _feed(talk, "no space", _turned(text="", **turned))
     ending = talk.ending(_exit())
     assert (ending.state, ending.reason, ending.retry) == ("failed", reason, True)
+    assert ending.exit_signal == turned.get("signal")  # after which the next one goes on in its session
 
 
 def test_messages_are_the_next_turns_and_the_last_answer_counts() -> None:

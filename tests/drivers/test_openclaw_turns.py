@@ -42,12 +42,13 @@ GOLDEN = Path(__file__).parents[2] / "schema/golden/openclaw-2026.9.6"
 class Runner:
     """The program with something in OpenClaw's place."""
 
-    def __init__(self, folder: Path, script: str) -> None:
+    def __init__(self, folder: Path, script: str, state: Path | None = None) -> None:
         told = {
             "argv": [sys.executable, "-c", script],
             "env": {"B": "b"},
             "config": {"a": "a"},
             "gate": {"g": "g"},
+            "state": str(state) if state else None,
         }
         self.folder = folder
         self.process = subprocess.Popen(
@@ -111,6 +112,20 @@ def test_turns_are_one_session_each_a_process(tmp_path: Path) -> None:
     assert runner.hear()["text"] == "héllo;again; a b g"
     assert runner.log() == b"on stderr\n"
     assert runner.close() == 0
+
+
+def test_a_state_that_outlives_it_is_gone_on_with(tmp_path: Path) -> None:
+    state, folder = tmp_path / "state", tmp_path / "tmp"
+    state.mkdir()
+    folder.mkdir()
+    for text in ("one; a b g", "one;two; a b g"):
+        runner = Runner(folder, ANSWERS, state)
+        runner.hear()
+        runner.say("turn:1", text.split(";")[-2])
+        runner.hear()
+        assert runner.hear()["text"] == text
+        assert runner.close() == 0
+    assert [path.name for path in state.iterdir()] == ["seen"]
 
 
 def test_an_end_without_an_answer_is_told_with_its_signal(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A stand-in for OpenClaw, stdlib alone: named as `programs.openclaw`, one process of it is one turn.
 
-It keeps its session in the state directory, from the user's message on, as the real one does. It has the one
-tool `exec`, and says what Dash reads of the log and the answer of the real one. Words in a message make it
+It keeps its session in the state directory, from the user's message on, as the real one does, and answers a
+call that was left open by a kill. It has the one tool `exec`, and says what Dash reads of the log and the answer of the real one. Words in a message make it
 misbehave: FAKE-EXIT (it dies), FAKE-ODD (no answer).
 """
 
@@ -30,6 +30,8 @@ def main() -> int:
     if os.path.exists(session):
         with open(session) as file:
             messages = json.load(file)
+        for each in messages[-1].get("tool_calls") or ():
+            messages.append({"role": "tool", "tool_call_id": each["id"], "content": "[no result was kept]"})
     messages.append({"role": "user", "content": message})
     keep(messages, session)
     try:
@@ -55,6 +57,7 @@ def talk(messages: list[dict], session: str) -> str:
         said = call(messages)
         messages.append(said)
         calls = said.get("tool_calls") or []
+        keep(messages, session)
         for each in calls:
             log(f"[agent/embedded] embedded run tool start: runId=1 tool=exec toolCallId={each['id']}")
             command = json.loads(each["function"]["arguments"])["command"]

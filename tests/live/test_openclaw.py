@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from dashd.drivers.line_conversation import RESUMED
 from tests.fakes.provider import Act
 from tests.live.scenes import BUSY, DONE, HASTY, Scene, acts, result, scene
 from tests.whole import door
@@ -181,15 +182,28 @@ async def test_a_kill_in_a_tool_leaves_nothing_running(start_daemon, tmp_path) -
         await there.balanced(swarm)
 
 
-async def test_its_process_is_killed_and_the_task_begins_again(start_daemon, tmp_path) -> None:
-    async with on(start_daemon(), tmp_path, run(UNTIL_GO), DONE) as there:
+@pytest.mark.parametrize("whole", [False, True], ids=["its process", "all of it"])
+async def test_killed_in_a_tool_it_goes_on_in_its_session(start_daemon, tmp_path, whole) -> None:
+    async with on(start_daemon(), tmp_path, run(f"echo x >> marks; {UNTIL_GO}"), DONE) as there:
         swarm = await there.swarm()
         await tool_works(there, swarm)
-        kill_openclaw(f"{swarm}-001")
+        while not (tmp_path / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.02)
+        agent = f"{swarm}-001"
+        if whole:
+            os.kill((await there.dash.call("agent.get", agent=agent))["pid"], signal.SIGKILL)
+        else:
+            kill_openclaw(agent)
         report = await there.ended(swarm)
         assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 2)
         (failed,) = await there.dash.events(swarm, "task.failed")
-        assert failed["data"]["reason"] == "openclaw ended (signal 9) while working"
+        assert whole or failed["data"]["reason"] == "openclaw ended (signal 9) while working"
+        assert (tmp_path / "marks").read_text() == "x\n"
+        messages = there.provider.bodies[-1]["messages"]
+        assert [message["role"] for message in messages].count("tool") == 1  # it sees what it had begun
+        assert any(RESUMED in json.dumps(each) for each in messages if each["role"] == "user")
+        (session,) = (await there.dash.call("session.list", agent=agent))["items"]
+        assert session["id"] == f"{swarm}-t1.1"
         await there.balanced(swarm)
 
 

@@ -63,10 +63,12 @@ async def _kills_of_agents(on: Scene, first: int) -> int:
     return await _worked_out(on, swarm, items, attempts=2 * AGENTS)
 
 
-async def test_pi_is_killed_while_its_tool_works(start_daemon, tmp_path) -> None:
-    model = Stepping(DONE, tool="bash")
+@pytest.mark.parametrize("driver", ["pi", "openclaw"])
+async def test_its_program_is_killed_while_its_tool_works(start_daemon, request, tmp_path, driver) -> None:
+    model = Stepping(DONE, tool=SHELLS[driver])
     rounds = math.ceil(KILLS / AGENTS)
-    async with scene(start_daemon(), tmp_path, model, within_s=ROUND_S_MAX * rounds) as on:
+    daemon = start_daemon(**_environ(request, driver))
+    async with scene(daemon, tmp_path, model, driver=driver, within_s=ROUND_S_MAX * rounds) as on:
         spent = sum([await _kills_of_agents(on, number) for number in range(rounds)])
         assert model.looked.total() >= rounds  # else nothing was killed in the middle
         assert model.bill_nusd <= spent

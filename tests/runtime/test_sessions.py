@@ -16,6 +16,7 @@ from tests.fakes.talking import TalkingDriver
 class Keeping(TalkingDriver):
     """It keeps a session."""
 
+    keeps_session = True
     sessions = PiSessions()
 
     def command(self, work, environ) -> Command:
@@ -58,9 +59,13 @@ async def test_a_folder_that_cannot_be_made_fails_the_attempt(kept, autojump_clo
 
 async def test_it_is_inside_the_walls_of_those_that_keep_one(kept) -> None:
     kept.scene.swarm("a", cwd="/w")
-    plan = read_plan(kept.store.db, kept.claim(), 0)
+    claim = kept.claim()
+    plan = sessions.planned(kept.world, read_plan(kept.store.db, claim, 0))
     (shown,) = sessions.shown(kept.world, plan, plan.asked).write_too
     assert shown.at == str(kept.world.folder(plan.session) / "session")
     without = dataclasses.replace(kept.world, drivers={"command": TalkingDriver()})
-    assert sessions.shown(without, plan, plan.asked) is plan.asked
+    plan = read_plan(kept.store.db, claim, 0)
     assert sessions.planned(without, plan) is plan
+    assert sessions.shown(without, plan, plan.asked) is plan.asked
+    within = dataclasses.replace(plan, gateway=True)
+    assert sessions.planned(kept.world, within) is within

@@ -4,6 +4,8 @@ tests/live/test_openclaw.py does the like with the real one.
 """
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import trio
 
 from tests.fakes import openclaw as fake_openclaw
 from tests.whole import daemons
-from tests.whole.door import Door, open_door
+from tests.whole.door import Door, Refused, open_door
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +115,38 @@ async def test_no_more_than_there_are_places_and_why_says_so(dash, tmp_path, gat
     other = await _swarm(dash, "true", tmp_path, argv=["true"])  # another driver is not held up
     assert (await dash.ended(other["id"]))["outcome"] == "complete"
     await dash.call("swarm.destroy", swarm=made["id"])
+
+
+@pytest.mark.parametrize("ended", ["runner", "openclaw"])
+async def test_killed_in_a_tool_it_goes_on_in_its_session(
+    dash, with_openclaw, tmp_path, gate, ended
+) -> None:
+    task = f"do `echo x >> marks; read -r _ < {gate.path}`, then `echo y >> marks`"
+    made = await _swarm(dash, task, tmp_path)
+    agent = f"{made['id']}-001"
+    with trio.fail_after(30):
+        while not (tmp_path / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.02)
+    runner = (await dash.call("agent.get", agent=agent))["pid"]
+    (openclaw,) = Path(f"/proc/{runner}/task/{runner}/children").read_text().split()
+    os.kill(runner if ended == "runner" else int(openclaw), signal.SIGKILL)
+    gate.let()
+    report = await dash.ended(made["id"])
+    assert (report["outcome"], report["attempts"]["total"]) == ("complete", 2), report
+    assert (tmp_path / "marks").read_text() == "x\ny\n"
+    (session,) = (await dash.call("session.list", agent=agent))["items"]
+    assert (session["id"], session["state"], session["driver"]) == (
+        f"{made['id']}-t1.1",
+        "closed",
+        "openclaw",
+    )
+    with pytest.raises(Refused, match="only it reads what it writes down") as refused:
+        await dash.call("session.tree", session=agent)
+    assert (refused.value.kind, refused.value.hint) == ("Unsupported", "drivers that do: pi")
+    (launch,) = with_openclaw.folder.glob(f"**/launches/{session['id']}")
+    with trio.fail_after(30):
+        while (launch / "session").exists():  # noqa: ASYNC110  # of no use to anybody any more
+            await trio.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from dashd.drivers.pi_conversation import RESUMED
+from dashd.drivers.line_conversation import RESUMED
 from tests.fakes import pi as fake_pi
 from tests.whole import daemons
 from tests.whole.door import Door, Refused, open_door

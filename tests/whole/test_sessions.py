@@ -9,7 +9,7 @@ import signal
 import pytest
 import trio
 
-from dashd.drivers.pi_conversation import RESUMED
+from dashd.drivers.line_conversation import RESUMED
 from tests.whole import daemons
 from tests.whole.door import Refused, open_door
 from tests.whole.test_pi import CONFIGURED
