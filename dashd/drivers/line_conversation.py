@@ -131,9 +131,7 @@ class LineConversation:
         self._outcome = Ending("succeeded", how, result=result, result_cut=cut)
         self._end("end")
 
-    def _fail(
-        self, reason: str, key: str = "end", *, retry: bool = True, signal: int | None = None
-    ) -> None:
+    def _fail(self, reason: str, key: str = "end", *, retry: bool = True, signal: int | None = None) -> None:
         self._outcome = Ending("failed", reason, retry=retry, exit_signal=signal)
         self._end(key)
 

@@ -22,6 +22,7 @@ import sys
 import time
 
 from dashd.jail import holder, processes
+from dashd.jail.holder_folder import Locked
 from dashd.jail.opening import BadFolder
 
 TYPE_CHECKING = False
@@ -94,6 +95,7 @@ def check_spec(request: dict[str, Any]) -> dict[str, Any]:
     """The launch with every field checked, so that the holder need not. Raises Refused naming the field."""
     launch, argv, env = request.get("launch"), request.get("argv"), request.get("env")
     limit, crash_at, epoch = (request.get(field) for field in ("output_bytes_max", "crash_at", "epoch"))
+    lock = request.get("session_lock")
     checks = {
         "launch": isinstance(launch, str) and is_launch_id(launch),
         "argv": isinstance(argv, list) and bool(argv) and all(map(_is_text, argv)) and argv[0] != "",
@@ -104,6 +106,7 @@ def check_spec(request: dict[str, Any]) -> dict[str, Any]:
         "grace_s": _is_seconds(request.get("grace_s")),
         "stdin": isinstance(request.get("stdin"), bool),
         "output_bytes_max": limit is None or (type(limit) is int and limit >= 0),
+        "session_lock": lock is None or (_is_text(lock) and lock.startswith("/")),
         "crash_at": crash_at is None or _is_text(crash_at),
         "epoch": epoch is None or (type(epoch) is int and epoch >= 0),
         "jail": request.get("jail") is None or _is_jail(request["jail"]),
@@ -243,9 +246,8 @@ def serve(control: socket.socket, launches: int, lock: int) -> None:
         except Refused as error:
             answer["error"] = str(error)
         except OSError as error:
-            where = (
-                "" if isinstance(error, BadFolder) else f": starting a holder in launches/{answer['launch']}"
-            )
+            spoken = isinstance(error, BadFolder | Locked)
+            where = "" if spoken else f": starting a holder in launches/{answer['launch']}"
             answer["error"] = f"{error.strerror}{where}"
         finally:
             for fd in fds:

@@ -84,6 +84,7 @@ class Holder:
         self.own(*self.stdin.fds())
         pipes = [self.own(*os.pipe()), self.own(*os.pipe())]
         self.outputs = {pipe[0]: stream for stream, pipe in enumerate(pipes, 1)}
+        self.session = self.own(*holder_folder.lock_session(self.spec["session_lock"]))
         self.stdio = (self.null if self.stdin.closed else self.stdin.read_end, pipes[0][1], pipes[1][1])
         self.spool = spool.Writer(self.folder, self.spec["output_bytes_max"])
         (self.exit_fd,) = self.own(holder_folder.reserve_exit(self.folder))
@@ -413,7 +414,8 @@ class Holder:
                     break
         if self.record is None:
             self.write_exit()
-        os.close(self.begin.fd)  # no longer alive: whoever hears of the end can read the record
+        for fd in (*self.session, self.begin.fd):  # no longer alive: whoever hears of the end can read the
+            os.close(fd)  # record, and start another in its session
         self.crash("holder.before_notify")
         self.say("exited", self.record)
         self.phase = "leaving" if self.link else "done"

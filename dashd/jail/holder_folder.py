@@ -1,7 +1,7 @@
 """What a holder writes into its launch folder: `begin` and `exit`. The daemon's side is launch_folder.py.
 
-Invariants: `begin` exists only locked while its holder lives, and `exit` exists only whole.
-Standard library only.
+Invariants: `begin` exists only locked while its holder lives, `exit` exists only whole, and who has its lock
+is alone in a session. Standard library only.
 """
 
 from __future__ import annotations
@@ -53,6 +53,30 @@ class Begin:
         ids = f'"holder": {os.getpid()}, "agent": {agent}, "start_time": {start_time}'
         text = f'{{{ids}, "boot_id": "{self.boot_id}"}}'  # by hand: the json module is dear in a fresh fork
         os.pwrite(self.fd, text.encode().ljust(250) + b"\n", 0)
+
+
+class Locked(OSError):
+    """Somebody else has the session."""
+
+
+def lock_session(path: str | None) -> tuple[int, ...]:
+    """Takes the lock of a session, if there is one; gives the fd by which it is held. Raises OSError.
+
+    It is beside the session's folder: in it, where the agent writes, another file could be put in its place.
+    """
+    if path is None:
+        return ()
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        why = f"its session is locked: another program writes in it (lslocks shows which holds {path})"
+        raise Locked(error.errno, why) from None
+    except OSError:
+        os.close(fd)
+        raise
+    return (fd,)
 
 
 def reserve_exit(folder: int) -> int:

@@ -46,7 +46,8 @@ class LaunchSpec(msgspec.Struct, frozen=True):
 
     `lease_s` is how long the agent may live without a daemon (0: not at all), `grace_s` what it gets
     between TERM and KILL where no stop request says otherwise; `output_bytes_max` bounds the spool's
-    payload. `jail` is `launch.plan`'s; None runs the program as it is. `crash_at` is for tests.
+    payload. `jail` is `launch.plan`'s; None runs the program as it is. `session_lock` is a file that the
+    holder locks for its life: one launch has it at a time. `crash_at` is for tests.
     """
 
     launch_id: str
@@ -58,6 +59,7 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     grace_s: float = 5.0
     output_bytes_max: int | None = None
     jail: dict[str, Any] | None = None
+    session_lock: str | None = None
     crash_at: str | None = None
 
     def to_request(self, epoch: int | None) -> bytes:
@@ -72,6 +74,7 @@ class LaunchSpec(msgspec.Struct, frozen=True):
             "grace_s": self.grace_s,
             "output_bytes_max": self.output_bytes_max,
             "jail": self.jail,
+            "session_lock": self.session_lock,
             "crash_at": self.crash_at,
             "epoch": epoch,
         }

@@ -429,6 +429,7 @@ class Run:
             lease_s=self.plan.lease_s,
             grace_s=self.plan.grace_s,
             output_bytes_max=OUTPUT_BYTES_MAX,
+            session_lock=sessions.lock(self._world, self.plan),
             crash_at=self._world.points.of_launch(),
         )
 

@@ -1,9 +1,10 @@
 """Where programs keep their conversations: in the folder of their launch, for an agent to write in.
 
 An attempt whose forerunner was killed goes on in that one's session, so what stands there is what its tools
-have done. Nobody else writes it: the forerunner is over before the row of the next attempt is there. At the
-end of each attempt a copy is kept, and a task that was forked begins with one. What only its program can read
-is of no use to anybody once nothing goes on in it, and goes then.
+have done. Nobody else writes it: the forerunner is over before the row of the next attempt is there, and each
+attempt's holder has a lock beside the folder for its life, so that dashd's death changes nothing. At the end
+of each attempt a copy is kept, and a task that was forked begins with one. What only its program can read is
+of no use to anybody once nothing goes on in it, and goes then.
 """
 
 import contextlib
@@ -34,6 +35,7 @@ from .transcripts import NAME, NothingThere
 from .world import World
 
 log = logging.getLogger(__name__)
+LOCK = "session.lock"
 
 
 def planned(world: World, plan: Plan) -> Plan:
@@ -44,6 +46,11 @@ def planned(world: World, plan: Plan) -> Plan:
         str(_folder(world, plan)), forked=plan.seed is not None, resumed=plan.session != plan.launch_id
     )
     return replace(plan, work=replace(plan.work, session=session))
+
+
+def lock(world: World, plan: Plan) -> str | None:
+    """The file that is locked by whoever writes in the attempt's session."""
+    return str(_folder(world, plan).with_name(LOCK)) if plan.work.session else None
 
 
 async def begin(world: World, plan: Plan) -> None:

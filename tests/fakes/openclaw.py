@@ -2,8 +2,8 @@
 """A stand-in for OpenClaw, stdlib alone: named as `programs.openclaw`, one process of it is one turn.
 
 It keeps its session in the state directory, from the user's message on, as the real one does, and answers a
-call that was left open by a kill. It has the one tool `exec`, and says what Dash reads of the log and the answer of the real one. Words in a message make it
-misbehave: FAKE-EXIT (it dies), FAKE-ODD (no answer).
+call that was left open by a kill. It has the one tool `exec`, and says what Dash reads of the log and the
+answer of the real one. Words in a message make it misbehave: FAKE-EXIT (it dies), FAKE-ODD (no answer).
 """
 
 import json

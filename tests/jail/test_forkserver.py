@@ -70,6 +70,7 @@ def ask(control: socket.socket, packet: bytes, fds: list[int] | None = None) -> 
         json.dumps(SPEC | {"lease_s": 1e400}).encode(),
         json.dumps(SPEC | {"lease_s": True}).encode(),
         json.dumps(SPEC | {"stdin": 1}).encode(),
+        json.dumps(SPEC | {"session_lock": "beside"}).encode(),
         json.dumps(SPEC | {"epoch": -1}).encode(),
         json.dumps(SPEC | {"epoch": "1"}).encode(),
         json.dumps(SPEC | {"epoch": 1}).encode(),  # without the socket that goes with it

@@ -46,6 +46,8 @@ async def test_a_killed_one_is_followed_by_one_in_the_same_session(kept, autojum
     told = [spec.argv[1] for spec in kept.launcher.specs]
     fresh = kept.world.folder(f"{SWARM}-t1.3") / sessions.NAME
     assert told == [str(folder), str(folder), str(fresh)]
+    locks = [spec.session_lock for spec in kept.launcher.specs]
+    assert locks == [str(each.with_name("session.lock")) for each in (folder, folder, fresh)]
     third.exits(0)
 
 

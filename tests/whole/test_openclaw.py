@@ -118,9 +118,7 @@ async def test_no_more_than_there_are_places_and_why_says_so(dash, tmp_path, gat
 
 
 @pytest.mark.parametrize("ended", ["runner", "openclaw"])
-async def test_killed_in_a_tool_it_goes_on_in_its_session(
-    dash, with_openclaw, tmp_path, gate, ended
-) -> None:
+async def test_killed_in_a_tool_it_goes_on_in_its_session(dash, with_openclaw, tmp_path, gate, ended) -> None:
     task = f"do `echo x >> marks; read -r _ < {gate.path}`, then `echo y >> marks`"
     made = await _swarm(dash, task, tmp_path)
     agent = f"{made['id']}-001"
@@ -128,8 +126,7 @@ async def test_killed_in_a_tool_it_goes_on_in_its_session(
         while not (tmp_path / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
             await trio.sleep(0.02)
     runner = (await dash.call("agent.get", agent=agent))["pid"]
-    (openclaw,) = Path(f"/proc/{runner}/task/{runner}/children").read_text().split()
-    os.kill(runner if ended == "runner" else int(openclaw), signal.SIGKILL)
+    os.kill(runner if ended == "runner" else _only_child(runner), signal.SIGKILL)
     gate.let()
     report = await dash.ended(made["id"])
     assert (report["outcome"], report["attempts"]["total"]) == ("complete", 2), report
@@ -168,6 +165,11 @@ async def test_no_turn_is_lost_or_given_twice(start_daemon_at, tmp_path, point) 
         0,
     ), report
     assert (tmp_path / "marks").read_text() == "x\n"
+
+
+def _only_child(pid: int) -> int:
+    (found,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(found)
 
 
 @pytest.fixture
