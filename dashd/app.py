@@ -315,6 +315,7 @@ def _start_watches(runtime: trio.Nursery, config: Config, world: World, daemon: 
     """What looks after the rows, beside the agents: each sleeps until a bell or a deadline."""
     runtime.start_soon(world.watchdog.run)
     runtime.start_soon(sweeper.run, world, config.daemon.output_kept_days)
+    runtime.start_soon(sweeper.forget, world, config.daemon.checkpoints_kept_days)
     runtime.start_soon(approvals.run, world)
     runtime.start_soon(tidier.run, world)
     runtime.start_soon(merger.run, world)

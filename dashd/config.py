@@ -73,6 +73,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The uid that dashd goes on as where root starts it; it never runs as root."""
     output_kept_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0
     """How long what agents printed is kept after their swarm has ended; results are kept for good."""
+    checkpoints_kept_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0
+    """How long a session's automatic checkpoint is kept; those that somebody asked for are kept for good."""
 
 
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,5 @@
 """Removes launch folders, and with them what agents printed: of destroyed swarms at once, of others in time.
+And copies of conversations that nobody asked for, in their time.
 
 Until then logs and reports read it. It waits for a swarm's end or for one deadline, when the oldest output
 has been kept long enough; where nothing is kept it sleeps without one.
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import trio
 
 from dashd.jail import launch_folder
-from dashd.store import attempts, swarms
+from dashd.store import attempts, sessions, swarms
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
@@ -41,6 +42,22 @@ async def run(world: World, kept_days: float) -> None:
         oldest_ms = await _sweep(world, kept_ms)
         with trio.move_on_at(_deadline(world, oldest_ms, kept_ms)):
             await ticket.wait()
+
+
+async def forget(world: World, kept_days: float) -> None:
+    """The same for automatic checkpoints: rows first, since a file without a row goes at the next start."""
+    kept_ms = round(kept_days * _DAY_MS)
+    while True:
+        ticket = world.store.bells.swarms.ticket()
+        while gone := await world.commit(partial(_expire_copies, world.clock.now_ms() - kept_ms)):
+            await world.transcripts.remove(gone)
+        oldest_ms = await world.store.own.read(sessions.oldest_needless_ms)
+        with trio.move_on_at(_deadline(world, oldest_ms, kept_ms)):
+            await ticket.wait()
+
+
+def _expire_copies(made_by_ms: int, tx: Tx) -> list[str]:
+    return sessions.expire(tx, made_by_ms, AT_ONCE_MAX)
 
 
 async def _sweep(world: World, kept_ms: int) -> int | None:

@@ -7,7 +7,7 @@ agent writes is opened without following links, must be a plain file, and is rea
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +51,10 @@ class Transcripts:
         for each in checkpoint_ids:
             with contextlib.suppress(OSError):
                 self._path(each).unlink(missing_ok=True)
+
+    async def remove(self, checkpoint_ids: Sequence[str]) -> None:
+        """The same for many."""
+        await trio.to_thread.run_sync(self.forget, checkpoint_ids)
 
     async def recover(self, kept: Collection[str]) -> None:
         """Removes what has no row: a copy made just before a death."""

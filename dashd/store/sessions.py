@@ -55,11 +55,18 @@ _q_named = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ?1 AND name
 _q_checkpoints = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? ORDER BY rowid"
 _q_keep = f"INSERT INTO checkpoint ({_CHECKPOINT}) VALUES ({placeholders(CheckpointRow)})"
 _q_newest = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? ORDER BY rowid DESC LIMIT 1"
-_q_superseded = (
-    "DELETE FROM checkpoint WHERE session_id = ?1 AND kind = 'automatic' AND id <> ?2"
-    " AND id NOT IN (SELECT checkpoint_id FROM session_seed)"
+_needless = (
+    "kind = 'automatic' AND id NOT IN (SELECT checkpoint_id FROM session_seed)"
     " AND id NOT IN (SELECT head FROM session WHERE head IS NOT NULL)"
-    " AND id NOT IN (SELECT begun_from FROM session WHERE begun_from IS NOT NULL) RETURNING id"
+    " AND id NOT IN (SELECT begun_from FROM session WHERE begun_from IS NOT NULL)"
+)
+"""Nobody asked for it, and nothing goes on from it."""
+_q_superseded = f"DELETE FROM checkpoint WHERE session_id = ?1 AND id <> ?2 AND {_needless} RETURNING id"
+_q_oldest_needless = f"SELECT min(at_ms) FROM checkpoint WHERE {_needless}"
+_q_expire = (
+    "DELETE FROM checkpoint WHERE id IN"
+    f" (SELECT id FROM checkpoint WHERE at_ms <= ?1 AND {_needless} ORDER BY at_ms LIMIT ?2)"
+    " RETURNING id, session_id"
 )
 _q_ids = "SELECT id FROM checkpoint"
 _q_seed = "INSERT INTO session_seed (task_id, checkpoint_id) VALUES (?, ?)"
@@ -131,6 +138,23 @@ def keep(tx: Tx, row: CheckpointRow) -> list[str]:
     if row.kind != AUTOMATIC:
         return []
     return [found for (found,) in rows.table(tx.db, _q_superseded, (row.session_id, row.id))]
+
+
+def oldest_needless_ms(db: Snapshot) -> int | None:
+    """When the oldest automatic copy was made that nothing goes on from."""
+    found: int | None = rows.value(db, _q_oldest_needless)
+    return found
+
+
+def expire(tx: Tx, made_by_ms: int, limit: int) -> list[str]:
+    """Those of them that were made by then are no more; gives their ids, at most `limit`."""
+    gone = rows.table(tx.db, _q_expire, (made_by_ms, limit))
+    for checkpoint_id, session_id in gone:
+        row = get(tx.db, session_id)
+        where = {"swarm": row.swarm_id, "agent": row.agent_id, "task": row.task_id}
+        data = {"session": row.id, "removed": checkpoint_id, "why": "kept long enough"}
+        tx.emit("session.state", **where, data=data)
+    return [checkpoint_id for checkpoint_id, _ in gone]
 
 
 def checkpoint(db: Snapshot, session_id: str, wanted: str) -> CheckpointRow | None:

@@ -5,7 +5,8 @@ import trio
 import trio.testing
 
 from dashd.runtime import sweeper
-from dashd.store import attempts, swarms
+from dashd.store import attempts, sessions, swarms
+from dashd.store.sessions import CheckpointRow
 from tests.fakes.scene import SWARM
 
 
@@ -116,6 +117,27 @@ async def test_with_no_time_at_all_output_goes_when_its_swarm_ends(bed, autojump
     await trio.testing.wait_all_tasks_blocked()
     assert bed.scene.row().output == "gone"
     assert not bed.world.folder(f"{SWARM}-t1.1").exists()
+
+
+async def test_automatic_checkpoints_are_kept_for_their_time(bed, autojump_clock) -> None:
+    bed.scene.swarm("a")
+    attempt = attempts.get(bed.store.db, bed.claim().attempt_id)
+    made_ms = bed.world.clock.now_ms()
+    for name in ("", "asked for"):
+        row = CheckpointRow(
+            f"c-{len(name)}", attempt.launch_id, "named" if name else "automatic", name, "s", 1, 1, made_ms
+        )
+        await bed.world.transcripts.keep(row.id, b"{}")
+        bed.scene.do(lambda tx: sessions.opened(tx, attempt.launch_id, attempt, SWARM, "pi"))
+        bed.scene.do(lambda tx, row=row: sessions.keep(tx, row))
+    bed.nursery.start_soon(sweeper.forget, bed.world, 30)
+    await trio.sleep(30 * 24 * 3_600 - 300)
+    assert await bed.world.transcripts.kept("c-0") == b"{}"
+    await trio.sleep(3_600 + 300)
+    with pytest.raises(FileNotFoundError):
+        await bed.world.transcripts.kept("c-0")
+    assert sessions.kept(bed.store.db) == {"c-9"}
+    assert await bed.world.transcripts.kept("c-9") == b"{}"
 
 
 async def test_many_folders_go_in_steps(bed, autojump_clock, monkeypatch) -> None:
