@@ -210,6 +210,16 @@ def resume(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     return _changed(out, dash.call("session.resume", session=args.session, task=args.task))
 
 
+def compact(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Has a running one summed up."""
+    found = dash.call("session.compact", session=args.session, keep=args.keep)
+    if out.as_json:
+        out.data(found)
+    else:
+        out.line(f"Session '{found['session']}' is summed up at the end of its agent's turn")
+    return 0
+
+
 def terminate(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Ends its agent; its checkpoints stay."""
     return _changed(out, dash.call("session.terminate", session=args.session))
@@ -290,6 +300,11 @@ def _resuming(parser: ArgumentParser) -> None:
     parser.add_argument("--task", metavar="TASK", help="what a closed one is to do (go on)")
 
 
+def _compacting(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("--keep", metavar="TEXT", help="what the summary should not leave out")
+
+
 COMMANDS = {
     "list": Command(list_, "the conversations there are", _listing),
     "get": Command(get, "one conversation and its checkpoints", _one),
@@ -307,5 +322,6 @@ COMMANDS = {
     "migrate": Command(migrate, "go on with it in another swarm", _migrating),
     "pause": Command(pause, "hold its agent", _one),
     "resume": Command(resume, "go on with it", _resuming),
+    "compact": Command(compact, "have a running one summed up, to go on with less", _compacting),
     "terminate": Command(terminate, "end its agent; checkpoints stay", _one),
 }

@@ -52,6 +52,7 @@ class CommandDriver:
     takes_messages = False
     can_ask = False
     breaks_off = False
+    compacts = False
     needs_model = False
     keeps_session = False
     sessions: SessionFormat | None = None

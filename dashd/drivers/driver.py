@@ -121,7 +121,7 @@ class Input(msgspec.Struct, frozen=True):
     """Nothing comes after it; the program ends when it has read that."""
 
 
-ToldKind = Literal["message", "after", "now", "leave", "expire", "answer"]
+ToldKind = Literal["message", "after", "now", "compact", "leave", "expire", "answer"]
 
 
 class Asks(msgspec.Struct, frozen=True):
@@ -136,9 +136,10 @@ class Told(msgspec.Struct, frozen=True):
     """Something from outside that a conversation hears of.
 
     message: somebody says `text` to the agent, to be heard between two steps of its work; after: once it has
-    done what it is at; now: what it is at is broken off first. leave: the attempt was told to stop, and ends
-    in an orderly way, soon. expire: the stage has taken longer than it may, and the attempt fails. answer: to
-    the Asks of that key, `allow` or `deny`.
+    done what it is at; now: what it is at is broken off first. compact: what was said so far is summed up
+    between two steps, with `text` in mind. leave: the attempt was told to stop, and ends in an orderly way,
+    soon. expire: the stage has taken longer than it may, and the attempt fails. answer: to the Asks of that
+    key, `allow` or `deny`.
     """
 
     kind: ToldKind
@@ -190,6 +191,8 @@ class Driver(Protocol):
     takes_messages: bool
     breaks_off: bool
     """It can be told something now (see Told)."""
+    compacts: bool
+    """It can be told to sum up what was said."""
     needs_model: bool
     """Its program calls a model; it is started with a way to one."""
     can_ask: bool

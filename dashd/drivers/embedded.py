@@ -46,6 +46,7 @@ class EmbeddedDriver:
     takes_messages = False
     can_ask = True
     breaks_off = False
+    compacts = False
     needs_model = True
     keeps_session = False
     sessions: SessionFormat | None = None

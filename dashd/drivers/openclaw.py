@@ -58,6 +58,7 @@ class OpenClawDriver:
     takes_messages = True
     can_ask = True
     breaks_off = False
+    compacts = False
     needs_model = True
     keeps_session = True
     sessions: SessionFormat | None = None

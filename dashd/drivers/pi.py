@@ -56,6 +56,7 @@ class PiDriver:
     takes_messages = True
     can_ask = True
     breaks_off = True
+    compacts = True
     needs_model = True
     keeps_session = True
     sessions: SessionFormat | None = PiSessions()

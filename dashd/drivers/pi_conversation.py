@@ -27,6 +27,10 @@ LEAVING = LineConversation.LEAVING
 RESUMES_MAX = 5
 """In a row, without an answer between: what breaks every stream is not mended by asking."""
 RESUME = "The connection to the model broke off. Go on from where you were."
+COMPACTED = (
+    "What was said so far has been summed up for you, and what you had begun since was broken off: look "
+    "before you do it again. Then go on."
+)
 HEED = "Take the last message into account, then end as you were told to."
 
 GATE_TITLE = "dash.tool_call"
@@ -36,6 +40,7 @@ _READ = tuple(
     b'{"type":"' + name
     for name in (b"message_end", b"agent_settled", b"tool_execution_start", b"extension_ui_request")
 )
+_TURN_END = b'{"type":"turn_end"'
 _DIALOGS = frozenset({"select", "confirm", "input", "editor"})
 _NOISE = re.compile(rb"Warning: No project session found[^\n]*\n")
 """Where its session is to begin, Pi says that there is none."""
@@ -60,6 +65,12 @@ class _Asked(msgspec.Struct):
         return tuple(Ask(kind, text, f"{call}/{kind}") for kind, text in found if text)
 
 
+class _TurnEnd(msgspec.Struct):
+    """The end of a turn."""
+
+    toolResults: list[Any]
+
+
 class PiConversation(LineConversation):
     """See Conversation."""
 
@@ -76,6 +87,12 @@ class PiConversation(LineConversation):
         """Messages that Pi has, or will have, and has not put before the model yet."""
         self._now: list[str] = []
         """What is said to it once the run has ended that was broken off for it."""
+        self._compact: Told | None = None
+        """What was said is to be summed up at the end of this turn."""
+        self._compacting = ""
+        """By which input that is being done."""
+        self._afterwards = ""
+        """What is said once it is."""
         self._runs = 0
         self._resumes = 0
         self._answer: dict[str, Any] = {}
@@ -93,7 +110,7 @@ class PiConversation(LineConversation):
 
     def tell(self, told: Told) -> None:
         """See Conversation."""
-        if told.kind in ("message", "after", "now"):
+        if told.kind in ("message", "after", "now", "compact"):
             self._message(told)
         elif told.kind == "leave":
             self._leave(told.key)
@@ -106,6 +123,9 @@ class PiConversation(LineConversation):
 
     def _read(self, line: bytes) -> Progress | None:
         """Of the many kinds of lines few matter, and the rest is not even decoded."""
+        if self._compact is not None and line.startswith(_TURN_END):
+            self._turn_ended(line)
+            return None
         if not (line.startswith(_READ) or b'"type":"response"' in line[:200]):
             return None
         try:
@@ -113,6 +133,8 @@ class PiConversation(LineConversation):
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
         match record:
+            case {"type": "response", "id": str(key)} if key == self._compacting:
+                return self._compacted(record)
             case {"type": "response", "id": str(key)}:
                 self._answered(key, record)
             case {"type": "message_end", "message": {"role": "assistant"} as message}:
@@ -161,7 +183,7 @@ class PiConversation(LineConversation):
 
     def _settled(self, *, aborted: bool) -> None:
         """The run is over: what next?"""
-        if self.stage is LEAVING or self._outcome is not None:
+        if self.stage is LEAVING or self._outcome is not None or self._compacting:
             return
         if self._now:  # it may have ended by itself just before
             said, self._now, self._unheard = self._now, [], {}
@@ -202,8 +224,10 @@ class PiConversation(LineConversation):
     def _message(self, told: Told) -> None:
         if self.stage is LEAVING:
             return
-        if self.stage is not WORKING:
+        if self.stage is not WORKING or self._compacting:
             self._held.append(told)
+        elif told.kind == "compact":
+            self._compact = self._compact or told
         elif told.kind == "now" or self._now:
             self._break_off(told)
         else:
@@ -216,6 +240,37 @@ class PiConversation(LineConversation):
         self._unheard.clear()
         self._say(told.key, type="clear_queue")
         self._say(f"{told.key}:abort", type="abort")
+
+    def _turn_ended(self, line: bytes) -> None:
+        """Where it has used tools it goes on with their results: the place where nothing of them is lost."""
+        with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            if self.stage is WORKING and msgspec.json.decode(line, type=_TurnEnd).toolResults:
+                self._sum_up(COMPACTED)
+
+    def _sum_up(self, afterwards: str) -> None:
+        """Pi aborts what it is at, a model call that has just begun; the queue is said again afterwards."""
+        assert self._compact is not None, "somebody asked for it"
+        told, self._compact = self._compact, None
+        self._afterwards = "\n\n".join([*self._unheard.values(), afterwards])
+        self._unheard.clear()
+        self._compacting = f"{told.key}:compact"
+        self._say(told.key, type="clear_queue")
+        self._say(
+            self._compacting, type="compact", **({"customInstructions": told.text} if told.text else {})
+        )
+
+    def _compacted(self, record: dict[str, Any]) -> Progress | None:
+        """It has been done, or could not be; in either case it goes on."""
+        self._compacting = ""
+        if self.stage is LEAVING:
+            return None
+        data = record.get("data")
+        data = data if isinstance(data, dict) else {}
+        self._prompt(self._afterwards)
+        if not record.get("success"):
+            return Progress(None, None, f"not summed up: {record.get('error')}"[:NOTE_CHARACTERS_MAX])
+        before, after = data.get("tokensBefore"), data.get("estimatedTokensAfter")
+        return Progress(None, None, f"summed up: {before} tokens before, about {after} after")
 
     def _answer_dialog(self, key: str, *, confirmed: bool) -> None:
         if self.stage is LEAVING:  # it hears nothing more
@@ -232,6 +287,9 @@ class PiConversation(LineConversation):
         self._end(f"{key}:end")
 
     def _prompt(self, text: str) -> None:
+        if self._compact is not None:
+            self._sum_up(text)
+            return
         self._runs += 1
         self.stage = ACCEPTED
         self._say(f"prompt:{self._runs}", type="prompt", message=text)

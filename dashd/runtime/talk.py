@@ -101,7 +101,8 @@ class Talk:
             if wish.messages > last:
                 query = partial(inputs.messages, attempt_id=self._claim.attempt_id, after=last)
                 for row in await self._world.store.own.read(query):
-                    self.tell(Told(_HEARD[row.heard], f"{inputs.MESSAGE_KEY}{row.number}", row.text))
+                    kind = "compact" if row.compacts else _HEARD[row.heard]
+                    self.tell(Told(kind, f"{inputs.MESSAGE_KEY}{row.number}", row.text))
                     last = row.number
             await ticket.wait()
             self.look()  # it may have been stopped, or let go on

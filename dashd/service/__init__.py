@@ -116,6 +116,7 @@ _HANDLERS: dict[str, Handler] = {
     "session.migrate": sessions.migrate,
     "session.pause": sessions.pause,
     "session.resume": sessions.resume,
+    "session.compact": sessions.compact,
     "session.terminate": sessions.terminate,
     "merge.enqueue": merges.enqueue,
     "merge.list": merges.list_,

@@ -22,6 +22,8 @@ class DriverAbilities(msgspec.Struct, frozen=True):
     """It can do nothing without a model behind the proxy."""
     breaks_off: bool = False
     """A message can break off what it is at."""
+    compacts: bool = False
+    """What was said to it can be summed up while it runs."""
     places: int | None = None
     """How many of its agents may run at once; None where only the daemon's own bound counts."""
     asks: bool = False

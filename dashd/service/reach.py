@@ -41,7 +41,7 @@ SWARM_OF: Final[dict[str, Callable[[Snapshot, str], str | None]]] = {
     "budget": lambda db, name: node.swarm_id if (node := budgets.find(db, name)) else None,
 }
 """By parameter: the swarm of what it names; None where that is no swarm's."""
-STEERING: Final = frozenset({"agent.message"})
+STEERING: Final = frozenset({"agent.message", "session.compact"})
 """What gives an agent that runs new work: asked for walls too, as adding one is."""
 
 

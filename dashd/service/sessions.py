@@ -7,7 +7,7 @@ import msgspec
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import ids
 from dashd.domain.session_tree import SPOKEN, Node, NotASession, SessionTree, Transcript, UnknownStep
-from dashd.store import agents, attempts, sessions, swarms, tasks
+from dashd.store import agents, attempts, inputs, sessions, swarms, tasks
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.sessions import CheckpointRow, SessionRow
 from dashd.store.transaction import Tx
@@ -200,6 +200,26 @@ async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire
     return wire.SessionChanged(
         session=row.id, state=state, changed=True, agent=forked.agent, task=forked.task
     )
+
+
+async def compact(core: Core, _caller: Caller, params: wire.CompactSession) -> wire.SessionChanged:
+    """At the end of its agent's turn. What rests is read by nobody, so nothing needs to be shorter."""
+
+    def operation(tx: Tx) -> SessionRow:
+        row = sessions.get(tx.db, params.session)
+        if not core.drivers.abilities(row.driver).compacts:
+            raise errors.Unsupported(
+                f"driver {row.driver} cannot be told to sum up what was said",
+                hint=f"session.prime {row.id} sums it up for a fresh one, where the session can be read",
+            )
+        row = _running(tx.db, row.id)
+        run = attempts.get(tx.db, row.attempt_id)
+        if run.stop is not None:
+            raise errors.IllegalTransition(f"session {row.id} is ending", hint="it needs no summary any more")
+        inputs.add_message(tx, run.id, params.keep or "", compacts=True)
+        return row
+
+    return await _changed(core, await core.store.writer.apply(operation), changed=True)
 
 
 async def terminate(core: Core, caller: Caller, params: wire.NameSession) -> wire.SessionChanged:

@@ -30,14 +30,15 @@ class MessageRow(msgspec.Struct, frozen=True):
     text: str
     at_ms: int
     heard: str = "step"
+    compacts: int = 0
 
 
 _q_of_launch = f"SELECT {columns(InputRow)} FROM input WHERE launch_id = ? ORDER BY number"
 _q_insert = f"INSERT INTO input ({columns(InputRow)}) VALUES ({placeholders(InputRow)})"
 _q_forget = "DELETE FROM input WHERE launch_id = ?"
 _q_message = (
-    "INSERT INTO message (attempt_id, number, text, at_ms, heard)"
-    " SELECT ?1, 1 + count(*), ?2, ?3, ?4 FROM message WHERE attempt_id = ?1 RETURNING number"
+    "INSERT INTO message (attempt_id, number, text, at_ms, heard, compacts)"
+    " SELECT ?1, 1 + count(*), ?2, ?3, ?4, ?5 FROM message WHERE attempt_id = ?1 RETURNING number"
 )
 _q_messages = f"SELECT {columns(MessageRow)} FROM message WHERE attempt_id = ? AND number > ? ORDER BY number"
 _q_missed = (
@@ -64,9 +65,9 @@ def forget(tx: Tx, attempt_id: str, launch_id: str) -> list[int]:
     return missed
 
 
-def add_message(tx: Tx, attempt_id: str, text: str, heard: str = "step") -> int:
+def add_message(tx: Tx, attempt_id: str, text: str, heard: str = "step", *, compacts: bool = False) -> int:
     """Keeps a message to whoever runs the attempt, and has its run look; its number there."""
-    number: int = tx.execute(_q_message, (attempt_id, text, tx.now_ms, heard)).get
+    number: int = tx.execute(_q_message, (attempt_id, text, tx.now_ms, heard, compacts)).get
     tx.ring("agents")
     return number
 

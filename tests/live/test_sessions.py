@@ -1,7 +1,10 @@
 """Conversations of the real Pi: read as trees, forked at a step, and gone on with from a copy."""
 
 import pytest
+import trio
 
+from dashd.drivers.pi_conversation import COMPACTED
+from tests.fakes.provider import Act, Provider
 from tests.live.scenes import DONE, acts, result, scene
 from tests.live.test_pi import bash
 
@@ -55,3 +58,42 @@ async def test_a_fork_works_beside_the_one_that_it_was_copied_from(start_daemon,
         assert mine["begun_from"] == forked["checkpoint"]
         bodies = [body for body in on.provider.bodies if "say what you saw" in str(body["messages"])]
         assert _roles(bodies[0]) == ["system", "user", "assistant", "tool", "assistant", "user"]
+
+
+class Summing(Provider):
+    """Reads three long files, is asked for a summary, and knows afterwards what that said."""
+
+    def __init__(self) -> None:
+        super().__init__(self._act)
+
+    def _act(self, _number: int) -> Act:
+        body = self.bodies[-1]
+        texts = str(body["messages"])
+        if COMPACTED in texts:
+            return DONE
+        if "tools" not in body:
+            return Act(text="Three files were read.")
+        read = _roles(body).count("tool")
+        if read == 3:  # asked for right at the end of the turn, and broken off for the summary
+            return Act(text="It is never heard.", delay_s=20.0)
+        wait = "; touch there; until [ -e go ]; do sleep 0.05; done" if read == 2 else ""
+        return bash(f"seq -f %024.0f 1 1900{wait}")  # 12,000 tokens; Pi keeps the last 20,000
+
+
+async def test_what_was_said_is_summed_up_between_two_turns(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, Summing()) as on:
+        swarm = await on.swarm("read all of it")
+        while not (tmp_path / "there").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.05)
+        assert (await on.dash.call("session.compact", session=f"{swarm}-001", keep="the names"))["changed"]
+        (tmp_path / "go").touch()
+        report = await on.ended(swarm)
+        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+        last = on.provider.bodies[-1]
+        assert "Three files were read." in str(last["messages"])
+        assert _roles(last).count("tool") < 3
+        asked = next(body for body in on.provider.bodies if "tools" not in body)
+        assert "the names" in str(asked["messages"])
+        tree = await on.dash.call("session.tree", session=f"{swarm}-001")
+        assert "summary" in [step["role"] for step in tree["steps"]]
+        await on.not_below(swarm)

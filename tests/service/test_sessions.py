@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from dashd.domain.session_tree import Node, SessionTree
-from dashd.store import attempts, sessions
+from dashd.service.ports import DriverAbilities
+from dashd.store import attempts, inputs, sessions
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -139,3 +140,16 @@ async def test_tree_show_export_and_prime_read_it(call, running):
     assert "## user (n1)" in (await call("session.export", session=ID)).text
     assert "I look" in (await call("session.prime", session=ID)).text
     assert [row.id for row in (await call("session.list", swarm=SWARM)).items] == [ID]
+
+
+async def test_a_running_one_is_summed_up_where_its_driver_can(call, core, scene, running, monkeypatch):
+    with pytest.raises(errors.Unsupported, match="driver command cannot be told to sum up"):
+        await call("session.compact", session=ID)
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", True, compacts=True))
+    done = await call("session.compact", session=ID, keep="the names")
+    assert (done.session, done.state, done.changed) == (ID, "open", True)
+    (row,) = inputs.messages(scene.db, running.attempt_id, 0)
+    assert (row.text, row.compacts) == ("the names", 1)
+    scene.end(running)
+    with pytest.raises(errors.IllegalTransition, match="is closed: nothing runs in it"):
+        await call("session.compact", session=ID)

@@ -239,6 +239,14 @@ class ResumeSession(Params):
     task: Text | msgspec.UnsetType = msgspec.UNSET
 
 
+class CompactSession(Params):
+    """Has what was said in a session that runs summed up, so that it goes on with less to read."""
+
+    session: Id
+    keep: Text | msgspec.UnsetType = msgspec.UNSET
+    """What the summary should not leave out."""
+
+
 class SessionChanged(Result):
     """What became of it; `task` is the one that goes on with it, where that is a new one."""
 
@@ -309,6 +317,14 @@ METHODS = (
         ResumeSession,
         SessionChanged,
         "Lets a paused session run, or gives a closed one more to do.",
+        changes=True,
+        idempotent=False,
+    ),
+    Method(
+        "session.compact",
+        CompactSession,
+        SessionChanged,
+        "Has what was said in a running session summed up.",
         changes=True,
         idempotent=False,
     ),

@@ -81,6 +81,13 @@ def test_copies_and_moves_say_what_came_of_them(dashd, ctl):
     assert dashd.asked("session.resume") == [{"session": S, "task": "more"}]
 
 
+def test_what_the_summary_is_to_keep_is_passed_on(dashd, ctl):
+    dashd.on("session.compact", wire.SessionChanged(session=S, state="open", changed=True, agent="s-001"))
+    said = ctl("session", "compact", S, "--keep", "the names").out
+    assert said == f"Session '{S}' is summed up at the end of its agent's turn\n"
+    assert dashd.asked("session.compact") == [{"session": S, "keep": "the names"}]
+
+
 def test_prime_prints_the_text(dashd, ctl):
     dashd.on("session.prime", wire.SessionPrimed(session=S, text="Task: x"))
     assert ctl("session", "prime", S).out == "Task: x\n"
