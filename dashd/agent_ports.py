@@ -65,6 +65,7 @@ class DriverPort:
             message=driver.takes_messages,
             needs_model=driver.needs_model,
             breaks_off=driver.breaks_off,
+            keeps_session=driver.keeps_session,
             compacts=driver.compacts,
             places=self.places.get(name),
             asks=driver.can_ask,

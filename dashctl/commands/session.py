@@ -21,6 +21,7 @@ TEXT_WIDTH_MAX = 100
 _COLUMNS = (
     render.Column("SESSION", "id"),
     render.Column("STATE", "state"),
+    render.Column("NAME", lambda row: row["name"], drop=1),
     render.Column("AGENT", "agent", drop=3),
     render.Column("TASK", "task", drop=4),
     render.Column("DRIVER", "driver", drop=5),
@@ -31,7 +32,8 @@ _COLUMNS = (
 
 def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Lists sessions, oldest first."""
-    found = dash.call("session.list", swarm=args.swarm, agent=args.agent, limit=args.limit)
+    new = True if args.new else None
+    found = dash.call("session.list", swarm=args.swarm, agent=args.agent, new=new, limit=args.limit)
     if out.as_json:
         out.data(found)
     elif found["items"]:
@@ -43,13 +45,33 @@ def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     return 0
 
 
+def create(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Makes one for a task that comes later."""
+    cwd = os.path.abspath(args.cwd or ".")
+    found = dash.call("session.create", name=args.name, cwd=cwd, driver=args.driver)
+    if out.as_json:
+        out.data(found)
+    else:
+        name = safe.line(found["name"])
+        out.line(
+            f"Session '{name}' ({found['id']}) waits for an agent of {found['driver']} in {found['cwd']}:"
+        )
+        out.line(f"  dashctl swarm create TASK --driver {found['driver']} --cwd … --begin-from '{name}'")
+    return 0
+
+
 def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Shows one, and its checkpoints."""
     found = dash.call("session.get", session=args.session)
     if out.as_json:
         out.data(found)
         return 0
-    out.line(f"Session '{found['id']}' of agent {found['agent']} is {found['state']}")
+    if found["state"] == "new":
+        name = safe.line(found["name"])
+        out.line(f"Session '{name}' ({found['id']}) was made for {found['cwd']}; nobody has begun it")
+        return 0
+    name = f" ({safe.line(found['name'])})" if found["name"] else ""
+    out.line(f"Session '{found['id']}'{name} of agent {found['agent']} is {found['state']}")
     if found["begun_from"]:
         out.line(f"  begun from checkpoint {found['begun_from']}")
     if found["head"]:
@@ -243,7 +265,14 @@ def _one(parser: ArgumentParser) -> None:
 def _listing(parser: ArgumentParser) -> None:
     parser.add_argument("--swarm", "-s", metavar="SWARM", help="of this swarm alone")
     parser.add_argument("--agent", metavar="AGENT", help="of this agent alone")
+    parser.add_argument("--new", action="store_true", help="instead: those that nobody has begun")
     parser.add_argument("--limit", type=grammar.whole, metavar="N", help="how many to show (20)")
+
+
+def _creating(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="to call it by")
+    parser.add_argument("--cwd", metavar="DIR", help="the folder of who begins in it (the current one)")
+    parser.add_argument("--driver", metavar="DRIVER", help="pi (default) or openclaw")
 
 
 def _seeing(parser: ArgumentParser) -> None:
@@ -306,6 +335,7 @@ def _compacting(parser: ArgumentParser) -> None:
 
 
 COMMANDS = {
+    "create": Command(create, "make one for a task that comes later", _creating),
     "list": Command(list_, "the conversations there are", _listing),
     "get": Command(get, "one conversation and its checkpoints", _one),
     "tree": Command(tree, "its steps, every branch", _seeing),

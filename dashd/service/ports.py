@@ -22,6 +22,8 @@ class DriverAbilities(msgspec.Struct, frozen=True):
     """It can do nothing without a model behind the proxy."""
     breaks_off: bool = False
     """A message can break off what it is at."""
+    keeps_session: bool = False
+    """Its program writes its conversation down as it goes."""
     compacts: bool = False
     """What was said to it can be summed up while it runs."""
     places: int | None = None

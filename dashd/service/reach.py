@@ -21,7 +21,17 @@ import trio
 from dashd.domain import folders, repository
 from dashd.domain import scope as scopes
 from dashd.domain.scope import Scope
-from dashd.store import agents, approvals, budgets, merges, sessions, swarms, tasks, workspaces
+from dashd.store import (
+    agents,
+    approvals,
+    budgets,
+    made_sessions,
+    merges,
+    sessions,
+    swarms,
+    tasks,
+    workspaces,
+)
 from dashd.store.rows import Among, Snapshot, SwarmRow
 from dashd.wire import errors, methods
 from dashd.wire.methods.table import Id, Params
@@ -34,8 +44,10 @@ SWARM_OF: Final[dict[str, Callable[[Snapshot, str], str | None]]] = {
     "parent": lambda db, name: agents.get(db, name).swarm_id,
     "task": lambda db, name: tasks.get(db, name).swarm_id,
     "worktree": lambda db, name: workspaces.get(db, name).swarm_id,
-    "session": lambda db, name: sessions.get(db, name).swarm_id,
-    "begin_from": lambda db, name: sessions.of_checkpoint(db, name).swarm_id,
+    "session": sessions.swarm_of,
+    "begin_from": lambda db, name: (
+        None if made_sessions.find(db, name) else sessions.of_checkpoint(db, name).swarm_id
+    ),
     "merge": lambda db, name: merges.get(db, name).swarm_id,
     "approvals": lambda db, name: approvals.get(db, name).swarm_id,
     "budget": lambda db, name: node.swarm_id if (node := budgets.find(db, name)) else None,

@@ -8,6 +8,7 @@ from dashd.domain import attempt as attempt_rules
 from dashd.domain import ids
 from dashd.domain.session_tree import SPOKEN, Node, NotASession, SessionTree, Transcript, UnknownStep
 from dashd.store import agents, attempts, inputs, sessions, swarms, tasks
+from dashd.store import made_sessions as made_rows
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.sessions import CheckpointRow, SessionRow
 from dashd.store.transaction import Tx
@@ -17,7 +18,7 @@ from dashd.wire.methods import session as wire
 from dashd.wire.methods.agent import KillAgent, PauseAgent, ResumeAgent, SpawnAgent
 
 from . import agents as agent_service
-from . import pages, primes, reach
+from . import made_sessions, pages, primes, reach
 from .core import Caller, Core
 from .idempotency import once, replay
 from .views import iso_or_none
@@ -30,6 +31,8 @@ GO_ON: Final = "Go on from where you were."
 
 async def list_(core: Core, caller: Caller, params: wire.ListSessions) -> wire.SessionList:
     """One page, in order of creation."""
+    if params.new:
+        return await made_sessions.page(core, caller, params)
     after = pages.number(params.cursor)
 
     def query(db: Snapshot) -> wire.SessionList:
@@ -41,8 +44,10 @@ async def list_(core: Core, caller: Caller, params: wire.ListSessions) -> wire.S
     return await core.store.reader.read(query)
 
 
-async def get(core: Core, _caller: Caller, params: wire.NameSession) -> wire.Session:
+async def get(core: Core, caller: Caller, params: wire.NameSession) -> wire.Session:
     """With its checkpoints."""
+    if (new := await made_sessions.get(core, caller, params.session)) is not None:
+        return new
 
     def query(db: Snapshot) -> wire.Session:
         row = sessions.get(db, params.session)
@@ -223,7 +228,12 @@ async def compact(core: Core, _caller: Caller, params: wire.CompactSession) -> w
 
 
 async def terminate(core: Core, caller: Caller, params: wire.NameSession) -> wire.SessionChanged:
-    """Kills its agent; where nothing runs in it, its agent may have more to do, and is let be."""
+    """Kills its agent; where nothing runs in it, its agent may have more to do, and is let be.
+
+    One that nobody has begun is taken back.
+    """
+    if (taken_back := await made_sessions.remove(core, caller, params.session)) is not None:
+        return taken_back
     row, state = await _standing(core, params.session)
     if state in ("closed", "gone"):
         return await _changed(core, row, changed=False)
@@ -384,6 +394,7 @@ async def _changed(core: Core, row: SessionRow, *, changed: bool) -> wire.Sessio
 
 
 def _shown(db: Snapshot, row: SessionRow) -> wire.Session:
+    made = made_rows.of_session(db, row.id)
     return wire.Session(
         id=row.id,
         swarm=row.swarm_id,
@@ -394,6 +405,8 @@ def _shown(db: Snapshot, row: SessionRow) -> wire.Session:
         begun_from=row.begun_from,
         head=row.head,
         opened_at=iso(row.opened_at_ms),
+        name=made.name if made else "",
+        cwd=made.cwd if made else "",
     )
 
 

@@ -4,7 +4,7 @@ import msgspec
 
 from dashd.wire import errors
 
-from . import agents, rows
+from . import agents, made_sessions, rows, swarms, tasks
 from .rows import AttemptRow, Snapshot, columns, placeholders
 from .transaction import Tx
 
@@ -79,8 +79,20 @@ def find(db: Snapshot, session_id: str) -> SessionRow | None:
 
 
 def get(db: Snapshot, session_id: str) -> SessionRow:
-    """By its own id, or by that of an agent: its latest. Raises NotFound."""
+    """By its own id, by that of an agent (its latest), or as it was called when it was made.
+
+    Raises NotFound, or Conflict where one was made and has not begun.
+    """
     row = find(db, session_id) or rows.first(SessionRow, db, _q_latest_of_agent, (session_id,))
+    if row is None and (made := made_sessions.find(db, session_id)) is not None:
+        if made.session_id is not None:
+            return get(db, made.session_id)
+        begin = f"agent.spawn or swarm.create {{begin_from: {made.name!r}, cwd: {made.cwd!r}}}"
+        raise errors.Conflict(
+            f"session {made.name!r} has not begun",
+            hint=f"task {made.task_id} is to begin it: wait" if made.task_id else begin,
+            path="session",
+        )
     if row is None:
         agent = agents.find(db, session_id)
         why = (
@@ -90,6 +102,20 @@ def get(db: Snapshot, session_id: str) -> SessionRow:
         )
         raise errors.NotFound(f"{session_id!r} {why}", hint="session.list lists them", path="session")
     return row
+
+
+def is_name_of_another(db: Snapshot, name: str) -> bool:
+    """Whether an agent, a session or a checkpoint is called so, which a name must not hide."""
+    checkpoint_ = rows.first(CheckpointRow, db, _q_checkpoint, (name,))
+    return bool(find(db, name) or agents.find(db, name) or checkpoint_)
+
+
+def swarm_of(db: Snapshot, session_id: str) -> str | None:
+    """The swarm of what `get` finds; None of one that has not begun. Raises NotFound."""
+    made = made_sessions.find(db, session_id)
+    if made is not None and made.session_id is None and find(db, session_id) is None:
+        return None
+    return get(db, session_id).swarm_id
 
 
 def opened(tx: Tx, session_id: str, attempt: AttemptRow, swarm_id: str, driver: str) -> bool:
@@ -110,6 +136,7 @@ def opened(tx: Tx, session_id: str, attempt: AttemptRow, swarm_id: str, driver: 
         opened_at_ms=tx.now_ms,
     )
     tx.execute(_q_insert, msgspec.structs.astuple(row))
+    made_sessions.begun(tx, attempt.task_id, session_id)
     return True
 
 
@@ -193,7 +220,12 @@ def kept(db: Snapshot) -> frozenset[str]:
 
 
 def refuse_foreign(db: Snapshot, checkpoint_id: str, driver: str) -> None:
-    """Raises NotFound, or Unsupported where an agent of this driver cannot go on from a checkpoint."""
+    """Raises NotFound, or Unsupported where an agent of this driver cannot go on from a checkpoint, or cannot
+    begin in a session that was made.
+    """
+    if (made := made_sessions.find(db, checkpoint_id)) is not None:
+        made_sessions.refuse_foreign(made, driver)
+        return
     found = of_checkpoint(db, checkpoint_id)
     if found.driver != driver:
         raise errors.Unsupported(
@@ -204,8 +236,14 @@ def refuse_foreign(db: Snapshot, checkpoint_id: str, driver: str) -> None:
 
 
 def begin_from(tx: Tx, task_id: str, checkpoint_id: str | None, driver: str) -> None:
-    """The task's conversation goes on from a copy of another one. Raises as `refuse_foreign` does."""
-    if checkpoint_id is not None:
+    """The task's conversation goes on from a copy of another one, or is one that was made for it.
+
+    Raises as `refuse_foreign` does, and Conflict where another task has that, or works in another folder.
+    """
+    if checkpoint_id is not None and (made := made_sessions.find(tx.db, checkpoint_id)) is not None:
+        cwd = swarms.get(tx.db, tasks.get(tx.db, task_id).swarm_id).cwd
+        made_sessions.take(tx, made, task_id, driver=driver, cwd=cwd)
+    elif checkpoint_id is not None:
         refuse_foreign(tx.db, checkpoint_id, driver)
         tx.execute(_q_seed, (task_id, checkpoint_id))
 

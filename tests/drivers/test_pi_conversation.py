@@ -12,7 +12,7 @@ from dashd.domain import brief
 from dashd.domain.asking import Ask
 from dashd.drivers.driver import Told
 from dashd.drivers.line_conversation import RESUMED
-from dashd.drivers.pi_conversation import COMPACTED, HEED, RESUME, RESUMES_MAX, PiConversation
+from dashd.drivers.pi_conversation import HEED, RESUME, RESUMES_MAX, PiConversation
 from dashd.jail.launch_folder import ExitRecord
 
 RESULT = '{"summary":"done","files_changed":[],"tests":[],"follow_ups":[]}'
@@ -87,52 +87,6 @@ def test_a_message_for_later_is_a_follow_up() -> None:
     _feed(talk, _said(RESULT), _heard("then this"), _said(RESULT), SETTLED)
     assert talk.inputs[-1].eof
     assert _prompts(talk) == ["the brief"]
-
-
-USED_TOOLS = {"type": "turn_end", "message": {}, "toolResults": [{"role": "toolResult"}]}
-
-
-def test_what_was_said_is_summed_up_once_a_turn_with_tools_has_ended() -> None:
-    talk = _begun()
-    talk.tell(Told("message", "message:1", "mind the gap"))
-    talk.tell(Told("compact", "message:2", "the names"))
-    before = len(talk.inputs)
-    _feed(talk, {"type": "turn_end", "message": {}, "toolResults": []})
-    assert len(talk.inputs) == before  # the run is about to end by itself
-    _feed(talk, USED_TOOLS)
-    clear, compact = (json.loads(each.data) for each in talk.inputs[before:])
-    assert clear == {"id": "message:2", "type": "clear_queue"}
-    assert compact == {"id": "message:2:compact", "type": "compact", "customInstructions": "the names"}
-    talk.tell(Told("message", "message:3", "later"))
-    _feed(talk, {"type": "agent_settled", "aborted": True})
-    assert len(talk.inputs) == before + 2
-    done = {"type": "response", "id": "message:2:compact", "command": "compact", "success": True}
-    (progress,) = _feed(talk, done | {"data": {"tokensBefore": 9000, "estimatedTokensAfter": 900}})
-    assert progress.note == "summed up: 9000 tokens before, about 900 after"
-    prompt = json.loads(talk.inputs[-1].data)
-    assert (prompt["type"], prompt["message"]) == ("prompt", f"mind the gap\n\n{COMPACTED}")
-    _feed(talk, {"type": "response", "id": prompt["id"], "command": "prompt", "success": True})
-    assert json.loads(talk.inputs[-1].data)["type"] == "steer"  # what was said meanwhile
-
-
-def test_where_nothing_can_be_summed_up_it_goes_on_and_says_so() -> None:
-    talk = _begun()
-    talk.tell(Told("compact", "message:1"))
-    _feed(talk, USED_TOOLS)
-    refused = {"type": "response", "id": "message:1:compact", "success": False, "error": "too small"}
-    (progress,) = _feed(talk, refused)
-    assert progress.note == "not summed up: too small"
-    assert json.loads(talk.inputs[-1].data)["message"] == COMPACTED
-
-
-def test_told_to_leave_while_it_sums_up_it_leaves() -> None:
-    talk = _begun()
-    talk.tell(Told("compact", "message:1"))
-    _feed(talk, USED_TOOLS)
-    talk.tell(Told("leave", "leave"))
-    before = len(talk.inputs)
-    _feed(talk, {"type": "response", "id": "message:1:compact", "success": True, "data": {}})
-    assert (len(talk.inputs), talk.stage.name) == (before, "leaving")
 
 
 def test_a_message_for_now_breaks_off_what_it_is_at() -> None:

@@ -269,6 +269,7 @@ UNNAMED = {
     "worktree.cleanup": {},
     "merge.list": {},
     "session.list": {},
+    "session.create": {"name": "n", "cwd": "/"},
 }
 """What can be called without naming a swarm. A new such method belongs here: what it tells is looked at."""
 TELLS_OF_ONE_S_OWN = {

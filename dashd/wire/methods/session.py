@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from .table import Id, Key, Method, Name, Page, Params, Result, Seq, Text
+from .table import FolderPath, Id, Key, Method, Name, Page, Params, Result, Seq, Text
 
 Step = Annotated[str, Meta(min_length=1, max_length=100)]
 """A step of a conversation, or the beginning of one's id."""
-SessionState = Literal["open", "paused", "waiting", "closed", "gone"]
-"""waiting: its program was killed, and its task's next attempt goes on in it. gone: only its checkpoints are
-left.
+SessionState = Literal["new", "open", "paused", "waiting", "closed", "gone"]
+"""new: nobody has begun it. waiting: its program was killed, and its task's next attempt goes on in it. gone:
+only its checkpoints are left.
 """
 Role = Literal["system", "user", "assistant", "tool", "summary", "note"]
 
@@ -21,12 +21,23 @@ class ListSessions(Params):
 
     swarm: Id | msgspec.UnsetType = msgspec.UNSET
     agent: Id | msgspec.UnsetType = msgspec.UNSET
+    new: bool = False
+    """Instead: all that were made and that nobody has begun."""
     limit: Page = 20
     cursor: Annotated[str, Meta(max_length=64)] = ""
 
 
+class CreateSession(Params):
+    """Makes a session before there is work: a task that begins from it is its own, and its name finds it."""
+
+    name: Name
+    cwd: FolderPath
+    """The folder of the agents that may begin in it."""
+    driver: Name = "pi"
+
+
 class NameSession(Params):
-    """Names a session: by its id, or by that of an agent, whose latest is meant."""
+    """Names a session: by its id, that of an agent (its latest), or the name that it was made with."""
 
     session: Id
 
@@ -59,6 +70,10 @@ class Session(Result):
     head: str | None
     """The checkpoint from which `session.resume` goes on; None: from where it has come to."""
     opened_at: str
+    name: str = ""
+    """As it was called by `session.create`."""
+    cwd: str = ""
+    """The folder that one is of which was made so."""
     checkpoints: list[Checkpoint] = field(default_factory=list)
     """Oldest first; in `session.get` alone."""
 
@@ -258,6 +273,14 @@ class SessionChanged(Result):
 
 
 METHODS = (
+    Method(
+        "session.create",
+        CreateSession,
+        Session,
+        "Makes a session for a task that comes later.",
+        changes=True,
+        idempotent=False,
+    ),
     Method("session.list", ListSessions, SessionList, "Lists the conversations of agents."),
     Method("session.get", NameSession, Session, "Shows one conversation and its checkpoints."),
     Method("session.tree", TreeOfSession, SessionTree, "Shows a conversation as a tree of steps."),

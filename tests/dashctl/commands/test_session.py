@@ -91,3 +91,19 @@ def test_what_the_summary_is_to_keep_is_passed_on(dashd, ctl):
 def test_prime_prints_the_text(dashd, ctl):
     dashd.on("session.prime", wire.SessionPrimed(session=S, text="Task: x"))
     assert ctl("session", "prime", S).out == "Task: x\n"
+
+
+def test_one_is_made_shown_and_listed_before_there_is_work(dashd, ctl, tmp_path):
+    none = {"swarm": "", "agent": "", "task": ""}
+    made = a_session(id="s-1", state="new", name="\x1bone", cwd="/w", **none)
+    dashd.on("session.create", made)
+    out = ctl("session", "create", "one", "--cwd", str(tmp_path)).out
+    assert "(s-1) waits for an agent of pi in /w" in out
+    assert dashd.asked("session.create") == [{"name": "one", "cwd": str(tmp_path)}]
+    dashd.on("session.get", made)
+    out += (shown := ctl("session", "get", "one").out)
+    assert "nobody has begun it" in shown
+    dashd.on("session.list", wire.SessionList(items=[made], next_cursor=""))
+    out += ctl("session", "list", "--new").out
+    assert dashd.asked("session.list") == [{"new": True}]
+    assert "\x1b" not in out

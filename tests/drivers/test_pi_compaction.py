@@ -1,0 +1,100 @@
+"""What Pi is told when what was said is to be summed up: at the end of a turn, and then to go on."""
+
+import json
+from typing import Any
+
+from dashd.drivers.driver import Told
+from dashd.drivers.pi_conversation import COMPACTED, PiConversation
+
+READY = {"id": "ready", "type": "response", "success": True, "data": {"model": {"provider": "dash"}}}
+TAKEN = {"type": "response", "success": True, "data": {"disposition": "started"}}
+
+
+def _feed(talk: PiConversation, *frames: dict[str, Any]) -> list[Any]:
+    data = b"".join(json.dumps(frame, separators=(",", ":")).encode() + b"\n" for frame in frames)
+    return talk.feed(1, data)
+
+
+def _begun() -> PiConversation:
+    talk = PiConversation("the brief", {})
+    _feed(talk, READY, TAKEN | {"id": "prompt:1"})
+    return talk
+
+
+USED_TOOLS = {"type": "turn_end", "message": {}, "toolResults": [{"role": "toolResult"}]}
+
+
+def test_what_was_said_is_summed_up_once_a_turn_with_tools_has_ended() -> None:
+    talk = _begun()
+    talk.tell(Told("message", "message:1", "mind the gap"))
+    talk.tell(Told("compact", "message:2", "the names"))
+    before = len(talk.inputs)
+    _feed(talk, {"type": "turn_end", "message": {}, "toolResults": []})
+    assert len(talk.inputs) == before  # the run is about to end by itself
+    _feed(talk, USED_TOOLS)
+    clear, compact = (json.loads(each.data) for each in talk.inputs[before:])
+    assert clear == {"id": "message:2", "type": "clear_queue"}
+    assert compact == {"id": "message:2:compact", "type": "compact", "customInstructions": "the names"}
+    talk.tell(Told("message", "message:3", "later"))
+    _feed(talk, {"type": "agent_settled", "aborted": True})
+    assert len(talk.inputs) == before + 2
+    done = {"type": "response", "id": "message:2:compact", "command": "compact", "success": True}
+    (progress,) = _feed(talk, done | {"data": {"tokensBefore": 9000, "estimatedTokensAfter": 900}})
+    assert progress.note == "summed up: 9000 tokens before, about 900 after"
+    prompt = json.loads(talk.inputs[-1].data)
+    assert (prompt["type"], prompt["message"]) == ("prompt", f"mind the gap\n\n{COMPACTED}")
+    _feed(talk, {"type": "response", "id": prompt["id"], "command": "prompt", "success": True})
+    assert json.loads(talk.inputs[-1].data)["type"] == "steer"  # what was said meanwhile
+
+
+def test_where_nothing_can_be_summed_up_it_goes_on_and_says_so() -> None:
+    talk = _begun()
+    talk.tell(Told("compact", "message:1"))
+    _feed(talk, USED_TOOLS)
+    refused = {"type": "response", "id": "message:1:compact", "success": False, "error": "too small"}
+    (progress,) = _feed(talk, refused)
+    assert progress.note == "not summed up: too small"
+    assert json.loads(talk.inputs[-1].data)["message"] == COMPACTED
+
+
+def test_told_to_leave_while_it_sums_up_it_leaves() -> None:
+    talk = _begun()
+    talk.tell(Told("compact", "message:1"))
+    _feed(talk, USED_TOOLS)
+    talk.tell(Told("leave", "leave"))
+    before = len(talk.inputs)
+    _feed(talk, {"type": "response", "id": "message:1:compact", "success": True, "data": {}})
+    assert (len(talk.inputs), talk.stage.name) == (before, "leaving")
+
+
+def test_what_ends_by_itself_is_summed_up_before_it_is_asked_again() -> None:
+    talk = _begun()
+    talk.tell(Told("compact", "message:1"))
+    said = {"role": "assistant", "content": [{"type": "text", "text": "so"}], "stopReason": "stop"}
+    _feed(talk, {"type": "message_end", "message": said}, {"type": "agent_settled", "aborted": False})
+    assert [each.key for each in talk.inputs[-2:]] == ["message:1", "message:1:compact"]
+    _feed(talk, {"type": "response", "id": "message:1:compact", "success": True, "data": {}})
+    assert talk.inputs[-1].key == "prompt:2"
+
+
+def test_one_that_has_ended_is_not_summed_up() -> None:
+    talk = _begun()
+    talk.tell(Told("compact", "message:1"))
+    result = '{"summary":"done","files_changed":[],"tests":[],"follow_ups":[]}'
+    said = {"role": "assistant", "content": [{"type": "text", "text": result}], "stopReason": "stop"}
+    _feed(talk, {"type": "message_end", "message": said}, {"type": "agent_settled", "aborted": False})
+    assert [each.key for each in talk.inputs] == ["ready", "prompt:1", "end"]
+
+
+def test_after_a_crash_of_dashd_it_is_not_asked_for_twice() -> None:
+    """Fed the same again, with what was told where it was told, it comes to the same inputs."""
+    frames = [READY, TAKEN | {"id": "prompt:1"}, USED_TOOLS, {"type": "agent_settled", "aborted": True}]
+    frames.append({"type": "response", "id": "message:1:compact", "success": True, "data": {}})
+    first = PiConversation("the brief", {})
+    _feed(first, *frames[:2])
+    first.tell(Told("compact", "message:1"))
+    _feed(first, *frames[2:])
+    again = PiConversation("the brief", {"prompt:1": [Told("compact", "message:1")]})
+    _feed(again, *frames)
+    assert [each.key for each in again.inputs] == [each.key for each in first.inputs]
+    assert again.inputs == first.inputs
