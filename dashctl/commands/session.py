@@ -40,7 +40,7 @@ def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         render.table(out, _COLUMNS, found["items"])
     else:
         out.line(
-            "There are no such sessions: a session begins when an agent does whose program keeps one (pi)."
+            "There are no such sessions: a session begins when an agent does whose program keeps one (pi, openclaw)."
         )
     return 0
 
@@ -233,10 +233,15 @@ def resume(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 
 def compact(args: SimpleNamespace, dash: Dash, out: Output) -> int:
-    """Has a running one summed up."""
+    """Has what was said summed up."""
     found = dash.call("session.compact", session=args.session, keep=args.keep)
     if out.as_json:
         out.data(found)
+    elif found["task"]:
+        out.line(
+            f"Agent '{found['agent']}' sums up a copy of session {found['session']}: task {found['task']}"
+        )
+        out.line(f"  dashctl session resume {found['agent']} --task TASK  goes on with it then")
     else:
         out.line(f"Session '{found['session']}' is summed up at the end of its agent's turn")
     return 0
@@ -352,6 +357,6 @@ COMMANDS = {
     "migrate": Command(migrate, "go on with it in another swarm", _migrating),
     "pause": Command(pause, "hold its agent", _one),
     "resume": Command(resume, "go on with it", _resuming),
-    "compact": Command(compact, "have a running one summed up, to go on with less", _compacting),
+    "compact": Command(compact, "have what was said summed up, to go on with less", _compacting),
     "terminate": Command(terminate, "end its agent; checkpoints stay", _one),
 }

@@ -33,6 +33,8 @@ class Session:
     """It began as a copy of another one, made before this task was known."""
     resumed: bool = False
     """An attempt before this one was killed in it."""
+    compacts: bool = False
+    """It is to be summed up, and nothing else is to be done."""
 
 
 class SessionFormat(Protocol):

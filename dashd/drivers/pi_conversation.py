@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 
 from dashd.domain.asking import Ask, Kind
+from dashd.domain.attempt import Ending
 
+from . import results
 from .driver import Asks, History, Progress, Session, Stage, Told
 from .line_conversation import NOTE_CHARACTERS_MAX, RESUMED, LineConversation, short
 
@@ -33,6 +35,8 @@ COMPACTED = (
 )
 HEED = "Take the last message into account, then end as you were told to."
 
+ALREADY, TOO_SMALL = "Already compacted", "Nothing to compact"
+"""How Pi says why it sums nothing up."""
 GATE_TITLE = "dash.tool_call"
 ASK = "ask:"
 
@@ -162,6 +166,11 @@ class PiConversation(LineConversation):
                     f"not_ready: pi has no way to its model: {short(str(record.get('error') or data))}"
                 )
                 return
+            if self._only_compacts:
+                self.stage = WORKING
+                self._compacting = "compact"
+                self._say("compact", type="compact")
+                return
             self.stage = ACCEPTED
             self._prompt(self._opening(int(data.get("messageCount") or 0)))
         elif key == f"prompt:{self._runs}" and self.stage is ACCEPTED:
@@ -266,11 +275,29 @@ class PiConversation(LineConversation):
             return None
         data = record.get("data")
         data = data if isinstance(data, dict) else {}
-        self._prompt(self._afterwards)
-        if not record.get("success"):
-            return Progress(None, None, f"not summed up: {record.get('error')}"[:NOTE_CHARACTERS_MAX])
         before, after = data.get("tokensBefore"), data.get("estimatedTokensAfter")
-        return Progress(None, None, f"summed up: {before} tokens before, about {after} after")
+        said = f"summed up: {before} tokens before, about {after} after"
+        why = "" if record.get("success") else short(str(record.get("error")))
+        if self._only_compacts:
+            self._has_compacted(said, why)
+        else:
+            self._prompt(self._afterwards)
+        return Progress(None, None, (f"not summed up: {why}" if why else said)[:NOTE_CHARACTERS_MAX])
+
+    @property
+    def _only_compacts(self) -> bool:
+        return self._session is not None and self._session.compacts
+
+    def _has_compacted(self, said: str, why: str) -> None:
+        """The whole task; one that was killed after it had done so hears that it was done."""
+        if _BUDGET.search(why):
+            self._fail("its budget did not cover the next call", retry=False)
+        elif why and ALREADY not in why:
+            self._fail(f"not summed up: {why}", retry=TOO_SMALL not in why)
+        else:
+            result, _ = results.encode(results.Result("it was summed up already" if why else said))
+            self._outcome = Ending("succeeded", "finished", result=result)
+            self._end("end")
 
     def _answer_dialog(self, key: str, *, confirmed: bool) -> None:
         if self.stage is LEAVING:  # it hears nothing more

@@ -60,6 +60,8 @@ class Plan:
     messages: int
     gateway: bool = False
     """It runs in a gateway of its swarm's."""
+    compacts: bool = False
+    """The task is to sum up what it begins from."""
     within: str | None = None
     """The launch of the gateway that it has begun to run in."""
 
@@ -97,6 +99,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
             db, attempt, lambda agent_id: _place(swarm, repo, agent_id) == _place(swarm, repo, seat.id)
         ),
         seed=sessions.seed(db, task.id),
+        compacts=sessions.compacts(db, task.id),
         lease_s=swarm.lease_s,
         grace_s=swarm.grace_s,
         left_s=max(0.0, swarm.timeout_s - active_ms / 1_000),

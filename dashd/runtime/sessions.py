@@ -43,7 +43,10 @@ def planned(world: World, plan: Plan) -> Plan:
     if plan.gateway or not world.drivers[plan.driver].keeps_session:
         return plan
     session = Session(
-        str(_folder(world, plan)), forked=plan.seed is not None, resumed=plan.session != plan.launch_id
+        str(_folder(world, plan)),
+        forked=plan.seed is not None,
+        resumed=plan.session != plan.launch_id,
+        compacts=plan.compacts,
     )
     return replace(plan, work=replace(plan.work, session=session))
 

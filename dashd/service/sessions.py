@@ -27,6 +27,7 @@ TEXT_CHARACTERS_MAX: Final = 8_000
 """Of one step in `session.show`."""
 PIECE_BYTES_MAX: Final = 1_000_000
 GO_ON: Final = "Go on from where you were."
+SUM_UP: Final = "Sum up what was said."
 
 
 async def list_(core: Core, caller: Caller, params: wire.ListSessions) -> wire.SessionList:
@@ -145,8 +146,13 @@ async def rewind(core: Core, _caller: Caller, params: wire.MoveSession) -> wire.
     return await core.store.writer.apply(operation)
 
 
-async def fork(core: Core, caller: Caller, params: wire.ForkSession) -> wire.SessionForked:
-    """The copy is durable before the new agent is; it goes on in a folder and a session of its own."""
+async def fork(
+    core: Core, caller: Caller, params: wire.ForkSession, *, compacts: bool = False
+) -> wire.SessionForked:
+    """The copy is durable before the new agent is; it goes on in a folder and a session of its own.
+
+    `compacts`: all that the agent is to do is to sum it up.
+    """
     key = params.idempotency_key
     if (known := await replay(core, caller, "session.fork", params, key, wire.SessionForked)) is not None:
         return known
@@ -159,6 +165,8 @@ async def fork(core: Core, caller: Caller, params: wire.ForkSession) -> wire.Ses
     def operation(tx: Tx) -> wire.SessionForked:
         sessions.keep(tx, copy)
         spawned = agent_service.spawn_in(tx, wanted)
+        if compacts:
+            sessions.only_compact(tx, spawned.task)
         return wire.SessionForked(
             agent=spawned.id,
             swarm=spawned.swarm,
@@ -207,24 +215,30 @@ async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire
     )
 
 
-async def compact(core: Core, _caller: Caller, params: wire.CompactSession) -> wire.SessionChanged:
-    """At the end of its agent's turn. What rests is read by nobody, so nothing needs to be shorter."""
+async def compact(core: Core, caller: Caller, params: wire.CompactSession) -> wire.SessionChanged:
+    """One that runs is summed up at the end of a turn; of one that rests a new agent sums up a copy."""
+    row, state = await _standing(core, params.session)
+    if not core.drivers.abilities(row.driver).compacts:
+        raise errors.Unsupported(
+            f"driver {row.driver} cannot be told to sum up what was said",
+            hint=f"session.prime {row.id} sums it up for a fresh one, where the session can be read",
+        )
+    if state in ("closed", "gone"):
+        at = row.head if row.head is not None else msgspec.UNSET
+        wanted = wire.ForkSession(session=row.id, task=SUM_UP, at=at)
+        forked = await fork(core, caller, wanted, compacts=True)
+        return wire.SessionChanged(
+            session=row.id, state=state, changed=True, agent=forked.agent, task=forked.task
+        )
 
-    def operation(tx: Tx) -> SessionRow:
-        row = sessions.get(tx.db, params.session)
-        if not core.drivers.abilities(row.driver).compacts:
-            raise errors.Unsupported(
-                f"driver {row.driver} cannot be told to sum up what was said",
-                hint=f"session.prime {row.id} sums it up for a fresh one, where the session can be read",
-            )
-        row = _running(tx.db, row.id)
-        run = attempts.get(tx.db, row.attempt_id)
+    def operation(tx: Tx) -> None:
+        run = attempts.get(tx.db, _running(tx.db, row.id).attempt_id)
         if run.stop is not None:
-            raise errors.IllegalTransition(f"session {row.id} is ending", hint="it needs no summary any more")
+            raise errors.IllegalTransition(f"session {row.id} is ending", hint="wait for its end")
         inputs.add_message(tx, run.id, params.keep or "", compacts=True)
-        return row
 
-    return await _changed(core, await core.store.writer.apply(operation), changed=True)
+    await core.store.writer.apply(operation)
+    return await _changed(core, row, changed=True)
 
 
 async def terminate(core: Core, caller: Caller, params: wire.NameSession) -> wire.SessionChanged:

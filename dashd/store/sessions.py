@@ -70,6 +70,8 @@ _q_expire = (
 )
 _q_ids = "SELECT id FROM checkpoint"
 _q_seed = "INSERT INTO session_seed (task_id, checkpoint_id) VALUES (?, ?)"
+_q_only_compact = "UPDATE session_seed SET compacts = 1 WHERE task_id = ?"
+_q_compacts = "SELECT compacts FROM session_seed WHERE task_id = ?"
 _q_seeded = "SELECT checkpoint_id FROM session_seed WHERE task_id = ?"
 
 
@@ -252,3 +254,13 @@ def seed(db: Snapshot, task_id: str) -> str | None:
     """The checkpoint that a task's conversation begins from; None where it begins with its task alone."""
     found = rows.table(db, _q_seeded, (task_id,))
     return found[0][0] if found else None
+
+
+def only_compact(tx: Tx, task_id: str) -> None:
+    """The task, that begins from a copy, is to sum that up and nothing else."""
+    tx.execute(_q_only_compact, (task_id,))
+
+
+def compacts(db: Snapshot, task_id: str) -> bool:
+    """Whether that is the task."""
+    return bool(rows.table(db, _q_compacts, (task_id,)) == [(1,)])

@@ -13,3 +13,6 @@ CREATE TABLE session_made (
 ) STRICT;
 CREATE INDEX session_made_task ON session_made (task_id);
 CREATE INDEX session_made_session ON session_made (session_id);
+
+-- The task is to sum up what it begins from, and nothing else.
+ALTER TABLE session_seed ADD COLUMN compacts INTEGER NOT NULL DEFAULT 0;

@@ -3,8 +3,11 @@
 import json
 from typing import Any
 
-from dashd.drivers.driver import Told
+import pytest
+
+from dashd.drivers.driver import Session, Told
 from dashd.drivers.pi_conversation import COMPACTED, PiConversation
+from dashd.jail.launch_folder import ExitRecord
 
 READY = {"id": "ready", "type": "response", "success": True, "data": {"model": {"provider": "dash"}}}
 TAKEN = {"type": "response", "success": True, "data": {"disposition": "started"}}
@@ -98,3 +101,29 @@ def test_after_a_crash_of_dashd_it_is_not_asked_for_twice() -> None:
     _feed(again, *frames)
     assert [each.key for each in again.inputs] == [each.key for each in first.inputs]
     assert again.inputs == first.inputs
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "word", "retry"),
+    [
+        (
+            {"success": True, "data": {"tokensBefore": 9, "estimatedTokensAfter": 1}},
+            "succeeded",
+            "9 tokens",
+            True,
+        ),
+        ({"success": False, "error": "Already compacted"}, "succeeded", "already", True),
+        ({"success": False, "error": "Nothing to compact (session too small)"}, "failed", "too small", False),
+        ({"success": False, "error": "402: insufficient_quota"}, "failed", "budget", False),
+        ({"success": False, "error": "terminated"}, "failed", "terminated", True),
+    ],
+)
+def test_a_task_may_be_that_alone(answer: dict[str, Any], state: str, word: str, retry: bool) -> None:
+    talk = PiConversation("the brief", {}, Session("/s", forked=True, compacts=True))
+    _feed(talk, READY)
+    assert [json.loads(each.data)["type"] for each in talk.inputs] == ["get_state", "compact"]
+    assert (talk.stage.name, talk.starting) == ("working", False)
+    _feed(talk, {"id": "compact", "type": "response", "command": "compact"} | answer)
+    assert talk.inputs[-1].eof
+    ending = talk.ending(ExitRecord(0, None, "exit", None, 0, 0, 1, 1, 1))
+    assert (ending.state, ending.retry, word in ending.result + ending.reason) == (state, retry, True)

@@ -1,5 +1,7 @@
 """Conversations of the real Pi: read as trees, forked at a step, and gone on with from a copy."""
 
+import json
+
 import pytest
 import trio
 
@@ -63,20 +65,25 @@ async def test_a_fork_works_beside_the_one_that_it_was_copied_from(start_daemon,
 class Summing(Provider):
     """Reads three long files, is asked for a summary, and knows afterwards what that said."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = True) -> None:
         super().__init__(self._act)
+        self._waits = waits
 
     def _act(self, _number: int) -> Act:
         body = self.bodies[-1]
         texts = str(body["messages"])
         if COMPACTED in texts:
             return DONE
+        if "Your item: b" in texts:
+            return bash("until [ -e go ]; do sleep 0.05; done")
         if "tools" not in body:
             return Act(text="Three files were read.")
         read = _roles(body).count("tool")
+        if read == 3 and not self._waits:
+            return DONE
         if read == 3:  # asked for right at the end of the turn, and broken off for the summary
             return Act(text="It is never heard.", delay_s=20.0)
-        wait = "; touch there; until [ -e go ]; do sleep 0.05; done" if read == 2 else ""
+        wait = "; touch there; until [ -e go ]; do sleep 0.05; done" if read == 2 and self._waits else ""
         return bash(f"seq -f %024.0f 1 1900{wait}")  # 12,000 tokens; Pi keeps the last 20,000
 
 
@@ -97,3 +104,17 @@ async def test_what_was_said_is_summed_up_between_two_turns(start_daemon, tmp_pa
         tree = await on.dash.call("session.tree", session=f"{swarm}-001")
         assert "summary" in [step["role"] for step in tree["steps"]]
         await on.not_below(swarm)
+
+
+async def test_of_one_that_rests_a_copy_is_summed_up_and_gone_on_with(start_daemon, tmp_path) -> None:
+    async with scene(start_daemon(), tmp_path, Summing(waits=False)) as on:
+        keeps_open = await on.swarm("read", agents=1, items=["a", "b"])
+        (closed, *_) = await on.dash.events(keeps_open, "session.closed")
+        copied = await on.dash.call("session.compact", session=closed["data"]["session"])
+        while (found := await on.dash.call("task.get", task=copied["task"]))["state"] != "completed":
+            assert found["state"] not in ("failed", "dead"), found
+            await trio.sleep(0.05)
+        assert "summed up: " in json.loads(found["result"])["summary"]
+        tree = await on.dash.call("session.tree", session=copied["agent"])
+        assert tree["steps"][-1]["role"] == "summary"
+        assert "Three files were read." in tree["steps"][-1]["text"]

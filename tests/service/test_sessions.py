@@ -151,5 +151,8 @@ async def test_a_running_one_is_summed_up_where_its_driver_can(call, core, scene
     (row,) = inputs.messages(scene.db, running.attempt_id, 0)
     assert (row.text, row.compacts) == ("the names", 1)
     scene.end(running)
-    with pytest.raises(errors.IllegalTransition, match="is closed: nothing runs in it"):
-        await call("session.compact", session=ID)
+    copied = await call("session.compact", session=ID)
+    assert (copied.state, copied.changed) == ("closed", True)
+    assert sessions.compacts(scene.db, copied.task)
+    assert not sessions.compacts(scene.db, running.task_id)
+    assert not sessions.compacts(scene.db, (await call("session.resume", session=ID)).task)

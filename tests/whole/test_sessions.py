@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from dashd.drivers.line_conversation import RESUMED
+from tests.jail.test_session_lock import is_locked
 from tests.whole import daemons
 from tests.whole.door import Refused, open_door
 from tests.whole.test_pi import CONFIGURED
@@ -203,3 +204,25 @@ async def test_a_copy_is_there_or_is_no_more_whenever_dashd_dies(tmp_path_factor
         assert [path.stem for path in files] == [row["id"]]
     finally:
         made.end()
+
+
+async def test_one_that_was_made_before_is_begun_in_and_locked_through_a_kill_of_dashd(
+    daemon, dash, tmp_path, gate
+) -> None:
+    made = await dash.call("session.create", name="refactor", cwd=str(tmp_path))
+    assert (made["state"], made["driver"]) == ("new", "pi")
+    task = f"do `echo one >> marks; read -r _ < {gate.path}`"
+    swarm = await dash.call("swarm.create", task=task, cwd=str(tmp_path), begin_from="refactor")
+    await dash.events(swarm["id"], "agent.progress")
+    session = await dash.call("session.get", session="refactor")
+    assert (session["id"], session["state"]) == (f"{swarm['id']}-t1.1", "open")
+    lock = daemon.state / "launches" / session["id"] / "session.lock"
+    assert is_locked(lock)
+    daemon.kill()
+    assert is_locked(lock)  # its holder has it, and lives
+    daemon.start()
+    async with open_door(daemon.socket) as again:
+        gate.let()
+        assert (await again.ended(swarm["id"]))["outcome"] == "complete"
+        assert (await again.call("session.get", session=made["id"]))["state"] == "closed"
+    assert not is_locked(lock)

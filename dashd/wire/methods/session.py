@@ -255,11 +255,11 @@ class ResumeSession(Params):
 
 
 class CompactSession(Params):
-    """Has what was said in a session that runs summed up, so that it goes on with less to read."""
+    """Has what was said in a session summed up, so that it goes on with less to read."""
 
     session: Id
     keep: Text | msgspec.UnsetType = msgspec.UNSET
-    """What the summary should not leave out."""
+    """What the summary should not leave out, of a session that runs."""
 
 
 class SessionChanged(Result):
@@ -347,7 +347,7 @@ METHODS = (
         "session.compact",
         CompactSession,
         SessionChanged,
-        "Has what was said in a running session summed up.",
+        "Has what was said in a session summed up.",
         changes=True,
         idempotent=False,
     ),

@@ -86,6 +86,9 @@ def test_what_the_summary_is_to_keep_is_passed_on(dashd, ctl):
     said = ctl("session", "compact", S, "--keep", "the names").out
     assert said == f"Session '{S}' is summed up at the end of its agent's turn\n"
     assert dashd.asked("session.compact") == [{"session": S, "keep": "the names"}]
+    rests = wire.SessionChanged(session=S, state="closed", changed=True, agent="s-002", task="s-t2")
+    dashd.on("session.compact", rests)
+    assert "Agent 's-002' sums up a copy" in ctl("session", "compact", S).out
 
 
 def test_prime_prints_the_text(dashd, ctl):
