@@ -39,9 +39,7 @@ def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     elif found["items"]:
         render.table(out, _COLUMNS, found["items"])
     else:
-        out.line(
-            "There are no such sessions: a session begins when an agent does whose program keeps one (pi, openclaw)."
-        )
+        out.line("There are no such sessions: a session begins when an agent of pi or openclaw does.")
     return 0
 
 
