@@ -19,11 +19,11 @@ from dashd.store.bells import Ticket
 from dashd.store.holds import Settlement
 from dashd.wire import errors
 
+from . import pace
 from .caller import Caller, Gone, Patience, Reply
 from .formats.format import Format, ParsedCall
 from .ledger import Ask, BudgetSpent, Happened, Held, Outdated
-from .pace import TooFast
-from .rates import Rates, retry_after
+from .rates import retry_after
 from .registry import Candidate
 from .relay import Outcome, Try, Whole
 from .route import Failure, Pause, Route
@@ -83,7 +83,7 @@ class Call:
             route = self._route(call)
             rates, tokens = self._caller.rates, _tokens_max(call, route)
             if rates is not None:
-                await self._keep_rate(rates, tokens)
+                await pace.slow_down(rates, tokens, self._payer, self._x.waits, self._held_until)
             try:
                 await self._serve(call, route)
             finally:
@@ -134,16 +134,6 @@ class Call:
                 f"the model is served, but not in the format {call.format}", hint=f"call it as {speaks}"
             )
         return chain
-
-    async def _keep_rate(self, rates: Rates, tokens: int) -> None:
-        """An agent that is too fast is slowed down; a program outside is told to come back."""
-        while slow := rates.slowest(trio.current_time()):
-            if self._payer.agent_id is None or trio.current_time() + slow.wait_s > self._held_until:
-                raise TooFast(slow, rates.remedy)
-            text = f"its calls are slowed down to {slow.text}"
-            with self._x.waits.during(self._payer.agent_id, "rate", slow.name, text, slow.wait_s):
-                await trio.sleep(slow.wait_s)
-        rates.begin(trio.current_time(), tokens)
 
     def _caller_left(self) -> None:
         self._left = True

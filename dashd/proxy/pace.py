@@ -15,6 +15,7 @@ from dashd.wire import errors
 
 from .ledger import Payer
 from .rates import DAY_S, Limits, Past, Rates, Slow
+from .waits import Waits
 
 AGENTS_REMEDY = "proxy.{limit} in dashd's configuration says so (dashd config)"
 
@@ -50,3 +51,24 @@ async def rates_of(
     past = [Past(max(0, now_ms - at_ms) / 1_000, tries, tokens) for at_ms, tries, tokens in found]
     rates.replay(trio.current_time(), past)
     return rates
+
+
+async def slow_down(rates: Rates, tokens: int, payer: Payer, waits: Waits, until: float) -> None:
+    """Has a call that can use so many tokens begin once it may. Raises TooFast.
+
+    An agent is slowed down, `until` this time at most; a program outside is told to come back.
+    """
+    while True:
+        ticket, now = rates.ended.ticket(), trio.current_time()
+        if (slow := rates.slowest(now)) is None:
+            break
+        if payer.agent_id is None or now + slow.wait_s > until:
+            raise TooFast(slow, rates.remedy)
+        text = f"its calls are slowed down to {slow.text}"
+        with waits.during(payer.agent_id, "rate", slow.name, text, None if slow.under_way else slow.wait_s):
+            if slow.under_way:
+                with trio.move_on_at(min(until, now + slow.refilled_s)):
+                    await ticket.wait()
+            else:
+                await trio.sleep(slow.wait_s)
+    rates.begin(trio.current_time(), tokens)

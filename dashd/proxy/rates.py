@@ -14,10 +14,14 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 
+from dashd.store.bells import Bell
+
 MINUTE_S = 60.0
 DAY_S = 86_400.0
 UNDER_WAY_S = 1.0
-"""When to ask again where only calls under way are in the way: nobody knows when one ends."""
+"""When to ask again where only calls under way are in the way: nobody knows when one ends. Who is here can wait
+for `Rates.ended` instead.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ class Slow(msgspec.Struct, frozen=True):
     name: str
     """As the setting is called: `requests_per_minute`."""
     size: int
+    under_way: bool = False
+    """Only calls under way are in the way: the next begins with the end of one, or after `refilled_s`."""
+    refilled_s: float = math.inf
 
     @property
     def text(self) -> str:
@@ -97,6 +104,8 @@ class Rates:
         """`remedy` is what to do about a limit; `{limit}` in it is the limit's name."""
         self.limits = limits
         self.remedy = remedy
+        self.ended = Bell()
+        """A call has ended."""
         self._buckets = {
             name: Bucket(size, MINUTE_S if name.endswith("minute") else DAY_S)
             for name, size in asdict(limits).items()
@@ -107,7 +116,7 @@ class Rates:
 
     def slowest(self, now: float) -> Slow | None:
         """What the next call must wait for; None where it may begin now."""
-        waits = [Slow(self._wait_s(now, name), name, bucket.size) for name, bucket in self._buckets.items()]
+        waits = [self._slow(now, name, bucket) for name, bucket in self._buckets.items()]
         longest = max(waits, key=lambda each: each.wait_s, default=None)
         return longest if longest is not None and longest.wait_s > 0 else None
 
@@ -119,6 +128,7 @@ class Rates:
     def end(self, tokens: int) -> None:
         """A call has ended that had begun with so many; what it used was told before."""
         self._under_way -= tokens
+        self.ended.ring()
 
     def used(self, now: float, tokens: int) -> None:
         """A call has settled at so many model tokens."""
@@ -130,11 +140,14 @@ class Rates:
             self._take("requests", now - each.age_s, each.calls)
             self._take("tokens", now - each.age_s, each.tokens)
 
-    def _wait_s(self, now: float, name: str) -> float:
-        bucket = self._buckets[name]
-        if (wait_s := bucket.wait_s(now, 1.0)) or not name.startswith("tokens"):
-            return wait_s
-        return UNDER_WAY_S if self._under_way and bucket.level(now) - self._under_way < 1.0 else 0.0
+    def _slow(self, now: float, name: str, bucket: Bucket) -> Slow:
+        wait_s = bucket.wait_s(now, 1.0)
+        held = name.startswith("tokens") and self._under_way and bucket.level(now) - self._under_way < 1.0
+        if wait_s or not held:
+            return Slow(wait_s, name, bucket.size)
+        need = self._under_way + 1.0
+        refilled_s = bucket.wait_s(now, need) if need <= bucket.size else math.inf
+        return Slow(UNDER_WAY_S, name, bucket.size, under_way=True, refilled_s=refilled_s)
 
     def _take(self, what: str, now: float, amount: int) -> None:
         for name, bucket in self._buckets.items():

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from dashd.proxy import pace
 from dashd.proxy.ledger import Payer
 from dashd.proxy.rates import Limits
+from dashd.proxy.waits import Waits
 from tests.fakes.clock import FixedClock
 from tests.fakes.provider import Act, Provider, open_provider
 from tests.proxy.world import HASTY, SWARM, Said, World, ask, chat, open_world, request, until
@@ -82,3 +84,27 @@ async def test_parallel_calls_do_not_pass_their_tokens_a_minute(tmp_path: Path) 
         assert 1 <= provider.calls <= 3  # each can use about 1,200
         assert [(each.status, each.headers["retry-after"]) for each in said] == [(429, "1")] * len(said)
         nursery.cancel_scope.cancel()
+
+
+async def test_an_agent_begins_its_call_as_soon_as_one_under_way_has_ended(autojump_clock) -> None:
+    rates, waits = pace.Rates(Limits(tokens_per_minute=100)), Waits(FixedClock())
+    rates.begin(trio.current_time(), 10_000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pace.slow_down, rates, 10, Payer("b", "s", "a"), waits, 1_000.0)
+        await trio.testing.wait_all_tasks_blocked()
+        held = waits.of("a")
+        assert held is not None
+        assert (held.what, held.on, held.until_ms) == ("rate", "tokens_per_minute", None)
+        began = trio.current_time()
+        rates.end(10_000)
+    assert trio.current_time() == began
+    assert waits.of("a") is None
+
+
+async def test_an_agent_waits_no_longer_than_its_call_may(autojump_clock) -> None:
+    rates, waits = pace.Rates(Limits(tokens_per_minute=100)), Waits(FixedClock())
+    rates.begin(trio.current_time(), 10_000)
+    until_ = trio.current_time() + 30
+    with pytest.raises(pace.TooFast, match="100 tokens a minute"):
+        await pace.slow_down(rates, 10, Payer("b", "s", "a"), waits, until_)
+    assert until_ - 1 <= trio.current_time() <= until_

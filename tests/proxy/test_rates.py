@@ -1,5 +1,7 @@
 """Token buckets, at instants that the test makes up."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,5 +117,16 @@ def test_one_whose_calls_under_way_are_in_the_way_asks_again_soon():
     slow = rates.slowest(0)
     assert slow is not None
     assert (slow.wait_s, slow.text) == (UNDER_WAY_S, "100 tokens a minute")
+    assert (slow.under_way, slow.refilled_s) == (True, math.inf)
     rates.end(10_000)
     assert rates.slowest(0) is None
+
+
+def test_one_whose_calls_under_way_are_in_the_way_may_also_wait_until_it_has_filled_again():
+    rates = Rates(Limits(tokens_per_minute=600))
+    rates.begin(0, 550)
+    rates.used(0, 100)
+    slow = rates.slowest(0)
+    assert slow is not None
+    assert slow.refilled_s == pytest.approx(5.1)
+    assert rates.slowest(5.2) is None
