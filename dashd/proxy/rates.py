@@ -19,8 +19,8 @@ from dashd.store.bells import Bell
 MINUTE_S = 60.0
 DAY_S = 86_400.0
 UNDER_WAY_S = 1.0
-"""When to ask again where only calls under way are in the way: nobody knows when one ends. Who is here can wait
-for `Rates.ended` instead.
+"""When to ask again where only calls under way are in the way: nobody knows when one ends. Whoever is in this
+process waits for `Rates.ended` instead.
 """
 
 

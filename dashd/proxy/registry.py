@@ -259,7 +259,9 @@ class Registry:
         self._latencies.setdefault(candidate.name, deque(maxlen=LATENCIES_MAX)).append(first_byte_s)
 
     def latency_ms(self, name: str) -> float | None:
-        """The median wait for the first byte of `provider/model`'s recent calls; None before the first."""
+        """The wait for the first byte of `provider/model`'s recent calls that half of them did not pass, the
+        upper of two in the middle; None before the first.
+        """
         found = sorted(self._latencies.get(name, ()))
         return found[len(found) // 2] * 1_000 if found else None
 
