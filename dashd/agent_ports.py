@@ -1,5 +1,6 @@
 """Composition of service and agents: `service.ports.Drivers`, `Spools` and `Walls` over drivers and jails."""
 
+import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import trio
 from dashd import drivers
 from dashd.drivers import Programs
 from dashd.jail import git_folders, launch, links, spool, view
+from dashd.jail.view import Bounds
 from dashd.runtime.jails import Jails, StoredBounds
 from dashd.runtime.run import OUTPUT_BYTES_MAX
 from dashd.runtime.world import World
@@ -143,11 +145,12 @@ class WallsPort:
         if grade in ("A", "B"):  # else none of them is kept read-only
             await trio.to_thread.run_sync(_refuse_many, write)
 
-    def enforcers(self, grade: str, bounds: str) -> dict[str, tuple[str, str]]:
+    def enforcers(self, grade: str, bounds: str, shown: str | None) -> dict[str, tuple[str, str]]:
         """See the port."""
         if grade == "0":
             return {}
-        found = msgspec.json.decode(bounds, type=StoredBounds).bounds()
+        told = json.loads(shown or "{}").get("bounds")  # an older launch says nothing of them
+        found = Bounds(**told) if told else msgspec.json.decode(bounds, type=StoredBounds).bounds()
         held = launch.enforcers(grade, found)  # type: ignore[arg-type]
         return {**held, "output": (f"{OUTPUT_BYTES_MAX >> 20} MiB", held["output"][1])}
 

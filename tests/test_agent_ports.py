@@ -1,6 +1,8 @@
 """Ports over what is really there: spools read by their offsets, and folders that no agent may have."""
 
+import dataclasses
 import errno
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ import trio
 from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.drivers import Programs
 from dashd.jail import git_folders, launch, links, spool
+from dashd.jail.view import Bounds
 from dashd.runtime.growth import Growth
 from dashd.runtime.jails import Jails
 from dashd.service.ports import Chunk, Spools
@@ -243,11 +246,13 @@ async def test_any_other_folder_may_be_given(tmp_path, monkeypatch):
 
 
 def test_what_enforces_is_told_by_grade(tmp_path):
-    held = port(tmp_path).enforcers("B", '{"memory_mb": 512}')
+    held = port(tmp_path).enforcers("B", '{"memory_mb": 512}', None)
     assert held["memory"][0] == "512 MiB"
     assert held["memory"][1].startswith("watchdog")
     assert (held["tmp"][0], held["output"]) == ("128 MiB", ("256 MiB", "holder"))
-    assert port(tmp_path).enforcers("0", "{}") == {}
+    assert port(tmp_path).enforcers("0", "{}", None) == {}
+    launched = json.dumps({"bounds": dataclasses.asdict(Bounds(memory_bytes=3 << 30))})
+    assert port(tmp_path).enforcers("B", '{"memory_mb": 512}', launched)["memory"][0] == "3 GiB"
 
 
 async def test_a_file_that_is_linked_from_outside_is_named(tmp_path, monkeypatch):

@@ -1,8 +1,9 @@
 // A plugin of OpenClaw's: asks Dash before each tool call and lets none through without a yes. It fails closed: what
 // it cannot ask about, and whatever goes wrong, blocks the call. A lost connection is tried again under the same name,
 // by which Dash finds the question.
-import { resolve } from "node:path";
+import { realpathSync } from "node:fs";
 import { request } from "node:http";
+import { basename, dirname, join, resolve } from "node:path";
 
 const CHARACTERS_MAX = 20_000;
 const TRIES_MAX = 120;
@@ -10,7 +11,21 @@ const PAUSE_MS = 1_000;
 const PATIENCE_MS = 86_400_000;
 const WRITERS = new Set(["write", "edit", "apply_patch"]);
 const NO = "Dash did not allow this. Do not try to do it another way.";
+const ODD = "Dash asks about files by their plain names: name it without @, ~, file: and unusual spaces.";
 const kinds = new Set((process.env.DASH_ASK ?? "").split(","));
+
+// OpenClaw reads these as something else than they say: the question would be about another file than it writes.
+const isOdd = (path) => /^(@|~|file:)|[\u00A0\u2000-\u200A\u202F\u205F\u3000]/i.test(path);
+
+// Where it would be written: links are followed as far as there is something.
+function real(path) {
+  try {
+    return realpathSync(path);
+  } catch {
+    const above = dirname(path);
+    return above === path ? path : join(real(above), basename(path));
+  }
+}
 
 function questions({ toolName, params, derivedPaths }) {
   const found = [["tool", toolName]];
@@ -18,7 +33,7 @@ function questions({ toolName, params, derivedPaths }) {
   if (WRITERS.has(toolName)) {
     const paths = toolName === "apply_patch" ? (derivedPaths ?? []) : [params?.path];
     if (!paths.length) found.push(["path", undefined]);
-    for (const path of paths) found.push(["path", typeof path === "string" ? resolve(path) : undefined]);
+    for (const path of paths) found.push(["path", typeof path === "string" ? path : undefined]);
   }
   return found.filter(([kind]) => kinds.has(kind));
 }
@@ -59,8 +74,10 @@ async function allowed(body, signal) {
 async function judge(event, context) {
   try {
     let number = 0;
-    for (const [kind, text] of questions(event)) {
-      if (typeof text !== "string" || !text || text.length > CHARACTERS_MAX) return { block: true, blockReason: NO };
+    for (const [kind, said] of questions(event)) {
+      if (typeof said !== "string" || !said || said.length > CHARACTERS_MAX) return { block: true, blockReason: NO };
+      if (kind === "path" && isOdd(said)) return { block: true, blockReason: ODD };
+      const text = kind === "path" ? real(resolve(said)) : said;
       const call = `${event.runId ?? ""}/${event.toolCallId}/${number++}`.slice(-100);
       const body = JSON.stringify({ kind, text, call });
       if (!(await allowed(body, context?.abortSignal))) return { block: true, blockReason: NO };

@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class Jailed(msgspec.Struct, frozen=True):
     jail: dict[str, Any] | None
     grade: Grade
     shown: str | None
-    """JSON: folders, bounds and a hash of argv."""
+    """JSON: folders, hosts, bounds and a hash of argv."""
     program: str = ""
     """The first word of the command."""
 
@@ -191,6 +191,7 @@ class Jails:
             "write": [each.at for each in seen.write],
             "read": [each.at for each in seen.read],
             "hosts": list(scopes.reached_hosts(asked.scope)),
+            "bounds": asdict(asked.bounds),
             "argv_sha256": hashlib.sha256(json.dumps(list(command.argv)).encode()).hexdigest(),
         }
         return Jailed({**command.env, **home}, plan, walls.grade, json.dumps(shown), command.argv[0])

@@ -22,7 +22,7 @@ from dashd.store import (
     tasks,
     thresholds,
 )
-from dashd.store.rows import AgentRow, Snapshot, SwarmRow
+from dashd.store.rows import AgentRow, LaunchRow, Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.events import iso
@@ -114,7 +114,8 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
         task = tasks.find(db, row.task_id) if row.task_id else None
         run = attempts.open_of_agent(db, row.id)
         last = run or next(iter(attempts.of_agent(db, row.id, 1)), None)
-        grade = attempts.launch(db, last.launch_id).grade if last else None
+        launched = attempts.launch(db, last.launch_id) if last else None
+        grade = launched.grade if launched else None
         scope = agents.scope_of(row, swarm_row)
         return wire.Agent(
             id=row.id,
@@ -143,17 +144,26 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             history=bool(swarm_row.repo),
             hosts=list(scopes.reached_hosts(scope)),
             depth=scopes.DEPTH_DEFAULT if scope.depth is None else scope.depth,
-            command_policy="asked" if core.drivers.abilities(swarm_row.driver).asks else "not_asked",
+            command_policy="asked" if _asks(core, swarm_row) else "not_asked",
             children=[each.id for each in agents.children(db, row.id)],
-            enforced=views.enforced(
-                swarm_row, core.walls.enforcers(grade, swarm_row.bounds) if grade else {}
-            ),
+            enforced=_enforced(core, swarm_row, launched),
             attempts=[views.attempt_brief(found, steady_ms) for found in attempts.of_agent(db, row.id, 10)],
             created_at=iso(row.created_at_ms),
             ended_at=views.iso_or_none(row.ended_at_ms),
         )
 
     return await core.store.reader.read(query)
+
+
+def _asks(core: Core, row: SwarmRow) -> bool:
+    """In a gateway nobody is asked (see modes)."""
+    return core.drivers.abilities(row.driver).asks and not row.mode
+
+
+def _enforced(core: Core, row: SwarmRow, launched: LaunchRow | None) -> list[wire.Enforced]:
+    if launched is None or launched.grade is None:
+        return []
+    return views.enforced(row, core.walls.enforcers(launched.grade, row.bounds, launched.jail))
 
 
 def _identity(

@@ -9,7 +9,7 @@ import msgspec
 from dashd.domain import dollars, folders, repository
 from dashd.domain import scope as scopes
 from dashd.domain.scope import Scope
-from dashd.store import agents, children, decisions, swarms
+from dashd.store import agents, children, decisions, gateways, swarms
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 from dashd.wire import errors
@@ -53,6 +53,8 @@ async def prepare(core: Core, params: wire.SpawnAgent) -> children.Wish:
     asked = _asked(params, root)
     if swarm.walls != "required":
         _refuse_idle(params, swarm)
+    if swarm.mode == gateways.MODE:
+        _refuse_in_gateway(params, swarm)
     if terms is not None and terms.workspace == "swarm" and params.scope is not msgspec.UNSET:
         raise errors.Unsupported(
             f"all agents of swarm {swarm.id} commit in one clone, where a narrower scope would not hold",
@@ -121,6 +123,17 @@ def _asked(params: wire.SpawnAgent, root: str) -> Scope:
 def _refuse(db: Snapshot, parent: AgentRow, asked: Scope, nusd: int | None) -> None:
     children.granted(db, parent, asked)
     children.refuse_poor(db, parent, nusd)
+
+
+def _refuse_in_gateway(params: wire.SpawnAgent, swarm: SwarmRow) -> None:
+    """One jail is around all agents of a gateway, and nobody in it is asked before it acts."""
+    for name in ("scope", "read", "hosts", "allow_commands", "deny_commands"):
+        if getattr(params, name) is not msgspec.UNSET:
+            raise errors.Unsupported(
+                f"{name} would limit nothing: all agents of swarm {swarm.id} share the walls of its gateway",
+                hint=f"leave out {name}; or make the swarm with mode: jailed",
+                path=name,
+            )
 
 
 def _refuse_idle(params: wire.SpawnAgent, swarm: SwarmRow) -> None:

@@ -215,8 +215,10 @@ class Walls(Protocol):
         not there, or one to write with a file that is hard-linked from outside.
         """
 
-    def enforcers(self, grade: str, bounds: str) -> dict[str, tuple[str, str]]:
-        """Each bound of an agent of that grade, in words, and what holds it; `bounds` is its swarm's."""
+    def enforcers(self, grade: str, bounds: str, shown: str | None) -> dict[str, tuple[str, str]]:
+        """Each bound of an agent of that grade, in words, and what holds it; `bounds` is its swarm's, `shown`
+        what its launch says of its walls (column `launch.jail`).
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,8 +113,9 @@ def progress(row: TaskRow | None) -> str:
 def enforced(row: SwarmRow, held: Mapping[str, tuple[str, str]]) -> list[agent_wire.Enforced]:
     """Each bound of a swarm's agents with what holds it; that of time is the swarm's own."""
     told = {"wall_time": f"{row.timeout_s:g} s"}
+    of_all = ", of its gateway with all that is in it" if row.mode else ""
     return [
-        agent_wire.Enforced(what=what, bound=told.get(what, bound), by=by)
+        agent_wire.Enforced(what=what, bound=told.get(what, f"{bound}{of_all}"), by=by)
         for what, (bound, by) in held.items()
     ]
 

@@ -265,6 +265,14 @@ async def test_no_narrower_scope_where_nothing_would_keep_it(call, scene):
         await call("agent.spawn", task="t", parent="cccccc-001", scope=["src"])
 
 
+@pytest.mark.parametrize("what", [{"scope": ["src"]}, {"hosts": []}, {"deny_commands": ["rm *"]}])
+async def test_no_narrower_scope_in_a_gateway(call, scene, what):
+    scene.swarm("x", swarm_id="bbbbbb", cwd="/w", walls="required", mode="gateway", driver="openclaw")
+    with pytest.raises(errors.Unsupported, match="share the walls of its gateway") as caught:
+        await call("agent.spawn", task="t", parent="bbbbbb-001", **what)
+    assert [caught.value.path] == list(what)
+
+
 async def test_the_same_key_makes_one_child(spawn, scene):
     first = await spawn(idempotency_key="k")
     scene.do(lambda tx: None)

@@ -37,6 +37,7 @@ async def test_it_is_said_of_swarm_and_agent(call) -> None:
     made = await _create(call)
     assert (await call("swarm.get", swarm=made.id)).mode == "gateway"
     assert (await call("agent.get", agent=f"{made.id}-001")).mode == "gateway"
+    assert (await call("agent.get", agent=f"{made.id}-001")).command_policy == "not_asked"
     other = await _create(call, mode="jailed")
     assert (await call("swarm.get", swarm=other.id)).mode == "jailed"
 

@@ -26,7 +26,7 @@ class FakeWalls:
         if self.refusal:
             raise self.refusal
 
-    def enforcers(self, grade, bounds) -> dict[str, tuple[str, str]]:
+    def enforcers(self, grade, bounds, shown) -> dict[str, tuple[str, str]]:
         return {"memory": (bounds, "watchdog")} if grade != "0" else {}
 
 
