@@ -56,8 +56,8 @@ class DriverPort:
             found = self.programs.find(name)
             if found is not None and self.programs.missing(name) is None:
                 return name, f"no driver was named, and {name} is {found.origin}"
-        none = " nor ".join(PREFERRED)
-        return "embedded", f"no driver was named, and neither {none} is installed or configured"
+        lacks = [lack.text for name in PREFERRED if (lack := self.programs.lack(name)) is not None]
+        return "embedded", f"no driver was named; {'; '.join(lacks)}"
 
     def abilities(self, name: str) -> DriverAbilities:
         """What the driver can do."""

@@ -17,7 +17,7 @@ import trio
 
 from dashd.config import Config
 from dashd.drivers import program_record
-from dashd.drivers.programs import Found, Programs, pinned
+from dashd.drivers.programs import Found, Lack, Programs, pinned
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled, ProgramState
 
@@ -73,10 +73,9 @@ class ProgramPort:
         began = trio.current_time()
         wanted = [each for each in (*program.needs, name) if self._programs.find(each) is None]
         for each in wanted:
-            if each in self._programs.configured:
+            if each in self._programs.configured and isinstance(lack := self._programs.look(each), Lack):
                 raise errors.Conflict(
-                    f"programs.{each} is set to {self._programs.configured[each]!r}, which is no program",
-                    hint=f"correct programs.{each}, or take it out of the configuration and install again",
+                    lack.text, hint=f"correct programs.{each}, or take it out, and try again"
                 )
         if wanted:
             await self._install(wanted)
@@ -93,9 +92,9 @@ class ProgramPort:
 
     async def check(self, name: str) -> ProgramChecked:
         """See the port."""
-        found = self._programs.find(_known(name))
-        if found is None:
-            missing = [f"{name} is neither installed nor configured; dashctl program install {name}"]
+        found = self._programs.look(_known(name))
+        if isinstance(found, Lack):
+            missing = [f"{found.text}; {found.hint}"]
             return ProgramChecked(name=name, ok=False, version="", path="", faults=missing)
         program, faults = pinned().get(name), []
         if program is not None and found.origin == "installed" and self._programs.folder is not None:
@@ -105,7 +104,12 @@ class ProgramPort:
         faults += [failure] if failure else []
         if not failure and program and found.origin == "installed" and version != program.version:
             faults.append(f"it says that it is {version}, and {program.version} was installed")
-        return ProgramChecked(name=name, ok=not faults, version=version, path=found.path, faults=faults)
+        notes = []
+        if program and version and found.origin != "installed" and version != program.version:
+            notes = [f"Dash was tested with {program.version}; dashctl program install {name} fetches that"]
+        return ProgramChecked(
+            name=name, ok=not faults, version=version, path=found.path, faults=faults, notes=notes
+        )
 
     async def _install(self, names: list[str]) -> None:
         assert self._programs.folder is not None, "a daemon has a folder for programs"
@@ -196,17 +200,21 @@ class ProgramPort:
         return number[0] if number else line, ""
 
     def _shown(self, name: str) -> Program:
-        program, found = pinned().get(name), self._programs.find(name)
-        state: ProgramState = "missing" if found is None else found.origin
-        note = ""
+        program, found = pinned().get(name), self._programs.look(name)
+        path = "" if isinstance(found, Lack) else found.path
+        state: ProgramState
         if stage := self._stages.get(name):
             state, note = "installing", stage
-        elif found is None and name in self._programs.configured:
-            note = f"programs.{name} is set to {self._programs.configured[name]!r}, which is no program"
-        elif found is None:
-            note = f"dashctl program install {name}" if program else f"set programs.{name}"
-        version = program.version if program and state != "configured" else ""
-        return Program(name=name, version=version, state=state, path=found.path if found else "", note=note)
+        elif not isinstance(found, Lack):
+            state, note = found.origin, ""
+        elif found.here:
+            state, note = "unusable", found.text
+        else:
+            state, note = "missing", f"dashctl program install {name}" if program else f"set programs.{name}"
+        known = program is not None and state not in ("configured", "on PATH", "unusable")
+        return Program(
+            name=name, version=program.version if program and known else "", state=state, path=path, note=note
+        )
 
 
 def _known(name: str) -> str:

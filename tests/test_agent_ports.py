@@ -68,7 +68,8 @@ def test_without_a_driver_the_first_program_that_is_here_is_taken_and_said(found
     assert found("pi", "node").choose(None, has_argv=True)[0] == "command"
     name, why = found("pi").choose(None, has_argv=False)  # Pi without Node cannot run
     assert name == "embedded"
-    assert why == "no driver was named, and neither openclaw nor pi is installed or configured"
+    nothing = "is neither installed nor configured"
+    assert why == f"no driver was named; openclaw {nothing}; pi is here, and needs node: node {nothing}"
     assert found().choose("pi", has_argv=False) == ("pi", "it was asked for")
 
 
@@ -252,7 +253,7 @@ def test_what_enforces_is_told_by_grade(tmp_path):
     assert (held["tmp"][0], held["output"]) == ("128 MiB", ("256 MiB", "holder"))
     assert port(tmp_path).enforcers("0", "{}", None) == {}
     launched = json.dumps({"bounds": dataclasses.asdict(Bounds(memory_bytes=3 << 30))})
-    assert port(tmp_path).enforcers("B", '{"memory_mb": 512}', launched)["memory"][0] == "3 GiB"
+    assert port(tmp_path).enforcers("B", '{"memory_mb": 512}', launched)["memory"][0] == "3072 MiB"
 
 
 async def test_a_file_that_is_linked_from_outside_is_named(tmp_path, monkeypatch):

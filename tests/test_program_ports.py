@@ -125,7 +125,7 @@ async def test_a_wrong_setting_is_named_and_not_worked_around(shop: Shop) -> Non
         await port.install("pi")
     (node,) = [row for row in await port.listed() if row.name == "node"]
     assert (node.state, node.note) == (
-        "missing",
+        "unusable",
         "programs.node is set to '/no/such/node', which is no program",
     )
 
@@ -174,6 +174,22 @@ async def test_a_configured_one_is_run_too(shop: Shop, monkeypatch, script: str,
 async def test_a_version_is_read_from_what_a_program_says(shop: Shop, said: str, version: str) -> None:
     node = _script(shop.folder / "node", f"echo '{said}'")
     assert (await ProgramPort(Programs(None, {"node": node}), shop.environ).check("node")).version == version
+
+
+async def test_one_of_another_version_is_told(shop: Shop) -> None:
+    node = _script(shop.folder / "node", "echo v18.0.0")
+    checked = await ProgramPort(Programs(None, {"node": node}), shop.environ).check("node")
+    assert (checked.ok, checked.version) == (True, "18.0.0")
+    assert checked.notes == ["Dash was tested with 24.21.0; dashctl program install node fetches that"]
+
+
+async def test_one_on_the_path_has_no_version_before_it_is_run(shop: Shop) -> None:
+    openclaw = _script(shop.folder / "openclawd", "echo 1.0.0")
+    path = str(Path(openclaw).parent)
+    port = ProgramPort(Programs(None, {}, path), shop.environ)
+    (row,) = [each for each in await port.listed() if each.name == "openclaw"]
+    assert (row.state, row.version, row.path) == ("on PATH", "", openclaw)
+    assert "tested with 2026.9.6" in (await port.check("openclaw")).notes[0]
 
 
 async def test_a_script_is_run_with_node(shop: Shop) -> None:

@@ -55,7 +55,7 @@ def list_(_args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def check(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Looks at every file of programs and runs them once; exit code 1 where something is wrong."""
-    here = ("installed", "configured", "on PATH")
+    here = ("installed", "configured", "on PATH", "unusable")
     names = args.names or [
         row["name"] for row in dash.call("program.list")["programs"] if row["state"] in here
     ]
@@ -65,8 +65,8 @@ def check(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     for each in checked if not out.as_json else ():
         word, style = ("ok", "green") if each["ok"] else ("not ok", "red")
         out.line((each["name"], "bold"), f" {each['version']}: ", (word, style))
-        for fault in each["faults"]:
-            out.line(f"  {fault}")
+        for line in (*each["faults"], *each["notes"]):
+            out.line(f"  {line}")
     if not checked and not out.as_json:
         out.line("No program is installed or configured. Next: dashctl program install openclaw")
     return 0 if all(each["ok"] for each in checked) else EXIT_FAILED

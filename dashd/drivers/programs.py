@@ -19,6 +19,7 @@ from typing import Literal
 
 import msgspec
 
+from dashd.jail import view
 from dashd.wire import errors
 
 RECORD = "installed.json"
@@ -145,6 +146,15 @@ class Found(msgspec.Struct, frozen=True):
     origin: Origin
 
 
+class Lack(msgspec.Struct, frozen=True):
+    """Why a program cannot be run here."""
+
+    text: str
+    hint: str
+    here: bool = True
+    """Something is configured, or on PATH."""
+
+
 class Programs:
     """Where programs are; looks at the file system each time, so that what was just installed is there."""
 
@@ -160,15 +170,26 @@ class Programs:
 
     def find(self, name: str) -> Found | None:
         """The configured one, else the installed one in the pinned version, else one of PATH, else None."""
+        found = self.look(name)
+        return found if isinstance(found, Found) else None
+
+    def look(self, name: str) -> Found | Lack:
+        """The same, or why there is none. A configured one that cannot be run is not replaced by another."""
         if path := self.configured.get(name):
-            return _named(name, path, "configured")
+            return _named(name, path, "configured", f"programs.{name} is set to {path!r}")
         program = pinned().get(name)
         if program is not None and self.folder is not None:
             folder = self.folder / program.folder
             if (folder / RECORD).is_file():
                 return Found(name, str(folder / program.entry), str(folder), "installed")
-        probed = (shutil.which(each, path=self._path) for each in PROBED.get(name, ()) if self._path)
-        return next((_named(name, each, "on PATH") for each in probed if each), None)
+        for probed in PROBED.get(name, ()):
+            if self._path and (path := shutil.which(probed, path=self._path)):
+                return _named(name, path, "on PATH", f"{path} is on PATH")
+        return Lack(
+            f"{name} is neither installed nor configured",
+            f"dashctl program install {name}, or set programs.{name} to the one you have",
+            here=False,
+        )
 
     def missing(self, name: str) -> str | None:
         """The first of a program and those that it needs that is not here."""
@@ -176,12 +197,30 @@ class Programs:
         wanted = (name, *(program.needs if program else ()))
         return next((each for each in wanted if self.find(each) is None), None)
 
+    def lack(self, name: str) -> Lack | None:
+        """Why a program cannot be run, or what it needs; None where all is here."""
+        missing = self.missing(name)
+        found = None if missing is None else self.look(missing)
+        if not isinstance(found, Lack) or missing == name:
+            return found if isinstance(found, Lack) else None
+        return Lack(f"{name} is here, and needs {missing}: {found.text}", found.hint)
 
-def _named(name: str, path: str, origin: Origin) -> Found | None:
+
+def _named(name: str, path: str, origin: Origin, whence: str) -> Found | Lack:
     named = os.path.expanduser(path)
     file = named if os.sep in path else shutil.which(path) or ""
     real = os.path.realpath(file)
-    return Found(name, real, _around(real), origin) if os.path.isfile(real) else None
+    if not os.path.isfile(real):
+        return Lack(
+            f"{whence}, which is no program",
+            f"correct programs.{name}, or take it out and run dashctl program install {name}",
+        )
+    if why := view.why_private(folder := _around(real)):
+        return Lack(
+            f"{whence}, and jails would have to show its folder {folder}: {why}",
+            f"move it to a folder of its own and set programs.{name}; or dashctl program install {name}",
+        )
+    return Found(name, real, folder, origin)
 
 
 def _around(path: str) -> str:
@@ -200,9 +239,7 @@ def check_program(programs: Programs, name: str, argv: Sequence[str] | None) -> 
             hint="leave argv out, or name driver command",
             path="argv",
         )
-    if (missing := programs.missing(name)) is not None:
+    if (lack := programs.lack(name)) is not None:
         raise errors.Unsupported(
-            f"driver {name} needs {missing}, which is neither installed nor configured",
-            hint=f"dashctl program install {missing}, or set programs.{missing} to the one you have",
-            path="driver",
+            f"driver {name} needs {programs.missing(name)}: {lack.text}", hint=lack.hint, path="driver"
         )

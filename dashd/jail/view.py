@@ -5,6 +5,7 @@ The view is an allow list. What is not named here is not there: no other folder 
 """
 
 import os
+import pwd
 import shutil
 import stat
 import sys
@@ -126,6 +127,17 @@ def _installation(folder: str, homes: set[str]) -> list[str]:
 def is_system(path: str) -> bool:
     """Whether every jail shows this path anyway."""
     return any(path == folder or path.startswith(f"{folder}/") for folder in SYSTEM)
+
+
+def why_private(path: str) -> str:
+    """Why no jail should show this folder for a program that lies in it; empty where it may."""
+    homes = {os.path.realpath(os.path.expanduser("~")), os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)}
+    around, name = os.path.split(path)
+    if _around(path, homes) or (around in homes and name.startswith(".")):
+        return "every agent would read all that is there, keys and sessions too"
+    if os.stat(path).st_mode & stat.S_IWOTH:
+        return "everybody may write there"
+    return ""
 
 
 def _around(path: str, homes: set[str]) -> bool:

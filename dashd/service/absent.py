@@ -47,7 +47,7 @@ class NoWalls:
     async def check(self, _write: Sequence[str], _read: Sequence[str]) -> None:
         """Nothing is kept out anyway."""
 
-    def enforcers(self, _grade: str, _bounds: str) -> dict[str, tuple[str, str]]:
+    def enforcers(self, _grade: str, _bounds: str, _shown: str | None) -> dict[str, tuple[str, str]]:
         """Nothing."""
         return {}
 

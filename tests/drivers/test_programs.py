@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dashd.drivers import programs
-from dashd.drivers.programs import RECORD, Programs, pinned
+from dashd.drivers.programs import RECORD, Found, Lack, Programs, pinned
 
 
 def _install(folder: Path, name: str) -> Path:
@@ -100,6 +100,48 @@ def test_some_are_looked_for_on_the_path_last(tmp_path: Path, name: str) -> None
     found = Programs(tmp_path, path=path).find("openclaw")
     assert found is not None
     assert (found.path, found.origin) == (str(entry), "installed")
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("", "every agent would read all that is there"),
+        (".openclaw", "every agent would read all that is there"),
+        ("drop", "everybody may write there"),
+        ("tools", ""),
+        (".nvm/versions/node/bin", ""),
+        ("node_modules/openclaw", ""),
+    ],
+)
+def test_a_folder_of_somebodys_own_is_not_given_to_agents(
+    tmp_path: Path, monkeypatch, place: str, why: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / place / "node"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("")
+    if place == "drop":
+        file.parent.chmod(0o777)
+    programs_ = Programs(None, {"node": str(file)})
+    found = programs_.look("node")
+    if not why:
+        assert isinstance(found, Found)
+        return
+    assert isinstance(found, Lack)
+    assert why in found.text
+    assert f"programs.node is set to '{file}'" in found.text
+    assert (programs_.find("node"), found.here) == (None, True)
+
+
+def test_what_is_here_and_what_it_needs_are_told_apart(tmp_path: Path) -> None:
+    _install(tmp_path, "pi")
+    lack = Programs(tmp_path).lack("pi")
+    assert lack is not None
+    assert lack.text == "pi is here, and needs node: node is neither installed nor configured"
+    assert lack.hint.startswith("dashctl program install node")
+    lack = Programs(None, {"pi": "/no/cli.js"}).lack("pi")
+    assert lack is not None
+    assert lack.text == "programs.pi is set to '/no/cli.js', which is no program"
 
 
 @pytest.mark.parametrize("path", ["/nowhere/node", "no-such-program-at-all"])

@@ -6,7 +6,7 @@ from msgspec import field
 
 from .table import Id, Method, Params, Result
 
-ProgramState = Literal["installed", "configured", "on PATH", "installing", "missing"]
+ProgramState = Literal["installed", "configured", "on PATH", "installing", "unusable", "missing"]
 
 
 class InstallProgram(Params):
@@ -30,8 +30,9 @@ class Program(Result):
 
     name: str
     version: str
-    """The pinned one; empty where none is."""
+    """Of an installed one, or of one that can be installed; empty where nobody knows without running it."""
     state: ProgramState
+    """unusable: configured or on PATH, and not to be run; the note says why."""
     path: str
     """What is run, where there is something."""
     note: str
@@ -63,6 +64,8 @@ class ProgramChecked(Result):
     """What it says of itself."""
     path: str
     faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is no fault, and may explain one."""
 
 
 METHODS = (
