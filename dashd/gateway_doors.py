@@ -94,7 +94,8 @@ class GatewayKeys:
             for agent_id, key in made.items():
                 served.digests.setdefault(agent_id, []).append(doors.digest(key))
             served.settle()
-        return {agent_id: ModelAccess(URL, key, name) for agent_id, key in made.items()}
+        context_tokens = registry.context_tokens(name)
+        return {agent_id: ModelAccess(URL, key, name, context_tokens) for agent_id, key in made.items()}
 
     async def serve(self, gateway: str, listener: socket.socket) -> None:
         """See the protocol."""

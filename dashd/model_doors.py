@@ -79,13 +79,14 @@ class ModelDoors:
         registry = self._exchange.registry
         await registry.prepare()
         name = model or registry.default()[0]
+        context_tokens = registry.context_tokens(name)
         await self._write(
             lambda tx: proxy_keys.insert(
                 tx, doors.digest(key), payer.budget_id, claim.agent_id, claim.attempt_id
             )
         )
         if inside:
-            access = ModelAccess(f"http://127.0.0.1:{LISTENER_PORT}/v1", key, name)
+            access = ModelAccess(f"http://127.0.0.1:{LISTENER_PORT}/v1", key, name, context_tokens)
             return OpenDoor(None, access, environment(LISTENER_PORT, key) if hosts else {})
         listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         try:
@@ -98,7 +99,7 @@ class ModelDoors:
         except BaseException:
             listener.close()
             raise
-        access = ModelAccess(f"http://127.0.0.1:{port}/v1", key, name)
+        access = ModelAccess(f"http://127.0.0.1:{port}/v1", key, name, context_tokens)
         return OpenDoor(listener, access, environment(port, key) if hosts else {})
 
     async def resume(self, claim: Claim, listener: socket.socket, *, calls: bool) -> None:

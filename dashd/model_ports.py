@@ -271,7 +271,6 @@ class ModelPort:
         registry, name = self._registry, candidate.model
         known = registry.known_models.get(name, Known())
         provider, stand_in = candidate.provider, candidate.provider.format == OFFLINE
-        listed = None if stand_in else registry.prices.find(name, provider.listed_as or provider.name)
         latency_ms = registry.latency_ms(candidate.name)
         state = provider.circuits.state(trio.current_time(), name)
         down = provider.frozen is not None or state != "closed"
@@ -279,7 +278,7 @@ class ModelPort:
             offer=_offer(candidate),
             aliases=[alias for alias, target in registry.aliases.items() if target == name],
             capabilities=list(known.capabilities),
-            context_tokens=known.context_tokens or (listed.context_tokens if listed else None),
+            context_tokens=registry.context_of(candidate),
             health="down" if down else "unknown" if latency_ms is None and not stand_in else "up",
             latency_ms=latency_ms,
             stand_in=stand_in,

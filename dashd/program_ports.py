@@ -71,7 +71,7 @@ class ProgramPort:
                 path="name",
             )
         began = trio.current_time()
-        wanted = [each for each in (*program.needs, name) if self._programs.find(each) is None]
+        wanted = [each for each in (*program.needs, name) if not self._is_its_own(each)]
         for each in wanted:
             if each in self._programs.configured and isinstance(lack := self._programs.look(each), Lack):
                 raise errors.Conflict(
@@ -89,6 +89,11 @@ class ProgramPort:
             changed=bool(wanted),
             took_s=round(trio.current_time() - began, 1),
         )
+
+    def _is_its_own(self, name: str) -> bool:
+        """Installed, or configured: what PATH happens to have is nobody's choice."""
+        found = self._programs.find(name)
+        return found is not None and found.origin != "on PATH"
 
     async def check(self, name: str) -> ProgramChecked:
         """See the port."""

@@ -98,7 +98,7 @@ def _working(facts: Facts, on_task: tuple[str, ...]) -> Waiting:
     if facts.agent_state == "paused" or facts.wanted == "pause":
         return Waiting("pause", "it is paused in place; resume it to go on", on_task)
     if facts.agent_state == "spawning":
-        return Waiting("start", "its program is being started", on_task)
+        return Waiting("start", "its program is being started, or waits for its turn to be", on_task)
     if facts.call:
         return Waiting(facts.call, f"its next model call waits: {facts.call_text}", (facts.call_on,))
     return Waiting("nothing", "it is working", on_task)

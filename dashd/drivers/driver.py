@@ -21,6 +21,8 @@ class ModelAccess(msgspec.Struct, frozen=True):
     key: str
     name: str
     """The model to ask for."""
+    context_tokens: int | None = None
+    """What it takes, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,10 @@ from .driver import Asks, History, Input, Progress, Stage, Told
 
 LINE_BYTES_MAX = 4 << 20
 """A longer line is passed over; none that is read comes near."""
+INPUTS_MAX, ASKS_MAX = 20_000, 10_000
+"""Of one attempt: each is kept in a row."""
+FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a line of another shape than it should have can lead to."""
 NOTE_CHARACTERS_MAX = 120
 LAST_WORDS_BYTES_MAX = 2_000
 REASON_CHARACTERS_MAX = 500
@@ -85,7 +89,22 @@ class LineConversation:
         if stream != 1:
             self._last_words = (self._last_words + output)[-LAST_WORDS_BYTES_MAX:]
             return []
-        return [progress for line in self._lines.cut(output) if (progress := self._read(line))]
+        return [progress for line in self._lines.cut(output) if (progress := self._understood(line))]
+
+    def _understood(self, line: bytes) -> Progress | None:
+        """Whatever a program, or a tool of its, prints: it ends its own attempt at most, and not dashd."""
+        if len(self.inputs) >= INPUTS_MAX or len(self.asks) >= ASKS_MAX:
+            self._fail_once(f"too_much: {self.PROGRAM} has asked for more than an attempt may")
+            return None
+        try:
+            return self._read(line)
+        except FAULTS as error:  # of ours, and the same line would bring it back at each start of dashd
+            self._fail_once(f"not_understood: {self.PROGRAM} printed what Dash cannot read ({error!r:.200})")
+            return None
+
+    def _fail_once(self, reason: str) -> None:
+        if self._outcome is None:
+            self._fail(reason)
 
     def ending(self, exited: ExitRecord) -> Ending:
         """See Conversation; what was found out while it ran counts for more than how the process ended."""

@@ -160,7 +160,11 @@ def _plugins(work: Work) -> dict[str, Any]:
 def _config(work: Work, model: ModelAccess) -> dict[str, Any]:
     """One provider, one agent; its key is in the environment alone."""
     return openclaw_config.whole(
-        {PROVIDER: openclaw_config.provider(model.url, "${DASH_MODEL_KEY}", model.name)},
+        {
+            PROVIDER: openclaw_config.provider(
+                model.url, "${DASH_MODEL_KEY}", model.name, model.context_tokens
+            )
+        },
         {AGENT: openclaw_config.agent(PROVIDER, model.name, work.cwd)},
         gateway={},
         plugins=_plugins(work),

@@ -24,6 +24,9 @@ CALL_S_MAX = 120.0
 WAIT_MS = 30_000
 """How long one `agent.wait` waits; there may be many of them."""
 
+RETRY_AFTER_MS_MAX = 60_000.0
+"""Whatever a gateway, or somebody in its place, says."""
+
 
 class GatewayLost(Exception):
     """The connection has ended, or the gateway has not answered in time."""
@@ -36,7 +39,8 @@ class GatewayRefused(Exception):
         """`fault` as it was sent."""
         super().__init__(f"{method}: {fault.code}: {fault.message}"[:500])
         self.code = fault.code
-        self.retry_after_s = (fault.retry_after_ms or 500) / 1_000 if fault.retryable else None
+        later_ms = min(max(fault.retry_after_ms or 500.0, 0.0), RETRY_AFTER_MS_MAX)
+        self.retry_after_s = later_ms / 1_000 if fault.retryable else None
 
 
 class Client:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 CONTEXT_TOKENS = 128_000
+"""Of a model of which nobody knows."""
 OUTPUT_TOKENS = 8_192
+OUTPUT_PART = 4
+"""The most of a model's context that an answer may take."""
 FOREVER_S = 86_400
 """The proxy owns the deadlines of calls, and Dash those of attempts; a call that is held is not given up."""
 TOOLS = ("read", "write", "edit", "exec", "process")
@@ -15,22 +18,24 @@ ENVIRON = {
     "OPENCLAW_NO_RESPAWN": "1",
     "OPENCLAW_SKIP_CHANNELS": "1",
     "OPENCLAW_EXEC_SHELL_SNAPSHOT": "0",
+    "OPENCLAW_CHILD_OOM_SCORE_ADJ": "0",  # each command would fail at it, and say so to the model
     "OPENCLAW_NO_AUTO_UPDATE": "1",
     "DO_NOT_TRACK": "1",
     "NO_COLOR": "1",
 }
 
 
-def provider(url: str, key: str, model: str) -> dict[str, Any]:
+def provider(url: str, key: str, model: str, context_tokens: int | None = None) -> dict[str, Any]:
     """An agent's way to its one model; `url` ends in `/v1`."""
+    context_tokens = context_tokens or CONTEXT_TOKENS
     free = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}  # the proxy alone counts
     offered = {
         "id": model,
         "name": model,
         "reasoning": False,
         "input": ["text"],
-        "contextWindow": CONTEXT_TOKENS,
-        "maxTokens": OUTPUT_TOKENS,
+        "contextWindow": context_tokens,
+        "maxTokens": min(OUTPUT_TOKENS, context_tokens // OUTPUT_PART),
         "cost": free,
         "compat": {"supportsUsageInStreaming": True},
     }

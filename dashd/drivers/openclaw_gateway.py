@@ -35,6 +35,7 @@ class Seat:
     key: str
     model: str
     cwd: str
+    context_tokens: int | None = None
 
 
 def agent_name(agent_id: str) -> str:
@@ -52,7 +53,9 @@ def entries(seats: Sequence[Seat]) -> tuple[dict[str, Any], dict[str, Any]]:
     providers, agents = {}, {}
     for seat in seats:
         name = agent_name(seat.agent_id)
-        providers[f"{PREFIX}{name}"] = openclaw_config.provider(seat.url, seat.key, seat.model)
+        providers[f"{PREFIX}{name}"] = openclaw_config.provider(
+            seat.url, seat.key, seat.model, seat.context_tokens
+        )
         agents[name] = openclaw_config.agent(f"{PREFIX}{name}", seat.model, seat.cwd)
     return providers, agents
 

@@ -32,7 +32,10 @@ AGENT_FOLDER = f"{view.HOME}/pi"
 """Inside a jail; elsewhere the program makes one below TMPDIR and removes it."""
 GONE = "/nonexistent"
 CONTEXT_TOKENS = 128_000
+"""Of a model of which nobody knows."""
 OUTPUT_TOKENS = 16_384
+OUTPUT_PART = 4
+"""The most of a model's context that an answer may take."""
 FLAGS = ("--mode", "rpc", "--offline", "-ne", "-ns", "-np", "--no-themes", "-na")
 """No extensions, skills, prompt templates or themes of the machine's, and a project's own are not trusted."""
 ADDENDUM = (
@@ -134,10 +137,11 @@ def _session(session: Session | None) -> tuple[str, ...]:
 def _files(model: ModelAccess) -> dict[str, Any]:
     """Of its agent directory: the one provider there is, and the settings."""
     free = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}  # the proxy alone counts
+    context_tokens = model.context_tokens or CONTEXT_TOKENS
     offered = {
         "id": model.name,
-        "contextWindow": CONTEXT_TOKENS,
-        "maxTokens": OUTPUT_TOKENS,
+        "contextWindow": context_tokens,
+        "maxTokens": min(OUTPUT_TOKENS, context_tokens // OUTPUT_PART),
         "cost": free,
     }
     provider = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from dashd.domain.asking import Ask, Kind
+from dashd.domain.asking import TEXT_CHARS_MAX, Ask, Kind
 from dashd.domain.attempt import Ending
 
 from . import results
@@ -38,6 +38,8 @@ HEED = "Take the last message into account, then end as you were told to."
 ALREADY, TOO_SMALL = "Already compacted", "Nothing to compact"
 """How Pi says why it sums nothing up."""
 GATE_TITLE = "dash.tool_call"
+KEY_CHARACTERS_MAX = 80
+"""Of the name that Pi gives a question; its own have half of that."""
 ASK = "ask:"
 
 _READ = tuple(
@@ -150,8 +152,9 @@ class PiConversation(LineConversation):
                 self._unheard = {key: said for key, said in self._unheard.items() if said != text}
             case {"type": "tool_execution_start", "toolName": str(name)}:
                 return Progress(None, None, _note(name, record.get("args")))
-            case {"type": "extension_ui_request", "id": str(key), "method": method} if method in _DIALOGS:
-                self._dialog(key, record)
+            case {"type": "extension_ui_request", "id": str(key), "method": str(method)}:
+                if method in _DIALOGS and len(key) <= KEY_CHARACTERS_MAX:
+                    self._dialog(key, record)
             case {"type": "agent_settled"}:
                 self._settled(aborted=bool(record.get("aborted")))
         return None
@@ -172,7 +175,8 @@ class PiConversation(LineConversation):
                 self._say("compact", type="compact")
                 return
             self.stage = ACCEPTED
-            self._prompt(self._opening(int(data.get("messageCount") or 0)))
+            count = data.get("messageCount")
+            self._prompt(self._opening(count if isinstance(count, int) else 0))
         elif key == f"prompt:{self._runs}" and self.stage is ACCEPTED:
             if not record.get("success") or data.get("disposition") == "handled":
                 self._fail(f"not_accepted: pi refused its task: {short(str(record.get('error') or data))}")
@@ -223,7 +227,7 @@ class PiConversation(LineConversation):
         if record.get("title") == GATE_TITLE:
             with contextlib.suppress(msgspec.DecodeError, RecursionError):
                 asked = msgspec.json.decode(str(record.get("message")), type=_Asked)
-        if asked is None:
+        if asked is None or len(str(record.get("message"))) > TEXT_CHARS_MAX:
             self._say(f"dialog:{key}", type="extension_ui_response", id=key, cancelled=True)
             return
         self.asks.append(Asks(f"{ASK}{key}", asked.asks(key)))
@@ -339,7 +343,8 @@ def _text(message: dict[str, Any]) -> str:
     content = message.get("content")
     if isinstance(content, str):
         return content
-    parts = [part for part in content or () if isinstance(part, dict) and part.get("type") == "text"]
+    found = content if isinstance(content, list) else []
+    parts = [part for part in found if isinstance(part, dict) and part.get("type") == "text"]
     return "".join(str(part.get("text") or "") for part in parts)
 
 

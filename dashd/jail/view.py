@@ -4,6 +4,7 @@ The view is an allow list. What is not named here is not there: no other folder 
 /sys, no other process. Paths are the same inside and outside.
 """
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -131,7 +132,9 @@ def is_system(path: str) -> bool:
 
 def why_private(path: str) -> str:
     """Why no jail should show this folder for a program that lies in it; empty where it may."""
-    homes = {os.path.realpath(os.path.expanduser("~")), os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)}
+    homes = {os.path.realpath(os.path.expanduser("~"))}
+    with contextlib.suppress(KeyError):  # a number without a name
+        homes.add(os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir))
     around, name = os.path.split(path)
     if _around(path, homes) or (around in homes and name.startswith(".")):
         return "every agent would read all that is there, keys and sessions too"

@@ -4,6 +4,7 @@ In memory, for the daemon: `app` fills it from configuration and calls change it
 provider to come back waits for `changes`.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -198,6 +199,22 @@ class Registry:
         listed = [] if provider.models else self.prices.models(self._listed_as(provider))
         names = dict.fromkeys([*provider.models, *owned, *listed])
         return [name for name in names if self._candidate(provider, name) is not None]
+
+    def context_tokens(self, asked: str) -> int | None:
+        """What the smallest model takes that may answer a call for this name; None where nobody knows."""
+        with contextlib.suppress(errors.InvalidParams):
+            known = [tokens for each in self.chain(asked) if (tokens := self.context_of(each)) is not None]
+            return min(known, default=None)
+        return None
+
+    def context_of(self, candidate: Candidate) -> int | None:
+        """What one takes, as the operator or the price list says."""
+        if told := self.known_models.get(candidate.model, Known()).context_tokens:
+            return told
+        if candidate.provider.format == OFFLINE:
+            return None
+        listed = self.prices.find(candidate.model, candidate.provider.listed_as or candidate.provider.name)
+        return listed.context_tokens if listed else None
 
     def default(self) -> tuple[str, str]:
         """(what is called where nobody names a model, why): the alias `default`; else the first priced

@@ -396,7 +396,7 @@ class Gateway:
     async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
         access = await self._doors.keys(self.launch_id, swarm.id, [seat.id for seat in seats], swarm.model)
         return [
-            openclaw_gateway.Seat(agent_id, found.url, found.key, found.name, swarm.cwd)
+            openclaw_gateway.Seat(agent_id, found.url, found.key, found.name, swarm.cwd, found.context_tokens)
             for agent_id, found in access.items()
         ]
 

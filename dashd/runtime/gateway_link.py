@@ -190,6 +190,18 @@ class GatewayLink(HolderLink):
         await self._abort()
         self._over.set()
 
+    async def pause(self) -> None:
+        """Nothing: of a process that others work in none can be stopped alone; the service refuses it."""
+        await trio.lowlevel.checkpoint()
+
+    async def resume(self) -> None:
+        """Nothing, as there was nothing to stop."""
+        await trio.lowlevel.checkpoint()
+
+    async def breach(self, text: str) -> None:
+        """Ends it: bounds are its gateway's, which is told of by itself."""
+        await self.stop(0.0)
+
     async def aclose(self) -> None:
         """Lets go: what runs goes on."""
         self.give_way()

@@ -334,8 +334,11 @@ class Run:
 
     @property
     def _stops_tree(self) -> bool:
-        """The kernel is to stop the tree; otherwise the proxy alone holds the next call of what is paused."""
-        return self.wish.hold and (self.wish.hard or self.driver.pause == "hard")
+        """The kernel is to stop the tree; otherwise the proxy alone holds the next call of what is paused.
+
+        Never a gateway's, which others work in.
+        """
+        return self.wish.hold and not self.plan.gateway and (self.wish.hard or self.driver.pause == "hard")
 
     async def _say_held(self, active: ActiveTime, *, held: bool) -> None:
         self._set_active(active, paused=held)

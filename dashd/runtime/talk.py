@@ -72,14 +72,15 @@ class Talk:
     async def carry(self, link: HolderLink, wish: Wish, ready: Callable[[], None]) -> None:
         """Says what there is to say, from where an earlier daemon has left off, until cancelled.
 
-        `ready` is called once the program is, or will never be.
+        `ready` is called once the program is, or will never be, or while the kernel has stopped it: others
+        may start then.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.speak, link)
             nursery.start_soon(self.watch, link, wish)
             nursery.start_soon(self.hear, wish)
             nursery.start_soon(self.answer, nursery)
-            while self.conversation.starting:
+            while self.conversation.starting and not (wish.hold and wish.hard):
                 await self._bell.wait()
             ready()
 

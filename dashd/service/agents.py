@@ -12,6 +12,7 @@ from dashd.store import (
     agents,
     attempts,
     children,
+    gateways,
     inputs,
     lifecycle,
     limits,
@@ -385,6 +386,12 @@ def _want(core: Core, tx: Tx, agent_id: str, wanted: str, *, hard: bool = False)
             if seat.state in rules.MACHINE.ended
             else f"agent {seat.id} is ending",
             hint=f"agent.retry {seat.id} runs its last task again while its swarm is open",
+        )
+    if hard and swarms.get(tx.db, seat.swarm_id).mode == gateways.MODE:
+        raise errors.Unsupported(
+            "agents of a gateway are one process: none of them can be stopped alone",
+            hint=f"leave hard out: the next model call of {seat.id} is held then",
+            path="hard",
         )
     changed = (seat.wanted, bool(seat.hard)) != (wanted, hard)
     if not changed and wanted == "run" and swarms.get(tx.db, seat.swarm_id).state == "paused":

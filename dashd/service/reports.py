@@ -22,6 +22,8 @@ _LAST_LINES_BYTES_MAX = 1_000
 _LAST_LINES_MAX = 12
 _REPORTED = "@dash "
 """How a line begins that an agent prints for Dash."""
+STDERR = 2
+"""The stream of a spool that it is in."""
 _REMOVED = "(what it printed has been removed)"
 
 
@@ -31,20 +33,22 @@ async def report(core: Core, _caller: Caller, params: wire.ReportSwarm) -> wire.
     now_ms = core.clock.now_ms()
     models = [(offer.name, offer.price) for offer in await core.models.offers()]
 
-    def query(db: Snapshot) -> tuple[wire.Report, dict[str, str]]:
+    def query(db: Snapshot) -> tuple[wire.Report, dict[str, str], str]:
         row = swarms.get(db, params.swarm)
-        return _account(db, row, entries_max, characters_max, now_ms, models)
+        return *_account(db, row, entries_max, characters_max, now_ms, models), row.driver
 
-    account, launches = await core.store.reader.read(query)
+    account, launches, driver = await core.store.reader.read(query)
+    # Who takes messages speaks a protocol on stdout, which has no words for people.
+    stream = STDERR if core.drivers.abilities(driver).message else None
     for failure in account.failures:
         if launch_id := launches.get(failure.task):
-            failure.last_lines = await _last_lines(core, launch_id)
+            failure.last_lines = await _last_lines(core, launch_id, stream)
     return account
 
 
-async def _last_lines(core: Core, launch_id: str) -> str:
+async def _last_lines(core: Core, launch_id: str, stream: int | None) -> str:
     try:
-        chunk = await core.spools.read(launch_id, None, _LAST_LINES_BYTES_MAX, None)
+        chunk = await core.spools.read(launch_id, None, _LAST_LINES_BYTES_MAX, stream)
     except errors.InvalidParams as error:  # one damaged file is no reason to withhold the report
         return f"({error.message})"
     text = chunk.output.decode("utf-8", "replace")

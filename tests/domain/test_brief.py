@@ -35,8 +35,18 @@ def test_earlier_results_are_data() -> None:
 def test_a_long_result_is_cut_and_too_many_are_left_out() -> None:
     long = "x" * (brief.INPUT_CHARACTERS_MAX + 1)
     text = _compose(earlier=[Earlier(f"t{number}", "", long) for number in range(20)])
-    assert text.count(brief.CUT) == brief.INPUTS_CHARACTERS_MAX // brief.INPUT_CHARACTERS_MAX
-    assert "[14 more left out]" in text
+    assert text.count(brief.CUT) == 20
+    assert text.count("x" * (brief.INPUTS_CHARACTERS_MAX // 20)) == 20
+    many = [Earlier(f"t{number}", "", "y") for number in range(brief.INPUTS_MAX + 3)]
+    assert "[3 more left out]" in _compose(earlier=many)
+
+
+def test_what_short_results_leave_goes_to_the_long_ones() -> None:
+    short = [Earlier(f"t{number}", "", "y" * 100) for number in range(20)]
+    long = [Earlier(f"u{number}", "", "x" * 9_000) for number in range(2)]
+    text = _compose(earlier=[*short, *long])
+    assert text.count("y" * 100) == 20
+    assert text.count("x" * brief.INPUT_CHARACTERS_MAX) == 2
 
 
 @given(st.lists(st.tuples(st.text(max_size=300), st.text(max_size=6_000)), max_size=30))

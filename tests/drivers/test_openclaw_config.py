@@ -17,6 +17,13 @@ def test_nothing_calls_home_falls_back_or_searches_for_tools() -> None:
     assert whole["agents"]["defaults"]["utilityModel"] == ""
 
 
+def test_a_small_model_is_told_as_one() -> None:
+    (offered,) = openclaw_config.provider("http://127.0.0.1:1/v1", "k", "m", 20_000)["models"]
+    assert (offered["contextWindow"], offered["maxTokens"]) == (20_000, 5_000)
+    (offered,) = openclaw_config.provider("http://127.0.0.1:1/v1", "k", "m")["models"]
+    assert offered["contextWindow"] == openclaw_config.CONTEXT_TOKENS
+
+
 def test_a_mode_adds_what_is_its_own() -> None:
     whole = openclaw_config.whole(
         {}, {}, gateway={"port": 1}, plugins={}, workspace_only=False, defaults={"maxConcurrent": 7}

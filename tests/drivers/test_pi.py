@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dashd.drivers.driver import ModelAccess, Session, Work
@@ -61,6 +62,13 @@ def test_its_files_name_the_listener_and_not_the_key(programs: Programs) -> None
     assert (settings["defaultProvider"], settings["defaultModel"]) == ("dash", "a -> b")
     assert settings["retry"] == {"enabled": False}
     assert "dk_canary" not in command.env["DASH_PI_FILES"]
+
+
+def test_a_small_model_is_told_as_one(programs: Programs) -> None:
+    model = msgspec.structs.replace(MODEL, context_tokens=20_000)
+    files = json.loads(PiDriver(programs).command(_work(model=model), {}).env["DASH_PI_FILES"])
+    (offered,) = files["models.json"]["providers"]["dash"]["models"]
+    assert (offered["contextWindow"], offered["maxTokens"]) == (20_000, 5_000)
 
 
 def test_it_asks_first_where_there_are_gates(programs: Programs) -> None:

@@ -16,6 +16,7 @@ class FakeDrivers:
 
     def __init__(self) -> None:
         self.refusal: errors.DashError | None = None
+        self.message = False
         self.checked: list[tuple[str, Sequence[str] | None, str | None]] = []
 
     def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
@@ -27,7 +28,7 @@ class FakeDrivers:
 
     def abilities(self, name: str) -> DriverAbilities:
         assert name == "command"
-        return DriverAbilities(pause="hard", message=False)
+        return DriverAbilities(pause="hard", message=self.message)
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
         assert name == "command"

@@ -108,6 +108,15 @@ def test_a_wish():
     assert registry.chain("small")[0].output_tokens_max == 100
 
 
+def test_the_smallest_context_of_a_chain_counts():
+    registry = made()
+    registry.known_models = {"big": Known(context_tokens=200_000), "small": Known(context_tokens=20_000)}
+    assert registry.context_tokens("big") == 200_000
+    assert registry.context_tokens("big -> small") == 20_000
+    assert registry.context_tokens("no such model") is None
+    assert registry.context_tokens("offline") is None
+
+
 def test_a_wish_s_cost_is_that_of_the_tier_that_the_call_can_reach():
     registry = made()
     registry.known_models = {"big": Known(("code",)), "small": Known(("code",))}

@@ -8,7 +8,7 @@ import trio
 
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
-from dashd.jail.holder_link import Exited, HolderGone
+from dashd.jail.holder_link import Exited, HolderGone, HolderLink
 from dashd.runtime.gateway_link import GatewayLink
 from dashd.store.queue import Claim
 
@@ -102,6 +102,11 @@ class Bed:
 
 async def settled() -> None:
     await trio.sleep(5)
+
+
+def test_nothing_of_a_holder_s_link_is_left_that_needs_its_socket() -> None:
+    asked = {name for name, each in vars(HolderLink).items() if callable(each) and not name.startswith("_")}
+    assert asked <= set(vars(GatewayLink))
 
 
 async def test_a_turn_is_a_run_of_that_name_and_its_answer_is_told(nursery, autojump_clock) -> None:

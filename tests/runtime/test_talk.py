@@ -222,6 +222,22 @@ async def test_few_get_ready_at_once(bed, autojump_clock, begun) -> None:
     assert trio.current_time() < 1
 
 
+async def test_one_that_the_kernel_stops_while_it_starts_keeps_nobody_from_starting(
+    bed, autojump_clock, begun
+) -> None:
+    bed.world = dataclasses.replace(bed.world, starts=trio.Semaphore(1))
+    bed.supervisor = Supervisor(bed.world, bed.nursery)
+    bed.scene.swarm(*"ab", agents_made=2)
+    bed.go()
+    (first,) = await _launched(bed, 1)
+    await first.given(1)
+    bed.scene.do(partial(_want, wanted="pause", hard=True))
+    assert len(await _launched(bed, 2)) == 2
+    first.prints(b"ready\n")
+    await first.given(2)
+    assert bed.world.starts.value == 0  # the second one's, which is not ready
+
+
 async def test_a_refused_launch_gives_its_place_back(bed, autojump_clock, begun) -> None:
     from dashd.jail.launcher import LaunchFailed
 

@@ -38,6 +38,9 @@ async def test_it_is_said_of_swarm_and_agent(call) -> None:
     assert (await call("swarm.get", swarm=made.id)).mode == "gateway"
     assert (await call("agent.get", agent=f"{made.id}-001")).mode == "gateway"
     assert (await call("agent.get", agent=f"{made.id}-001")).command_policy == "not_asked"
+    with pytest.raises(errors.Unsupported, match="none of them can be stopped alone"):
+        await call("agent.pause", agent=f"{made.id}-001", hard=True)
+    await call("agent.pause", agent=f"{made.id}-001")
     other = await _create(call, mode="jailed")
     assert (await call("swarm.get", swarm=other.id)).mode == "jailed"
 

@@ -57,6 +57,16 @@ async def test_last_lines_are_for_people_and_few(call, core, scene) -> None:
     assert lines == [*(f"note: step {number}" for number in range(4, 14)), "same", "no newline"]
 
 
+async def test_of_a_program_that_speaks_a_protocol_the_words_alone_are_shown(call, core, scene) -> None:
+    scene.swarm("a", retries=0)
+    (last,) = scene.run("failed")
+    core.drivers.message = True
+    core.spools.prints(last.attempt_id, b'{"type":"agent_settled"}\n', stream=1)
+    core.spools.prints(last.attempt_id, b"no model\n", stream=2)
+    (failure,) = (await call("swarm.report", swarm=SWARM)).failures
+    assert failure.last_lines == "no model\n"
+
+
 async def test_a_killed_agent_s_task_tells_the_cause(call, scene) -> None:
     scene.swarm("a", retries=0)
     scene.run("failed")
