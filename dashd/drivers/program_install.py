@@ -35,6 +35,8 @@ BATCH_MAX = 40
 FETCHERS = 4
 """How many npm work at once."""
 WORDS_CHARACTERS_MAX = 600
+NOT_FETCHED = 3
+"""The exit code where the network, or npm, is what is missing."""
 PASSED_ON = frozenset(
     {"PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
     | {f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "NO", "ALL")}
@@ -52,14 +54,18 @@ class InstallFailed(Exception):
         self.hint = hint
 
 
+class NotFetched(InstallFailed):
+    """No npm, or nothing that answers it: of what the archives hold nothing is said."""
+
+
 def main(folder: Path, names: list[str]) -> int:
-    """Installs what is not there yet; the exit code."""
+    """Installs what is not there yet; the exit code, one of its own where something could not be had."""
     try:
         for name in names:
             install(folder, pinned()[name], lambda text: _tell(progress=text))
     except InstallFailed as failed:
         _tell(error=str(failed), hint=failed.hint)
-        return 1
+        return NOT_FETCHED if isinstance(failed, NotFetched) else 1
     _tell(done=True)
     return 0
 
@@ -140,7 +146,7 @@ def _fetch(specs: list[str], folder: Path, environ: Mapping[str, str]) -> dict[s
     """The archives of some packages, by what was asked for; they are in a folder of their own."""
     npm = shutil.which("npm", path=environ.get("PATH"))
     if npm is None:
-        raise InstallFailed(
+        raise NotFetched(
             "there is no npm on dashd's PATH, which fetches programs",
             "install Node.js with npm, or name what you have in the section programs of the configuration",
         )
@@ -163,14 +169,14 @@ def _fetch(specs: list[str], folder: Path, environ: Mapping[str, str]) -> dict[s
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise InstallFailed(
+        raise NotFetched(
             f"fetching {_named(specs)} took longer than {FETCH_S_MAX:g} s",
             "look at the network, then install again",
         ) from None
     archives = {} if done.returncode else _packed(done.stdout, place)
     if missing := [spec for spec in specs if spec not in archives]:
         said = " ".join(done.stderr.decode("utf-8", "replace").split())[-WORDS_CHARACTERS_MAX:]
-        raise InstallFailed(
+        raise NotFetched(
             f"npm could not fetch {_named(missing)}: {said or f'exit code {done.returncode}'}",
             f"see whether `npm view {missing[0]} version` answers; npm's own settings say where it looks",
         )

@@ -198,5 +198,5 @@ def test_as_a_program_it_speaks_json_lines(shop: Shop, monkeypatch, capsys) -> N
     assert capsys.readouterr().out.splitlines()[-1] == '{"done": true}'
     shop.environ["PATH"] = "/nonexistent"
     (shop.place / "one-1.0" / RECORD).unlink()
-    assert program_install.main(shop.place, ["one"]) == 1
+    assert program_install.main(shop.place, ["one"]) == program_install.NOT_FETCHED
     assert '"hint":' in capsys.readouterr().out.splitlines()[-1]
