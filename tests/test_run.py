@@ -154,7 +154,7 @@ def test_a_set_up_of_other_files_is_done_again(checkout: Path, bare_path: Path, 
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ([], ["tests/crash", "200", "-m", "pytest", "-m", "live", "tests/live/test_torture.py"]),
+        ([], ["tests/crash", "200", "-m", "tests.live.lanes", "tests/live/test_torture.py"]),
         (["-k", "money"], ["tests/crash", "-k", "money"]),
         (["tests/crash/test_money.py", "-x"], ["tests/crash/test_money.py", "-x"]),
         (["-q", "tests/crash/test_a.py::test_b[0]"], ["-q", "tests/crash/test_a.py::test_b[0]"]),
