@@ -15,7 +15,7 @@ import os, signal, sys, time
 name = sys.argv[1].rpartition("/")[2]
 class Put(Exception): pass
 def put(*_): raise Put
-signal.signal(signal.SIGINT, put)
+signal.signal(signal.SIGTERM, put)
 log = open({log!r}, "a", buffering=1)
 log.write("began " + name + "\\n")
 try:

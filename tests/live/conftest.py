@@ -1,7 +1,9 @@
 """The real programs, from the cache that `./run live` fills: what is not there is skipped, and says so."""
 
 import os
+import signal
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -9,6 +11,16 @@ from dashd.drivers.programs import Programs
 from tests.whole import daemons
 
 WALLS = {"DASH_JAIL_REQUIRED": "true"}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """SIGTERM ends the test under way as Ctrl-C does, with all that it has started, and no other begins."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        session.shouldstop = "terminated"
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 @pytest.fixture(scope="session")
