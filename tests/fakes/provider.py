@@ -70,6 +70,7 @@ class Provider:
         self.script = script
         self.price = price
         self.bill_nusd = 0
+        self.billed: list[Usage] = []
         self.calls = 0
         self.heads: list[dict[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
@@ -120,6 +121,7 @@ class Provider:
         if act.bills if act.bills is not None else act.status == 200:
             cost = prices.cost(used, self.price)
             self.bill_nusd += cost
+            self.billed.append(used)
             self.on_bill(body, cost)
         await trio.sleep(act.delay_s)
         streamed = bool(body.get("stream"))

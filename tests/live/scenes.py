@@ -70,9 +70,11 @@ class Scene:
         return report
 
     async def balanced(self, swarm: str) -> None:
-        """The ledger charged what the model billed, to the nano-dollar."""
+        """The ledger charged what the model billed: each call to the token, all to the nano-dollar."""
         node = (await self.dash.call("budget.status", budget=swarm))["budget"]
         assert (round(node["spent_usd"] * 1e9), node["held_usd"]) == (self.provider.bill_nusd, 0)
+        billed = sorted((each.input, each.output) for each in self.provider.billed)
+        assert sorted(tokens(await self.calls(swarm))) == billed
 
 
 @contextlib.asynccontextmanager
@@ -96,6 +98,11 @@ async def scene(
             async with made.doors:
                 yield made
                 await made.dash.destroy_all()
+
+
+def tokens(rows: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    """(input, output) of each call; who was only told to slow down has paid for nothing."""
+    return [(row["input_tokens"], row["output_tokens"]) for row in rows if row["usd"]]
 
 
 def result(report: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from dashd.drivers import openclaw_gateway
 from dashd.jail import holder_link
 from tests.fakes import gateway_contract
 from tests.fakes.provider import Act
-from tests.live.scenes import DONE, HASTY, Scene, acts, result, scene
-from tests.live.test_openclaw import UNTIL_GO, run
+from tests.live.scenes import DONE, Scene, acts, result, scene
+from tests.live.test_openclaw import UNTIL_GO, run, tool_works
 from tests.whole import door
 
 pytestmark = pytest.mark.live
@@ -39,9 +39,14 @@ def on(daemon, folder, *acts_: Act):
 
 
 async def test_a_tool_writes_a_file_and_the_result_is_asked_for_once_more(start_daemon, tmp_path) -> None:
-    script = run("echo hi > note.txt; cat /etc/shadow; touch /usr/x"), Act(text="It is done."), DONE
+    """And meanwhile the gateway keeps the contract of the stand-in that other tests have."""
+    wrong = f"cat /etc/shadow; touch /usr/x; {UNTIL_GO}"
+    script = run(f"echo hi > note.txt; {wrong}"), Act(text="It is done."), DONE
     async with on(start_daemon(), tmp_path, *script) as there:
         swarm = await there.swarm(mode="gateway")
+        await tool_works(there, swarm)
+        await keeps_the_contract(there, swarm)
+        (tmp_path / "go").touch()
         report = await there.ended(swarm)
         assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
         assert (tmp_path / "note.txt").read_text() == "hi\n"
@@ -55,32 +60,6 @@ async def test_a_tool_writes_a_file_and_the_result_is_asked_for_once_more(start_
         (up,) = await there.dash.events(swarm, "gateway.up")
         assert up["data"]["version"] == "2026.9.6"
         assert pids_of(f"{swarm}-g1") == []
-
-
-async def test_one_gateway_through_message_fault_cut_and_a_refused_budget(start_daemon, tmp_path) -> None:
-    """Four tasks of one seat, one after the other: the gateway stays, each has a session of its own."""
-    script = (
-        *(run(f"{UNTIL_GO}; echo hi > note.txt"), DONE, DONE),  # a message makes another turn
-        *(Act(status=500, bills=False), DONE),
-        *(run("echo x >> marks"), Act(cut_at=400), DONE),
-        *(run("until [ -e again ]; do sleep 0.1; done"), DONE),
-    )
-    async with on(start_daemon(HASTY), tmp_path, *script) as there:
-        swarm = await there.swarm(mode="gateway", agents=1, items=list("abcd"), limits={"retries": 0})
-        await tool_works(there, swarm)
-        await there.dash.call("agent.message", agent=f"{swarm}-001", text="mind the gap")
-        (tmp_path / "go").touch()
-        await there.dash.events(swarm, "task.completed", 3)
-        await tool_works(there, swarm, after=f"{swarm}-t4")
-        given = {"limit_usd": 0.0001, "actions": {"at_100": "notify"}}
-        await there.dash.call("budget.set", budget=swarm, **given)
-        (tmp_path / "again").touch()
-        report = await there.ended_with(swarm, "partial")
-        assert report["failures"][0]["cause"] == "its budget did not cover the next call"
-        assert (report["attempts"]["total"], there.provider.calls) == (4, 9)
-        assert (tmp_path / "marks").read_text() == "x\n"
-        assert any("mind the gap" in json.dumps(body["messages"]) for body in there.provider.bodies)
-        assert len(await there.dash.events(swarm, "gateway.up")) == 1
 
 
 async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemon, tmp_path) -> None:
@@ -139,32 +118,18 @@ async def test_a_kill_ends_its_run_and_an_agent_that_joins_works_on(start_daemon
         assert pids_of(f"{swarm}-g1") == []
 
 
-async def test_the_real_one_keeps_the_contract_of_the_stand_in(start_daemon, tmp_path) -> None:
-    async with on(start_daemon(), tmp_path, run(UNTIL_GO), DONE) as there:
-        swarm = await there.swarm(mode="gateway")
-        await tool_works(there, swarm)
-        launch = f"{swarm}-g1"
-        with contextlib.closing(sqlite3.connect(there.daemon.state / "dash.db")) as db:
-            ((token,),) = db.execute("SELECT token FROM gateway WHERE launch_id = ?", (launch,))
+async def keeps_the_contract(there: Scene, swarm: str) -> None:
+    """While an agent of it works."""
+    launch = f"{swarm}-g1"
+    with contextlib.closing(sqlite3.connect(there.daemon.state / "dash.db")) as db:
+        ((token,),) = db.execute("SELECT token FROM gateway WHERE launch_id = ?", (launch,))
 
-        async def dial() -> trio.SocketStream:
-            sock = await holder_link.dial(there.daemon.state / "launches" / launch, openclaw_gateway.PORT)
-            sock.setblocking(False)
-            return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+    async def dial() -> trio.SocketStream:
+        sock = await holder_link.dial(there.daemon.state / "launches" / launch, openclaw_gateway.PORT)
+        sock.setblocking(False)
+        return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
 
-        await gateway_contract.check(dial, token, f"{swarm}-001")
-        (tmp_path / "go").touch()
-        assert result(await there.ended(swarm))["summary"] == "all done"
-
-
-async def tool_works(there: Scene, swarm: str, after: str = "") -> None:
-    """Until the model's tool runs: that of the task `after`, or any."""
-    since = 0
-    while True:
-        found = await there.dash.events(swarm, "agent.progress", since=since)
-        if any(event["data"]["note"] == "exec" and event["task"] >= after for event in found):
-            return
-        since = found[-1]["seq"]
+    await gateway_contract.check(dial, token, f"{swarm}-001")
 
 
 def pids_of(launch: str) -> list[int]:
