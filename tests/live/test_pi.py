@@ -86,7 +86,9 @@ async def test_a_model_that_is_down_for_good_fails_the_attempt(start_daemon, tmp
         assert failure["cause"].startswith("no model answered: 5")
 
 
-@pytest.mark.parametrize("broken", [Act(cut_at=400), Act(stall_at=400)], ids=["cut", "stalled"])
+@pytest.mark.parametrize(
+    "broken", [Act(cut_at=400), Act(stall_at=400), Act(stall_at=0)], ids=["cut", "stalled", "hung"]
+)
 async def test_a_broken_stream_goes_on_in_the_same_session(start_daemon, tmp_path, broken) -> None:
     script = acts(bash("echo x >> marks"), broken, DONE)
     async with scene(start_daemon(HASTY), tmp_path, script) as on:
