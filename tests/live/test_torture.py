@@ -51,10 +51,12 @@ async def _kills_of_agents(on: Scene, first: int) -> int:
     """Each of four agents is killed once, at another step."""
     items = [f"r{first}-{number}" for number in range(AGENTS)]
     swarm = await on.swarm("step {item}", agents=AGENTS, items=items, limits={"retries": 1})
+    one_call_at_a_time = trio.Lock()
 
     async def kill(item: str, step: int) -> None:
         await _marked(on.folder, item, step)
-        tasks = (await on.dash.call("task.list", swarm=swarm))["items"]
+        async with one_call_at_a_time:
+            tasks = (await on.dash.call("task.list", swarm=swarm))["items"]
         end_node(next(task["agent"] for task in tasks if task["item"] == item))
 
     async with trio.open_nursery() as nursery:
