@@ -167,6 +167,7 @@ async def _serve(
             for each in recovered:
                 supervisor.resume(each.run, each.attached)
             runtime.start_soon(supervisor.watch_wishes)
+            runtime.start_soon(agents.programs.compiled.run, agents.drivers)
             _start_watches(runtime, config, world, core.daemon)
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)

@@ -35,7 +35,8 @@ def here(config: Config, path: str) -> Programs:
     """Where Dash's own copies are, and what the configuration names instead; `path` is a PATH."""
     told = config.programs
     configured = {"node": told.node, "pi": told.pi, "openclaw": told.openclaw}
-    return Programs(config.daemon.state_dir / "programs", configured, path)
+    state_dir = config.daemon.state_dir
+    return Programs(state_dir / "programs", configured, path, state_dir / "compiled")
 
 
 def seen(programs: Programs) -> list[Found]:
@@ -82,6 +83,7 @@ class ProgramPort:
         found = self._programs.find(name)
         if found is None:
             raise errors.Unavailable(f"{name} was installed and is not there", hint="dashctl program check")
+        self._programs.cache(name)  # has it made, in the background
         return ProgramInstalled(
             name=name,
             version=program.version if found.origin == "installed" else "",

@@ -3,7 +3,8 @@
 `driver.py` says what a driver is. `command` is the one every later driver is measured against. A program that
 is talked to while it runs has a conversation (`line_conversation.py`, and what Pi and OpenClaw make of it): a
 function of what it prints, which the runtime drives. `programs.py` knows where programs are,
-`program_install.py` puts pinned ones there, `program_record.py` tells whether they are still as it left them.
+`program_install.py` puts pinned ones there, `program_record.py` tells whether they are still as it left them;
+`compiled.py` keeps what Node compiles of them.
 A program that serves many agents from one process (`openclaw_gateway.py`) has a client that speaks its
 protocol (`openclaw_client.py`).
 """

@@ -18,7 +18,7 @@ from dashd.domain.attempt import Ending
 from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
 
-from . import openclaw_config
+from . import compiled, openclaw_config
 from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, SessionFormat, Work
 from .openclaw_conversation import OpenClawConversation
@@ -88,9 +88,10 @@ class OpenClawDriver:
         program = [node.path if node else f"{GONE}/node", path] if is_script else [path]
         flags = ["agent", "--local", "--json", "--agent", AGENT, "--session-key", SESSION]
         model = ["--model", f"{PROVIDER}/{work.model.name}"]
+        cache = self._programs.cache(self.name) if work.isolated else None
         told = {
             "argv": [*program, *flags, *model],
-            "env": ENVIRON,
+            "env": ENVIRON | (compiled.environ(cache) if cache else {}),
             "config": _config(work, work.model),
             "gate": _gate(work),
             "state": work.session.folder if work.session else None,
@@ -106,6 +107,7 @@ class OpenClawDriver:
         runner = f"{view.CODE}/dashd/drivers/{RUNNER.name}" if work.isolated else str(RUNNER)
         argv = (view.python(), "-I", "-S", runner)
         folders = tuple(dict.fromkeys(each.folder for each in (node, openclaw) if each is not None))
+        folders += (cache,) if cache else ()
         return Command(
             argv=argv,
             env=environment(work, environ) | own,

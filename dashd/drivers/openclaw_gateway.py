@@ -13,7 +13,7 @@ from typing import Any
 
 from dashd.jail import view
 
-from . import openclaw_config
+from . import compiled, openclaw_config
 from .command import passed_on
 from .driver import Command
 from .openclaw import GONE, RESERVED_BYTES
@@ -88,9 +88,11 @@ def command(programs: Programs, cwd: str, environ: Mapping[str, str]) -> Command
     """What is executed in the jail; `told` is its standard input."""
     node, openclaw = programs.find("node"), programs.find("openclaw")
     folders = tuple(dict.fromkeys(each.folder for each in (node, openclaw) if each is not None))
+    cache = programs.cache("openclaw")
+    folders += (cache,) if cache else ()
     return Command(
         argv=(view.python(), "-I", "-S", f"{view.CODE}/dashd/drivers/{STARTER.name}"),
-        env=passed_on(environ) | {"TERM": "dumb"},
+        env=passed_on(environ) | {"TERM": "dumb"} | (compiled.environ(cache) if cache else {}),
         cwd=cwd,
         stdin=True,
         programs=folders,

@@ -19,6 +19,7 @@ from dashd.domain.attempt import Ending
 from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
 
+from . import compiled
 from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
 from .pi_conversation import PiConversation
@@ -91,6 +92,9 @@ class PiDriver:
             "PI_SKIP_VERSION_CHECK": "1",
             "TERM": "dumb",
         }
+        cache = self._programs.cache(self.name) if work.isolated else None
+        if cache is not None:
+            own |= compiled.environ(cache)
         if work.isolated:
             own["PI_CODING_AGENT_DIR"] = AGENT_FOLDER
         ours = f"{view.CODE}/dashd/drivers" if work.isolated else str(PRELOAD.parent)
@@ -108,6 +112,7 @@ class PiDriver:
         )
         argv = (node_path, "--require", preload, pi_path, *own_flags)
         folders = tuple(dict.fromkeys(each.folder for each in (node, pi) if each is not None))
+        folders += (cache,) if cache else ()
         return Command(
             argv=argv, env=environment(work, environ) | own, cwd=work.cwd, stdin=True, programs=folders
         )

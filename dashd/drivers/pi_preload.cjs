@@ -6,6 +6,10 @@ const fs = require("fs");
 const os = require("os");
 const path = require("path");
 
+// Node has taken it up; what Pi starts has nothing to look for in Pi's cache.
+delete process.env.NODE_COMPILE_CACHE;
+delete process.env.OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED;
+
 if (process.env.DASH_PI_FILES) {
   const told = process.env.PI_CODING_AGENT_DIR;
   if (told) fs.mkdirSync(told, { recursive: true, mode: 0o700 });

@@ -22,6 +22,8 @@ import msgspec
 from dashd.jail import view
 from dashd.wire import errors
 
+from .compiled import Compiled
+
 RECORD = "installed.json"
 UNFINISHED = ".new-"
 
@@ -159,11 +161,16 @@ class Programs:
     """Where programs are; looks at the file system each time, so that what was just installed is there."""
 
     def __init__(
-        self, folder: Path | None = None, configured: Mapping[str, str] | None = None, path: str = ""
+        self,
+        folder: Path | None = None,
+        configured: Mapping[str, str] | None = None,
+        path: str = "",
+        compiled: Path | None = None,
     ) -> None:
         """`folder` is where Dash installs; `configured` are paths by name, which go first; `path` is the PATH
-        on which some are looked for last.
+        on which some are looked for last; `compiled` is where their compile caches are kept.
         """
+        self.compiled = Compiled(compiled)
         self.folder = folder
         self.configured = {name: found for name, found in (configured or {}).items() if found}
         self._path = path
@@ -190,6 +197,10 @@ class Programs:
             f"dashctl program install {name}, or set programs.{name} to the one you have",
             here=False,
         )
+
+    def cache(self, name: str) -> str | None:
+        """Where what Node has compiled of it before is kept; None where that is nowhere, or not yet."""
+        return self.compiled.find(self.find("node"), self.find(name))
 
     def missing(self, name: str) -> str | None:
         """The first of a program and those that it needs that is not here."""
