@@ -90,15 +90,20 @@ class SessionTree:
 
         A fork from inside a round of tools would show the model calls that never ended.
         """
-        best, open_ = None, set[str]()
+        best, open_ = None, frozenset[str]()
         way = self.path(node_id)
         for node in way:
-            open_.update(node.calls)
-            if node.answers is not None:
-                open_.discard(node.answers)
+            open_ = _open_after(node, open_)
             if not open_:
                 best = node
         return best or way[0]
+
+    def is_broken_off(self, node_id: str) -> bool:
+        """Whether a call has no result at this step, and may yet have done what it was to do."""
+        open_ = frozenset[str]()
+        for node in self.path(node_id):
+            open_ = _open_after(node, open_)
+        return bool(open_)
 
     def spoken(self) -> Iterator[tuple[int, Node]]:
         """(depth, step) of what was said, parents first; the depth grows where a branch was left.
@@ -114,6 +119,17 @@ class SessionTree:
             after = self.children[node_id]
             deeper = depth + 1 if len(after) > 1 else depth
             stack += [(each, deeper) for each in reversed(after)]
+
+
+def _open_after(node: Node, open_: frozenset[str]) -> frozenset[str]:
+    """The calls without a result after this step, where these were before it.
+
+    Whoever speaks next closes them: a program that was killed in a tool went on without its result, and tells
+    the model that there is none.
+    """
+    if node.role in ("user", "assistant"):
+        return frozenset(node.calls)
+    return open_ - {node.answers}
 
 
 class Transcript(Protocol):

@@ -44,7 +44,8 @@ def unanswered(tree, node_id):
     """The tool calls that have no result yet on the way to this step."""
     asked = set()
     for node in tree.path(node_id):
-        asked.update(node.calls)
+        if node.role in ("user", "assistant"):
+            asked = set(node.calls)
         asked.discard(node.answers)
     return asked
 
@@ -79,6 +80,18 @@ def test_inside_a_round_of_tools_it_goes_on_from_before_it(at, goes_on_from, ope
     tree = SessionTree(TALK)
     assert unanswered(tree, at) == open_
     assert tree.resumable(at).id == goes_on_from
+
+
+def test_a_call_that_a_kill_left_open_is_closed_by_what_was_said_next():
+    killed = (*TALK[:5], Node("b6", "ac05", "user", "Your program was killed"))
+    later = (*killed, Node("b7", "b6", "assistant", "I look again", calls=("c3",)))
+    done = (*later, Node("b8", "b7", "tool", "hi", answers="c3"))
+    assert SessionTree(killed).resumable("b6").id == "b6"
+    tree = SessionTree(done)
+    assert [tree.resumable(at).id for at in ("ac05", "b6", "b7", "b8")] == ["ab03", "b6", "b6", "b8"]
+    assert [tree.is_broken_off(at) for at in ("ab03", "ac05", "b6", "b7", "b8")] == [
+        False, True, False, True, False,
+    ]  # fmt: skip
 
 
 def test_a_step_is_found_by_its_beginning():
