@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dashctl.terminal import Output
 
 TEXT_WIDTH_MAX = 100
+MIGRATE_S = 150.0
+"""Longer than dashd waits for the end of what is migrated."""
 _COLUMNS = (
     render.Column("SESSION", "id"),
     render.Column("STATE", "state"),
@@ -150,12 +152,14 @@ def prime(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def checkpoint(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Keeps a copy."""
-    return _kept(out, dash.call("session.checkpoint", session=args.session, name=args.name, at=args.at))
+    said = {"session": args.session, "name": args.name, "at": args.at}
+    return _kept(out, dash.create("session.checkpoint", key=args.key, **said))
 
 
 def branch(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Keeps a named copy up to a step."""
-    return _kept(out, dash.call("session.branch", session=args.session, at=args.at, name=args.name))
+    said = {"session": args.session, "at": args.at, "name": args.name}
+    return _kept(out, dash.create("session.branch", key=args.key, **said))
 
 
 def archive(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -200,23 +204,32 @@ def _move(method: str, args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def fork(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Begins a new agent with a copy."""
-    found = dash.call(
-        "session.fork", session=args.session, task=args.task, at=args.at, swarm=args.swarm, name=args.name
-    )
-    return _forked(out, found)
+    said = {"session": args.session, "task": args.task, "at": args.at, "swarm": args.swarm, "name": args.name}
+    return _forked(out, dash.create("session.fork", key=args.key, **said))
 
 
 def migrate(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Goes on with it in another swarm, and ends it where it was."""
-    return _forked(out, dash.call("session.migrate", session=args.session, swarm=args.swarm, task=args.task))
+    said = {"session": args.session, "swarm": args.swarm, "task": args.task}
+    return _forked(out, dash.create("session.migrate", key=args.key, deadline_s=MIGRATE_S, **said))
 
 
-def _forked(out: Output, found: dict[str, object]) -> int:
+def _forked(out: Output, found: dict[str, Any]) -> int:
     if out.as_json:
         out.data(found)
-    else:
-        step = safe.line(str(found["step"]))
-        out.line(f"Agent '{found['agent']}' goes on from step {step} with task {found['task']}")
+        return 0
+    step = safe.line(str(found["step"]))
+    where = f"from step {step}" if step else "when the other one has ended"
+    out.line(f"Agent '{found['agent']}' goes on {where} with task {found['task']}")
+    return _noted(out, found)
+
+
+def _noted(out: Output, found: dict[str, Any]) -> int:
+    """On which files it works, and whether it waits for a yes."""
+    for note in found["notes"]:
+        out.line(f"  {safe.line(note)}")
+    if found["approval"]:
+        out.line(f"  it waits for approval {found['approval']}: dashctl approval list")
     return 0
 
 
@@ -227,7 +240,8 @@ def pause(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def resume(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Lets a paused one run, or gives a closed one more to do."""
-    return _changed(out, dash.call("session.resume", session=args.session, task=args.task))
+    said = {"session": args.session, "task": args.task}
+    return _changed(out, dash.create("session.resume", key=args.key, **said))
 
 
 def compact(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -250,11 +264,12 @@ def terminate(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     return _changed(out, dash.call("session.terminate", session=args.session))
 
 
-def _changed(out: Output, found: dict[str, object]) -> int:
+def _changed(out: Output, found: dict[str, Any]) -> int:
     if out.as_json:
         out.data(found)
     elif found["task"]:
         out.line(f"Agent '{found['agent']}' goes on with session {found['session']}: task {found['task']}")
+        _noted(out, found)
     else:
         said = "" if found["changed"] else " already"
         out.line(f"Session '{found['session']}' is {found['state']}{said}")
@@ -263,6 +278,10 @@ def _changed(out: Output, found: dict[str, object]) -> int:
 
 def _one(parser: ArgumentParser) -> None:
     parser.add_argument("session", metavar="SESSION", help="as `session list` shows it, or an agent")
+
+
+def _keyed(parser: ArgumentParser) -> None:
+    parser.add_argument("--key", metavar="KEY", help="the same key never does it twice")
 
 
 def _listing(parser: ArgumentParser) -> None:
@@ -300,12 +319,14 @@ def _keeping(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("--name", metavar="NAME", help="to call it by")
     parser.add_argument("--at", metavar="STEP", help="up to this step alone (all of it)")
+    _keyed(parser)
 
 
 def _branching(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("at", metavar="STEP")
     parser.add_argument("name", metavar="NAME")
+    _keyed(parser)
 
 
 def _moving(parser: ArgumentParser) -> None:
@@ -317,19 +338,22 @@ def _forking(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("task", metavar="TASK", help="what the new agent is to do")
     parser.add_argument("--at", metavar="STEP", help="a step or checkpoint (where it goes on)")
-    parser.add_argument("--swarm", "-s", metavar="SWARM", help="where it works (the session's own swarm)")
+    parser.add_argument("--swarm", "-s", metavar="SWARM", help="where it works (its own, or a new one)")
     parser.add_argument("--name", metavar="NAME", help="the new agent's")
+    _keyed(parser)
 
 
 def _migrating(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("swarm", metavar="SWARM", help="of the same driver")
     parser.add_argument("--task", metavar="TASK", help="what it is to do there (go on)")
+    _keyed(parser)
 
 
 def _resuming(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("--task", metavar="TASK", help="what a closed one is to do (go on)")
+    _keyed(parser)
 
 
 def _compacting(parser: ArgumentParser) -> None:

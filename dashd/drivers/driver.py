@@ -37,6 +37,8 @@ class Session:
     """An attempt before this one was killed in it."""
     compacts: bool = False
     """It is to be summed up, and nothing else is to be done."""
+    broken_off: bool = False
+    """The other one was stopped at its work: its last tool call may have done anything."""
 
 
 class SessionFormat(Protocol):

@@ -190,7 +190,8 @@ class PiConversation(LineConversation):
         """What is said first, `messages` being in its session already."""
         if self._session is not None and self._session.forked:
             # One that died may have done so before it was told what it is about.
-            return f"{RESUMED}\n\n{self._first}" if self._session.resumed else self._first
+            killed = self._session.resumed or self._session.broken_off
+            return f"{RESUMED}\n\n{self._first}" if killed else self._first
         # Its own first words and the brief, at least: a session of an attempt before this one.
         return RESUMED if messages > 1 else self._first
 

@@ -42,6 +42,8 @@ class Plan:
     """The launch in whose folder its program's session is, for programs that keep one."""
     seed: str | None
     """The checkpoint that the task's conversation begins from."""
+    broken_off: bool
+    """What that is a copy of was stopped at its work."""
     lease_s: float
     grace_s: float
     left_s: float
@@ -100,6 +102,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         ),
         seed=sessions.seed(db, task.id),
         compacts=sessions.compacts(db, task.id),
+        broken_off=sessions.is_broken_off(db, task.id),
         lease_s=swarm.lease_s,
         grace_s=swarm.grace_s,
         left_s=max(0.0, swarm.timeout_s - active_ms / 1_000),

@@ -23,7 +23,7 @@ from dashd.domain.session_tree import NotASession
 from dashd.drivers.driver import Session, SessionFormat
 from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import Folder
-from dashd.store import attempts, sessions
+from dashd.store import attempts, session_moves, sessions
 from dashd.store.queue import Claim
 from dashd.store.rows import AttemptRow
 from dashd.store.sessions import CheckpointRow
@@ -47,6 +47,7 @@ def planned(world: World, plan: Plan) -> Plan:
         forked=plan.seed is not None,
         resumed=plan.session != plan.launch_id,
         compacts=plan.compacts,
+        broken_off=plan.broken_off,
     )
     return replace(plan, work=replace(plan.work, session=session))
 
@@ -133,6 +134,7 @@ def _ended(world: World, claim: Claim, plan: Plan, row: CheckpointRow | None, pr
     if row is not None:
         gone = sessions.keep(tx, row)
         tx.after_commit(lambda: world.transcripts.forget(gone))
+    session_moves.ended(tx, plan.session, row.id if row else None, problem)
     if problem:
         tx.emit("session.error", **where, data={"session": plan.session, "reason": problem})
     if not _leaves(attempts.get(tx.db, claim.attempt_id)):

@@ -3,7 +3,8 @@
 Before the first launch in a seat the workspace is made: the row `creating` is durable first, then the clone
 (whose last step is a rename), then the row `ready`. Every later attempt works in the same tree.
 
-After a success, in this order, so that `kill -9` anywhere loses nothing and does nothing twice:
+After a success, and where its session goes on elsewhere, in this order, so that `kill -9` anywhere loses
+nothing and does nothing twice:
 
 1. the program's exit is on disk (its holder wrote it), the attempt is open in the rows
 2. what was left uncommitted is committed in the agent's own clone; a second time there is nothing left
@@ -27,7 +28,7 @@ from dashd.domain import folders
 from dashd.domain.attempt import Ending
 from dashd.domain.repository import Terms
 from dashd.jail.view import Folder
-from dashd.store import agents, attempts, swarms, workspaces
+from dashd.store import agents, attempts, session_moves, swarms, workspaces
 from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
@@ -127,7 +128,7 @@ class WorkingTree:
         The workspace is held until that is done, so that of those who share one the last knows that it is.
         """
         shares = self._terms.workspace == "swarm" and ending.state == "failed"
-        if ending.state != "succeeded" and not shares:
+        if ending.state != "succeeded" and not shares and not await self._world.store.own.read(self._moves):
             yield ending, _nothing
             return
         async with self._world.workspaces.lock(self.owner):
@@ -157,6 +158,10 @@ class WorkingTree:
         self._world.points.at("workspace.after_import")
         return ending, partial(_set_imported, self.owner, taken)
 
+    def _moves(self, db: Snapshot) -> bool:
+        """Another agent goes on with the attempt's session, and with its files."""
+        return session_moves.is_stopping(db, self._claim.attempt_id)
+
     def _rows(self, db: Snapshot) -> tuple[workspaces.WorkspaceRow | None, bool, tuple[str, ...] | None]:
         """The workspace, whether nobody else runs in it, and the folders that may be changed."""
         return workspaces.find(db, self.owner), self._alone(db), _within(db, self._claim)
@@ -182,7 +187,7 @@ def _message(claim: Claim, item: str) -> str:
     head = " ".join(item.split())[:MESSAGE_CHARS_MAX]
     return (
         f"dash: what {claim.agent_id} left uncommitted\n\nTask: {claim.task_id}\nItem: {head}\n"
-        f"Committed by Dash when the task had succeeded.\n"
+        f"Committed by Dash when the program had ended.\n"
     )
 
 

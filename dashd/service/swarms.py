@@ -1,5 +1,6 @@
 """`swarm.*`: check, decide, write, return."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -40,6 +41,19 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
     key = params.idempotency_key
     if (known := await replay(core, caller, "swarm.create", params, key, wire.SwarmCreated)) is not None:
         return known
+    if params.dry_run:
+        why_driver = core.drivers.choose(params.driver or None, has_argv=bool(params.argv))[1]
+        await prepare(core, caller, params)
+        return await _only_planned(core, caller, params, why_driver)
+    make = await prepare(core, caller, params)
+    work = once(caller, "swarm.create", params, key, lambda tx: make(tx, params.task), wire.SwarmCreated)
+    return await core.store.writer.apply(work)
+
+
+async def prepare(
+    core: Core, caller: Caller, params: wire.CreateSwarm
+) -> Callable[[Tx, str], wire.SwarmCreated]:
+    """Checks all that can be checked before; gives what makes the swarm, with this task."""
     refuse_nul("task", params.task)
     for index, item in enumerate(params.items or ()):
         refuse_nul(f"items[{index}]", item)
@@ -53,12 +67,11 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
     ready = await plans.prepare(core, params, driver, brief, tasks=len(items))
     walled = await walls.prepare(core, caller, params, place, cwd, driver)
     mode = await modes.prepare(core, params, driver)
-    if params.dry_run:
-        return await _only_planned(core, caller, params, why_driver)
 
-    def operation(tx: Tx) -> wire.SwarmCreated:
+    def operation(tx: Tx, task: str) -> wire.SwarmCreated:
+        refuse_nul("task", task)
         row = _row(tx, new_id, params, walled, driver=driver, why_driver=why_driver, argv=argv, cwd=cwd)
-        row = msgspec.structs.replace(row, repo=place.json, mode=mode)
+        row = msgspec.structs.replace(row, goal=task, repo=place.json, mode=mode)
         modes.refuse_asking(tx.db, row)
         plans.refuse_unstartable(tx.db, ready)
         if swarms.find(tx.db, row.id):
@@ -73,10 +86,10 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
         allotments.open_swarm(tx, row.id, ready.terms)
         cursor = tx.emit("swarm.created", swarm=row.id, data={"name": row.name, "driver": driver})
         made = [tasks.new(row, number + 1, item.item, at_ms=tx.now_ms) for number, item in enumerate(planned)]
-        for task, item in zip(made, planned, strict=True):
-            tasks.insert(tx, task, tuple(made[index].id for index in item.after))
-            sessions.begin_from(tx, task.id, params.begin_from or None, driver)
-            tx.emit("task.created", swarm=row.id, task=task.id)
+        for new, item in zip(made, planned, strict=True):
+            tasks.insert(tx, new, tuple(made[index].id for index in item.after))
+            sessions.begin_from(tx, new.id, params.begin_from or None, driver)
+            tx.emit("task.created", swarm=row.id, task=new.id)
         swarms.take_numbers(tx, row.id, tasks=len(made))
         count = min(params.agents, len(made))
         seats.add(tx, row.id, count, names=ready.terms.names, caps=ready.terms.own)
@@ -101,8 +114,7 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
             ],
         )
 
-    work = once(caller, "swarm.create", params, key, operation, wire.SwarmCreated)
-    return await core.store.writer.apply(work)
+    return operation
 
 
 async def list_(core: Core, caller: Caller, params: wire.ListSwarms) -> wire.SwarmList:

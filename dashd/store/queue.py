@@ -4,6 +4,7 @@ Strict order: level, then age, over all swarms. A task is startable where its sw
 that may take it, and the daemon has a slot; among startable tasks there is never an inversion (invariant 5).
 A child takes the tasks that were made for it and no other, and nobody else takes those: its rights are not
 those of its swarm's agents.
+A task that goes on with a session is startable once what ran in that has ended.
 Only the head of each open swarm is looked at, so a claim costs the same whatever the queue's length. Where
 all places of an agent program are taken, none of its tasks is startable.
 """
@@ -29,6 +30,7 @@ SELECT {columns(TaskRow, "t.")}, coalesce(
      AND parent_id IS NULL ORDER BY number LIMIT 1))
 FROM swarm s JOIN task t ON t.id = (
     SELECT q.id FROM task q WHERE q.swarm_id = s.id AND q.state = 'ready'
+    AND q.id NOT IN (SELECT task_id FROM session_move WHERE copied = 0)
     AND iif(q.pinned_to IS NULL, EXISTS
         (SELECT 1 FROM agent f WHERE f.swarm_id = s.id AND f.state = 'idle' AND f.wanted = 'run'
          AND f.parent_id IS NULL), EXISTS

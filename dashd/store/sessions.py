@@ -54,7 +54,6 @@ _q_checkpoint = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE id = ?"
 _q_named = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ?1 AND name = ?2 AND name <> ''"
 _q_checkpoints = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? ORDER BY rowid"
 _q_keep = f"INSERT INTO checkpoint ({_CHECKPOINT}) VALUES ({placeholders(CheckpointRow)})"
-_q_newest = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? ORDER BY rowid DESC LIMIT 1"
 _needless = (
     "kind = 'automatic' AND id NOT IN (SELECT checkpoint_id FROM session_seed)"
     " AND id NOT IN (SELECT head FROM session WHERE head IS NOT NULL)"
@@ -69,9 +68,13 @@ _q_expire = (
     " RETURNING id, session_id"
 )
 _q_ids = "SELECT id FROM checkpoint"
-_q_seed = "INSERT INTO session_seed (task_id, checkpoint_id) VALUES (?, ?)"
 _q_only_compact = "UPDATE session_seed SET compacts = 1 WHERE task_id = ?"
 _q_compacts = "SELECT compacts FROM session_seed WHERE task_id = ?"
+_q_fullest = (
+    f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? ORDER BY steps DESC, rowid DESC LIMIT 1"
+)
+_q_seed = "INSERT INTO session_seed (task_id, checkpoint_id, broken_off) VALUES (?, ?, ?)"
+_q_broken_off = "SELECT 1 FROM session_seed WHERE task_id = ? AND broken_off = 1"
 _q_seeded = "SELECT checkpoint_id FROM session_seed WHERE task_id = ?"
 
 
@@ -211,9 +214,9 @@ def of_checkpoint(db: Snapshot, checkpoint_id: str) -> SessionRow:
     return get(db, found.session_id)
 
 
-def newest(db: Snapshot, session_id: str) -> CheckpointRow | None:
-    """The one that was kept last."""
-    return rows.first(CheckpointRow, db, _q_newest, (session_id,))
+def fullest(db: Snapshot, session_id: str) -> CheckpointRow | None:
+    """The one that has most of it."""
+    return rows.first(CheckpointRow, db, _q_fullest, (session_id,))
 
 
 def kept(db: Snapshot) -> frozenset[str]:
@@ -247,7 +250,17 @@ def begin_from(tx: Tx, task_id: str, checkpoint_id: str | None, driver: str) -> 
         made_sessions.take(tx, made, task_id, driver=driver, cwd=cwd)
     elif checkpoint_id is not None:
         refuse_foreign(tx.db, checkpoint_id, driver)
-        tx.execute(_q_seed, (task_id, checkpoint_id))
+        sow(tx, task_id, checkpoint_id)
+
+
+def sow(tx: Tx, task_id: str, checkpoint_id: str, *, broken_off: bool = False) -> None:
+    """The task's conversation begins with this copy; `broken_off`: of one that was stopped at its work."""
+    tx.execute(_q_seed, (task_id, checkpoint_id, int(broken_off)))
+
+
+def is_broken_off(db: Snapshot, task_id: str) -> bool:
+    """Whether a task begins with what was stopped at its work."""
+    return bool(rows.table(db, _q_broken_off, (task_id,)))
 
 
 def seed(db: Snapshot, task_id: str) -> str | None:

@@ -85,6 +85,10 @@ _q_gone = (
 _q_first_wanted = f"SELECT {_COLUMNS} FROM workspace WHERE wanted <> '' ORDER BY owner LIMIT 1"
 _q_mature = "UPDATE workspace SET wanted = 'remove', due_ms = NULL WHERE due_ms <= ? AND wanted = ''"
 _q_next_due = "SELECT min(due_ms) FROM workspace WHERE due_ms IS NOT NULL AND wanted = ''"
+_q_start_with = "INSERT INTO workspace_start (owner, from_owner) VALUES (?, ?)"
+_q_start = (
+    "SELECT w.imported FROM workspace_start s JOIN workspace w ON w.owner = s.from_owner WHERE s.owner = ?"
+)
 _q_rowid = "SELECT rowid FROM workspace WHERE owner = ?"
 
 
@@ -118,10 +122,16 @@ def page(
     return found, rows.value(db, _q_rowid, (found[-1].owner,)) if found else after
 
 
+def start_with(tx: Tx, owner: str, from_owner: str) -> None:
+    """A workspace that is not there yet begins with what has come back of another one, by then."""
+    tx.execute(_q_start_with, (owner, from_owner))
+
+
 def begin(tx: Tx, owner: str, swarm_id: str, base: str) -> WorkspaceRow:
     """The row of a workspace that is about to be made, or is there already."""
     row = find(tx.db, owner)
     if row is None:
+        base = next((found for (found,) in rows.table(tx.db, _q_start, (owner,)) if found), base)
         made = WorkspaceRow(owner, swarm_id, "creating", base, created_at_ms=tx.now_ms)
         tx.execute(_q_insert, msgspec.structs.astuple(made))
     elif row.state == "removed":

@@ -45,7 +45,7 @@ def test_the_newest_automatic_copy_takes_the_place_of_those_before(scene, sessio
     assert kept(scene, 2, "named", "good") == []
     assert kept(scene, 3) == ["c-1"]
     assert [row.id for row in sessions.checkpoints(scene.db, ID)] == ["c-2", "c-3"]
-    assert sessions.newest(scene.db, ID).id == "c-3"
+    assert sessions.fullest(scene.db, ID).id == "c-3"
     assert sessions.kept(scene.db) == {"c-2", "c-3"}
 
 

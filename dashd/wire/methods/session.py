@@ -177,6 +177,7 @@ class CheckpointSession(Params):
     session: Id
     name: Name | msgspec.UnsetType = msgspec.UNSET
     at: Step | msgspec.UnsetType = msgspec.UNSET
+    idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 
 
 class CheckpointMade(Result):
@@ -187,6 +188,7 @@ class CheckpointMade(Result):
     name: str
     step: str
     steps: int
+    deduplicated: bool = False
 
 
 class BranchSession(Params):
@@ -195,6 +197,7 @@ class BranchSession(Params):
     session: Id
     at: Step
     name: Name
+    idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 
 
 class MoveSession(Params):
@@ -221,7 +224,7 @@ class ForkSession(Params):
     at: Step | msgspec.UnsetType = msgspec.UNSET
     """A step or a checkpoint; where it has come to, if none is named."""
     swarm: Id | msgspec.UnsetType = msgspec.UNSET
-    """Where the new agent works; in the session's own swarm, if none is named."""
+    """Where the new agent works; else in the session's own, or if that has ended, in a new swarm of one."""
     name: Name | msgspec.UnsetType = msgspec.UNSET
     idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 
@@ -234,17 +237,24 @@ class SessionForked(Result):
     task: str
     checkpoint: str
     step: str
-    """An earlier one than was asked for, where that one had tool calls open."""
+    """An earlier one than was asked for, where that one had tool calls open. Both are empty where what is
+    migrated has not ended yet.
+    """
     cursor: int
     deduplicated: bool = False
+    approval: str = ""
+    """What a new swarm waits for, where a gate asks about its budget."""
+    notes: list[str] = field(default_factory=list)
+    """On which files it works, where those are others than were spoken of."""
 
 
 class MigrateSession(Params):
-    """Goes on with a session in another swarm, and ends it where it was."""
+    """Goes on with a session in another swarm, once, when it has ended where it was."""
 
     session: Id
     swarm: Id
     task: Text | msgspec.UnsetType = msgspec.UNSET
+    idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 
 
 class ResumeSession(Params):
@@ -252,6 +262,7 @@ class ResumeSession(Params):
 
     session: Id
     task: Text | msgspec.UnsetType = msgspec.UNSET
+    idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 
 
 class CompactSession(Params):
@@ -270,6 +281,12 @@ class SessionChanged(Result):
     changed: bool
     agent: str
     task: str = ""
+    swarm: str = ""
+    """Where that one works."""
+    approval: str = ""
+    notes: list[str] = field(default_factory=list)
+    """As `session.fork` gives them."""
+    deduplicated: bool = False
 
 
 METHODS = (

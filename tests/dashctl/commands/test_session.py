@@ -1,5 +1,7 @@
 """`dashctl session …` against a scripted dashd."""
 
+import msgspec
+
 from dashd.wire.methods import session as wire
 
 S = "s-t1.1"
@@ -77,8 +79,12 @@ def test_copies_and_moves_say_what_came_of_them(dashd, ctl):
         assert ctl("session", verb, S).out == f"Session '{S}' is paused\n"
     went_on = wire.SessionChanged(session=S, state="closed", changed=True, agent="s-002", task="s-t2")
     dashd.on("session.resume", went_on)
-    assert "goes on with session" in ctl("session", "resume", S, "--task", "more").out
-    assert dashd.asked("session.resume") == [{"session": S, "task": "more"}]
+    assert "goes on with session" in ctl("session", "resume", S, "--task", "more", "--key", "k").out
+    assert dashd.asked("session.resume") == [{"session": S, "task": "more", "idempotency_key": "k"}]
+    dashd.on("session.fork", msgspec.structs.replace(forked, step="", approval="a-1", notes=["\x1b[31mits"]))
+    out = ctl("session", "fork", S, "more").out
+    assert out.splitlines()[1:] == ["  its", "  it waits for approval a-1: dashctl approval list"]
+    assert "when the other one has ended" in out
 
 
 def test_what_the_summary_is_to_keep_is_passed_on(dashd, ctl):

@@ -1,0 +1,156 @@
+"""Conversations as they are read, and the copies of them: a file first, and then its row.
+
+What is there is read whole, every branch: where a session is to go on (`goes_on`) hides nothing of it. Of one
+whose folder is gone the fullest copy is left.
+"""
+
+from dashd.domain import attempt as attempt_rules
+from dashd.domain import ids
+from dashd.domain.session_tree import Node, NotASession, SessionTree, Transcript, UnknownStep
+from dashd.store import agents, attempts, sessions, swarms, tasks
+from dashd.store.rows import Snapshot
+from dashd.store.sessions import CheckpointRow, SessionRow
+from dashd.wire import errors
+from dashd.wire.methods import session as wire
+
+from .core import Core
+
+
+async def read(core: Core, session: str, checkpoint_id: str | None = None) -> tuple[SessionRow, Transcript]:
+    """The session as it is now; where it is gone, or a checkpoint is named, as that has it."""
+
+    def query(db: Snapshot) -> tuple[SessionRow, CheckpointRow | None]:
+        row = sessions.get(db, session)
+        if checkpoint_id is not None:
+            return row, _kept(db, row, checkpoint_id)
+        return row, (_kept(db, row, None) if state(db, row) == "gone" else None)
+
+    row, kept = await core.store.reader.read(query)
+    try:
+        if kept is not None:
+            return row, await core.sessions.kept(row.driver, kept.id)
+        return row, await core.sessions.live(row.driver, row.id)
+    except NotASession as error:
+        raise errors.Unavailable(
+            f"session {row.id} cannot be read: {error}", hint=f"session.get {row.id} lists its checkpoints"
+        ) from None
+
+
+def goes_on(db: Snapshot, row: SessionRow, found: Transcript) -> str | None:
+    """The step after which it goes on: that of its head, or the one that it has come to."""
+    head = sessions.checkpoint(db, row.id, row.head) if row.head else None
+    return found.tree.leaf if head is None else head.step
+
+
+def _kept(db: Snapshot, row: SessionRow, wanted: str | None) -> CheckpointRow:
+    found = sessions.checkpoint(db, row.id, wanted) if wanted else sessions.fullest(db, row.id)
+    if found is None:
+        known = ", ".join(each.name or each.id for each in sessions.checkpoints(db, row.id)[-5:])
+        raise errors.NotFound(
+            f"session {row.id} has no checkpoint {wanted!r}" if wanted else f"nothing of {row.id} is left",
+            hint=f"its latest are {known}" if known else "it has none",
+            path="checkpoint",
+        )
+    return found
+
+
+def step(found: SessionTree, wanted: str | None) -> Node:
+    """The step that is meant, or the latest. Raises NotFound, Conflict."""
+    try:
+        if wanted is not None:
+            return found.find(wanted)
+    except UnknownStep as error:
+        raise errors.NotFound(str(error), hint=f"{error.hint}; session.tree shows all", path="at") from None
+    if found.leaf is None:
+        raise errors.Conflict("nothing was said in this session yet", hint="wait until its agent has begun")
+    return found.nodes[found.leaf]
+
+
+async def copy(
+    core: Core, session: str, *, kind: str, at: str | None = None, name: str = ""
+) -> CheckpointRow:
+    """The row of a copy whose file is there when this returns; a checkpoint that is named is read from."""
+    return await _keep(core, *await _at(core, session, at), kind=kind, name=name)
+
+
+async def copy_to_go_on(core: Core, session: str, *, at: str | None) -> tuple[CheckpointRow, bool]:
+    """The same for somebody to go on with: up to a step, or from where it goes on.
+
+    Where a tool call is open it is copied up to before that, unless its program was killed in it: then it is
+    copied as it is, and who goes on must be told (the second value).
+    """
+    row, is_ = await standing(core, session)
+    killed = at is None and row.head is None and is_ in ("waiting", "closed", "gone")
+    row, found, node = await _at(core, session, at or row.head)
+    broken_off = killed and (is_ == "waiting" or found.tree.is_broken_off(node.id))
+    if not broken_off:
+        node = found.tree.resumable(node.id)
+    return await _keep(core, row, found, node, kind="fork"), broken_off
+
+
+async def _at(core: Core, session: str, at: str | None) -> tuple[SessionRow, Transcript, Node]:
+    """The session up to a step or a checkpoint; all that was said, if none is named."""
+    from_ = await core.store.reader.read(
+        lambda db: sessions.checkpoint(db, sessions.get(db, session).id, at) if at else None
+    )
+    row, found = await read(core, session, from_.id if from_ else None)
+    return row, found, step(found.tree, None if from_ else at)
+
+
+async def _keep(
+    core: Core, row: SessionRow, found: Transcript, node: Node, *, kind: str, name: str = ""
+) -> CheckpointRow:
+    data = found.whole
+    if node.id != found.tree.leaf:
+        cwd = (await core.store.reader.read(lambda db: swarms.get(db, row.swarm_id))).cwd
+        data = found.cut(node.id, session_id=row.id, cwd=cwd, at_ms=core.clock.now_ms())
+    made = CheckpointRow(
+        id=f"c-{ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))}",
+        session_id=row.id,
+        kind=kind,
+        name=name,
+        step=node.id,
+        steps=len(found.tree.nodes if data is found.whole else found.tree.path(node.id)),
+        bytes=len(data),
+        at_ms=core.clock.now_ms(),
+    )
+    await core.sessions.keep(made.id, data)
+    return made
+
+
+async def standing(core: Core, session: str) -> tuple[SessionRow, wire.SessionState]:
+    """The session and its state."""
+    return await core.store.reader.read(lambda db: (row := sessions.get(db, session), state(db, row)))
+
+
+def state(db: Snapshot, row: SessionRow) -> wire.SessionState:
+    """What its latest attempt, its task and its folder say."""
+    attempt = attempts.get(db, row.attempt_id)
+    if attempt.state in attempt_rules.OPEN:
+        return "paused" if agents.get(db, row.agent_id).state == "paused" else "open"
+    if attempts.launch(db, row.id).removed:
+        return "gone"
+    leaves = attempt_rules.leaves_session(attempt.state, attempt.stop, attempt.exit_signal)
+    return "waiting" if leaves and tasks.get(db, row.task_id).state in ("ready", "retrying") else "closed"
+
+
+def resting(db: Snapshot, session: str) -> SessionRow:
+    """The session, in which nothing runs. Raises Conflict."""
+    row = sessions.get(db, session)
+    if (is_ := state(db, row)) in ("open", "paused", "waiting"):
+        raise errors.Conflict(
+            f"session {row.id} is {is_}: its agent writes in it",
+            hint=f"wait for its end, or session.terminate {row.id}; session.fork copies it as it runs",
+        )
+    return row
+
+
+def running(db: Snapshot, session: str) -> SessionRow:
+    """The session, in which something runs. Raises IllegalTransition."""
+    row = sessions.get(db, session)
+    if (is_ := state(db, row)) not in ("open", "paused"):
+        raise errors.IllegalTransition(
+            f"session {row.id} is {is_}: nothing runs in it",
+            hint=f"session.resume {row.id} goes on with it",
+        )
+    return row

@@ -1,0 +1,285 @@
+"""`session.fork`, `resume` and `migrate`: a new agent goes on with what another one knew.
+
+The copy is durable before the new agent is; its files are looked after by `session_places`. A session that is
+migrated while it runs is stopped first and copied then, as `store.session_moves` draws it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import trio
+
+from dashd.domain import ids
+from dashd.domain.task import ENDED
+from dashd.store import agents, session_moves, sessions, stops, swarms, tasks
+from dashd.store.rows import Snapshot, SwarmRow
+from dashd.store.sessions import CheckpointRow, SessionRow
+from dashd.store.transaction import Tx
+from dashd.wire import errors
+from dashd.wire.methods import session as wire
+from dashd.wire.methods.agent import ResumeAgent, SpawnAgent
+
+from . import agents as agent_service
+from . import reach, session_places
+from . import session_copies as copies
+from . import swarms as swarm_service
+from .core import Caller, Core
+from .idempotency import once, replay
+
+GO_ON: Final = "Go on from where you were."
+MOVE_S_MAX: Final = 120.0
+"""For the end of what runs in a session that is migrated; the answer waits no longer, the move does."""
+Begin = Callable[[Tx, str], wire.SessionForked]
+"""Makes the new agent in this transaction, told this task; what it goes on from is not in the answer yet."""
+
+
+async def fork(
+    core: Core, caller: Caller, params: wire.ForkSession, *, compacts: bool = False
+) -> wire.SessionForked:
+    """It goes on in a folder and a session of its own; where its swarm has ended, in a new swarm of one.
+
+    `compacts`: all that the agent is to do is to sum it up.
+    """
+    key = params.idempotency_key
+    if (known := await replay(core, caller, "session.fork", params, key, wire.SessionForked)) is not None:
+        return known
+    begin = await _going_on(core, caller, params)
+
+    def operation(tx: Tx) -> wire.SessionForked:
+        forked = begin(tx)
+        if compacts:
+            sessions.only_compact(tx, forked.task)
+        return forked
+
+    work = once(caller, "session.fork", params, key, operation, wire.SessionForked)
+    return await core.store.writer.apply(work)
+
+
+async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire.SessionChanged:
+    """One that is paused runs on. A closed one is gone on with by a new agent."""
+    key = params.idempotency_key
+    if (known := await replay(core, caller, "session.resume", params, key, wire.SessionChanged)) is not None:
+        return known
+    row, state = await copies.standing(core, params.session)
+    if state in ("open", "paused", "waiting"):
+        if params.task:
+            raise errors.Conflict(
+                f"session {row.id} is {state}: it takes no new task",
+                hint=f"agent.message {row.agent_id} says something to it; session.fork begins another",
+                path="task",
+            )
+        done = await agent_service.resume(core, caller, ResumeAgent(agent=row.agent_id))
+        _, now = await copies.standing(core, row.id)
+        return wire.SessionChanged(session=row.id, state=now, changed=done.changed, agent=row.agent_id)
+    begin = await _going_on(core, caller, wire.ForkSession(session=row.id, task=params.task or GO_ON))
+
+    def operation(tx: Tx) -> wire.SessionChanged:
+        forked = begin(tx)
+        return wire.SessionChanged(
+            session=row.id,
+            state=state,
+            changed=True,
+            agent=forked.agent,
+            task=forked.task,
+            swarm=forked.swarm,
+            approval=forked.approval,
+            notes=forked.notes,
+        )
+
+    work = once(caller, "session.resume", params, key, operation, wire.SessionChanged)
+    return await core.store.writer.apply(work)
+
+
+async def migrate(core: Core, caller: Caller, params: wire.MigrateSession) -> wire.SessionForked:
+    """Once: what runs in it is told to stop in the transaction that makes its new agent, which waits."""
+    key = params.idempotency_key
+    if (known := await replay(core, caller, "session.migrate", params, key, wire.SessionForked)) is not None:
+        return await _moved(core, params.session, known)
+    made: wire.SessionForked | None = None
+    while made is None:  # again, where it came to rest, or ran on, between a look and the transaction
+        row, state = await _unmoved(core, params.session)
+        if state in ("open", "paused"):
+            moving = await _stopping(core, caller, row, params)
+        else:
+            moving = await _resting(core, caller, row, state, params)
+        work = once(caller, "session.migrate", params, key, moving, wire.SessionForked)
+        try:
+            made = await core.store.writer.apply(work)
+        except _Changed:
+            continue
+    return await _moved(core, params.session, made)
+
+
+async def _unmoved(core: Core, session: str) -> tuple[SessionRow, wire.SessionState]:
+    row, state = await copies.standing(core, session)
+    await core.store.reader.read(lambda db: session_moves.refuse_moved(db, row.id))
+    return row, state
+
+
+class _Changed(Exception):
+    """The session is not what it was when it was looked at."""
+
+
+async def _stopping(
+    core: Core, caller: Caller, row: SessionRow, params: wire.MigrateSession
+) -> Callable[[Tx], wire.SessionForked]:
+    """Of one that runs. Raises Conflict where nothing was said in it yet."""
+    _, found = await copies.read(core, row.id)
+    copies.step(found.tree, None)
+    begin = await _beginning(core, caller, row, params.swarm, "")
+    files = await core.store.reader.read(lambda db: session_places.files(db, row, params.swarm, stops=True))
+
+    def operation(tx: Tx) -> wire.SessionForked:
+        if copies.state(tx.db, row) not in ("open", "paused") or sessions.get(tx.db, row.id) != row:
+            raise _Changed
+        forked = begin(tx, files.told(params.task or GO_ON))
+        files.begin(tx, forked.agent)
+        session_moves.begin(tx, row.id, forked.task, copied=False)
+        _stop(tx, row, forked.swarm)
+        return msgspec.structs.replace(forked, notes=[*forked.notes, *files.notes])
+
+    return operation
+
+
+async def _resting(
+    core: Core, caller: Caller, row: SessionRow, state: wire.SessionState, params: wire.MigrateSession
+) -> Callable[[Tx], wire.SessionForked]:
+    """Of one in which nothing runs, though an attempt may be about to."""
+    wanted = wire.ForkSession(session=row.id, task=params.task or GO_ON, swarm=params.swarm)
+    begin = await _going_on(core, caller, wanted)
+
+    def operation(tx: Tx) -> wire.SessionForked:
+        if copies.state(tx.db, row) != state or sessions.get(tx.db, row.id) != row:
+            raise _Changed
+        forked = begin(tx)
+        session_moves.begin(tx, row.id, forked.task, copied=True)
+        if state == "waiting":
+            _stop(tx, row, forked.swarm)
+        return forked
+
+    return operation
+
+
+def _stop(tx: Tx, row: SessionRow, swarm_id: str) -> None:
+    cause = f"its session goes on in swarm {swarm_id}"
+    stops.kill(tx, agents.get(tx.db, row.agent_id), requeue=False, cause=cause)
+
+
+async def _moved(core: Core, session: str, made: wire.SessionForked) -> wire.SessionForked:
+    """The answer with what it goes on from, once that is there. Raises Unavailable where it will never be."""
+
+    def query(db: Snapshot) -> tuple[CheckpointRow | None, str]:
+        seed = sessions.seed(db, made.task)
+        task = tasks.get(db, made.task)
+        row = sessions.checkpoint(db, sessions.of_checkpoint(db, seed).id, seed) if seed else None
+        return row, (task.cause or task.state) if seed is None and task.state in ENDED else ""
+
+    if made.checkpoint:
+        return made
+    with trio.move_on_after(MOVE_S_MAX):
+        while core.daemon.state != "stopping":
+            ticket = core.store.bells.events.ticket()
+            row, problem = await core.store.reader.read(query)
+            if row is not None:
+                return msgspec.structs.replace(made, checkpoint=row.id, step=row.step)
+            if problem:
+                raise errors.Unavailable(
+                    f"session {session} was stopped, and task {made.task} does not go on with it: {problem}",
+                    hint=f"session.get {session} lists its checkpoints",
+                )
+            await ticket.wait()
+    return made
+
+
+async def _going_on(
+    core: Core, caller: Caller, params: wire.ForkSession
+) -> Callable[[Tx], wire.SessionForked]:
+    """What makes the new agent; the copy is there when this returns."""
+    row = await core.store.reader.read(lambda db: sessions.get(db, params.session))
+    swarm = await core.store.reader.read(lambda db: _swarm(db, row, params.swarm or ""))
+    begin = await _beginning(core, caller, row, swarm.id if swarm else "", params.name or "")
+    copy, broken_off = await copies.copy_to_go_on(core, row.id, at=params.at or None)
+    files = await core.store.reader.read(
+        lambda db: session_places.files(db, row, swarm.id if swarm else "", stops=False)
+    )
+
+    def operation(tx: Tx) -> wire.SessionForked:
+        sessions.keep(tx, copy)
+        forked = begin(tx, files.told(params.task))
+        files.begin(tx, forked.agent)
+        sessions.sow(tx, forked.task, copy.id, broken_off=broken_off)
+        notes = [*forked.notes, *files.notes]
+        return msgspec.structs.replace(forked, checkpoint=copy.id, step=copy.step, notes=notes)
+
+    return operation
+
+
+async def _beginning(core: Core, caller: Caller, row: SessionRow, swarm_id: str, name: str) -> Begin:
+    """Makes the agent in that swarm; "": in a new one, on the terms of the session's agent."""
+    if not swarm_id:
+        return await _alone(core, caller, row, name)
+    swarm = await core.store.reader.read(lambda db: _swarm(db, row, swarm_id))
+    assert swarm is not None, "a swarm that is named is there"
+    await reach.check_swarm(core, caller, swarm)
+
+    def begin(tx: Tx, task: str) -> wire.SessionForked:
+        wanted = SpawnAgent(task=task, swarm=swarm_id, name=name or msgspec.UNSET)
+        spawned = agent_service.spawn_in(tx, wanted)
+        return wire.SessionForked(
+            agent=spawned.id,
+            swarm=spawned.swarm,
+            task=spawned.task,
+            checkpoint="",
+            step="",
+            cursor=spawned.cursor,
+        )
+
+    return begin
+
+
+async def _alone(core: Core, caller: Caller, row: SessionRow, name: str) -> Begin:
+    terms = await core.store.reader.read(lambda db: session_places.terms(db, row, name))
+    if not (await core.walls.state()).required:
+        terms = session_places.without_walls(terms)
+    make = await swarm_service.prepare(core, caller, terms)
+
+    def begin(tx: Tx, task: str) -> wire.SessionForked:
+        made = make(tx, task)
+        note = f"swarm {row.swarm_id} has ended: it goes on in a new one, {made.id}, on the same terms"
+        return wire.SessionForked(
+            agent=ids.agent_id(made.id, 1),
+            swarm=made.id,
+            task=ids.task_id(made.id, 1),
+            checkpoint="",
+            step="",
+            cursor=made.cursor,
+            approval=made.approval,
+            notes=[note],
+        )
+
+    return begin
+
+
+def _swarm(db: Snapshot, row: SessionRow, named: str) -> SwarmRow | None:
+    """The swarm to go on in: the one that is named, or the session's own where it is open; None: a new one.
+
+    Raises Unsupported, SwarmEnded.
+    """
+    swarm = swarms.get(db, named or row.swarm_id)
+    if swarm.driver != row.driver:
+        raise errors.Unsupported(
+            f"swarm {swarm.id} runs {swarm.driver}, and a session of {row.driver} cannot go on there",
+            hint=f"name a swarm of driver {row.driver}",
+            path="swarm",
+        )
+    if swarm.ended_at_ms is None and swarm.wanted != "destroy":
+        return swarm
+    if not named:
+        return None
+    raise errors.Conflict(
+        f"swarm {swarm.id} has ended: {swarm.state}",
+        hint=f"name an open swarm of driver {row.driver}; or session.fork {row.id} without one, which makes"
+        " a new swarm of one",
+        path="swarm",
+    )

@@ -1,0 +1,138 @@
+"""Where an agent works that goes on with another one's conversation: on which terms, and on which files.
+
+A new swarm of one has the terms of the agent that it follows, never more. On a repository its clone begins
+with what that agent has brought back; where it cannot, that is said, to who asks and to the agent itself.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from dashd.domain import dollars, folders, repository
+from dashd.domain.budget import DEFAULT_CEILING_NUSD
+from dashd.store import agents, attempts, budgets, swarms, workspaces
+from dashd.store.rows import AgentRow, Snapshot, SwarmRow
+from dashd.store.sessions import SessionRow
+from dashd.store.transaction import Tx
+from dashd.store.workspaces import WorkspaceRow
+from dashd.wire.methods.swarm import CreateSwarm
+from dashd.wire.methods.table import PRIORITIES
+
+from .walls import limits_of
+
+
+class Files(NamedTuple):
+    """What the new agent finds in its folder; `from_owner`: what its clone begins with, of that workspace."""
+
+    from_owner: str = ""
+    notes: tuple[str, ...] = ()
+    """For who asks."""
+    lost: bool = False
+    """The files are others than those that were spoken of."""
+
+    def told(self, task: str) -> str:
+        """The task as the agent is told it."""
+        return f"{task}\n\nYour files are not those that you saw: {self.notes[0]}." if self.lost else task
+
+    def begin(self, tx: Tx, agent_id: str) -> None:
+        """To be called where the agent is made."""
+        if self.from_owner:
+            workspaces.start_with(tx, agent_id, self.from_owner)
+
+
+def files(db: Snapshot, row: SessionRow, swarm_id: str, *, stops: bool) -> Files:
+    """For a new agent in that swarm, "" for one like the session's; `stops`: what runs is stopped for it."""
+    old = swarms.get(db, row.swarm_id)
+    new = swarms.get(db, swarm_id) if swarm_id else old
+    if not old.repo or not new.repo:
+        if (old.repo, old.cwd) == (new.repo, new.cwd):
+            return Files()
+        return Files(notes=(f"it works in {new.cwd}, and the other one in {_of(old)}",), lost=True)
+    before, after = repository.from_json(old.repo), repository.from_json(new.repo)
+    if before.path != after.path:
+        return Files(notes=(f"its clone is of {after.path}, not of {before.path}",), lost=True)
+    owner = before.owner(old.id, row.agent_id)
+    if owner == new.id:  # they share it
+        return Files()
+    tree = workspaces.find(db, owner)
+    if tree is None:
+        return Files()
+    if after.workspace != "agent":
+        return Files(notes=(f"it works in the clone of swarm {new.id}; {_left(tree)}",), lost=True)
+    if stops:
+        return Files(owner, (f"its clone begins with what {owner} has done, brought back as a branch",))
+    done = attempts.get(db, row.attempt_id).state == "succeeded"
+    if tree.imported and done:
+        return Files(owner, (f"its clone begins with branch {tree.branch}, what {owner} has done",))
+    base = (tree.imported or after.base)[:12]
+    return Files(owner if tree.imported else "", (f"its clone begins at {base}; {_left(tree)}",), lost=True)
+
+
+def _of(swarm: SwarmRow) -> str:
+    return f"a clone of {repository.from_json(swarm.repo).path}" if swarm.repo else swarm.cwd
+
+
+def _left(tree: WorkspaceRow) -> str:
+    """Where the rest is of what an agent has done."""
+    if tree.state == "removed":
+        where = f"refs/dash/salvage/{tree.owner}" if tree.salvage else f"branch {tree.branch}"
+    else:
+        where = f"the clone of {tree.owner}, {tree.path}"
+    return f"what {tree.owner} has done is in {where}"
+
+
+def terms(db: Snapshot, row: SessionRow, name: str) -> CreateSwarm:
+    """A swarm of one for an agent like the session's: walls, limits and budget are that one's, never more."""
+    swarm, seat = swarms.get(db, row.swarm_id), agents.get(db, row.agent_id)
+    scope = agents.scope_of(seat, swarm)
+    found = CreateSwarm(
+        task="",  # told when it is made
+        name=name or swarm.name,
+        driver=swarm.driver,
+        cwd=swarm.cwd,
+        priority=PRIORITIES[swarm.priority],
+        limits=limits_of(
+            swarm.bounds, timeout_s=swarm.timeout_s, retries=swarm.retries, grace_s=swarm.grace_s
+        ),
+        lease_s=swarm.lease_s,
+        model=seat.model or swarm.model or msgspec.UNSET,
+        budget=_budget(db, seat),
+        label=swarm.label or msgspec.UNSET,
+        unsafe_no_jail=swarm.walls != "required",
+    )
+    if swarm.walls == "required":
+        found = msgspec.structs.replace(
+            found,
+            scope=list(scope.write) if scope.write is not None else msgspec.UNSET,
+            read=[each for each in scope.read or () if each != folders.ROOT],
+            hosts=list(scope.hosts or ()) or msgspec.UNSET,
+            allow_commands=msgspec.UNSET if scope.commands.allow is None else list(scope.commands.allow),
+            deny_commands=list(scope.commands.deny) or msgspec.UNSET,
+        )
+    if swarm.repo:
+        repo = repository.from_json(swarm.repo)
+        found = msgspec.structs.replace(
+            found,
+            repo=repo.path,
+            base=repo.base,
+            cleanup=repo.cleanup,
+            shared=list(repo.shared),
+            isolated=list(repo.isolated),
+            read=sorted({*(found.read or ()), *repo.granted}),
+        )
+    return found
+
+
+def without_walls(asked: CreateSwarm) -> CreateSwarm:
+    """The same where this daemon gives nobody walls, and so none can be given up."""
+    none = msgspec.UNSET
+    return msgspec.structs.replace(asked, unsafe_no_jail=False, scope=none, read=none, hosts=none)
+
+
+def _budget(db: Snapshot, seat: AgentRow) -> float | msgspec.UnsetType:
+    """The agent's own cap, or its swarm's limit; unset where that had none but the highest there is."""
+    for owner in (seat.id, seat.swarm_id):
+        node = budgets.find(db, owner)
+        if node is not None and node.limit_nusd is not None and node.limit_nusd < DEFAULT_CEILING_NUSD:
+            return dollars.usd(node.limit_nusd)
+    return msgspec.UNSET

@@ -1,0 +1,78 @@
+"""Table `session_move`: sessions that go on elsewhere for good.
+
+    asked for ──a──▶ copied         a  what ran in it has ended, and its copy is there
+
+In the transaction that asks for it the old agent is told to stop and the task is there that goes on; nobody
+takes that task before (a), which comes with the row of the old attempt's end. So the two never work at once,
+and a death of dashd between any two steps leaves nothing to do but what the next one does anyway.
+"""
+
+import msgspec
+
+from dashd.wire import errors
+
+from . import lifecycle, rows, sessions, tasks
+from .rows import Snapshot, columns, placeholders
+from .transaction import Tx
+
+
+class MoveRow(msgspec.Struct, frozen=True):
+    """Table `session_move`."""
+
+    session_id: str
+    task_id: str
+    copied: int
+    at_ms: int
+
+
+_MOVE = columns(MoveRow)
+_q_find = f"SELECT {_MOVE} FROM session_move WHERE session_id = ?"
+_q_insert = f"INSERT INTO session_move ({_MOVE}) VALUES ({placeholders(MoveRow)})"
+_q_stopping = (
+    "SELECT 1 FROM session s JOIN session_move m ON m.session_id = s.id"
+    " WHERE s.attempt_id = ? AND m.copied = 0"
+)
+_q_copied = "UPDATE session_move SET copied = 1 WHERE session_id = ?"
+
+
+def find(db: Snapshot, session_id: str) -> MoveRow | None:
+    """None for one that was not migrated."""
+    return rows.first(MoveRow, db, _q_find, (session_id,))
+
+
+def is_stopping(db: Snapshot, attempt_id: str) -> bool:
+    """Whether the session of an attempt that has not ended goes on elsewhere."""
+    return bool(rows.table(db, _q_stopping, (attempt_id,)))
+
+
+def refuse_moved(db: Snapshot, session_id: str) -> None:
+    """Raises Conflict for one that was migrated before, naming who goes on with it."""
+    if (found := find(db, session_id)) is not None:
+        task = tasks.get(db, found.task_id)
+        raise errors.Conflict(
+            f"session {session_id} was migrated: agent {task.pinned_to} of swarm {task.swarm_id}"
+            f" goes on with it in task {task.id}",
+            hint=f"session.get {task.pinned_to} shows it; session.fork {session_id} begins another agent",
+        )
+
+
+def begin(tx: Tx, session_id: str, task_id: str, *, copied: bool) -> None:
+    """The task goes on with the session: at once, or when what runs in it has ended."""
+    refuse_moved(tx.db, session_id)
+    row = MoveRow(session_id, task_id, int(copied), tx.now_ms)
+    tx.execute(_q_insert, msgspec.structs.astuple(row))
+
+
+def ended(tx: Tx, session_id: str, checkpoint_id: str | None, problem: str) -> None:
+    """What ran in the session is over, and this is its copy (a); without one, its task is told why not."""
+    found = find(tx.db, session_id)
+    if found is None or found.copied:
+        return
+    tx.execute(_q_copied, (session_id,))
+    task = tasks.get(tx.db, found.task_id)
+    if checkpoint_id is not None:
+        sessions.sow(tx, task.id, checkpoint_id, broken_off=True)
+        tx.ring("queue")
+    elif task.state in ("waiting", "ready", "retrying"):
+        cause = f"session {session_id} could not be copied: {problem or 'nothing is left of it'}"
+        lifecycle.cancel_task(tx, task, cause)

@@ -1,0 +1,141 @@
+"""Going on with a session: once, stopped before it is copied, and in a new swarm where its own has ended."""
+
+import dataclasses
+
+import pytest
+import trio
+
+from dashd.domain.session_tree import Node, SessionTree
+from dashd.store import agents, session_moves, sessions, swarms, tasks
+from dashd.store.sessions import CheckpointRow
+from dashd.wire import errors
+from tests.fakes.scene import SWARM
+from tests.service.test_sessions import ID, Sessions, Talk, running
+
+__all__ = ["running"]
+OTHER = "other1"
+
+
+class Killed(Talk):
+    """Its last call has no result."""
+
+    tree = SessionTree([*Talk.tree.nodes.values(), Node("n4", "n3", "assistant", "again", calls=("d",))])
+
+
+@pytest.fixture
+def port(scene):
+    return Sessions(scene)
+
+
+@pytest.fixture
+def core(core, port):
+    return dataclasses.replace(core, sessions=port)
+
+
+@pytest.fixture
+def other(scene, running):
+    scene.swarm("w", swarm_id=OTHER)
+
+
+def kept(scene, checkpoint="c-1"):
+    """The end of the attempt, as the runtime writes it."""
+    row = CheckpointRow(checkpoint, ID, "automatic", "", "n4", 4, 10, 0)
+
+    def operation(tx):
+        sessions.keep(tx, row)
+        session_moves.ended(tx, ID, row.id, "")
+
+    scene.do(operation)
+
+
+async def test_what_runs_is_stopped_first_and_its_successor_waits_for_its_end(
+    call, scene, other, running
+) -> None:
+    made = []
+    async with trio.open_nursery() as nursery:
+
+        async def migrate() -> None:
+            made.append(await call("session.migrate", session=ID, swarm=OTHER, idempotency_key="k"))
+
+        nursery.start_soon(migrate)
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.attempt(running).stop == "kill"
+        seat = agents.get(scene.db, f"{OTHER}-002")
+        (task,) = tasks.pinned(scene.db, seat.id)
+        taken = {claim.task_id for claim in scene.claim()}
+        assert task.id not in taken, "nobody takes it before the other one has ended"
+        scene.end(running, "failed", "killed", exit_signal=9)
+        kept(scene)
+    (answer,) = made
+    assert (answer.agent, answer.task, answer.checkpoint, answer.step) == (seat.id, task.id, "c-1", "n4")
+    assert sessions.is_broken_off(scene.db, task.id)
+    assert task.id in {claim.task_id for claim in scene.claim()}
+    again = await call("session.migrate", session=ID, swarm=OTHER, idempotency_key="k")
+    assert (again.agent, again.checkpoint, again.deduplicated) == (seat.id, "c-1", True)
+    with pytest.raises(errors.Conflict, match=f"was migrated: agent {seat.id} of swarm {OTHER}"):
+        await call("session.migrate", session=ID, swarm=OTHER)
+
+
+async def test_what_could_not_be_copied_is_said_by_its_task(call, scene, other, running) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def migrate() -> None:
+            with pytest.raises(errors.Unavailable, match="could not be copied: no room"):
+                await call("session.migrate", session=ID, swarm=OTHER)
+
+        nursery.start_soon(migrate)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.end(running, "failed", "killed", exit_signal=9)
+        scene.do(lambda tx: session_moves.ended(tx, ID, None, "no room"))
+    assert "could not be copied" in tasks.get(scene.db, f"{OTHER}-t2").cause
+
+
+async def test_a_closed_one_is_migrated_at_once_and_no_second_time(call, scene, other, running) -> None:
+    scene.end(running)
+    moved = await call("session.migrate", session=ID, swarm=OTHER, task="more")
+    assert sessions.seed(scene.db, moved.task) == moved.checkpoint
+    assert not sessions.is_broken_off(scene.db, moved.task)
+    assert tasks.get(scene.db, moved.task).text == "more"
+    with pytest.raises(errors.Conflict, match="was migrated"):
+        await call("session.migrate", session=ID, swarm=OTHER)
+
+
+async def test_one_that_was_killed_in_a_tool_is_gone_on_with_as_it_is(call, scene, port, running) -> None:
+    async def live(_driver, _launch):
+        return Killed()
+
+    port.live = live
+    scene.end(running, "failed", "crashed", exit_code=1)
+    scene.do(lambda tx: tx.execute("UPDATE task SET state = 'dead' WHERE id = ?", (f"{SWARM}-t1",)))
+    resumed = await call("session.resume", session=ID, idempotency_key="r")
+    copy = sessions.seed(scene.db, resumed.task)
+    assert port.copies[copy] == b"whole"
+    assert sessions.is_broken_off(scene.db, resumed.task)
+    again = await call("session.resume", session=ID, idempotency_key="r")
+    assert (again.agent, again.deduplicated) == (resumed.agent, True)
+    forked = await call("session.fork", session=ID, at="n4", task="t")
+    assert (forked.step, sessions.is_broken_off(scene.db, forked.task)) == ("n3", False)
+
+
+async def test_where_its_swarm_has_ended_it_goes_on_in_a_new_one_on_the_same_terms(
+    call, scene, port, running
+) -> None:
+    scene.end(running)
+    for claim in scene.claim():
+        scene.start(claim)
+        scene.end(claim)
+    assert scene.row().ended_at_ms is not None
+    forked = await call("session.fork", session=ID, task="more", idempotency_key="k")
+    assert forked.swarm != SWARM
+    old, new = scene.row(), swarms.get(scene.db, forked.swarm)
+    same = ("driver", "cwd", "timeout_s", "retries", "lease_s", "grace_s", "priority", "walls")
+    assert [getattr(old, name) for name in same] == [getattr(new, name) for name in same]
+    assert new.agents_max == 1
+    assert sessions.seed(scene.db, forked.task) == forked.checkpoint
+    assert [claim.agent_id for claim in scene.claim()] == [forked.agent]
+    assert f"a new one, {forked.swarm}" in forked.notes[0]
+    assert (await call("session.fork", session=ID, task="more", idempotency_key="k")).deduplicated
+    resumed = await call("session.resume", session=ID)
+    assert resumed.swarm not in (SWARM, forked.swarm)
+    with pytest.raises(errors.Conflict, match="has ended"):
+        await call("session.fork", session=ID, task="more", swarm=SWARM)

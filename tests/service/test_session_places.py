@@ -1,0 +1,82 @@
+"""Terms and files of an agent that goes on with another one's conversation."""
+
+import msgspec
+import pytest
+
+from dashd.domain import repository
+from dashd.domain import scope as scopes
+from dashd.domain.repository import Terms
+from dashd.service import session_places
+from dashd.store import attempts, budgets, sessions, workspaces
+from tests.fakes.scene import SWARM
+
+ID = f"{SWARM}-t1.1"
+OTHER = "other1"
+REPO = repository.to_json(Terms("/repo", "b" * 40))
+OWNER = f"{SWARM}-001"
+
+
+@pytest.fixture
+def session(scene):
+    """Of an agent on a repository, that runs."""
+
+    def made(**changes):
+        scene.swarm("a", repo=REPO, cwd="/repo", **changes)
+        scene.swarm("w", swarm_id=OTHER, repo=REPO, cwd="/repo")
+        claim = next(each for each in scene.claim() if each.swarm_id == SWARM)
+        scene.start(claim)
+        attempt = attempts.get(scene.db, claim.attempt_id)
+        scene.do(lambda tx: sessions.opened(tx, ID, attempt, SWARM, "command"))
+        scene.do(lambda tx: workspaces.begin(tx, OWNER, SWARM, "b" * 40))
+        scene.do(lambda tx: workspaces.set_ready(tx, OWNER, place="p", path="/w/1", branch="dash/x"))
+        return claim, sessions.get(scene.db, ID)
+
+    return made
+
+
+def test_a_clone_begins_with_what_the_other_has_brought_back(scene, session) -> None:
+    claim, row = session()
+    scene.do(lambda tx: workspaces.set_imported(tx, OWNER, "d" * 40, []))
+    scene.end(claim)
+    found = session_places.files(scene.db, row, OTHER, stops=False)
+    assert (found.from_owner, found.lost) == (OWNER, False)
+    assert f"begins with branch dash/x, what {OWNER} has done" in found.notes[0]
+    assert found.told("go on") == "go on"
+    scene.do(lambda tx: found.begin(tx, f"{OTHER}-002"))
+    made = scene.do(lambda tx: workspaces.begin(tx, f"{OTHER}-002", OTHER, "b" * 40))
+    assert made.base == "d" * 40
+    assert scene.do(lambda tx: workspaces.begin(tx, f"{OTHER}-003", OTHER, "b" * 40)).base == "b" * 40
+
+
+def test_where_it_cannot_both_who_asks_and_the_agent_are_told(scene, session) -> None:
+    _, row = session()
+    found = session_places.files(scene.db, row, OTHER, stops=False)
+    assert (found.from_owner, found.lost) == ("", True)
+    where = f"its clone begins at {'b' * 12}; what {OWNER} has done is in the clone of {OWNER}, /w/1"
+    assert found.notes == (where,)
+    assert found.told("go on") == f"go on\n\nYour files are not those that you saw: {where}."
+    stopped = session_places.files(scene.db, row, OTHER, stops=True)
+    assert (stopped.from_owner, stopped.lost) == (OWNER, False)
+
+
+def test_another_folder_or_repository_is_said(scene, session) -> None:
+    _, row = session()
+    scene.swarm("w", swarm_id="third1", cwd="/elsewhere")
+    there = session_places.files(scene.db, row, "third1", stops=True)
+    assert there.notes == ("it works in /elsewhere, and the other one in a clone of /repo",)
+    scene.swarm("w", swarm_id="fourth", repo=repository.to_json(Terms("/two", "e" * 40)), cwd="/two")
+    assert session_places.files(scene.db, row, "fourth", stops=True).lost
+
+
+def test_the_terms_are_those_of_the_agent_and_never_more(scene, session) -> None:
+    scope = scopes.parse(write=["src"], read=[".", "/lib"], hosts=["a.example"], deny=["rm *"], root="/repo")
+    _, row = session(walls="required", scope=scopes.to_json(scope), model="m")
+    scene.do(lambda tx: budgets.set_limits(tx, OWNER, 2_000_000_000, None))
+    found = session_places.terms(scene.db, row, "")
+    assert (found.scope, found.repo, found.base) == (["src"], "/repo", "b" * 40)
+    assert "/lib" in found.read
+    assert found.hosts == ["a.example"]
+    assert (found.model, found.budget, found.unsafe_no_jail) == ("m", 2.0, False)
+    assert found.deny_commands == ["rm *"]
+    bare = session_places.without_walls(msgspec.structs.replace(found, unsafe_no_jail=True))
+    assert (bare.unsafe_no_jail, bare.scope) == (False, msgspec.UNSET)
