@@ -186,7 +186,13 @@ async def compact(core: Core, caller: Caller, params: wire.CompactSession) -> wi
         wanted = wire.ForkSession(session=row.id, task=SUM_UP, at=at)
         forked = await session_moves.fork(core, caller, wanted, compacts=True)
         return wire.SessionChanged(
-            session=row.id, state=state, changed=True, agent=forked.agent, task=forked.task
+            session=row.id,
+            state=state,
+            changed=True,
+            agent=forked.agent,
+            task=forked.task,
+            swarm=forked.swarm,
+            approval=forked.approval,
         )
 
     def operation(tx: Tx) -> None:

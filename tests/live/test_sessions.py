@@ -5,10 +5,11 @@ import json
 import pytest
 import trio
 
+from dashd.drivers.line_conversation import RESUMED
 from dashd.drivers.pi_conversation import COMPACTED
-from tests.fakes.provider import Act, Provider
-from tests.live.scenes import DONE, acts, result, scene
+from tests.live.scenes import DONE, Act, Provider, acts, end_node, result, scene
 from tests.live.test_pi import bash
+from tests.whole.door import Refused
 
 pytestmark = pytest.mark.live
 
@@ -118,3 +119,66 @@ async def test_of_one_that_rests_a_copy_is_summed_up_and_gone_on_with(start_daem
         tree = await on.dash.call("session.tree", session=copied["agent"])
         assert tree["steps"][-1]["role"] == "summary"
         assert "Three files were read." in tree["steps"][-1]["text"]
+
+
+async def test_killed_in_a_tool_it_is_forked_with_what_came_after(start_daemon, tmp_path) -> None:
+    def script(number: int) -> Act:
+        said = str(provider.bodies[-1]["messages"])
+        if "what do you know" in said:
+            return DONE
+        if "Your item: b" in said:
+            return DONE if (tmp_path / "go").exists() else bash("until [ -e go ]; do sleep 0.05; done")
+        steps.append(number)
+        return [bash("echo one >> marks; sleep 60"), bash("echo two >> more"), DONE][min(len(steps), 3) - 1]
+
+    steps: list[int] = []
+    provider = Provider(script)
+    async with scene(start_daemon(), tmp_path, provider) as on:
+        swarm = await on.swarm("do it", agents=2, items=["a", "b"], limits={"retries": 3})
+        agent = f"{swarm}-001"
+        await _there(tmp_path / "marks")
+        end_node(agent)
+        (closed, *_) = await on.dash.events(swarm, "session.closed")
+        tree = await on.dash.call("session.tree", session=agent)
+        assert closed["agent"] == agent
+        assert len(tree["steps"]) > 4
+        forked = await on.dash.call("session.fork", session=agent, task="what do you know?")
+        assert forked["step"] == tree["leaf"]
+        await on.dash.events(swarm, "session.closed", count=2)
+        (asked, *_) = [body for body in provider.bodies if "what do you know" in str(body["messages"])]
+        assert "two >> more" in str(asked["messages"])
+        (tmp_path / "go").touch()
+        await on.ended(swarm)
+
+
+async def test_migrated_the_old_one_ends_before_the_new_one_begins(start_daemon, tmp_path) -> None:
+    def script(number: int) -> Act:
+        messages = provider.bodies[-1]["messages"]
+        if "Your item: w" in str(messages):
+            return DONE if (tmp_path / "go").exists() else bash("until [ -e go ]; do sleep 0.05; done")
+        if any(message["role"] == "assistant" for message in messages):
+            return DONE
+        return bash("echo one >> marks; sleep 60")
+
+    provider = Provider(script)
+    async with scene(start_daemon(), tmp_path, provider) as on:
+        other = await on.swarm("wait", items=["w"])
+        swarm = await on.swarm("do it")
+        await _there(tmp_path / "marks")
+        moved = await on.dash.call("session.migrate", session=f"{swarm}-001", swarm=other)
+        assert (await on.dash.call("agent.get", agent=f"{swarm}-001"))["state"] == "killed"
+        await on.dash.events(other, "session.closed")
+        (tmp_path / "go").touch()
+        assert (await on.ended(other))["outcome"] == "complete"
+        assert (tmp_path / "marks").read_text() == "one\n"
+        (asked, *_) = [body for body in provider.bodies if RESUMED[:40] in str(body["messages"])]
+        assert "echo one >> marks" in str(asked["messages"]), "it knows of the call that was open"
+        with pytest.raises(Refused, match="was migrated"):
+            await on.dash.call("session.migrate", session=f"{swarm}-001", swarm=other)
+        assert moved["checkpoint"]
+
+
+async def _there(path) -> None:
+    with trio.fail_after(60):
+        while not path.exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.05)

@@ -5,6 +5,7 @@ tests/live/test_sessions.py does the like with the real one.
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from tests.jail.test_session_lock import is_locked
 from tests.whole import daemons
 from tests.whole.door import Refused, open_door
 from tests.whole.test_pi import CONFIGURED
+from tests.workspace.world import World
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +108,8 @@ async def test_rewound_it_goes_on_from_there(dash, tmp_path, gate) -> None:
     session = await _talked(dash, tmp_path, gate)
     tree = await dash.call("session.tree", session=session["id"])
     moved = await dash.call("session.rewind", session=session["id"], to=tree["steps"][0]["id"])
-    assert (await dash.call("session.tree", session=session["id"]))["leaf"] == moved["step"]
+    seen = await dash.call("session.tree", session=session["id"])
+    assert (seen["leaf"], seen["steps"]) == (moved["step"], tree["steps"])
     resumed = await dash.call("session.resume", session=session["id"], task="do `echo three >> marks`")
     await _result(dash, resumed["task"])
     mine = await dash.call("session.get", session=resumed["agent"])
@@ -124,9 +127,6 @@ async def test_a_swarm_begins_from_a_checkpoint_after_the_first_one_is_gone(daem
         kept = await dash.call("session.checkpoint", session=session["id"], name="good")
         gate.let()
         await dash.ended(session["swarm"])
-        with pytest.raises(Refused) as refused:
-            await dash.call("session.fork", session=session["id"], task="more")
-        assert "begin_from" in refused.value.hint
         await dash.call("swarm.destroy", swarm=session["swarm"])
     daemon.kill()
     daemon.start()
@@ -226,3 +226,81 @@ async def test_one_that_was_made_before_is_begun_in_and_locked_through_a_kill_of
         assert (await again.ended(swarm["id"]))["outcome"] == "complete"
         assert (await again.call("session.get", session=made["id"]))["state"] == "closed"
     assert not is_locked(lock)
+
+
+async def test_where_its_swarm_has_ended_a_fork_is_a_new_swarm_of_one(dash, tmp_path) -> None:
+    made = await dash.call("swarm.create", task="do `echo one >> marks`", cwd=str(tmp_path))
+    await dash.ended(made["id"])
+    forked = await dash.call("session.fork", session=f"{made['id']}-001", task="do `echo two >> marks`")
+    assert forked["swarm"] != made["id"]
+    assert (await dash.ended(forked["swarm"]))["outcome"] == "complete"
+    said = (await dash.call("session.show", session=forked["agent"], limit=50))["steps"]
+    assert said[0]["text"].startswith("Task: do `echo one >> marks`")
+    assert (tmp_path / "marks").read_text() == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("point", ["", "run.before_end", "run.after_end"])
+async def test_migrated_it_goes_on_once_whenever_dashd_dies(
+    tmp_path_factory, tmp_path, gate, second_gate, point
+) -> None:
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("s"), **CONFIGURED)
+    try:
+        made.start(*(("--crash-at", point) if point else ()))
+        async with open_door(made.socket) as dash:
+            task = f"do `echo one >> marks; read -r _ < {second_gate.path}`, then `echo no >> marks`"
+            old = await dash.call("swarm.create", task=task, cwd=str(tmp_path))
+            other = await dash.call("swarm.create", task=f"do `read -r _ < {gate.path}`", cwd=str(tmp_path))
+            await _marked(tmp_path / "marks")
+            move = {"session": f"{old['id']}-001", "swarm": other["id"], "task": "do `echo two >> marks`"}
+            move["idempotency_key"] = "k"
+            if point:
+                with pytest.raises(AssertionError, match="dashd closed"):
+                    await dash.call("session.migrate", **move)
+            else:
+                await dash.call("session.migrate", **move)
+        if point:
+            with trio.fail_after(30):
+                assert await trio.to_thread.run_sync(made.process.wait) == -9
+            made.start()
+        async with open_door(made.socket) as dash:
+            moved = await dash.call("session.migrate", **move)
+            assert moved["deduplicated"]
+            await _result(dash, moved["task"])
+            gate.let()
+            assert (await dash.ended(other["id"]))["outcome"] == "complete"
+            assert (await dash.call("agent.get", agent=f"{old['id']}-001"))["state"] == "killed"
+            mine = await dash.call("session.get", session=moved["agent"])
+            assert mine["begun_from"] == moved["checkpoint"]
+            said = (await dash.call("session.show", session=mine["id"], limit=50))["steps"]
+            assert any(step["text"].startswith(RESUMED) for step in said)
+        assert (tmp_path / "marks").read_text() == "one\ntwo\n"
+    finally:
+        made.end()
+    assert made.processes() == []
+
+
+async def test_on_a_repository_it_goes_on_with_the_files_too(dash, tmp_path, gate, second_gate) -> None:
+    world = World(tmp_path.resolve())
+    world.make_repo()
+    other = await dash.call("swarm.create", task=f"do `read -r _ < {gate.path}`", repo=str(world.repo))
+    task = f"do `echo work > done.txt; echo x > {{item}}; read -r _ < {second_gate.path}`"
+    old = await dash.call("swarm.create", task=task, repo=str(world.repo), items=["un.txt"])
+    dash.swarms += [other["id"], old["id"]]
+    (tree,) = (await dash.events(old["id"], "worktree.created"))[:1]
+    await _marked(Path(tree["data"]["path"]) / "done.txt")
+    forked = await dash.call(
+        "session.fork", session=f"{old['id']}-001", swarm=other["id"], task="do `cat done.txt`"
+    )
+    assert "what " in forked["notes"][0]
+    moved = await dash.call(
+        "session.migrate", session=f"{old['id']}-001", swarm=other["id"], task="do `cat done.txt`"
+    )
+    assert "begins with what" in moved["notes"][0]
+    assert "the last said: work" in await _result(dash, moved["task"])
+    gate.let()
+
+
+async def _marked(path: Path) -> None:
+    with trio.fail_after(60):
+        while not path.exists():  # noqa: ASYNC110, ASYNC240  # a file rings no bell
+            await trio.sleep(0.02)
