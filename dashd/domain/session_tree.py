@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 NODES_MAX = 100_000
 BYTES_MAX = 64 << 20
 """Of the file of one."""
+ID_CHARACTERS_MAX = 100
+"""Of a step; a longer one could be named by nobody."""
 TEXT_CHARACTERS_MAX = 200
 PREFIX_CHARACTERS_MIN = 2
 

@@ -11,7 +11,15 @@ from typing import Any
 
 import msgspec
 
-from dashd.domain.session_tree import BYTES_MAX, TEXT_CHARACTERS_MAX, Node, NotASession, Role, SessionTree
+from dashd.domain.session_tree import (
+    BYTES_MAX,
+    ID_CHARACTERS_MAX,
+    TEXT_CHARACTERS_MAX,
+    Node,
+    NotASession,
+    Role,
+    SessionTree,
+)
 
 LINE_BYTES_MAX = 4 << 20
 VERSION = 3
@@ -96,7 +104,9 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
 def _node(entry: dict[str, Any]) -> Node | None:
     """None where it has no identity."""
     node_id, parent = entry.get("id"), entry.get("parentId")
-    if not isinstance(node_id, str) or not node_id or not (parent is None or isinstance(parent, str)):
+    if not isinstance(node_id, str) or not 0 < len(node_id) <= ID_CHARACTERS_MAX:
+        return None
+    if not (parent is None or isinstance(parent, str)):
         return None
     message = entry.get("message")
     role: Role = "summary" if entry.get("type") in _SUMMARIES else "note"

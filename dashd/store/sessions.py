@@ -9,6 +9,8 @@ from .rows import AttemptRow, Snapshot, columns, placeholders
 from .transaction import Tx
 
 AUTOMATIC = "automatic"
+OF_SESSION_MAX = 1_000
+"""Copies of one session that somebody asked for, so that one answer holds them all."""
 
 
 class SessionRow(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ _q_expire = (
     " RETURNING id, session_id"
 )
 _q_ids = "SELECT id FROM checkpoint"
+_q_count = "SELECT count(*) FROM checkpoint WHERE session_id = ?"
 _q_only_compact = "UPDATE session_seed SET compacts = 1 WHERE task_id = ?"
 _q_compacts = "SELECT compacts FROM session_seed WHERE task_id = ?"
 _q_fullest = (
@@ -165,6 +168,11 @@ def keep(tx: Tx, row: CheckpointRow) -> list[str]:
             f"session {row.session_id} has a checkpoint {row.name!r}",
             hint="give it another name",
             path="name",
+        )
+    if row.kind != AUTOMATIC and rows.value(tx.db, _q_count, (row.session_id,)) >= OF_SESSION_MAX:
+        raise errors.Conflict(
+            f"session {row.session_id} has {OF_SESSION_MAX:,} checkpoints, the most that one may have",
+            hint="agent.spawn begins from one of them without a further copy: begin_from is its id",
         )
     tx.execute(_q_keep, msgspec.structs.astuple(row))
     if row.kind != AUTOMATIC:

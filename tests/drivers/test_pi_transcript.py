@@ -103,3 +103,10 @@ def test_no_line_of_a_hostile_file_is_an_error(lines):
 def test_what_is_no_session_says_why(data, why):
     with pytest.raises(NotASession, match=why):
         PiTranscript(data)
+
+
+def test_a_step_that_nobody_could_name_is_none():
+    long = entry("x" * 101, "c81e207b", "user", "a")
+    tree = PiTranscript(file(*ENTRIES, long, entry("after", "x" * 101, "user", "b"))).tree
+    assert "x" * 101 not in tree.nodes
+    assert tree.nodes["after"].parent is None

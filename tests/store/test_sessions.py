@@ -95,3 +95,12 @@ def test_no_more_of_them_go_at_once_than_asked_for(scene):
         scene.do(lambda tx, row=row: sessions.keep(tx, row))
     found = [len(scene.do(lambda tx: sessions.expire(tx, 5, 2))) for _ in range(3)]
     assert found == [2, 1, 0]
+
+
+def test_one_session_has_so_many_copies_and_no_more(scene, session, monkeypatch):
+    monkeypatch.setattr(sessions, "OF_SESSION_MAX", 2)
+    kept(scene, 1, "named")
+    kept(scene, 2, "fork")
+    with pytest.raises(errors.Conflict, match="has 2 checkpoints"):
+        kept(scene, 3, "named")
+    kept(scene, 4)  # the end of an attempt is never refused its own
