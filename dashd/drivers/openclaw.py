@@ -22,7 +22,7 @@ from . import compiled, openclaw_config
 from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, SessionFormat, Work
 from .openclaw_conversation import OpenClawConversation
-from .programs import Programs, check_program
+from .programs import CLOSED, Programs, check_program
 from .results import RESULT_BYTES_MAX
 
 RUNNER = Path(__file__).with_name("openclaw_turns.py")
@@ -85,7 +85,8 @@ class OpenClawDriver:
         # One that has gone since it was checked fails the attempt, and never becomes some other one of PATH.
         path = openclaw.path if openclaw else f"{GONE}/openclaw.mjs"
         is_script = path.endswith((".js", ".mjs", ".cjs"))
-        program = [node.path if node else f"{GONE}/node", path] if is_script else [path]
+        closed = CLOSED if work.asks else ()
+        program = [node.path if node else f"{GONE}/node", *closed, path] if is_script else [path]
         flags = ["agent", "--local", "--json", "--agent", AGENT, "--session-key", SESSION]
         model = ["--model", f"{PROVIDER}/{work.model.name}"]
         cache = self._programs.cache(self.name) if work.isolated else None

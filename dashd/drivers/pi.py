@@ -24,7 +24,7 @@ from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
 from .pi_conversation import PiConversation
 from .pi_transcript import PiSessions
-from .programs import Programs, check_program
+from .programs import CLOSED, Programs, check_program
 from .results import RESULT_BYTES_MAX
 
 PRELOAD = Path(__file__).with_name("pi_preload.cjs")
@@ -110,7 +110,8 @@ class PiDriver:
             "--append-system-prompt",
             ADDENDUM,
         )
-        argv = (node_path, "--require", preload, pi_path, *own_flags)
+        closed = CLOSED if work.asks else ()
+        argv = (node_path, *closed, "--require", preload, pi_path, *own_flags)
         folders = tuple(dict.fromkeys(each.folder for each in (node, pi) if each is not None))
         folders += (cache,) if cache else ()
         return Command(

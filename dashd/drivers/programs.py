@@ -24,6 +24,10 @@ from dashd.wire import errors
 
 from .compiled import Compiled
 
+CLOSED = ("--disable-sigusr1",)
+"""Of Node, for a program that asks before it acts: its tools could open its inspector by a signal, and have it ask
+no more. An older Node does not know it and does not start, so nothing acts unasked.
+"""
 RECORD = "installed.json"
 UNFINISHED = ".new-"
 

@@ -97,6 +97,7 @@ def test_it_asks_first_where_there_are_gates(programs: Programs) -> None:
         "http://127.0.0.1:8787/dash/v1/ask",
     )
     told = _told(programs, asks=("tool",))
+    assert told["argv"][1] == "--disable-sigusr1"
     plugins = told["config"]["plugins"]
     assert plugins["allow"] == [GATE_ID]
     assert plugins["load"] == {"paths": ["${DASH_OPENCLAW_GATE}"]}

@@ -74,6 +74,8 @@ def test_a_small_model_is_told_as_one(programs: Programs) -> None:
 def test_it_asks_first_where_there_are_gates(programs: Programs) -> None:
     gated = PiDriver(programs).command(_work(asks=("tool",)), {}).argv
     assert gated[gated.index("-e") + 1] == f"{view.CODE}/dashd/drivers/{GATE.name}"
+    assert gated[1] == "--disable-sigusr1"
+    assert "--disable-sigusr1" not in PiDriver(programs).command(_work(), {}).argv
     assert "-e" not in PiDriver(programs).command(_work(), {}).argv
     assert GATE.is_file()
 
