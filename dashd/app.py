@@ -25,6 +25,7 @@ from dashd.clock import Clock
 from dashd.config import Config, show
 from dashd.crash_points import CrashPoints
 from dashd.drivers import openclaw
+from dashd.gateway_ports import GatewayPort
 from dashd.jail import cgroup_tree, launcher, tool
 from dashd.jail.holder_link import EpochRefused
 from dashd.jail.launch import Outside
@@ -154,7 +155,8 @@ async def _serve(
             transcripts=Transcripts(config.daemon.state_dir / "sessions", launches),
         )
         side.doors.judge = Asks(world).answer
-        core = _core(config, world, side, stop, _about(config, epoch, clock, side), agents)
+        ports = GatewayPort(world, config.daemon.state_dir / "gateway-tokens")
+        core = _core(config, world, side, stop, _about(config, epoch, clock, side), agents, ports)
         await core.keys.follow()
         async with trio.open_nursery() as runtime:
             core.daemon.warnings += await world.workspaces.recover()
@@ -169,6 +171,7 @@ async def _serve(
             runtime.start_soon(supervisor.watch_wishes)
             runtime.start_soon(agents.programs.compiled.run, agents.drivers)
             _start_watches(runtime, config, world, core.daemon)
+            runtime.start_soon(ports.run)
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
                 async with trio.open_nursery() as connections:
@@ -180,7 +183,13 @@ async def _serve(
 
 
 def _core(
-    config: Config, world: World, side: ModelSide, stop: StopRequest, daemon: Daemon, agents: DriverPort
+    config: Config,
+    world: World,
+    side: ModelSide,
+    stop: StopRequest,
+    daemon: Daemon,
+    agents: DriverPort,
+    gateways_: GatewayPort,
 ) -> Core:
     """What the service is given."""
     return Core(
@@ -194,6 +203,7 @@ def _core(
         models=side.models,
         providers=side.providers,
         outside=side.outside,
+        gateways=gateways_,
         programs=ProgramPort(agents.programs, world.environ),
         walls=WallsPort(world.jails, required=config.jail.required, own=_own(config)),
         bodies=config.proxy.bodies,

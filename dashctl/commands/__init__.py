@@ -25,6 +25,7 @@ NOUNS = {
     "key": "what programs outside show to call models through Dash",
     "program": "agent programs, and where they are",
     "model": "which models can be called, and their prices",
+    "gateway": "processes that agents run in together",
     "gate": "what needs a yes, or is refused",
     "approval": "what waits for a yes",
     "worktree": "the clones of a repository that agents work in",

@@ -97,6 +97,16 @@ class Gateway:
         assert self._row is not None, "it is not launched yet"
         return self._row.launch_id
 
+    @property
+    def launched(self) -> bool:
+        """Whether it has a launch yet."""
+        return self._row is not None
+
+    @property
+    def version(self) -> str | None:
+        """As it says while it is connected."""
+        return self._client.hello.server.version if self._client is not None else None
+
     def has(self, launch_id: str) -> bool:
         """Whether it is the gateway of this launch."""
         return self._row is not None and self._row.launch_id == launch_id

@@ -48,6 +48,10 @@ class Gateways:
         """The swarm's, if it has one now."""
         return self._found.get(swarm_id)
 
+    def versions(self) -> dict[str, str | None]:
+        """By launch: what version each says it is; None while it is not connected."""
+        return {each.launch_id: each.version for each in self._found.values() if each.launched}
+
     async def end_all(self) -> None:
         """Ends every one, for the end of all agents; returns when no process is left."""
         for gateway in self._found.values():

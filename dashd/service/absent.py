@@ -11,6 +11,7 @@ from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 from .ports import (
     AliasSeen,
     DiffSeen,
+    GatewaySeen,
     ModelSeen,
     Offer,
     ProviderState,
@@ -123,6 +124,32 @@ class NoProviders:
     async def test(self, _name: str) -> Tested:
         """There is none."""
         return Tested(False, "this daemon has no model proxy")
+
+
+class NoGateways:
+    """A daemon that talks to none."""
+
+    def __init__(self) -> None:
+        self.changing = trio.Lock()
+
+    async def obtain(self, _token: str | None, _command: Sequence[str] | None) -> str:
+        """Nobody could use it."""
+        raise errors.Unsupported("this daemon talks to no gateways")
+
+    async def keep(self, _name: str, _token: str) -> None:
+        """Not reached: nothing is obtained."""
+        raise errors.Unsupported("this daemon talks to no gateways")
+
+    async def forget(self, _name: str) -> None:
+        """There is no file."""
+
+    def seen(self) -> dict[str, GatewaySeen]:
+        """None is looked at."""
+        return {}
+
+    async def ask(self, _name: str) -> GatewaySeen:
+        """None is asked."""
+        return GatewaySeen("unknown", "this daemon talks to no gateways")
 
 
 class NoOutside:

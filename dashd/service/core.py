@@ -9,6 +9,7 @@ from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
 from dashd.store.opening import Store
 
 from .absent import (
+    NoGateways,
     NoKeys,
     NoModels,
     NoOutside,
@@ -20,6 +21,7 @@ from .absent import (
 )
 from .ports import (
     Drivers,
+    Gateways,
     Keys,
     Models,
     Outside,
@@ -92,6 +94,7 @@ class Core:
     """Asks `app` to end the daemon; returns at once."""
     models: Models = field(default_factory=NoModels)
     providers: Providers = field(default_factory=NoProviders)
+    gateways: Gateways = field(default_factory=NoGateways)
     programs: Programs = field(default_factory=NoPrograms)
     walls: Walls = field(default_factory=NoWalls)
     outside: Outside = field(default_factory=NoOutside)

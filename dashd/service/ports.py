@@ -374,3 +374,36 @@ class Sessions(Protocol):
 
     async def keep(self, checkpoint_id: str, data: bytes) -> None:
         """Makes a copy, durable when this returns. Raises Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySeen:
+    """How a gateway fares, as this daemon sees it now."""
+
+    health: Literal["alive", "dead", "unknown"]
+    why: str = ""
+    """Why it is not alive."""
+    latency_ms: float | None = None
+    version: str | None = None
+
+
+class Gateways(Protocol):
+    """The gateways, and the tokens of those that were added."""
+
+    changing: trio.Lock
+    """Held around a change of rows and what follows from it."""
+
+    async def obtain(self, token: str | None, command: Sequence[str] | None) -> str:
+        """The token that was given, or that the command prints; raises InvalidParams where it is none."""
+
+    async def keep(self, name: str, token: str) -> None:
+        """Keeps a token durably, in place of an earlier one; raises Unavailable."""
+
+    async def forget(self, name: str) -> None:
+        """No file holds the token afterwards."""
+
+    def seen(self) -> dict[str, GatewaySeen]:
+        """By name, or by launch for Dash's own; those that are not in it have not been looked at."""
+
+    async def ask(self, name: str) -> GatewaySeen:
+        """Reads an added one's token again, and asks it now."""

@@ -64,7 +64,7 @@ KEPT: Final = frozenset(
     ]
 )
 """Parameters whose text is kept; figures (`limits`, `agents`, …) are kept under every name."""
-LEFT_OUT: Final = frozenset({"secret", "secret_command", "idempotency_key"})
+LEFT_OUT: Final = frozenset({"secret", "secret_command", "token", "token_command", "idempotency_key"})
 """Not even their size is anybody's business."""
 TEXT_CHARS_MAX: Final = 200
 ENTRIES_MAX: Final = 20

@@ -54,6 +54,8 @@ class Bells:
     """Something is wanted of a workspace, or was done with one."""
     merges: Bell = field(default_factory=Bell)
     """A merge or landing was asked for, or has ended."""
+    gateways: Bell = field(default_factory=Bell)
+    """A gateway was added, changed or removed."""
 
     def ring(self, name: str) -> None:
         """The bell of that name."""

@@ -12,7 +12,7 @@ from dashd.store import tail as tail_
 from dashd.wire import events as wire_events
 
 T = TypeVar("T")
-BellName = Literal["queue", "agents", "swarms", "approvals", "workspaces", "merges"]
+BellName = Literal["queue", "agents", "swarms", "approvals", "workspaces", "merges", "gateways"]
 
 DAEMON: Final = "dashd"
 """The actor of what nobody asked for."""

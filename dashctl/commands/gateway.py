@@ -1,0 +1,180 @@
+"""`dashctl gateway …`: processes that agents run in together. A token is read from stdin, never from argv."""
+
+from __future__ import annotations
+
+from dashctl import render
+from dashctl.calling import EXIT_FAILED, UsageError
+from dashctl.commands import Command
+from dashd.wire import safe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from types import SimpleNamespace
+
+    from dashctl.calling import Dash
+    from dashctl.terminal import Output
+
+TOKEN_CHARACTERS_MAX = 10_000
+ADD_S = 60.0
+"""Its token's command is run before it is answered."""
+HEALTH_S = 60.0
+COLUMNS = (
+    render.Column("GATEWAY", "name"),
+    render.Column("KIND", "kind"),
+    render.Column("HEALTH", lambda row: row["health"] + (", draining" if row["draining"] else "")),
+    render.Column("WALLS", lambda row: row["grade"] or "", drop=3),
+    render.Column("LOAD", lambda row: f"{row['load']}/{row['capacity']}", right=True),
+    render.Column("VERSION", lambda row: row["version"] or "", drop=2),
+    render.Column("OF", lambda row: row["swarm"] or row["url"], least=12, drop=1),
+    render.Column("NOTE", "why", least=8),
+)
+
+
+def add(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Adds an existing gateway; its token comes on stdin, or from a command that prints it."""
+    given: dict[str, object] = {
+        "name": args.name,
+        "url": args.url,
+        "capabilities": args.capability,
+        "region": args.region,
+        "capacity": args.capacity,
+        "unsafe_no_jail": args.unsafe_no_jail or None,
+    }
+    if args.token_command is None:
+        given["token"] = _token(out)
+    elif args.token_command:
+        given["token_command"] = args.token_command
+    else:
+        raise UsageError("after --token-command there must be a program", hint="… pass show gateway")
+    found = dash.call("gateway.add", deadline_s=ADD_S, **given)
+    if out.as_json:
+        out.data(found)
+        return 0
+    out.line(
+        f"Gateway {found['name']} added: {found['url']}, without walls; it is watched, and given no work yet"
+    )
+    out.line(f"Next: dashctl gateway health {found['name']}")
+    return 0
+
+
+def list_(_args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Lists the gateways."""
+    found = dash.call("gateway.list")["gateways"]
+    if out.as_json:
+        out.data(found)
+    elif found:
+        render.table(out, COLUMNS, found)
+    else:
+        out.line("There is no gateway; a swarm with --mode gateway gets one of its own.")
+    return 0
+
+
+def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Shows one gateway."""
+    found = dash.call("gateway.get", name=args.name)
+    if out.as_json:
+        out.data(found)
+    else:
+        render.table(out, COLUMNS, [found])
+    return 0
+
+
+def health(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Asks gateways whether they are ready and take the token; exit code 1 where one does not."""
+    names = args.names or [row["name"] for row in dash.call("gateway.list")["gateways"]]
+    asked = [dash.call("gateway.health", deadline_s=HEALTH_S, name=name) for name in names]
+    if out.as_json:
+        out.data(asked)
+    for each in asked if not out.as_json else ():
+        took = "" if each["latency_ms"] is None else f" ({each['latency_ms']:.0f} ms)"
+        style = "green" if each["ok"] else "red"
+        out.line((each["name"], "bold"), ": ", (each["health"], style), f": {safe.line(each['text'])}{took}")
+    return 0 if all(each["ok"] for each in asked) else EXIT_FAILED
+
+
+def drain(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Lets a gateway take nothing new, or work again."""
+    found = dash.call("gateway.drain", name=args.name, on=not args.off)
+    if out.as_json:
+        out.data(found)
+    else:
+        state = "takes work again" if args.off else "takes nothing new"
+        out.line(f"Gateway {found['name']} {state}" + ("" if found["changed"] else ", as before"))
+    return 0
+
+
+def remove(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Removes an added gateway and its token."""
+    found = dash.call("gateway.remove", name=args.name)
+    if out.as_json:
+        out.data(found)
+    else:
+        out.line(f"Gateway {found['name']} and its token are gone from Dash; the gateway itself runs on")
+    return 0
+
+
+def _token(out: Output) -> str:
+    """One word from stdin; a person at a terminal types it unseen."""
+    if out.stdin.isatty():
+        import getpass
+
+        token = getpass.getpass("Token (not shown): ")
+    else:
+        token = out.stdin.read(TOKEN_CHARACTERS_MAX + 1)
+    if not token.strip():
+        raise UsageError(
+            "no token came on stdin", hint="dashctl gateway add … < TOKENFILE, or --token-command PROGRAM"
+        )
+    if len(token) > TOKEN_CHARACTERS_MAX:
+        raise UsageError(f"what came on stdin is longer than {TOKEN_CHARACTERS_MAX} characters; no token is")
+    return token.strip()
+
+
+def _one(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a gateway")
+
+
+def _some(parser: ArgumentParser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="*", help="gateways (all)")
+
+
+def _draining(parser: ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("--off", action="store_true", help="it takes work again")
+
+
+def _adding(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "name", metavar="NAME", help="what to call it: a letter, then letters, digits, - and _"
+    )
+    parser.add_argument("--url", required=True, metavar="URL", help="on loopback: ws://127.0.0.1:18789")
+    parser.add_argument(
+        "--capability", action="append", default=[], metavar="WORD", help="what it can do that others cannot"
+    )
+    parser.add_argument("--region", metavar="WORD", help="where it is, in your words")
+    parser.add_argument("--capacity", type=int, metavar="N", help="runs at once (8)")
+    parser.add_argument(
+        "--unsafe-no-jail", action="store_true", help="you know that Dash puts no walls around it"
+    )
+    parser.add_argument(
+        "--token-command",
+        nargs="...",  # argparse.REMAINDER: the command's options are its own
+        metavar="WORD",
+        help="the program that prints the token, with its options, run now and at each start; give this last",
+    )
+
+
+COMMANDS = {
+    "add": Command(
+        add,
+        "add an existing gateway on this host, or replace it; its token is read from stdin",
+        _adding,
+        details="example: dashctl gateway add desk --url ws://127.0.0.1:18789 --unsafe-no-jail < TOKENFILE",
+    ),
+    "list": Command(list_, "list the gateways and how they fare", None),
+    "get": Command(get, "show a gateway", _one),
+    "health": Command(health, "ask gateways whether they are ready and take the token", _some),
+    "drain": Command(drain, "let a gateway take nothing new", _draining),
+    "remove": Command(remove, "remove an added gateway and its token", _one),
+}

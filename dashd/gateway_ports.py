@@ -1,0 +1,88 @@
+"""Composition of service and gateways: `service.ports.Gateways` over probes, token files and Dash's own.
+
+A token goes from its file, or from what its command prints, to the gateway it opens and nowhere else.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from dashd.proxy import secrets
+from dashd.runtime.probes import NoToken, Probes
+from dashd.runtime.world import World
+from dashd.service.ports import GatewaySeen
+from dashd.store import added_gateways
+from dashd.store.added_gateways import AddedGatewayRow
+from dashd.wire import errors
+
+
+class GatewayPort:
+    """See the port."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        """`folder` is for the tokens alone."""
+        self.changing = trio.Lock()
+        self.probes = Probes(world, self._token)
+        self._world = world
+        self._files = secrets.SecretFiles(folder)
+        self._printed: dict[str, tuple[int, str]] = {}
+
+    async def run(self) -> None:
+        """Removes what is nobody's, and then asks the gateways until cancelled."""
+        async with self.changing:
+            rows = await self._world.store.own.read(added_gateways.every)
+            kept = {row.name for row in rows if row.secret == "file"}
+            await trio.to_thread.run_sync(self._files.forget_others, kept)
+        await self.probes.run()
+
+    async def obtain(self, token: str | None, command: Sequence[str] | None) -> str:
+        """See the port."""
+        try:
+            return await secrets.printed(command) if command is not None else secrets.check(token or "")
+        except secrets.NoSecret as problem:
+            path = "token" if command is None else "token_command"
+            raise errors.InvalidParams(problem.message, hint=problem.hint, path=path) from None
+
+    async def keep(self, name: str, token: str) -> None:
+        """See the port."""
+        await trio.to_thread.run_sync(self._files.keep, name, token)
+
+    async def forget(self, name: str) -> None:
+        """See the port."""
+        self._printed.pop(name, None)
+        await trio.to_thread.run_sync(self._files.forget, name)
+
+    def seen(self) -> dict[str, GatewaySeen]:
+        """See the port."""
+        added = {
+            name: GatewaySeen(each.health, each.why, each.latency_ms, each.version)
+            for name, each in self.probes.seen.items()
+        }
+        return added | {name: _own(version) for name, version in self._world.gateways.versions().items()}
+
+    async def ask(self, name: str) -> GatewaySeen:
+        """See the port."""
+        self._printed.pop(name, None)
+        found = await self.probes.ask(name)
+        if found is None:
+            return GatewaySeen("unknown", "it was removed meanwhile")
+        return GatewaySeen(found.health, found.why, found.latency_ms, found.version)
+
+    async def _token(self, row: AddedGatewayRow) -> str:
+        try:
+            if row.secret == "file":
+                return await trio.to_thread.run_sync(self._files.read, row.name)
+            added_at_ms, token = self._printed.get(row.name, (-1, ""))
+            if added_at_ms != row.added_at_ms:
+                token = await secrets.printed(added_gateways.command(row))
+                self._printed[row.name] = row.added_at_ms, token
+            return token
+        except secrets.NoSecret as missing:
+            raise NoToken(missing.message) from None
+
+
+def _own(version: str | None) -> GatewaySeen:
+    if version is None:
+        return GatewaySeen("unknown", "its protocol does not answer now: it is starting, or busy")
+    return GatewaySeen("alive", "", None, version)

@@ -1,0 +1,153 @@
+"""Asks the gateways that were added, every 30 s, whether they are ready and take their token.
+
+    row added ─▶ asked at once ─▶ alive ─ no answer ─▶ unknown ─ no answer again ─▶ dead ─ answer ─▶ alive
+
+What is seen is kept in memory: after a start nobody knows. Each change of what can be relied on is an event
+(`gateway.up`, `gateway.down`), in one transaction with the row's note that it was told.
+"""
+
+import ipaddress
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+import dashd
+from dashd.domain.placement import Health, health_after
+from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused, is_ready, open_client
+from dashd.store import added_gateways
+from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.transaction import Tx
+
+from .world import World
+
+EVERY_S = 30.0
+AGAIN_S = 5.0
+"""After a question without an answer, until it is alive or counts as dead."""
+PROBE_S_MAX = 5.0
+AT_ONCE_MAX = 16
+"""Even where none of 50 answers, a round takes less than the pause after it."""
+WHY_CHARS_MAX = 300
+
+Token = Callable[[AddedGatewayRow], Awaitable[str]]
+"""Raises NoToken."""
+
+
+class NoToken(Exception):
+    """The token cannot be had; the message says why."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is known of one gateway."""
+
+    row: AddedGatewayRow
+    due_at: float
+    health: Health = "unknown"
+    failures: int = 0
+    why: str = "it has not been asked yet"
+    latency_ms: float | None = None
+    version: str | None = None
+
+
+class Probes:
+    """See the module. `seen` is by name."""
+
+    def __init__(self, world: World, token: Token) -> None:
+        self.seen: dict[str, Seen] = {}
+        self._world = world
+        self._token = token
+        self._slots = trio.Semaphore(AT_ONCE_MAX)
+
+    async def run(self) -> None:
+        """Asks whoever is due, until cancelled."""
+        while True:
+            ticket = self._world.store.bells.gateways.ticket()
+            await self._follow()
+            now = trio.current_time()
+            async with trio.open_nursery() as round_:
+                for each in [each for each in self.seen.values() if each.due_at <= now]:
+                    round_.start_soon(self._probe, each)
+            next_at = min((each.due_at for each in self.seen.values()), default=float("inf"))
+            with trio.CancelScope(deadline=next_at):
+                await ticket.wait()
+
+    async def ask(self, name: str) -> Seen | None:
+        """Asks one now, whether it is due or not; None where there is none of that name."""
+        await self._follow()
+        found = self.seen.get(name)
+        if found is not None:
+            await self._probe(found)
+        return found
+
+    async def _follow(self) -> None:
+        """Knows those whose rows there are; one that was added anew is another one."""
+        rows = await self._world.store.own.read(added_gateways.every)
+        before, now = self.seen, trio.current_time()
+        self.seen = {}
+        for row in rows:
+            found = before.get(row.name)
+            same = found is not None and found.row.added_at_ms == row.added_at_ms
+            self.seen[row.name] = found if found is not None and same else Seen(row, now, version=row.version)
+
+    async def _probe(self, seen: Seen) -> None:
+        async with self._slots:
+            began = trio.current_time()
+            try:
+                with trio.fail_after(PROBE_S_MAX):
+                    server = await self._hello(seen.row)
+            except trio.TooSlowError:
+                await self._failed(seen, f"no answer within {PROBE_S_MAX:g} s")
+            except (GatewayLost, GatewayRefused, NoToken, OSError) as error:
+                await self._failed(seen, str(error))
+            else:
+                seen.latency_ms = (trio.current_time() - began) * 1_000
+                await self._answered(seen, server)
+
+    async def _hello(self, row: AddedGatewayRow) -> protocol.Server:
+        token = await self._token(row)
+        try:
+            async with await _dial(row.url) as stream:
+                if not await is_ready(stream):
+                    raise GatewayLost("it is still starting, or is no gateway")
+            async with (
+                await _dial(row.url) as stream,
+                open_client(stream, token, dashd.__version__, _ignore) as client,
+            ):
+                return client.hello.server
+        except (GatewayLost, GatewayRefused) as error:  # its words, which may repeat what it was told
+            raise GatewayLost(str(error).replace(token, "***")) from None
+
+    async def _answered(self, seen: Seen, server: protocol.Server) -> None:
+        seen.health, seen.failures, seen.why, seen.version = "alive", 0, "", server.version[:100]
+        seen.due_at = trio.current_time() + EVERY_S
+
+        def told(tx: Tx) -> None:
+            added_gateways.set_up(tx, seen.row, server.boot_id[:100], server.version[:100])
+
+        await self._world.commit(told)
+
+    async def _failed(self, seen: Seen, why: str) -> None:
+        seen.failures += 1
+        seen.health, seen.why, seen.latency_ms = health_after(seen.failures), why[:WHY_CHARS_MAX], None
+        seen.due_at = trio.current_time() + (EVERY_S if seen.health == "dead" else AGAIN_S)
+        if seen.health == "dead":
+            await self._world.commit(lambda tx: added_gateways.set_down(tx, seen.row, seen.why))
+
+
+async def _dial(url: str) -> trio.SocketStream:
+    """The service lets in numbers alone, so that no name is asked for; checked again where a token goes.
+
+    Raises OSError.
+    """
+    parts = urllib.parse.urlsplit(url)
+    assert parts.hostname is not None, url
+    assert parts.port is not None, url
+    assert ipaddress.ip_address(parts.hostname).is_loopback, url
+    return await trio.open_tcp_stream(parts.hostname, parts.port)
+
+
+def _ignore(_event: protocol.Event) -> None:
+    """A probe is not there for events."""

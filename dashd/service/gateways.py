@@ -1,0 +1,243 @@
+"""`gateway.*`: gateways of Dash's own, and those that were added. No work is given to the latter yet.
+
+A token passes through on its way to its file, and never comes back.
+"""
+
+import ipaddress
+import re
+import urllib.parse
+
+import msgspec
+
+from dashd.store import added_gateways, attempts, gateways
+from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.rows import GatewayRow, Snapshot
+from dashd.store.transaction import Tx
+from dashd.wire import errors
+from dashd.wire.methods import gateway as wire
+
+from .core import Caller, Core
+from .ports import GatewaySeen
+
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
+"""It is a file's name too."""
+OWN = re.compile(r"[0-9a-z]{6}-g[0-9]+")
+"""What Dash calls its own."""
+SCHEMES = ("ws", "http")
+EXAMPLE = "ws://127.0.0.1:18789"
+OWN_CAPACITY = 100
+UNSEEN = GatewaySeen("unknown", "it has not been asked yet")
+
+
+async def add(core: Core, _caller: Caller, params: wire.AddGateway) -> wire.Gateway:
+    """Adds or replaces; the token is durable before the row says that it is there."""
+    _check_name(params.name)
+    url = _address(params.url)
+    if not params.unsafe_no_jail:
+        raise errors.InvalidParams(
+            "there are no walls of Dash's around a gateway that it did not start: its agents reach all that"
+            " its user reaches, and can read its token",
+            hint="say unsafe_no_jail where you want that; or mode: gateway, which starts one in a jail",
+            path="unsafe_no_jail",
+        )
+    given = None if params.token is msgspec.UNSET else params.token
+    command = None if params.token_command is msgspec.UNSET else params.token_command
+    if (given is None) == (command is None):
+        which = (
+            "neither token nor token_command was" if given is None else "token and token_command were both"
+        )
+        raise errors.InvalidParams(f"{which} given", hint="give one of them", path="token")
+    token = await core.gateways.obtain(given, command)
+    row = AddedGatewayRow(
+        name=params.name,
+        url=url,
+        secret="file" if given is not None else "command",
+        command=None if command is None else msgspec.json.encode(command).decode(),
+        capabilities=msgspec.json.encode(list(dict.fromkeys(params.capabilities))).decode(),
+        region=None if params.region is msgspec.UNSET else params.region,
+        capacity=params.capacity,
+        added_at_ms=0,
+    )
+    async with core.gateways.changing:
+        if given is not None:
+            await core.gateways.keep(row.name, token)
+        row = await core.store.writer.apply(lambda tx: added_gateways.put(tx, row))
+        if given is None:
+            await core.gateways.forget(row.name)
+    return _added(row, UNSEEN)
+
+
+async def list_(core: Core, _caller: Caller, _params: wire.GetGateways) -> wire.GatewayList:
+    """Those that were added, then Dash's own that have not ended."""
+    return wire.GatewayList(gateways=await _every(core))
+
+
+async def get(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.Gateway:
+    """Raises NotFound."""
+    return _named(await _every(core), params.name)
+
+
+async def health(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.GatewayHealth:
+    """Asks an added one now, with its token read anew; of an own one says what dashd sees all the time."""
+    shown = _named(await _every(core), params.name)
+    found = GatewaySeen(shown.health, shown.why, None, shown.version)
+    if shown.kind == "added":
+        found = await core.gateways.ask(params.name)
+    ok = found.health == "alive"
+    return wire.GatewayHealth(
+        name=params.name,
+        ok=ok,
+        health=found.health,
+        text="it is ready and takes the token" if ok else found.why,
+        latency_ms=found.latency_ms,
+        version=found.version,
+    )
+
+
+async def drain(core: Core, _caller: Caller, params: wire.DrainGateway) -> wire.GatewayChanged:
+    """What runs in it runs to its end."""
+
+    def operation(tx: Tx) -> bool:
+        _check_added(tx.db, params.name, "drained: it ends with its swarm", "dashctl swarm pause")
+        return added_gateways.drain(tx, params.name, on=params.on)
+
+    return wire.GatewayChanged(name=params.name, changed=await core.store.writer.apply(operation))
+
+
+async def remove(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.GatewayChanged:
+    """The gateway itself is not touched; its token is gone when this returns."""
+
+    def operation(tx: Tx) -> None:
+        _check_added(tx.db, params.name, "removed: it ends with its swarm", "dashctl swarm destroy")
+        added_gateways.remove(tx, params.name)
+
+    async with core.gateways.changing:
+        await core.store.writer.apply(operation)
+        await core.gateways.forget(params.name)
+    return wire.GatewayChanged(name=params.name, changed=True)
+
+
+async def _every(core: Core) -> list[wire.Gateway]:
+    def query(db: Snapshot) -> tuple[list[AddedGatewayRow], list[tuple[GatewayRow, str | None, int]]]:
+        own = [
+            (row, attempts.launch(db, row.launch_id).grade, len(attempts.agents_within(db, row.launch_id)))
+            for row in gateways.open_gateways(db)
+        ]
+        return added_gateways.every(db), own
+
+    rows, own = await core.store.reader.read(query)
+    seen = core.gateways.seen()
+    return [
+        *(_added(row, seen.get(row.name, UNSEEN)) for row in rows),
+        *(_own(row, grade, load, seen.get(row.launch_id, UNSEEN)) for row, grade, load in own),
+    ]
+
+
+def _added(row: AddedGatewayRow, seen: GatewaySeen) -> wire.Gateway:
+    return wire.Gateway(
+        name=row.name,
+        kind="added",
+        health=seen.health,
+        why=seen.why,
+        grade="0",
+        swarm=None,
+        url=row.url,
+        secret=row.secret,  # type: ignore[arg-type]  # the table's CHECK is the wire's Literal
+        capabilities=added_gateways.capabilities(row),
+        region=row.region,
+        version=row.version,
+        capacity=row.capacity,
+        load=0,
+        draining=bool(row.draining),
+    )
+
+
+def _own(row: GatewayRow, grade: str | None, load: int, seen: GatewaySeen) -> wire.Gateway:
+    return wire.Gateway(
+        name=row.launch_id,
+        kind="own",
+        health=seen.health,
+        why=seen.why,
+        grade=grade,
+        swarm=row.swarm_id,
+        url=None,
+        secret="none",
+        capabilities=[],
+        region=None,
+        version=seen.version,
+        capacity=OWN_CAPACITY,
+        load=load,
+        draining=False,
+    )
+
+
+def _named(found: list[wire.Gateway], name: str) -> wire.Gateway:
+    for each in found:
+        if each.name == name:
+            return each
+    raise _unknown(name, [each.name for each in found])
+
+
+def _check_added(db: Snapshot, name: str, what: str, instead: str) -> None:
+    """Raises NotFound, and Unsupported for one of Dash's own."""
+    known = [row.name for row in added_gateways.every(db)]
+    if name in known:
+        return
+    own = {row.launch_id: row.swarm_id for row in gateways.open_gateways(db)}
+    if name in own:
+        raise errors.Unsupported(
+            f"{name} is a swarm's own gateway and is not {what}", hint=f"{instead} {own[name]}", path="name"
+        )
+    raise _unknown(name, known)
+
+
+def _unknown(name: str, known: list[str]) -> errors.NotFound:
+    hint = f"gateways: {', '.join(known[:20])}" if known else "there is none; dashctl gateway add …"
+    return errors.NotFound(f"there is no gateway {name!r}", hint=hint, path="name")
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name) or OWN.fullmatch(name):
+        why = "is how Dash calls its own" if OWN.fullmatch(name) else "is not a gateway's name"
+        raise errors.InvalidParams(
+            f"{name!r} {why}",
+            hint="a letter, then lower-case letters, digits, - and _: desk, gpu-1",
+            path="name",
+        )
+
+
+def _address(url: str) -> str:
+    """The address as it is kept: `ws://`, numbers, a port. Raises InvalidParams and Unsupported."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port, parts = "", None, urllib.parse.urlsplit("")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise errors.InvalidParams(
+            "the address has a user, a query or a fragment in it; a token does not belong there",
+            hint=EXAMPLE,
+            path="url",
+        )
+    if not host or not port or parts.path not in ("", "/") or parts.scheme not in (*SCHEMES, "wss", "https"):
+        raise errors.InvalidParams(
+            f"{url!r} is not a gateway's address",
+            hint=f"with its port, and without a path: {EXAMPLE}",
+            path="url",
+        )
+    address = "127.0.0.1" if host == "localhost" else host
+    if not _is_loopback(address) or parts.scheme not in SCHEMES:
+        raise errors.Unsupported(
+            f"{host} by {parts.scheme} is not this host: agents there could not reach the model proxy, which"
+            " listens on loopback alone",
+            hint=f"run a gateway on this host: {EXAMPLE}",
+            path="url",
+        )
+    return f"ws://[{address}]:{port}" if ":" in address else f"ws://{address}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

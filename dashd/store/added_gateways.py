@@ -1,0 +1,114 @@
+"""Table `added_gateway`: gateways that Dash did not start. Tokens are not here; a row says where one is kept.
+
+Health is not here either, since nobody knows it after a start; only what the last event said of it, so that
+nothing is told twice.
+"""
+
+import msgspec
+
+from . import rows
+from .rows import Snapshot, columns, placeholders
+from .transaction import Tx
+
+
+class AddedGatewayRow(msgspec.Struct, frozen=True):
+    """Table `added_gateway`."""
+
+    name: str
+    url: str
+    secret: str
+    command: str | None
+    capabilities: str
+    region: str | None
+    capacity: int
+    added_at_ms: int
+    draining: int = 0
+    told: str = ""
+    boot_id: str | None = None
+    version: str | None = None
+
+
+_COLUMNS = columns(AddedGatewayRow)
+_q_all = f"SELECT {_COLUMNS} FROM added_gateway ORDER BY name"
+_q_one = f"SELECT {_COLUMNS} FROM added_gateway WHERE name = ?"
+_q_put = f"INSERT OR REPLACE INTO added_gateway ({_COLUMNS}) VALUES ({placeholders(AddedGatewayRow)})"
+_q_remove = "DELETE FROM added_gateway WHERE name = ?"
+_q_drain = "UPDATE added_gateway SET draining = ?2 WHERE name = ?1"
+_q_up = "UPDATE added_gateway SET told = 'up', boot_id = ?2, version = ?3 WHERE name = ?1"
+_q_down = "UPDATE added_gateway SET told = 'down' WHERE name = ?1"
+
+
+def every(db: Snapshot) -> list[AddedGatewayRow]:
+    """All of them, by name."""
+    return rows.every(AddedGatewayRow, db, _q_all)
+
+
+def find(db: Snapshot, name: str) -> AddedGatewayRow | None:
+    """The one of that name."""
+    return rows.first(AddedGatewayRow, db, _q_one, (name,))
+
+
+def put(tx: Tx, row: AddedGatewayRow) -> AddedGatewayRow:
+    """Adds one, or replaces the one of that name, which goes on draining. Gives the row as it is now."""
+    before = find(tx.db, row.name)
+    added_at_ms = tx.now_ms if before is None else max(tx.now_ms, before.added_at_ms + 1)
+    draining = row.draining if before is None else before.draining
+    made = msgspec.structs.replace(row, added_at_ms=added_at_ms, draining=draining)
+    tx.execute(_q_put, msgspec.structs.astuple(made))
+    tx.ring("gateways")
+    return made
+
+
+def remove(tx: Tx, name: str) -> None:
+    """It is not there afterwards."""
+    tx.execute(_q_remove, (name,))
+    tx.ring("gateways")
+
+
+def drain(tx: Tx, name: str, *, on: bool) -> bool:
+    """It takes nothing new, or again; False where that was so. The first is told."""
+    row = find(tx.db, name)
+    assert row is not None, f"no gateway {name}"
+    if bool(row.draining) == on:
+        return False
+    tx.execute(_q_drain, (name, int(on)))
+    if on:
+        tx.emit("gateway.draining", data={"gateway": name})
+    return True
+
+
+def set_up(tx: Tx, asked: AddedGatewayRow, boot_id: str, version: str) -> None:
+    """It has answered; told where that is news: it was not known to be up, or has begun again.
+
+    `asked` is the row that was asked: what became of another one of its name is not touched.
+    """
+    row = _same(tx, asked)
+    if row is None or (row.told == "up" and row.boot_id == boot_id):
+        return
+    data = {"gateway": row.name, "version": version, "restarted": row.boot_id not in (None, boot_id)}
+    tx.execute(_q_up, (row.name, boot_id, version))
+    tx.emit("gateway.up", data=data)
+
+
+def set_down(tx: Tx, asked: AddedGatewayRow, reason: str) -> None:
+    """It counts as dead; told once. See `set_up`."""
+    row = _same(tx, asked)
+    if row is None or row.told == "down":
+        return
+    tx.execute(_q_down, (row.name,))
+    tx.emit("gateway.down", data={"gateway": row.name, "reason": reason})
+
+
+def command(row: AddedGatewayRow) -> list[str]:
+    """What prints the token; empty where it is in a file."""
+    return msgspec.json.decode(row.command or "[]", type=list[str])
+
+
+def capabilities(row: AddedGatewayRow) -> list[str]:
+    """What it was said to be able to."""
+    return msgspec.json.decode(row.capabilities, type=list[str])
+
+
+def _same(tx: Tx, asked: AddedGatewayRow) -> AddedGatewayRow | None:
+    row = find(tx.db, asked.name)
+    return row if row is not None and row.added_at_ms == asked.added_at_ms else None

@@ -1,0 +1,143 @@
+"""When gateways are asked, and what is made of their answers: a scripted gateway, in virtual time.
+
+tests/test_gateway_ports.py asks the stand-in.
+"""
+
+import msgspec
+import pytest
+import trio
+
+from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.openclaw_client import GatewayLost
+from dashd.runtime import probes
+from dashd.runtime.probes import AGAIN_S, AT_ONCE_MAX, EVERY_S, PROBE_S_MAX, NoToken, Probes
+from dashd.store import added_gateways
+from dashd.store.added_gateways import AddedGatewayRow
+
+DESK = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, "[]", None, 4, 0)
+
+
+async def token(_row):
+    await trio.lowlevel.checkpoint()
+    return "t"
+
+
+class Scripted(Probes):
+    """Gateways that answer with a boot id, fail with words, or never answer (None)."""
+
+    def __init__(self, world) -> None:
+        super().__init__(world, token)
+        self.answers: dict[str, str | Exception | None] = {}
+        self.asked: list[tuple[float, str]] = []
+        self.at_once = self.most_at_once = 0
+
+    async def _hello(self, row):
+        self.asked.append((trio.current_time(), row.name))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await trio.lowlevel.checkpoint()
+            found = self.answers[row.name]
+            if found is None:
+                await trio.sleep_forever()
+            if isinstance(found, Exception):
+                raise found
+            return protocol.Server("2026.9.6", found)
+        finally:
+            self.at_once -= 1
+
+
+@pytest.fixture
+async def asked(bed, nursery):
+    made = Scripted(bed.world)
+    nursery.start_soon(made.run)
+    return made
+
+
+async def put(bed, name="desk"):
+    row = msgspec.structs.replace(DESK, name=name)
+    return await bed.world.store.writer.apply(lambda tx: added_gateways.put(tx, row))
+
+
+def told(scene):
+    return [each["kind"] for each in scene.events() if each["kind"].startswith("gateway.")]
+
+
+async def test_a_new_one_is_asked_at_once_and_then_every_thirty_seconds(bed, asked, autojump_clock, scene):
+    await trio.sleep(100)
+    asked.answers["desk"] = "b1"
+    await put(bed)
+    await trio.sleep(3 * EVERY_S + 1)
+    assert [at - 100 for at, _ in asked.asked] == pytest.approx([0, EVERY_S, 2 * EVERY_S, 3 * EVERY_S])
+    seen = asked.seen["desk"]
+    assert (seen.health, seen.version, seen.why) == ("alive", "2026.9.6", "")
+    assert told(scene) == ["gateway.up"]
+    asked.answers["desk"] = "b2"
+    await trio.sleep(EVERY_S)
+    assert scene.events()[-1]["data"]["restarted"] is True
+
+
+async def test_one_question_without_an_answer_is_unknown_and_two_are_dead(bed, asked, autojump_clock, scene):
+    asked.answers["desk"] = GatewayLost("nobody there")
+    await put(bed)
+    await trio.sleep(1)
+    assert (asked.seen["desk"].health, told(scene)) == ("unknown", [])
+    await trio.sleep(AGAIN_S)
+    assert (asked.seen["desk"].health, asked.seen["desk"].why) == ("dead", "nobody there")
+    await trio.sleep(2 * EVERY_S)
+    assert told(scene) == ["gateway.down"]
+    asked.answers["desk"] = "b1"
+    await trio.sleep(EVERY_S)
+    assert (asked.seen["desk"].health, told(scene)) == ("alive", ["gateway.down", "gateway.up"])
+
+
+async def test_one_that_hangs_is_given_up_and_keeps_no_other_waiting(bed, asked, autojump_clock):
+    names = [f"g{number}" for number in range(AT_ONCE_MAX + 4)]
+    asked.answers = dict.fromkeys(names)
+    asked.answers["g3"] = "b"
+    for name in names:
+        await put(bed, name)
+    await trio.sleep(2 * PROBE_S_MAX + 2 * AGAIN_S)
+    assert asked.most_at_once <= AT_ONCE_MAX
+    assert asked.seen["g3"].health == "alive"
+    assert asked.seen["g0"].why == "no answer within 5 s"
+    assert {each for _, each in asked.asked} == set(names)
+
+
+async def test_one_added_anew_is_another_one_and_a_removed_one_is_asked_no_more(
+    bed, asked, autojump_clock, scene
+):
+    asked.answers["desk"] = NoToken("no file")
+    await put(bed)
+    await trio.sleep(1)
+    asked.answers["desk"] = "b1"
+    await put(bed)
+    await trio.sleep(1)
+    assert (asked.seen["desk"].health, asked.seen["desk"].failures) == ("alive", 0)
+    await bed.world.store.writer.apply(lambda tx: added_gateways.remove(tx, "desk"))
+    await trio.sleep(1)
+    count = len(asked.asked)
+    await trio.sleep(3 * EVERY_S)
+    assert (len(asked.asked), asked.seen) == (count, {})
+    assert await asked.ask("desk") is None
+
+
+async def test_after_a_start_nothing_is_known_and_what_was_told_is_not_told_again(
+    bed, asked, autojump_clock, scene
+):
+    asked.answers["desk"] = "b1"
+    await put(bed)
+    await trio.sleep(1)
+    again = Scripted(bed.world)
+    again.answers["desk"] = "b1"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(again.run)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert (again.seen["desk"].health, told(scene)) == ("alive", ["gateway.up"])
+
+
+async def test_no_name_is_asked_for_and_no_other_host_dialled():
+    for url in ("ws://localhost:1", "ws://10.0.0.1:1"):
+        with pytest.raises((ValueError, AssertionError)):
+            await probes._dial(url)

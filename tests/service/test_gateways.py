@@ -1,0 +1,158 @@
+"""Which gateways may be added, and what is said of those there are; tokens: tests/test_gateway_ports.py."""
+
+import dataclasses
+
+import pytest
+
+from dashd.service.ports import GatewaySeen
+from dashd.store import added_gateways, gateways
+from dashd.store.added_gateways import AddedGatewayRow
+from dashd.wire import errors
+
+DESK = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, '["gpu"]', "eu", 4, 0)
+ADD = {"name": "desk", "url": "ws://127.0.0.1:18789", "token": "t-1", "unsafe_no_jail": True}
+
+
+class Gateways:
+    """Keeps tokens in a dictionary, and has seen what it is told."""
+
+    def __init__(self, lock):
+        self.changing = lock
+        self.kept: dict[str, str] = {}
+        self.shown: dict[str, GatewaySeen] = {}
+
+    async def obtain(self, token, command):
+        return token or command[0]
+
+    async def keep(self, name, token):
+        self.kept[name] = token
+
+    async def forget(self, name):
+        self.kept.pop(name, None)
+
+    def seen(self):
+        return self.shown
+
+    async def ask(self, name):
+        return self.shown[name]
+
+
+@pytest.fixture
+def core(core):
+    return dataclasses.replace(core, gateways=Gateways(core.gateways.changing))
+
+
+@pytest.mark.parametrize("name", ["../desk", "Desk", "a b", ".desk", "-x", "1", "7k2m9q-g1"])
+async def test_a_name_is_a_files_name_and_none_of_dash_s_own(call, name):
+    with pytest.raises(errors.InvalidParams) as refused:
+        await call("gateway.add", **(ADD | {"name": name}))
+    assert refused.value.path == "name"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://127.0.0.1",
+        "ws://127.0.0.1:port",
+        "ws://127.0.0.1:1/path",
+        "ftp://127.0.0.1:1",
+        "127.0.0.1:18789",
+        "ws://user:t-1@127.0.0.1:1",
+        "ws://127.0.0.1:1?token=t-1",
+        "ws://[::1",
+    ],
+)
+async def test_an_address_that_is_none_is_refused_and_a_token_in_it_not_repeated(call, url):
+    with pytest.raises(errors.InvalidParams) as refused:
+        await call("gateway.add", **(ADD | {"url": url}))
+    assert refused.value.path == "url"
+    assert url.startswith("ws://user") is False or "t-1" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ws://10.0.0.1:1", "wss://gw.example.com:443", "wss://127.0.0.1:1", "ws://127.0.0.1.example.com:1"],
+)
+async def test_another_host_is_not_supported_and_why(call, core, url):
+    with pytest.raises(errors.Unsupported, match="could not reach the model proxy"):
+        await call("gateway.add", **(ADD | {"url": url}))
+    assert core.gateways.kept == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("ws://127.0.0.1:1", "ws://127.0.0.1:1"),
+        ("http://localhost:18789/", "ws://127.0.0.1:18789"),
+        ("ws://[::1]:2", "ws://[::1]:2"),
+    ],
+)
+async def test_an_address_is_kept_in_one_form(call, given, kept):
+    assert (await call("gateway.add", **(ADD | {"url": given}))).url == kept
+
+
+async def test_without_walls_only_where_that_is_said(call, core):
+    with pytest.raises(errors.InvalidParams, match="no walls") as refused:
+        await call("gateway.add", **(ADD | {"unsafe_no_jail": False}))
+    assert refused.value.path == "unsafe_no_jail"
+    assert core.gateways.kept == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [({}, "neither"), ({"token": "t", "token_command": ["x"]}, "both")]
+)
+async def test_one_way_to_a_token(call, more, said):
+    with pytest.raises(errors.InvalidParams, match=said):
+        await call("gateway.add", **{key: value for key, value in ADD.items() if key != "token"}, **more)
+
+
+async def test_an_added_one_is_unknown_until_it_is_seen(call, core):
+    added = await call("gateway.add", **ADD, capabilities=["gpu", "gpu"], region="eu", capacity=4)
+    assert (added.health, added.grade, added.secret, added.kind) == ("unknown", "0", "file", "added")
+    assert (added.capabilities, added.region, added.capacity, added.load) == (["gpu"], "eu", 4, 0)
+    assert core.gateways.kept == {"desk": "t-1"}
+    core.gateways.shown["desk"] = GatewaySeen("dead", "no answer")
+    shown = await call("gateway.get", name="desk")
+    assert (shown.health, shown.why) == ("dead", "no answer")
+    found = await call("gateway.health", name="desk")
+    assert (found.ok, found.text) == (False, "no answer")
+    core.gateways.shown["desk"] = GatewaySeen("alive", "", 1.5, "2026.9.6")
+    found = await call("gateway.health", name="desk")
+    assert (found.ok, found.latency_ms, found.version) == (True, 1.5, "2026.9.6")
+
+
+async def test_a_command_in_the_place_of_a_file_leaves_none(call, core):
+    await call("gateway.add", **ADD)
+    given = {key: value for key, value in ADD.items() if key != "token"}
+    assert (await call("gateway.add", **given, token_command=["/bin/x"])).secret == "command"
+    assert core.gateways.kept == {}
+
+
+async def test_drain_and_remove(call, core, scene):
+    await call("gateway.add", **ADD)
+    assert [(await call("gateway.drain", name="desk")).changed for _ in range(2)] == [True, False]
+    assert (await call("gateway.list")).gateways[0].draining
+    assert (await call("gateway.drain", name="desk", on=False)).changed
+    assert (await call("gateway.remove", name="desk")).changed
+    assert (core.gateways.kept, (await call("gateway.list")).gateways) == ({}, [])
+
+
+async def test_a_swarm_s_own_is_listed_and_not_to_be_drained(call, core, scene):
+    swarm = scene.swarm()
+    row = scene.do(lambda tx: gateways.insert(tx, swarm_id=swarm, token="t"))
+    core.gateways.shown[row.launch_id] = GatewaySeen("alive", "", None, "2026.9.6")
+    shown = await call("gateway.get", name=row.launch_id)
+    assert (shown.kind, shown.swarm, shown.health, shown.load) == ("own", swarm, "alive", 0)
+    assert (await call("gateway.health", name=row.launch_id)).ok
+    for method, instead in (("gateway.drain", "swarm pause"), ("gateway.remove", "swarm destroy")):
+        with pytest.raises(errors.Unsupported, match="ends with its swarm") as refused:
+            await call(method, name=row.launch_id)
+        assert refused.value.hint == f"dashctl {instead} {swarm}"
+
+
+async def test_a_wrong_name_is_told_the_right_ones(call, scene):
+    scene.do(lambda tx: added_gateways.put(tx, DESK))
+    for verb in ("get", "health", "drain", "remove"):
+        with pytest.raises(errors.NotFound, match="no gateway 'dsek'") as refused:
+            await call(f"gateway.{verb}", name="dsek")
+        assert (refused.value.hint, refused.value.path) == ("gateways: desk", "name")

@@ -1,0 +1,70 @@
+"""Rows of added gateways: what is told of them, and told once."""
+
+import msgspec
+
+from dashd.store import added_gateways
+from dashd.store.added_gateways import AddedGatewayRow
+
+DESK = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, '["gpu"]', "eu", 4, 0)
+
+
+def put(scene, row=DESK):
+    return scene.do(lambda tx: added_gateways.put(tx, row))
+
+
+def told(scene):
+    return [(each["kind"], each["data"]) for each in scene.events() if each["kind"].startswith("gateway.")]
+
+
+def test_they_are_kept_replaced_and_removed(scene) -> None:
+    first = put(scene)
+    put(scene, msgspec.structs.replace(DESK, name="attic", secret="command", command='["pass","g"]'))
+    assert [row.name for row in added_gateways.every(scene.db)] == ["attic", "desk"]
+    assert scene.do(lambda tx: added_gateways.drain(tx, "desk", on=True))
+    again = put(scene, msgspec.structs.replace(DESK, url="ws://127.0.0.1:2"))
+    assert (again.url, again.draining, again.added_at_ms > first.added_at_ms) == ("ws://127.0.0.1:2", 1, True)
+    assert added_gateways.find(scene.db, "desk") == again
+    scene.do(lambda tx: added_gateways.remove(tx, "desk"))
+    assert added_gateways.find(scene.db, "desk") is None
+
+
+def test_up_and_down_are_told_once_and_a_new_boot_is_news(scene) -> None:
+    row = put(scene)
+    for boot in ("b1", "b1", "b2"):
+        scene.do(lambda tx, boot=boot: added_gateways.set_up(tx, row, boot, "v"))
+    for _ in range(2):
+        scene.do(lambda tx: added_gateways.set_down(tx, row, "no answer"))
+    scene.do(lambda tx: added_gateways.set_up(tx, row, "b2", "v"))
+    up = {"gateway": "desk", "version": "v", "restarted": False}
+    assert told(scene) == [
+        ("gateway.up", up),
+        ("gateway.up", up | {"restarted": True}),
+        ("gateway.down", {"gateway": "desk", "reason": "no answer"}),
+        ("gateway.up", up),
+    ]
+
+
+def test_what_became_of_a_former_one_of_the_name_is_not_told(scene) -> None:
+    former = put(scene)
+    put(scene)
+    scene.do(lambda tx: added_gateways.set_up(tx, former, "b", "v"))
+    scene.do(lambda tx: added_gateways.set_down(tx, former, "gone"))
+    assert told(scene) == []
+    assert added_gateways.find(scene.db, "desk").told == ""
+
+
+def test_draining_is_told_and_its_end_is_not(scene) -> None:
+    put(scene)
+    done = [scene.do(lambda tx, on=on: added_gateways.drain(tx, "desk", on=on)) for on in (True, True, False)]
+    assert done == [True, False, True]
+    assert told(scene) == [("gateway.draining", {"gateway": "desk"})]
+
+
+def test_columns_of_json() -> None:
+    assert (added_gateways.command(DESK), added_gateways.capabilities(DESK)) == ([], ["gpu"])
+
+
+def test_no_column_could_hold_a_token(scene) -> None:
+    names = {row[1] for row in scene.db.execute("PRAGMA table_info(added_gateway)")}
+    assert names == set(AddedGatewayRow.__struct_fields__)
+    assert "token" not in names
