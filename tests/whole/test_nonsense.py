@@ -10,7 +10,7 @@ from tests.whole.door import Refused, open_door
 
 pytestmark = pytest.mark.slow
 
-NOUNS = ("budget", "key", "model", "provider")
+NOUNS = ("budget", "gateway", "key", "model", "provider")
 METHODS = sorted(
     [name for name in methods.METHODS if name.partition(".")[0] in NOUNS] + ["swarm.plan", "swarm.costs"]
 )
@@ -21,6 +21,11 @@ NONSENSE: list[Any] = [
 GOOD: dict[str, dict[str, Any]] = {
     "budget.set": {"budget": "project", "limit_usd": 5},
     "budget.extend": {"budget": "project", "usd": 1},
+    "gateway.add": {"name": "one", "url": "ws://127.0.0.1:9", "token": "t", "unsafe_no_jail": True},
+    "gateway.get": {"name": "nobody"},
+    "gateway.health": {"name": "nobody"},
+    "gateway.drain": {"name": "nobody"},
+    "gateway.remove": {"name": "nobody"},
     "key.create": {"name": "one", "expires_in_s": 60},
     "key.rotate": {"key": "kept"},
     "key.revoke": {"key": "nobody"},
@@ -43,6 +48,8 @@ async def everything(dash) -> str:
         await dash.call("model.list"),
         await dash.call("provider.list"),
         await dash.call("swarm.list"),
+        # What is seen of them changes by itself.
+        [each["name"] for each in (await dash.call("gateway.list"))["gateways"]],
     ]
     return msgspec.json.encode(found).decode()
 
