@@ -53,6 +53,10 @@ class GatewayPort:
         self._printed.pop(name, None)
         await trio.to_thread.run_sync(self._files.forget, name)
 
+    async def follow(self) -> None:
+        """See the port."""
+        await self.probes.follow()
+
     def seen(self) -> dict[str, GatewaySeen]:
         """See the port."""
         added = {

@@ -65,7 +65,7 @@ class Probes:
         """Asks whoever is due, until cancelled."""
         while True:
             ticket = self._world.store.bells.gateways.ticket()
-            await self._follow()
+            await self.follow()
             now = trio.current_time()
             async with trio.open_nursery() as round_:
                 for each in [each for each in self.seen.values() if each.due_at <= now]:
@@ -76,13 +76,13 @@ class Probes:
 
     async def ask(self, name: str) -> Seen | None:
         """Asks one now, whether it is due or not; None where there is none of that name."""
-        await self._follow()
+        await self.follow()
         found = self.seen.get(name)
         if found is not None:
             await self._probe(found)
         return found
 
-    async def _follow(self) -> None:
+    async def follow(self) -> None:
         """Knows those whose rows there are; one that was added anew is another one."""
         rows = await self._world.store.own.read(added_gateways.every)
         before, now = self.seen, trio.current_time()
@@ -94,10 +94,11 @@ class Probes:
 
     async def _probe(self, seen: Seen) -> None:
         async with self._slots:
-            began = trio.current_time()
             try:
+                token = await self._token(seen.row)  # it may take its time, and has a limit of its own
+                began = trio.current_time()
                 with trio.fail_after(PROBE_S_MAX):
-                    server = await self._hello(seen.row)
+                    server = await self._hello(seen.row, token)
             except trio.TooSlowError:
                 await self._failed(seen, f"no answer within {PROBE_S_MAX:g} s")
             except (GatewayLost, GatewayRefused, NoToken, OSError) as error:
@@ -106,8 +107,7 @@ class Probes:
                 seen.latency_ms = (trio.current_time() - began) * 1_000
                 await self._answered(seen, server)
 
-    async def _hello(self, row: AddedGatewayRow) -> protocol.Server:
-        token = await self._token(row)
+    async def _hello(self, row: AddedGatewayRow, token: str) -> protocol.Server:
         try:
             async with await _dial(row.url) as stream:
                 if not await is_ready(stream):

@@ -143,6 +143,9 @@ class NoGateways:
     async def forget(self, _name: str) -> None:
         """There is no file."""
 
+    async def follow(self) -> None:
+        """None is known."""
+
     def seen(self) -> dict[str, GatewaySeen]:
         """None is looked at."""
         return {}

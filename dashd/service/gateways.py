@@ -64,6 +64,7 @@ async def add(core: Core, _caller: Caller, params: wire.AddGateway) -> wire.Gate
         row = await core.store.writer.apply(lambda tx: added_gateways.put(tx, row))
         if given is None:
             await core.gateways.forget(row.name)
+        await core.gateways.follow()
     return _added(row, UNSEEN)
 
 
@@ -114,6 +115,7 @@ async def remove(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.
     async with core.gateways.changing:
         await core.store.writer.apply(operation)
         await core.gateways.forget(params.name)
+        await core.gateways.follow()
     return wire.GatewayChanged(name=params.name, changed=True)
 
 

@@ -402,6 +402,9 @@ class Gateways(Protocol):
     async def forget(self, name: str) -> None:
         """No file holds the token afterwards."""
 
+    async def follow(self) -> None:
+        """Knows whom the rows name, and nothing of a former one of the same name."""
+
     def seen(self) -> dict[str, GatewaySeen]:
         """By name, or by launch for Dash's own; those that are not in it have not been looked at."""
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import agents, bounds, claim, console, fanout, jail, measure, proxy, rpc, still, writers
+from . import agents, bounds, claim, console, fanout, jail, measure, placement, proxy, rpc, still, writers
 from .bed import Bed
 from .measure import Effort, Figure
 
@@ -25,6 +25,7 @@ SUBJECTS: dict[str, Subject] = {
     "bounds": bounds.run,
     "jail": jail.start,
     "console": console.run,
+    "placement": placement.run,
     "restart": still.restart,
     "added": proxy.added,
     "streams": proxy.many_streams,

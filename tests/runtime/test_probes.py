@@ -3,12 +3,15 @@
 tests/test_gateway_ports.py asks the stand-in.
 """
 
+import contextlib
+
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from dashd.drivers import openclaw_protocol as protocol
-from dashd.drivers.openclaw_client import GatewayLost
+from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.runtime import probes
 from dashd.runtime.probes import AGAIN_S, AT_ONCE_MAX, EVERY_S, PROBE_S_MAX, NoToken, Probes
 from dashd.store import added_gateways
@@ -31,7 +34,7 @@ class Scripted(Probes):
         self.asked: list[tuple[float, str]] = []
         self.at_once = self.most_at_once = 0
 
-    async def _hello(self, row):
+    async def _hello(self, row, _token):
         self.asked.append((trio.current_time(), row.name))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -135,6 +138,45 @@ async def test_after_a_start_nothing_is_known_and_what_was_told_is_not_told_agai
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert (again.seen["desk"].health, told(scene)) == ("alive", ["gateway.up"])
+
+
+async def test_a_password_store_may_take_its_time(bed, autojump_clock):
+    async def slow(_row):
+        await trio.sleep(3 * PROBE_S_MAX)
+        return "t"
+
+    made = Scripted(bed.world)
+    made._token = slow
+    made.answers["desk"] = "b1"
+    await put(bed)
+    found = await made.ask("desk")
+    assert (found.health, found.latency_ms) == ("alive", 0)
+
+
+async def test_a_gateway_that_repeats_its_token_is_not_quoted(bed, autojump_clock, monkeypatch, scene):
+    @contextlib.asynccontextmanager
+    async def refusing(_stream, token, *_):
+        await trio.lowlevel.checkpoint()
+        raise GatewayRefused("connect", protocol.Fault("UNAUTHORIZED", f"no {token} here"))
+        yield
+
+    async def answer(*_):
+        await trio.lowlevel.checkpoint()
+        return trio.testing.memory_stream_pair()[0]
+
+    async def canary(_row):
+        await trio.lowlevel.checkpoint()
+        return "canary"
+
+    monkeypatch.setattr(probes, "open_client", refusing)
+    monkeypatch.setattr(probes, "_dial", answer)
+    monkeypatch.setattr(probes, "is_ready", answer)
+    await put(bed)
+    asked = Probes(bed.world, canary)
+    for _ in range(2):
+        found = await asked.ask("desk")
+    assert (found.health, found.why) == ("dead", "connect: UNAUTHORIZED: no *** here")
+    assert "canary" not in str(scene.events())
 
 
 async def test_no_name_is_asked_for_and_no_other_host_dialled():

@@ -30,6 +30,9 @@ class Gateways:
     async def forget(self, name):
         self.kept.pop(name, None)
 
+    async def follow(self):
+        self.shown = {}
+
     def seen(self):
         return self.shown
 
@@ -119,6 +122,13 @@ async def test_an_added_one_is_unknown_until_it_is_seen(call, core):
     core.gateways.shown["desk"] = GatewaySeen("alive", "", 1.5, "2026.9.6")
     found = await call("gateway.health", name="desk")
     assert (found.ok, found.latency_ms, found.version) == (True, 1.5, "2026.9.6")
+
+
+async def test_what_was_seen_of_a_former_one_of_its_name_is_not_shown(call, core):
+    await call("gateway.add", **ADD)
+    core.gateways.shown["desk"] = GatewaySeen("alive")
+    await call("gateway.add", **ADD)
+    assert (await call("gateway.get", name="desk")).health == "unknown"
 
 
 async def test_a_command_in_the_place_of_a_file_leaves_none(call, core):
