@@ -12,6 +12,7 @@ PAIRS = [
     (ports.Repositories, absent.NoRepositories),
     (ports.Keys, absent.NoKeys),
     (ports.Providers, absent.NoProviders),
+    (ports.Gateways, absent.NoGateways),
     (ports.Outside, absent.NoOutside),
     (ports.Models, absent.NoModels),
     (ports.Sessions, absent.NoSessions),
