@@ -16,6 +16,7 @@ from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.methods import gateway as wire
 
+from . import reach
 from .core import Caller, Core
 from .ports import GatewaySeen
 
@@ -68,19 +69,19 @@ async def add(core: Core, _caller: Caller, params: wire.AddGateway) -> wire.Gate
     return _added(row, UNSEEN)
 
 
-async def list_(core: Core, _caller: Caller, _params: wire.GetGateways) -> wire.GatewayList:
-    """Those that were added, then Dash's own that have not ended."""
-    return wire.GatewayList(gateways=await _every(core))
+async def list_(core: Core, caller: Caller, _params: wire.GetGateways) -> wire.GatewayList:
+    """Those that were added, then of Dash's own that have not ended whoever's the caller may be told of."""
+    return wire.GatewayList(gateways=await _every(core, caller))
 
 
-async def get(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.Gateway:
+async def get(core: Core, caller: Caller, params: wire.NameGateway) -> wire.Gateway:
     """Raises NotFound."""
-    return _named(await _every(core), params.name)
+    return _named(await _every(core, caller), params.name)
 
 
-async def health(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.GatewayHealth:
+async def health(core: Core, caller: Caller, params: wire.NameGateway) -> wire.GatewayHealth:
     """Asks an added one now, with its token read anew; of an own one says what dashd sees all the time."""
-    shown = _named(await _every(core), params.name)
+    shown = _named(await _every(core, caller), params.name)
     found = GatewaySeen(shown.health, shown.why, None, shown.version)
     if shown.kind == "added":
         found = await core.gateways.ask(params.name)
@@ -119,11 +120,13 @@ async def remove(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.
     return wire.GatewayChanged(name=params.name, changed=True)
 
 
-async def _every(core: Core) -> list[wire.Gateway]:
+async def _every(core: Core, caller: Caller) -> list[wire.Gateway]:
     def query(db: Snapshot) -> tuple[list[AddedGatewayRow], list[tuple[GatewayRow, str | None, int]]]:
+        told = reach.seen(db, caller)
         own = [
             (row, attempts.launch(db, row.launch_id).grade, len(attempts.agents_within(db, row.launch_id)))
             for row in gateways.open_gateways(db)
+            if told is None or row.swarm_id in told
         ]
         return added_gateways.every(db), own
 

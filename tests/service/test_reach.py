@@ -14,7 +14,7 @@ from dashd.service import HANDLERS, reach, rights
 from dashd.service.core import Caller
 from dashd.service.speakers import Speakers
 from dashd.service.speaking import introduce
-from dashd.store import decisions, gates, merges, sessions, swarms, workspaces
+from dashd.store import decisions, gates, gateways, merges, sessions, swarms, workspaces
 from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors, methods
 from tests.fakes.scene import SWARM
@@ -262,6 +262,9 @@ UNNAMED = {
     "model.list": {},
     "model.get": {"model": "offline"},
     "gate.list": {},
+    "gateway.list": {},
+    "gateway.get": {"name": "nobody"},
+    "gateway.health": {"name": "nobody"},
     "approval.list": {"state": "any"},
     "audit.list": {},
     "audit.verify": {},
@@ -321,6 +324,17 @@ async def test_nothing_tells_of_a_swarm_elsewhere(call, ask, own, foreign, metho
         assert secret.encode() not in told
     if method in TELLS_OF_ONE_S_OWN:
         assert own.encode() in told
+
+
+async def test_gateways_are_told_of_with_their_swarms(call, ask, own, foreign, scene):
+    for swarm in (own, foreign["swarm"]):
+        scene.do(lambda tx, swarm=swarm: gateways.insert(tx, swarm, "t"))
+    assert len((await call("gateway.list")).gateways) == 2
+    assert [each.swarm for each in (await ask("gateway.list")).gateways] == [own]
+    for verb in ("get", "health"):
+        with pytest.raises(errors.NotFound) as caught:
+            await ask(f"gateway.{verb}", name=f"{foreign['swarm']}-g1")
+        assert caught.value.hint == f"gateways: {own}-g1"
 
 
 async def test_counts_are_of_what_is_told(ask, own, foreign):
