@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from dashd.runtime import approvals, lander, merger, recovery, scheduler, sweepe
 from dashd.runtime.asks import Asks
 from dashd.runtime.gateway import Gateway
 from dashd.runtime.jails import Jails
+from dashd.runtime.placing import Placing
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.transcripts import Transcripts
 from dashd.runtime.workspaces import Workspaces
@@ -175,7 +176,9 @@ async def _serve(
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
                 async with trio.open_nursery() as connections:
-                    await _accept(world, core, supervisor, dispatch, sock, connections, stop, ready)
+                    placing = Placing(world.places, ports.looks)
+                    starts = partial(scheduler.run, world, supervisor.start, placing)
+                    await _accept(world, core, starts, dispatch, sock, connections, stop, ready)
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
             runtime.cancel_scope.cancel(reason="dashd is stopping; agents keep their leases")
         proxy.cancel_scope.cancel(reason="dashd is stopping; calls under way are settled")
@@ -234,7 +237,7 @@ def _about(config: Config, epoch: int, clock: Clock, side: ModelSide) -> Daemon:
 async def _accept(
     world: World,
     core: Core,
-    supervisor: Supervisor,
+    start: Callable[[], Awaitable[None]],
     dispatch: rpc_dispatch.Dispatch,
     sock: socket.socket,
     connections: trio.Nursery,
@@ -244,7 +247,7 @@ async def _accept(
     """The innermost ring: new peers and new starts, until somebody asks for the end."""
     async with trio.open_nursery() as accept:
         starts = trio.CancelScope()
-        accept.start_soon(_schedule, world, supervisor, starts)
+        accept.start_soon(_schedule, start, starts)
         await accept.start(partial(rpc_listener.serve, sock, dispatch, connections=connections))
         world.points.at("app.before_ready")
         core.daemon.state = "ready"
@@ -261,10 +264,10 @@ async def _accept(
         await _end_agents(world)
 
 
-async def _schedule(world: World, supervisor: Supervisor, starts: trio.CancelScope) -> None:
+async def _schedule(start: Callable[[], Awaitable[None]], starts: trio.CancelScope) -> None:
     """New starts, until `starts` is cancelled; what runs then runs on."""
     with starts:
-        await scheduler.run(world, supervisor.start)
+        await start()
 
 
 async def _end_agents(world: World) -> None:

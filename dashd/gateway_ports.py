@@ -13,7 +13,7 @@ from dashd.runtime.probes import NoToken, Probes
 from dashd.runtime.world import World
 from dashd.service.ports import GatewaySeen
 from dashd.store import added_gateways
-from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.added_gateways import AddedGatewayRow, Look
 from dashd.wire import errors
 
 
@@ -64,6 +64,10 @@ class GatewayPort:
             for name, each in self.probes.seen.items()
         }
         return added | {name: _own(version) for name, version in self._world.gateways.versions().items()}
+
+    def looks(self) -> dict[str, Look]:
+        """See the port."""
+        return self.probes.looks()
 
     async def ask(self, name: str) -> GatewaySeen:
         """See the port."""

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 PRESSURE = 0.9
 """Above this share of its capacity a place takes nothing new."""
 SCALE_UP = 0.8
@@ -47,6 +49,17 @@ class Place:
     def has_room(self) -> bool:
         """Whether it takes something new."""
         return self.load < self.capacity and self.share <= PRESSURE
+
+
+class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a swarm asks of the places of its agents; column `swarm.placement`."""
+
+    policy: Policy = "least-loaded"
+    capabilities: tuple[str, ...] = ()
+    """All of them."""
+    region: str | None = None
+    version: str | None = None
+    """At least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +135,17 @@ def choose(
         ids = sorted(open_)
         return Placed(next((each for each in ids if each > turns.last), ids[0]), "round-robin")
     return Placed(min(open_.values(), key=lambda place: (place.share, place.id)).id, "least-loaded")
+
+
+def demand(terms: Terms, swarm: str, session: str | None) -> Demand:
+    """Of a swarm's task. In turn, the swarm has no home: whoever asks for that wants its agents apart."""
+    return Demand(
+        capabilities=frozenset(terms.capabilities),
+        region=terms.region,
+        version_min=parsed(terms.version or ""),
+        swarm=swarm if terms.policy == "least-loaded" else None,
+        session=session,
+    )
 
 
 def misfit(place: Place, demand: Demand) -> str | None:

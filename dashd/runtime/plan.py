@@ -66,6 +66,8 @@ class Plan:
     """The task is to sum up what it begins from."""
     within: str | None = None
     """The launch of the gateway that it has begun to run in."""
+    place: str | None = None
+    """Which of several places it was given to: the name of an added gateway."""
 
 
 def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
@@ -119,6 +121,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         messages=inputs.message_count(db, attempt.id),
         gateway=swarm.mode == gateways.MODE,
         within=launch.within,
+        place=launch.place,
     )
 
 

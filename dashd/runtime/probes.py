@@ -18,7 +18,7 @@ from dashd.domain.placement import Health, health_after
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused, is_ready, open_client
 from dashd.store import added_gateways
-from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.added_gateways import AddedGatewayRow, Look
 from dashd.store.transaction import Tx
 
 from .world import World
@@ -92,6 +92,12 @@ class Probes:
             same = found is not None and found.row.added_at_ms == row.added_at_ms
             self.seen[row.name] = found if found is not None and same else Seen(row, now, version=row.version)
 
+    def looks(self) -> dict[str, Look]:
+        """By name, what work is placed by."""
+        return {
+            name: Look(each.row.added_at_ms, each.health, each.version) for name, each in self.seen.items()
+        }
+
     async def _probe(self, seen: Seen) -> None:
         async with self._slots:
             try:
@@ -121,6 +127,8 @@ class Probes:
             raise GatewayLost(str(error).replace(token, "***")) from None
 
     async def _answered(self, seen: Seen, server: protocol.Server) -> None:
+        if seen.health != "alive" or seen.version != server.version[:100]:
+            self._world.store.bells.queue.ring()  # what has waited for it may start
         seen.health, seen.failures, seen.why, seen.version = "alive", 0, "", server.version[:100]
         seen.due_at = trio.current_time() + EVERY_S
 

@@ -93,7 +93,13 @@ async def _look(world: World, run: Run, found: list[Recovered]) -> None:
 
 def _open_claims(db: Snapshot) -> list[Claim]:
     return [
-        Claim(row.id, row.agent_id, row.task_id, tasks.get(db, row.task_id).swarm_id)
+        Claim(
+            row.id,
+            row.agent_id,
+            row.task_id,
+            tasks.get(db, row.task_id).swarm_id,
+            attempts.launch(db, row.launch_id).place,
+        )
         for row in attempts.open_attempts(db)
     ]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import trio
 
 from dashd.domain.session_tree import Transcript
+from dashd.store.added_gateways import Look
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
@@ -147,6 +148,10 @@ class NoGateways:
         """None is known."""
 
     def seen(self) -> dict[str, GatewaySeen]:
+        """None is looked at."""
+        return {}
+
+    def looks(self) -> dict[str, Look]:
         """None is looked at."""
         return {}
 

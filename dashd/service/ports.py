@@ -9,6 +9,7 @@ import trio
 
 from dashd.domain.prices import Price
 from dashd.domain.session_tree import Transcript
+from dashd.store.added_gateways import Look
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
 
@@ -407,6 +408,9 @@ class Gateways(Protocol):
 
     def seen(self) -> dict[str, GatewaySeen]:
         """By name, or by launch for Dash's own; those that are not in it have not been looked at."""
+
+    def looks(self) -> dict[str, Look]:
+        """Of those that were added, by name: what work is placed by."""
 
     async def ask(self, name: str) -> GatewaySeen:
         """Reads an added one's token again, and asks it now."""

@@ -4,9 +4,15 @@ Health is not here either, since nobody knows it after a start; only what the la
 nothing is told twice.
 """
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import msgspec
 
-from . import rows
+from dashd.domain import placement
+from dashd.domain.placement import Health, Place
+
+from . import attempts, rows
 from .rows import Snapshot, columns, placeholders
 from .transaction import Tx
 
@@ -28,6 +34,15 @@ class AddedGatewayRow(msgspec.Struct, frozen=True):
     version: str | None = None
 
 
+class Look(NamedTuple):
+    """What was seen of one when it was last looked at."""
+
+    added_at_ms: int
+    """Of the row that was looked at; another one of its name has not been."""
+    health: Health
+    version: str | None
+
+
 _COLUMNS = columns(AddedGatewayRow)
 _q_all = f"SELECT {_COLUMNS} FROM added_gateway ORDER BY name"
 _q_one = f"SELECT {_COLUMNS} FROM added_gateway WHERE name = ?"
@@ -46,6 +61,12 @@ def every(db: Snapshot) -> list[AddedGatewayRow]:
 def find(db: Snapshot, name: str) -> AddedGatewayRow | None:
     """The one of that name."""
     return rows.first(AddedGatewayRow, db, _q_one, (name,))
+
+
+def places(db: Snapshot, looks: Mapping[str, Look]) -> list[Place]:
+    """All of them as places: what the rows say, the attempts that were given to them, and the last look."""
+    loads = attempts.open_by_place(db)
+    return [_place(row, loads.get(row.name, 0), looks.get(row.name)) for row in every(db)]
 
 
 def put(tx: Tx, row: AddedGatewayRow) -> AddedGatewayRow:
@@ -107,6 +128,21 @@ def command(row: AddedGatewayRow) -> list[str]:
 def capabilities(row: AddedGatewayRow) -> list[str]:
     """What it was said to be able to."""
     return msgspec.json.decode(row.capabilities, type=list[str])
+
+
+def _place(row: AddedGatewayRow, load: int, look: Look | None) -> Place:
+    if look is not None and look.added_at_ms != row.added_at_ms:
+        look = None
+    return Place(
+        row.name,
+        row.capacity,
+        load,
+        health=look.health if look else "unknown",
+        draining=bool(row.draining),
+        capabilities=frozenset(capabilities(row)),
+        region=row.region,
+        version=placement.parsed((look.version if look else None) or row.version or ""),
+    )
 
 
 def _same(tx: Tx, asked: AddedGatewayRow) -> AddedGatewayRow | None:

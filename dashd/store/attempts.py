@@ -32,6 +32,11 @@ _q_open_by_driver = (
     " JOIN task t ON t.id = a.task_id JOIN swarm s ON s.id = t.swarm_id"
     " WHERE a.state IN ('claimed', 'starting', 'running') AND s.mode = '' GROUP BY s.driver"
 )
+_q_open_by_place = "SELECT place, count(*) FROM launch WHERE place IS NOT NULL AND ended = 0 GROUP BY place"
+_q_last_begun = (
+    f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? AND started_at_ms IS NOT NULL"
+    " ORDER BY number DESC LIMIT 1"
+)
 _q_open_in_swarm = (
     "SELECT count(*) FROM agent g JOIN attempt a ON a.agent_id = g.id"
     " AND a.state IN ('claimed', 'starting', 'running')"
@@ -101,9 +106,9 @@ _q_wishes = (
 )
 
 
-def insert(tx: Tx, row: AttemptRow) -> None:
-    """Adds an attempt together with its launch, before anything is forked for it."""
-    launch_row = LaunchRow(row.launch_id, row.id, 0, 0, None, None, None, 0, tx.now_ms)
+def insert(tx: Tx, row: AttemptRow, place: str | None = None) -> None:
+    """Adds an attempt together with its launch, before anything is forked for it; `place`: where it runs."""
+    launch_row = LaunchRow(row.launch_id, row.id, 0, 0, None, None, None, 0, tx.now_ms, place=place)
     insert_launch(tx, launch_row)
     tx.execute(_q_insert, msgspec.structs.astuple(row))
 
@@ -181,6 +186,19 @@ def open_count(db: apsw.Connection) -> int:
 def open_by_driver(db: apsw.Connection) -> dict[str, int]:
     """The same by agent program, for those that have processes of their own."""
     return dict(rows.table(db, _q_open_by_driver))
+
+
+def open_by_place(db: apsw.Connection) -> dict[str, int]:
+    """How many runs that have not ended were given to each place; places without one are left out."""
+    return dict(rows.table(db, _q_open_by_place))
+
+
+def last_place(db: apsw.Connection, task_id: str) -> str | None:
+    """The place of the run whose session the task's next run goes on with; None where it begins anew."""
+    found = rows.first(AttemptRow, db, _q_last_begun, (task_id,))
+    if found is None or not rules.leaves_session(found.state, found.stop, found.exit_signal):
+        return None
+    return launch(db, found.launch_id).place
 
 
 def agents_within(db: apsw.Connection, gateway: str) -> list[str]:

@@ -6,20 +6,24 @@ A child takes the tasks that were made for it and no other, and nobody else take
 those of its swarm's agents.
 A task that goes on with a session is startable once what ran in that has ended.
 Only the head of each open swarm is looked at, so a claim costs the same whatever the queue's length. Where
-all places of an agent program are taken, none of its tasks is startable.
+all places of an agent program are taken, none of its tasks is startable. Nor is a task that needs a place of
+its own among several and finds none: its swarm is left out of that round, and all others go on.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Protocol
 
 import apsw
 import msgspec
 
 from dashd.domain import ids
+from dashd.domain.placement import Placed, Unplaced
 
-from . import agents, attempts, lifecycle, rows, tasks
-from .rows import AttemptRow, TaskRow, columns
+from . import agents, attempts, lifecycle, swarms, tasks
+from .rows import AttemptRow, SwarmRow, TaskRow, columns
 from .transaction import Tx
 
 # The list of open states repeats the condition of the index swarm_open, which SQLite would not use otherwise.
@@ -37,9 +41,10 @@ FROM swarm s JOIN task t ON t.id = (
         (SELECT 1 FROM agent p WHERE p.id = q.pinned_to AND p.state = 'idle' AND p.wanted = 'run'))
     ORDER BY q.level, q.number LIMIT 1)
 WHERE s.state IN ('creating', 'active', 'paused') AND s.state = 'active' AND s.wanted = 'run'
-AND (s.mode <> '' OR s.driver NOT IN (SELECT value FROM json_each(?)))
+AND (s.mode <> '' OR s.driver NOT IN (SELECT value FROM json_each(?1)))
+AND s.id NOT IN (SELECT value FROM json_each(?2))
 AND EXISTS (SELECT 1 FROM agent i WHERE i.swarm_id = s.id AND i.state = 'idle' AND i.wanted = 'run')
-ORDER BY t.level, t.created_at_ms, t.rowid LIMIT 1
+ORDER BY t.level, t.created_at_ms, t.rowid
 """
 
 
@@ -53,6 +58,8 @@ class Claim(msgspec.Struct, frozen=True):
     agent_id: str
     task_id: str
     swarm_id: str
+    place: str | None = None
+    """Which of several places it runs on; None where there is nothing to choose from."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -62,38 +69,81 @@ class Claimed(msgspec.Struct, frozen=True):
     next_due_ms: int | None
 
 
-def head(db: apsw.Connection, full: Collection[str] = ()) -> tuple[TaskRow, str] | None:
-    """The task that starts next and the seat that takes it; drivers that are `full` start nothing."""
-    found = rows.table(db, _q_head, (json.dumps(list(full)),))
-    if not found:
-        return None
-    *fields, seat = found[0]
-    task = TaskRow(*fields)
-    return task, task.pinned_to or seat
+class Placing(Protocol):
+    """Where work can go, as it stood when a round began; used on the writer's thread, for one round."""
+
+    def full(self, db: apsw.Connection) -> Collection[str]:
+        """Drivers that start nothing now: as many of their agents run as may."""
+
+    def choose(
+        self, db: apsw.Connection, task: TaskRow, seat: str, swarm: SwarmRow
+    ) -> Placed | Unplaced | None:
+        """Where the task starts now, or why it cannot; None where it needs no place. A choice is followed."""
 
 
-def claim(tx: Tx, agents_max: int, places: Mapping[str, int] = NO_PLACES) -> Claimed:
-    """Wakes the retries that are due, then claims as many tasks as the daemon has free slots.
+@dataclass(frozen=True, slots=True)
+class Here:
+    """This machine alone: nothing is chosen, and of some drivers so many agents run at once."""
 
-    `places` is how many agents of some drivers may run at once.
+    places: Mapping[str, int] = field(default_factory=lambda: NO_PLACES)
+
+    def full(self, db: apsw.Connection) -> Collection[str]:
+        """See the protocol."""
+        if not self.places:
+            return ()
+        taken = attempts.open_by_driver(db)
+        return [driver for driver, count in self.places.items() if taken.get(driver, 0) >= count]
+
+    def choose(self, _db: apsw.Connection, _task: TaskRow, _seat: str, _swarm: SwarmRow) -> None:
+        """There is nothing to choose from."""
+
+
+HERE = Here()
+
+
+def head(
+    db: apsw.Connection, full: Collection[str] = (), left: Collection[str] = ()
+) -> tuple[TaskRow, str] | None:
+    """The task that starts next and the seat that takes it; drivers that are `full` start nothing, and swarms
+    that are `left` out nothing either.
     """
+    return next(_heads(db, full, left), None)
+
+
+def claim(tx: Tx, agents_max: int, placing: Placing = HERE) -> Claimed:
+    """Wakes the retries that are due, then claims as many tasks as the daemon has free slots."""
     for task in tasks.due(tx):
         lifecycle.make_ready(tx, task, cause=task.cause)
     claims: list[Claim] = []
+    left: list[str] = []
     free = agents_max - attempts.open_count(tx.db)
-    while len(claims) < free and (found := head(tx.db, _full(tx.db, places))):
+    while len(claims) < free and (found := _startable(tx.db, placing, left)):
         claims.append(_claim_one(tx, *found))
     return Claimed(claims, tasks.next_due_ms(tx.db))
 
 
-def _full(db: apsw.Connection, places: Mapping[str, int]) -> list[str]:
-    if not places:
-        return []
-    taken = attempts.open_by_driver(db)
-    return [driver for driver, count in places.items() if taken.get(driver, 0) >= count]
+def _startable(
+    db: apsw.Connection, placing: Placing, left: list[str]
+) -> tuple[TaskRow, str, str | None] | None:
+    """The first in order that finds a place; swarms before it that find none are added to `left`."""
+    for task, seat in _heads(db, placing.full(db), left):
+        found = placing.choose(db, task, seat, swarms.get(db, task.swarm_id))
+        if not isinstance(found, Unplaced):
+            return task, seat, found.place if found else None
+        left.append(task.swarm_id)
+    return None
 
 
-def _claim_one(tx: Tx, task: TaskRow, seat: str) -> Claim:
+def _heads(
+    db: apsw.Connection, full: Collection[str], left: Collection[str]
+) -> Iterator[tuple[TaskRow, str]]:
+    """What could start next of each swarm, in the order of the queue."""
+    for *fields, seat in db.execute(_q_head, (json.dumps(list(full)), json.dumps(list(left)))):
+        task = TaskRow(*fields)
+        yield task, task.pinned_to or seat
+
+
+def _claim_one(tx: Tx, task: TaskRow, seat: str, place: str | None) -> Claim:
     number = attempts.next_number(tx.db, task.id)
     attempt_id = ids.attempt_id(task.id, number)
     tasks.claim(tx, task, seat)
@@ -121,6 +171,8 @@ def _claim_one(tx: Tx, task: TaskRow, seat: str) -> Claim:
             started_at_ms=None,
             ended_at_ms=None,
         ),
+        place,
     )
-    tx.emit("task.assigned", swarm=task.swarm_id, agent=seat, task=task.id, data={"attempt": number})
-    return Claim(attempt_id, seat, task.id, task.swarm_id)
+    data = {"attempt": number} | ({"place": place} if place is not None else {})
+    tx.emit("task.assigned", swarm=task.swarm_id, agent=seat, task=task.id, data=data)
+    return Claim(attempt_id, seat, task.id, task.swarm_id, place)

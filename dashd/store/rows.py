@@ -44,6 +44,7 @@ class SwarmRow(msgspec.Struct, frozen=True):
     label: str | None = None
     repo: str | None = None
     mode: str = ""
+    placement: str = ""
 
 
 class AgentRow(msgspec.Struct, frozen=True):
@@ -134,6 +135,7 @@ class LaunchRow(msgspec.Struct, frozen=True):
     grade: str | None = None
     jail: str | None = None
     within: str | None = None
+    place: str | None = None
 
 
 class GatewayRow(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from dashd.jail.launch import Outside
 from dashd.jail.watchdog import Watchdog
 from dashd.runtime import scheduler
 from dashd.runtime.jails import Jails
+from dashd.runtime.placing import Placing
 from dashd.runtime.supervisor import Supervisor
 from dashd.runtime.transcripts import Transcripts
 from dashd.runtime.world import World
@@ -117,7 +118,9 @@ class Bed:
     def go(self) -> None:
         """Scheduler and supervisor run from now on."""
         self.nursery.start_soon(self.supervisor.watch_wishes)
-        self.nursery.start_soon(scheduler.run, self.world, self.supervisor.start)
+        self.nursery.start_soon(
+            scheduler.run, self.world, self.supervisor.start, Placing(self.world.places, dict)
+        )
 
     def claim(self) -> Claim:
         """One claim that is not started yet."""

@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from dashd.runtime import scheduler
+from dashd.runtime.placing import Placing
 from dashd.store.queue import Claim
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
@@ -18,8 +19,8 @@ def started(bed):
     found: list[str] = []
 
     def run(agents_max: int = 100) -> list[str]:
-        world = dataclasses.replace(bed.world, agents_max=agents_max)
-        bed.nursery.start_soon(scheduler.run, world, lambda claim: found.append(claim.task_id))
+        world, placing = dataclasses.replace(bed.world, agents_max=agents_max), Placing({}, dict)
+        bed.nursery.start_soon(scheduler.run, world, lambda claim: found.append(claim.task_id), placing)
         return found
 
     return run

@@ -56,8 +56,10 @@ def test_where_the_places_of_a_driver_are_taken_others_start(scene) -> None:
     scene.swarm("a", "b", "c", agents_made=3, priority=0, driver="openclaw")
     scene.swarm("d", "e", swarm_id="bbbbbb", agents_made=2, priority=3)
 
+    here = queue.Here({"openclaw": 2})
+
     def claimed() -> list[str]:
-        return [claim.task_id for claim in scene.do(lambda tx: queue.claim(tx, 100, {"openclaw": 2})).claims]
+        return [claim.task_id for claim in scene.do(lambda tx: queue.claim(tx, 100, here)).claims]
 
     assert claimed() == [f"{SWARM}-t1", f"{SWARM}-t2", "bbbbbb-t1", "bbbbbb-t2"]
     assert attempts.open_by_driver(scene.db) == {"openclaw": 2, "command": 2}
@@ -155,7 +157,7 @@ def test_nothing_is_claimed_for_a_killed_seat(scene) -> None:
 
 
 def test_a_claim_does_not_get_dearer_with_the_queue(scene) -> None:
-    plan = " / ".join(row[3] for row in scene.db.execute(f"EXPLAIN QUERY PLAN {queue._q_head}", ("[]",)))
+    plan = " / ".join(row[3] for row in scene.db.execute(f"EXPLAIN QUERY PLAN {queue._q_head}", ("[]", "[]")))
     assert "task_ready" in plan
     assert "SCAN q" not in plan
     assert "SCAN t " not in plan

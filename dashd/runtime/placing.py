@@ -1,0 +1,86 @@
+"""Where claimed work goes: what is known of the places, frozen for each round of claiming.
+
+    Placing (trio's thread) ── look ─▶ Seen ─▶ Round (writer's thread, in the claim's transaction) ─▶ claims
+       └────────────────────────────── followed, after COMMIT ◀────────────────────────────────────────┘
+
+What the rows know, the round reads itself: capacity, drains, and the load, which is the attempts that have
+not ended. Kept in memory is what nobody could know after a start: who answers, and whose turn it is. Places
+of one kind are the gateways that were added, for swarms with terms; more kinds are chosen by the same rule.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+
+from dashd.domain import placement
+from dashd.domain.placement import Placed, Terms, Turns, Unplaced
+from dashd.store import added_gateways, attempts
+from dashd.store.added_gateways import Look
+from dashd.store.queue import Claim, Here
+from dashd.store.rows import Snapshot, SwarmRow, TaskRow
+
+HOMES_MAX = 1_000
+"""Swarms whose place is remembered; the one placed longest ago is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known when a round begins."""
+
+    here: Here = field(default_factory=Here)
+    gateways: Mapping[str, Look] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
+    """Swarm to place."""
+    last: str = ""
+
+
+class Round:
+    """`store.queue.Placing` over what was seen; made anew in each transaction, as one may be rolled back."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._turns = Turns(dict(seen.homes), last=seen.last)
+
+    def full(self, db: Snapshot) -> Collection[str]:
+        """See the protocol."""
+        return self._seen.here.full(db)
+
+    def choose(self, db: Snapshot, task: TaskRow, _seat: str, swarm: SwarmRow) -> Placed | Unplaced | None:
+        """See the protocol."""
+        if not swarm.placement:
+            return None
+        terms = msgspec.json.decode(swarm.placement, type=Terms)
+        if task.attempts + task.lost and (before := attempts.last_place(db, task.id)) is not None:
+            self._turns.of_session[task.id] = before
+        demand = placement.demand(terms, swarm.id, task.id)
+        places = added_gateways.places(db, self._seen.gateways)
+        found = placement.choose(places, demand, self._turns, terms.policy)
+        if isinstance(found, Placed):
+            self._turns.placed(demand, found.place)
+        return found
+
+
+class Placing:
+    """What lasts from round to round."""
+
+    def __init__(self, places: Mapping[str, int], looks: Callable[[], Mapping[str, Look]]) -> None:
+        """`places` is how many agents of some drivers run here at once; `looks` is of the added gateways."""
+        self._here = Here(places)
+        self._looks = looks
+        self._homes: dict[str, str] = {}
+        self._last = ""
+
+    def look(self) -> Seen:
+        """What is known now; it does not change any more."""
+        return Seen(self._here, dict(self._looks()), dict(self._homes), self._last)
+
+    def followed(self, claims: Collection[Claim]) -> None:
+        """These were committed."""
+        for claim in claims:
+            if claim.place is not None:
+                self._homes.pop(claim.swarm_id, None)
+                self._homes[claim.swarm_id] = self._last = claim.place
+        while len(self._homes) > HOMES_MAX:
+            del self._homes[next(iter(self._homes))]
