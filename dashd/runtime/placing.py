@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-
 from dashd.domain import placement
 from dashd.domain.placement import Placed, Terms, Turns, Unplaced
 from dashd.store import added_gateways, attempts
