@@ -19,8 +19,19 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--mode",
         choices=("jailed", "gateway"),
-        help="of driver openclaw: walls and a process for each agent, or for all of them together",
+        help="of driver openclaw: walls and a process for each agent, or for all of them together; with"
+        " --unsafe-no-jail, gateway is those that were added",
     )
+    parser.add_argument(
+        "--placement",
+        choices=("least-loaded", "round-robin"),
+        help="in which added gateways: together in the least loaded (the default), or spread over them",
+    )
+    parser.add_argument(
+        "--capability", action="append", metavar="WORD", help="what their gateway must be able to do"
+    )
+    parser.add_argument("--region", metavar="WORD", help="where their gateway must be")
+    parser.add_argument("--gateway-version", metavar="V", help="the oldest that their gateway may be: 2026.9")
     parser.add_argument(
         "--unsafe-no-jail", action="store_true", help="start agents with all your rights; it is recorded"
     )
@@ -87,17 +98,40 @@ def parameters(args: SimpleNamespace) -> dict[str, Any]:
         "allow_commands": args.allow_command,
         "deny_commands": args.deny_command,
         "mode": getattr(args, "mode", None),
+        "placement": _placement(args),
         "unsafe_no_jail": getattr(args, "unsafe_no_jail", False) or None,
     }
+
+
+def _placement(args: SimpleNamespace) -> dict[str, Any] | None:
+    names = {
+        "policy": "placement",
+        "capabilities": "capability",
+        "region": "region",
+        "version": "gateway_version",
+    }
+    given = {name: getattr(args, flag, None) for name, flag in names.items()}
+    return {name: value for name, value in given.items() if value is not None} or None
 
 
 def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     """How a swarm's reach is shown."""
     if found.get("walls") != "required":
-        return [*trees.facts(found), ("walls", "none: its agents have all rights of their user")]
+        placed = [("placement", _placed(found["placement"]))] if found.get("placement") is not None else []
+        return [*trees.facts(found), ("walls", "none: its agents have all rights of their user"), *placed]
     hosts = ", ".join(found["hosts"]) or "no host"
     write = ", ".join(found["write"]) or "nothing"
     return [
         *trees.facts(found),
         ("walls", f"agents write {write}, read {', '.join(found['read'])}, reach {hosts}"),
     ]
+
+
+def _placed(terms: dict[str, Any]) -> str:
+    """`least-loaded, able to gpu, in region eu`."""
+    wanted = [
+        f"able to {', '.join(terms['capabilities'])}" if terms.get("capabilities") else "",
+        f"in region {terms['region']}" if terms.get("region") else "",
+        f"of version {terms['version']} or later" if terms.get("version") else "",
+    ]
+    return ", ".join(filter(None, [terms.get("policy", "least-loaded"), *wanted]))

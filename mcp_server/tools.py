@@ -325,6 +325,7 @@ TOOLS: dict[str, Tool] = {
             hidden=_RARE
             | _TREES
             | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail", "label", "mode"}
+            | {"placement"}
             | {"allow_commands", "deny_commands"},
         ),
         Tool(

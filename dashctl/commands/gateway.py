@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dashctl import render
-from dashctl.calling import EXIT_FAILED, UsageError
+from dashctl import grammar, render
+from dashctl.calling import ANSWER_S, EXIT_FAILED, UsageError
 from dashctl.commands import Command
 from dashd.wire import safe
 
@@ -19,6 +19,7 @@ TOKEN_CHARACTERS_MAX = 10_000
 ADD_S = 60.0
 """Its token's command is run before it is answered."""
 HEALTH_S = 60.0
+WAIT_S = 600.0
 COLUMNS = (
     render.Column("GATEWAY", "name"),
     render.Column("KIND", "kind"),
@@ -52,7 +53,8 @@ def add(args: SimpleNamespace, dash: Dash, out: Output) -> int:
         out.data(found)
         return 0
     out.line(
-        f"Gateway {found['name']} added: {found['url']}, without walls; it is watched, and given no work yet"
+        f"Gateway {found['name']} added: {found['url']}, without walls; once it answers, it is given the work"
+        " of swarms with --mode gateway --unsafe-no-jail"
     )
     out.line(f"Next: dashctl gateway health {found['name']}")
     return 0
@@ -94,14 +96,21 @@ def health(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 
 def drain(args: SimpleNamespace, dash: Dash, out: Output) -> int:
-    """Lets a gateway take nothing new, or work again."""
-    found = dash.call("gateway.drain", name=args.name, on=not args.off)
+    """Lets a gateway take nothing new, or work again; exit code 1 where more runs in it after the wait."""
+    if args.off and args.wait is not None:
+        raise UsageError("with --off there is nothing to wait for", hint="leave --wait out")
+    wait_s = args.wait or 0.0
+    found = dash.call(
+        "gateway.drain", deadline_s=ANSWER_S + wait_s, name=args.name, on=not args.off, wait_s=args.wait
+    )
     if out.as_json:
         out.data(found)
     else:
         state = "takes work again" if args.off else "takes nothing new"
         out.line(f"Gateway {found['name']} {state}" + ("" if found["changed"] else ", as before"))
-    return 0
+        for agent in found["running"] if not args.off else ():
+            out.line(f"  {agent} works in it")
+    return EXIT_FAILED if args.wait is not None and found["running"] else 0
 
 
 def remove(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -142,6 +151,14 @@ def _some(parser: ArgumentParser) -> None:
 def _draining(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("--off", action="store_true", help="it takes work again")
+    parser.add_argument(
+        "--wait",
+        nargs="?",
+        type=grammar.duration_s,
+        const=WAIT_S,
+        metavar="TIME",
+        help="until nothing runs in it, but not for longer than this (10m)",
+    )
 
 
 def _adding(parser: ArgumentParser) -> None:

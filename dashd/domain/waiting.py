@@ -43,6 +43,8 @@ class Facts:
     call_on: str = ""
     call_text: str = ""
     """What that waits for in words, and what to run."""
+    unplaced: str = ""
+    """Why no place takes its swarm's next task, and what to run."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -73,6 +75,8 @@ def explain(facts: Facts) -> Waiting:
         return Waiting(
             "slot", f"all {facts.agents_max} slots of this daemon are taken; the next free one decides"
         )
+    if facts.ready and facts.unplaced:
+        return Waiting("place", f"{facts.ready} ready task(s); {facts.unplaced}")
     if facts.ready:
         return Waiting("start", f"{facts.ready} ready task(s); one starts now")
     if facts.retry_task:

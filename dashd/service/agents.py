@@ -107,7 +107,7 @@ def _kept_by(core: Core, db: Snapshot, row: AgentRow, now_ms: int) -> str:
 async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
     """How the agent stands, in one snapshot."""
     steady_ms, now_ms = core.clock.steady_ms(), core.clock.now_ms()
-    held = core.models.waiting(params.agent)
+    held, looks = core.models.waiting(params.agent), core.gateways.looks()
 
     def query(db: Snapshot) -> wire.Agent:
         row = agents.get(db, params.agent)
@@ -134,7 +134,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             item=task.item if task else "",
             progress=views.progress(task),
             note=(task.note or "") if task else "",
-            why=whys.why(db, row, core.agents_max, core.drivers, held, now_ms),
+            why=whys.why(db, row, core.agents_max, core.drivers, held, now_ms, looks),
             cause=row.cause or "",
             mode=views.mode(swarm_row),
             model=row.model,
@@ -180,8 +180,9 @@ def _identity(
 async def why(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Why:
     """What the agent waits for."""
     held, now_ms = core.models.waiting(params.agent), core.clock.now_ms()
+    slots, looks = core.agents_max, core.gateways.looks()
     return await core.store.reader.read(
-        lambda db: whys.why(db, agents.get(db, params.agent), core.agents_max, core.drivers, held, now_ms)
+        lambda db: whys.why(db, agents.get(db, params.agent), slots, core.drivers, held, now_ms, looks)
     )
 
 

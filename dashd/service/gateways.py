@@ -1,4 +1,4 @@
-"""`gateway.*`: gateways of Dash's own, and those that were added. No work is given to the latter yet.
+"""`gateway.*`: gateways of Dash's own, and those that were added, which work for swarms without walls.
 
 A token passes through on its way to its file, and never comes back.
 """
@@ -6,8 +6,10 @@ A token passes through on its way to its file, and never comes back.
 import ipaddress
 import re
 import urllib.parse
+from functools import partial
 
 import msgspec
+import trio
 
 from dashd.store import added_gateways, attempts, gateways
 from dashd.store.added_gateways import AddedGatewayRow
@@ -62,11 +64,12 @@ async def add(core: Core, _caller: Caller, params: wire.AddGateway) -> wire.Gate
     async with core.gateways.changing:
         if given is not None:
             await core.gateways.keep(row.name, token)
-        row = await core.store.writer.apply(lambda tx: added_gateways.put(tx, row))
+        row = await core.store.writer.apply(partial(_put, row))
         if given is None:
             await core.gateways.forget(row.name)
         await core.gateways.follow()
-    return _added(row, UNSEEN)
+    load = await core.store.reader.read(lambda db: len(attempts.agents_at(db, row.name)))
+    return _added(row, load, UNSEEN)
 
 
 async def list_(core: Core, caller: Caller, _params: wire.GetGateways) -> wire.GatewayList:
@@ -96,21 +99,38 @@ async def health(core: Core, caller: Caller, params: wire.NameGateway) -> wire.G
     )
 
 
-async def drain(core: Core, _caller: Caller, params: wire.DrainGateway) -> wire.GatewayChanged:
-    """What runs in it runs to its end."""
+async def drain(core: Core, _caller: Caller, params: wire.DrainGateway) -> wire.GatewayDrained:
+    """What runs in it runs to its end, and can be waited for; a daemon that is to stop answers at once."""
 
     def operation(tx: Tx) -> bool:
         _check_added(tx.db, params.name, "drained: it ends with its swarm", "dashctl swarm pause")
         return added_gateways.drain(tx, params.name, on=params.on)
 
-    return wire.GatewayChanged(name=params.name, changed=await core.store.writer.apply(operation))
+    changed = await core.store.writer.apply(operation)
+    running = await _running(core, params.name, params.wait_s if params.on else 0.0)
+    return wire.GatewayDrained(name=params.name, changed=changed, running=running)
+
+
+async def _running(core: Core, name: str, wait_s: float) -> list[str]:
+    """The agents that work in it, as soon as there are none, or when the time is over."""
+    deadline = trio.current_time() + wait_s
+    while True:
+        ticket = core.store.bells.events.ticket()
+        found = await core.store.reader.read(lambda db: attempts.agents_at(db, name))
+        if not found or trio.current_time() >= deadline or core.daemon.state == "stopping":
+            return found
+        with trio.move_on_at(deadline):
+            await ticket.wait()
 
 
 async def remove(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.GatewayChanged:
-    """The gateway itself is not touched; its token is gone when this returns."""
+    """The gateway itself is not touched; its token is gone when this returns. Raises Conflict while agents
+    work in it.
+    """
 
     def operation(tx: Tx) -> None:
         _check_added(tx.db, params.name, "removed: it ends with its swarm", "dashctl swarm destroy")
+        _refuse_busy(tx.db, params.name, "removed")
         added_gateways.remove(tx, params.name)
 
     async with core.gateways.changing:
@@ -120,25 +140,44 @@ async def remove(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.
     return wire.GatewayChanged(name=params.name, changed=True)
 
 
+def _put(row: AddedGatewayRow, tx: Tx) -> AddedGatewayRow:
+    before = added_gateways.find(tx.db, row.name)
+    if before is not None and before.url != row.url:
+        _refuse_busy(tx.db, row.name, "another one")
+    return added_gateways.put(tx, row)
+
+
+def _refuse_busy(db: Snapshot, name: str, what: str) -> None:
+    if running := attempts.agents_at(db, name):
+        more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+        raise errors.Conflict(
+            f"gateway {name} cannot be {what} now: {', '.join(running[:3])}{more} work in it",
+            hint=f"dashctl gateway drain {name} --wait, and then again",
+            path="name",
+        )
+
+
 async def _every(core: Core, caller: Caller) -> list[wire.Gateway]:
-    def query(db: Snapshot) -> tuple[list[AddedGatewayRow], list[tuple[GatewayRow, str | None, int]]]:
+    def query(
+        db: Snapshot,
+    ) -> tuple[list[AddedGatewayRow], dict[str, int], list[tuple[GatewayRow, str | None, int]]]:
         told = reach.seen(db, caller)
         own = [
             (row, attempts.launch(db, row.launch_id).grade, len(attempts.agents_within(db, row.launch_id)))
             for row in gateways.open_gateways(db)
             if told is None or row.swarm_id in told
         ]
-        return added_gateways.every(db), own
+        return added_gateways.every(db), attempts.open_by_place(db), own
 
-    rows, own = await core.store.reader.read(query)
+    rows, loads, own = await core.store.reader.read(query)
     seen = core.gateways.seen()
     return [
-        *(_added(row, seen.get(row.name, UNSEEN)) for row in rows),
+        *(_added(row, loads.get(row.name, 0), seen.get(row.name, UNSEEN)) for row in rows),
         *(_own(row, grade, load, seen.get(row.launch_id, UNSEEN)) for row, grade, load in own),
     ]
 
 
-def _added(row: AddedGatewayRow, seen: GatewaySeen) -> wire.Gateway:
+def _added(row: AddedGatewayRow, load: int, seen: GatewaySeen) -> wire.Gateway:
     return wire.Gateway(
         name=row.name,
         kind="added",
@@ -152,7 +191,7 @@ def _added(row: AddedGatewayRow, seen: GatewaySeen) -> wire.Gateway:
         region=row.region,
         version=row.version,
         capacity=row.capacity,
-        load=0,
+        load=load,
         draining=bool(row.draining),
     )
 

@@ -2,26 +2,43 @@
 
 import msgspec
 
-from dashd.domain import asking
+from dashd.domain import asking, placement
 from dashd.domain import scope as scopes
-from dashd.store import gates, gateways
+from dashd.domain.placement import Terms, Unplaced
+from dashd.store import added_gateways, gates, gateways
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
+from dashd.wire.methods.table import Placement
 
 from .core import Core
 
 DRIVER = "openclaw"
 
 
-async def prepare(core: Core, params: wire.PlanSwarm, driver: str) -> str:
-    """Column `mode`. Raises InvalidParams and Unsupported, saying what to leave out."""
+class Way(msgspec.Struct, frozen=True):
+    """What a swarm's row says of how its agents run."""
+
+    mode: str = ""
+    placement: str = ""
+    notes: tuple[str, ...] = ()
+
+
+async def prepare(core: Core, params: wire.PlanSwarm, driver: str) -> Way:
+    """Raises InvalidParams and Unsupported, saying what to leave out."""
     if params.mode is not msgspec.UNSET and driver != DRIVER:
         raise errors.InvalidParams(
             f"driver {driver} has no modes", hint=f"leave mode out, or name driver {DRIVER}", path="mode"
         )
+    placed = params.mode == gateways.MODE and params.unsafe_no_jail
+    if params.placement is not msgspec.UNSET and not placed:
+        raise errors.InvalidParams(
+            "placement chooses among the gateways that were added, and this swarm runs in none of them",
+            hint="leave placement out, or say mode: gateway and unsafe_no_jail",
+            path="placement",
+        )
     if params.mode != gateways.MODE:
-        return ""
+        return Way()
     for name in ("repo", "hosts"):
         if getattr(params, name) is not msgspec.UNSET:
             raise errors.Unsupported(
@@ -35,14 +52,34 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str) -> str:
             hint="leave limits.cpu_s out, or mode: jailed",
             path="limits.cpu_s",
         )
+    if placed:
+        return await _among_added(core, params)
     state = await core.walls.state()
-    if params.unsafe_no_jail or not state.required or state.grade not in ("A", "B"):
+    if not state.required or state.grade not in ("A", "B"):
         raise errors.Unsupported(
             "mode gateway needs walls of grade A or B around the gateway of each swarm",
-            hint="leave unsafe_no_jail out where it was asked for; dashctl doctor says what walls need here",
+            hint="dashctl doctor says what walls need here; unsafe_no_jail takes gateways that were added",
             path="mode",
         )
-    return gateways.MODE
+    return Way(gateways.MODE)
+
+
+async def _among_added(core: Core, params: wire.PlanSwarm) -> Way:
+    """No process is started for it: each attempt is given to one of the gateways there are by then."""
+    told = Placement() if params.placement is msgspec.UNSET else params.placement
+    if told.version is not None and not placement.parsed(told.version):
+        raise errors.InvalidParams(
+            f"{told.version!r} is not a version", hint="numbers, as 2026.9", path="placement.version"
+        )
+    terms = Terms(told.policy, tuple(dict.fromkeys(told.capabilities)), told.region, told.version)
+    looks = core.gateways.looks()
+    found = await core.store.reader.read(lambda db: added_gateways.choose(db, looks, terms))
+    unfit = found.reason if isinstance(found, Unplaced) and found.kind == "unfit" else ""
+    notes = [
+        "its agents run in gateways that were added: limits of memory, processes and disk hold nothing there",
+        *([f"no gateway takes its tasks now, so they wait: {unfit}"] if unfit else ()),
+    ]
+    return Way(gateways.MODE, msgspec.json.encode(terms).decode(), tuple(notes))
 
 
 def refuse_asking(db: Snapshot, row: SwarmRow) -> None:

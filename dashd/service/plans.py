@@ -41,14 +41,14 @@ async def plan(core: Core, caller: Caller, params: wire.PlanSwarm) -> wire.Swarm
     brief = brief_of(params, argv, cwd, items[0])
     ready = await prepare(core, params, driver, brief, tasks=len(items))
     walled = await walls.prepare(core, caller, params, place, cwd, driver)
-    await modes.prepare(core, params, driver)
+    way = await modes.prepare(core, params, driver)
     await core.store.reader.read(lambda db: refuse_unstartable(db, ready))
     shown = _shown(params, driver, brief, ready, tasks=len(items))
     date = await core.models.prices_date()
     said = notes(params, ready, tasks=len(items))
     return msgspec.structs.replace(
         shown,
-        notes=[*said, *core.drivers.remarks(driver, argv), *walled.notes, *place.notes],
+        notes=[*said, *core.drivers.remarks(driver, argv), *walled.notes, *way.notes, *place.notes],
         prices_date=date,
     )
 

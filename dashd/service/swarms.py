@@ -66,12 +66,14 @@ async def prepare(
     brief = plans.brief_of(params, argv, cwd, items[0])
     ready = await plans.prepare(core, params, driver, brief, tasks=len(items))
     walled = await walls.prepare(core, caller, params, place, cwd, driver)
-    mode = await modes.prepare(core, params, driver)
+    way = await modes.prepare(core, params, driver)
 
     def operation(tx: Tx, task: str) -> wire.SwarmCreated:
         refuse_nul("task", task)
         row = _row(tx, new_id, params, walled, driver=driver, why_driver=why_driver, argv=argv, cwd=cwd)
-        row = msgspec.structs.replace(row, goal=task, repo=place.json, mode=mode)
+        row = msgspec.structs.replace(
+            row, goal=task, repo=place.json, mode=way.mode, placement=way.placement
+        )
         modes.refuse_asking(tx.db, row)
         plans.refuse_unstartable(tx.db, ready)
         if swarms.find(tx.db, row.id):
@@ -109,6 +111,7 @@ async def prepare(
                 *plans.notes(params, ready, tasks=len(made)),
                 *core.drivers.remarks(driver, argv),
                 *walled.notes,
+                *way.notes,
                 *(note.replace("<swarm>", row.id) for note in place.notes),
                 *([_waits(approval)] if approval else []),
             ],

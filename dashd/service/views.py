@@ -12,7 +12,7 @@ from dashd.wire.events import iso
 from dashd.wire.methods import agent as agent_wire
 from dashd.wire.methods import swarm as swarm_wire
 from dashd.wire.methods import task as task_wire
-from dashd.wire.methods.table import PRIORITIES, Limits
+from dashd.wire.methods.table import PRIORITIES, Limits, Placement
 
 from . import walls
 
@@ -69,6 +69,7 @@ def swarm(db: Snapshot, row: SwarmRow, *, now_ms: int, cursor: int) -> swarm_wir
         workspace=repo.workspace if repo else None,
         cleanup=repo.cleanup if repo else None,
         mode=mode(row),
+        placement=msgspec.json.decode(row.placement, type=Placement) if row.placement else None,
     )
 
 

@@ -1,16 +1,23 @@
 """What an agent waits for: the facts about it, of rows and of the call of it that waits, put together."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
+import msgspec
+
 from dashd.domain import waiting
-from dashd.store import approvals, attempts, budgets, situations, standings, swarms, tasks
+from dashd.domain.placement import Terms, Unplaced
+from dashd.store import added_gateways, approvals, attempts, budgets, situations, standings, swarms, tasks
+from dashd.store.added_gateways import Look
 from dashd.store.budgets import BudgetRow
-from dashd.store.rows import AgentRow, Snapshot
+from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.wire.methods import agent as wire
 
 from .ports import CallWait, Drivers
 from .views import iso_or_none, short
 
+NO_LOOKS: Mapping[str, Look] = MappingProxyType({})
 _CHANGES_MAX = 50
 """How far back the history of a budget is looked through."""
 
@@ -22,8 +29,9 @@ def why(
     drivers: Drivers,
     held: CallWait | None = None,
     now_ms: int = 0,
+    looks: Mapping[str, Look] = NO_LOOKS,
 ) -> wire.Why:
-    """What an agent waits for; `held` is what a call of it waits for."""
+    """What an agent waits for; `held` is what a call of it waits for, `looks` is of the added gateways."""
     swarm_row = swarms.get(db, row.swarm_id)
     working, places = attempts.open_count(db), drivers.abilities(swarm_row.driver).places
     if (
@@ -58,6 +66,7 @@ def why(
             call=_what(held or frozen),
             call_on=call_on,
             call_text=call_text,
+            unplaced=_unplaced(db, swarm_row, looks),
         )
     )
     until_ms = retry.retry_at_ms if retry and found.waits_for == "retry" else None
@@ -88,6 +97,18 @@ def is_held(db: Snapshot, row: AgentRow, held: CallWait | None) -> bool:
         or bool(approvals.open_of_agent(db, row.id))
         or _frozen(db, row.id) is not None
     )
+
+
+def _unplaced(db: Snapshot, row: SwarmRow, looks: Mapping[str, Look]) -> str:
+    """In the words of the scheduler, which finds the same; empty where a task of the swarm could start."""
+    if not row.placement:
+        return ""
+    found = added_gateways.choose(db, looks, msgspec.json.decode(row.placement, type=Terms), row.id)
+    if not isinstance(found, Unplaced):
+        return ""
+    if found.kind == "saturated":
+        return f"the gateways that could take one are full: {found.reason}; one that ends lets it start"
+    return f"no gateway takes one: {found.reason}; dashctl gateway list shows them"
 
 
 def _paused_by(db: Snapshot, row: AgentRow) -> BudgetRow | None:

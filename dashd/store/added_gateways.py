@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from dashd.domain import placement
-from dashd.domain.placement import Health, Place
+from dashd.domain.placement import Health, Place, Placed, Terms, Turns, Unplaced
 
 from . import attempts, rows
 from .rows import Snapshot, columns, placeholders
@@ -69,6 +69,14 @@ def places(db: Snapshot, looks: Mapping[str, Look]) -> list[Place]:
     return [_place(row, loads.get(row.name, 0), looks.get(row.name)) for row in every(db)]
 
 
+def choose(
+    db: Snapshot, looks: Mapping[str, Look], terms: Terms, swarm: str = "", turns: Turns | None = None
+) -> Placed | Unplaced:
+    """Where a swarm's next task would go now; `turns` may say where swarms and sessions are at home."""
+    demand = placement.demand(terms, swarm, None)
+    return placement.choose(places(db, looks), demand, turns or Turns(), terms.policy)
+
+
 def put(tx: Tx, row: AddedGatewayRow) -> AddedGatewayRow:
     """Adds one, or replaces the one of that name, which goes on draining. Gives the row as it is now."""
     before = find(tx.db, row.name)
@@ -77,6 +85,7 @@ def put(tx: Tx, row: AddedGatewayRow) -> AddedGatewayRow:
     made = msgspec.structs.replace(row, added_at_ms=added_at_ms, draining=draining)
     tx.execute(_q_put, msgspec.structs.astuple(made))
     tx.ring("gateways")
+    tx.ring("queue")  # it may have more room
     return made
 
 
@@ -95,6 +104,8 @@ def drain(tx: Tx, name: str, *, on: bool) -> bool:
     tx.execute(_q_drain, (name, int(on)))
     if on:
         tx.emit("gateway.draining", data={"gateway": name})
+    else:
+        tx.ring("queue")
     return True
 
 

@@ -33,6 +33,10 @@ _q_open_by_driver = (
     " WHERE a.state IN ('claimed', 'starting', 'running') AND s.mode = '' GROUP BY s.driver"
 )
 _q_open_by_place = "SELECT place, count(*) FROM launch WHERE place IS NOT NULL AND ended = 0 GROUP BY place"
+_q_agents_at = (
+    "SELECT a.agent_id FROM launch l JOIN attempt a ON a.id = l.owner"
+    " WHERE l.place = ? AND l.ended = 0 ORDER BY a.agent_id"
+)
 _q_last_begun = (
     f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? AND started_at_ms IS NOT NULL"
     " ORDER BY number DESC LIMIT 1"
@@ -191,6 +195,11 @@ def open_by_driver(db: apsw.Connection) -> dict[str, int]:
 def open_by_place(db: apsw.Connection) -> dict[str, int]:
     """How many runs that have not ended were given to each place; places without one are left out."""
     return dict(rows.table(db, _q_open_by_place))
+
+
+def agents_at(db: apsw.Connection, place: str) -> list[str]:
+    """The seats whose runs were given to this place and have not ended."""
+    return [agent_id for (agent_id,) in rows.table(db, _q_agents_at, (place,))]
 
 
 def last_place(db: apsw.Connection, task_id: str) -> str | None:

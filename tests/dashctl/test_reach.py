@@ -64,3 +64,24 @@ def test_a_driver_is_shown_with_its_mode_and_why_it_was_taken():
         "pi (it was asked for)"
     )
     assert reach.driver({"driver": "openclaw", "mode": "gateway"}) == "openclaw gateway"
+
+
+def test_what_its_gateway_must_have_is_handed_on_and_shown():
+    assert parsed("--mode", "gateway")["placement"] is None
+    words = (
+        "--placement",
+        "round-robin",
+        "--capability",
+        "gpu",
+        "--region",
+        "eu",
+        "--gateway-version",
+        "2026.9",
+    )
+    given = parsed(*words)["placement"]
+    assert given == {"policy": "round-robin", "capabilities": ["gpu"], "region": "eu", "version": "2026.9"}
+    assert parsed("--region", "eu")["placement"] == {"region": "eu"}
+    shown = dict(reach.facts({"walls": "none", "placement": given}))
+    assert shown["placement"] == "round-robin, able to gpu, in region eu, of version 2026.9 or later"
+    assert dict(reach.facts({"walls": "none", "placement": {}}))["placement"] == "least-loaded"
+    assert "placement" not in dict(reach.facts({"walls": "none", "placement": None}))

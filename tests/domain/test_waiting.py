@@ -37,6 +37,12 @@ def test_after_a_kill_the_cause_is_told() -> None:
     assert found.text == "it has ended: killed, ended by budget s"
 
 
+def test_a_task_that_no_place_takes_says_why_unless_no_slot_is_free() -> None:
+    assert explain(IDLE, ready=2, unplaced="no gateway takes one: g1 is dead") == ("place", ())
+    assert explain(IDLE, ready=2, unplaced="x", working=2) == ("slot", ())
+    assert explain(IDLE, unplaced="x")[0] == "work"
+
+
 def test_nothing_while_it_works() -> None:
     assert explain(RUNNING, ready=5, working=2) == ("nothing", ("s-t1",))
 

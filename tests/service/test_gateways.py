@@ -3,9 +3,12 @@
 import dataclasses
 
 import pytest
+import trio
+import trio.testing
 
+from dashd.domain.placement import Placed
 from dashd.service.ports import GatewaySeen
-from dashd.store import added_gateways, gateways
+from dashd.store import added_gateways, gateways, queue
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.wire import errors
 
@@ -35,6 +38,9 @@ class Gateways:
 
     def seen(self):
         return self.shown
+
+    def looks(self):
+        return {}
 
     async def ask(self, name):
         return self.shown[name]
@@ -145,6 +151,83 @@ async def test_drain_and_remove(call, core, scene):
     assert (await call("gateway.drain", name="desk", on=False)).changed
     assert (await call("gateway.remove", name="desk")).changed
     assert (core.gateways.kept, (await call("gateway.list")).gateways) == ({}, [])
+
+
+class Busy:
+    """Gateway desk with one run in it."""
+
+    def __init__(self, scene):
+        self.scene = scene
+        swarm = scene.swarm("a", placement="{}")
+        scene.do(lambda tx: added_gateways.put(tx, DESK))
+        (self.claim,) = scene.do(lambda tx: queue.claim(tx, 9, Desk())).claims
+        self.agent = f"{swarm}-001"
+
+    def end(self):
+        self.scene.end(self.claim)
+
+
+class Desk(queue.Here):
+    """Everything goes there."""
+
+    def choose(self, *_):
+        return Placed("desk", "swarm")
+
+
+async def test_the_load_is_of_attempts_that_have_not_ended(call, scene):
+    busy = Busy(scene)
+    assert (await call("gateway.get", name="desk")).load == 1
+    busy.end()
+    assert (await call("gateway.list")).gateways[0].load == 0
+
+
+async def test_a_drain_says_what_runs_in_it_still(call, scene):
+    busy = Busy(scene)
+    assert (await call("gateway.drain", name="desk")).running == [busy.agent]
+    busy.end()
+    assert (await call("gateway.drain", name="desk")).running == []
+
+
+async def test_a_drain_is_waited_for_as_long_as_was_asked(call, scene, autojump_clock):
+    busy = Busy(scene)
+    began = trio.current_time()
+    assert (await call("gateway.drain", name="desk", wait_s=60)).running == [busy.agent]
+    assert trio.current_time() - began == 60
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def ended():
+            await trio.testing.wait_all_tasks_blocked()
+            busy.end()
+
+        assert (await call("gateway.drain", name="desk", wait_s=60)).running == []
+    assert trio.current_time() - began == 60
+
+
+async def test_a_daemon_that_is_to_stop_does_not_wait(call, core, scene, autojump_clock):
+    busy = Busy(scene)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def stopped():
+            await trio.testing.wait_all_tasks_blocked()
+            core.daemon.state = "stopping"
+            core.store.bells.events.ring()
+
+        assert (await call("gateway.drain", name="desk", wait_s=60)).running == [busy.agent]
+    assert trio.current_time() == began
+
+
+async def test_one_that_works_is_neither_removed_nor_made_another(call, core, scene):
+    busy = Busy(scene)
+    for method, given in (("gateway.remove", {"name": "desk"}), ("gateway.add", ADD)):
+        with pytest.raises(errors.Conflict, match=busy.agent) as refused:
+            await call(method, **given)
+        assert "drain desk --wait" in refused.value.hint
+    assert (await call("gateway.add", **(ADD | {"url": DESK.url}))).load == 1  # a new token, or more room
+    busy.end()
+    assert (await call("gateway.remove", name="desk")).changed
 
 
 async def test_a_swarm_s_own_is_listed_and_not_to_be_drained(call, core, scene):

@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from dashd.service.ports import DriverAbilities
+from dashd.store import added_gateways
+from dashd.store.added_gateways import AddedGatewayRow
 from dashd.wire import errors
 from tests.fakes.ports import FakeDrivers
 from tests.service.test_walls import FakeWalls
@@ -50,7 +52,13 @@ async def test_it_is_said_of_swarm_and_agent(call) -> None:
     [
         ({"driver": "command", "argv": ["true"]}, errors.InvalidParams, "mode"),
         ({"hosts": ["npm"]}, errors.Unsupported, "hosts"),
-        ({"unsafe_no_jail": True}, errors.Unsupported, "mode"),
+        ({"placement": {"region": "eu"}}, errors.InvalidParams, "placement"),
+        ({"mode": "jailed", "unsafe_no_jail": True, "placement": {}}, errors.InvalidParams, "placement"),
+        (
+            {"unsafe_no_jail": True, "placement": {"version": "new"}},
+            errors.InvalidParams,
+            "placement.version",
+        ),
         ({"limits": {"cpu_s": 5}}, errors.InvalidParams, "limits.cpu_s"),
         ({"allow_commands": ["ls *"]}, errors.Unsupported, "mode"),
     ],
@@ -70,3 +78,29 @@ async def test_a_gate_that_would_have_to_be_asked_about_refuses_it(call) -> None
 
 async def test_a_narrower_scope_is_kept_by_walls_and_goes(call) -> None:
     assert (await _create(call, scope=["src"])).id
+
+
+async def test_without_walls_it_means_the_gateways_that_were_added(call, scene) -> None:
+    wanted = {"policy": "round-robin", "capabilities": ["gpu", "gpu"], "region": "eu", "version": "2026.9"}
+    made = await _create(call, unsafe_no_jail=True, placement=wanted)
+    assert scene.row(made.id).placement == (
+        '{"policy":"round-robin","capabilities":["gpu"],"region":"eu","version":"2026.9"}'
+    )
+    found = (await call("swarm.get", swarm=made.id)).placement
+    assert (found.policy, found.capabilities, found.region, found.version) == (
+        "round-robin",
+        ["gpu"],
+        "eu",
+        "2026.9",
+    )
+    plain = await _create(call, unsafe_no_jail=True)
+    assert (await call("swarm.get", swarm=plain.id)).placement.policy == "least-loaded"
+    assert scene.row((await _create(call)).id).placement == ""
+
+
+async def test_where_no_gateway_fits_creator_and_planner_are_told(call, scene) -> None:
+    given = {"unsafe_no_jail": True, "placement": {"region": "eu"}}
+    assert "they wait: there is none" in str((await _create(call, **given)).notes)
+    desk = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, "[]", "us", 4, 0)
+    scene.do(lambda tx: added_gateways.put(tx, desk))
+    assert "they wait: desk is unknown" in str((await _create(call, **given, dry_run=True)).notes)

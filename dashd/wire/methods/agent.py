@@ -31,6 +31,7 @@ from .worktree import AgentDiff, DiffAgent
 Waiting = Literal[
     "nothing",
     "slot",
+    "place",
     "dependency",
     "pause",
     "retry",

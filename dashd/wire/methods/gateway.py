@@ -47,6 +47,8 @@ class DrainGateway(Params):
     name: Id
     on: bool = True
     """False: it takes work again."""
+    wait_s: Annotated[float, Meta(ge=0, le=3_600)] = 0.0
+    """To answer as soon as nothing runs in it, or after so many seconds."""
 
 
 class Gateway(Result):
@@ -88,6 +90,15 @@ class GatewayChanged(Result):
     changed: bool
 
 
+class GatewayDrained(Result):
+    """What became of it, and what runs in it still."""
+
+    name: str
+    changed: bool
+    running: list[str] = field(default_factory=list)
+    """Agents."""
+
+
 class GatewayHealth(Result):
     """Whether it answers and takes the token, asked just now."""
 
@@ -104,12 +115,12 @@ METHODS = (
     Method("gateway.list", GetGateways, GatewayList, "Lists the gateways."),
     Method("gateway.get", NameGateway, Gateway, "Shows a gateway."),
     Method("gateway.health", NameGateway, GatewayHealth, "Asks a gateway whether it is ready."),
-    Method("gateway.drain", DrainGateway, GatewayChanged, "Lets a gateway take nothing new.", changes=True),
+    Method("gateway.drain", DrainGateway, GatewayDrained, "Lets a gateway take nothing new.", changes=True),
     Method(
         "gateway.remove",
         NameGateway,
         GatewayChanged,
-        "Removes an added gateway and its token; it runs on.",
+        "Removes an added gateway in which nothing runs, and its token; it runs on.",
         changes=True,
     ),
 )

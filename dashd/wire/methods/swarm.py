@@ -18,6 +18,7 @@ from .table import (
     Outcome,
     Page,
     Params,
+    Placement,
     Priority,
     Result,
     Strategy,
@@ -48,7 +49,10 @@ class PlanSwarm(Params):
     driver: Name | msgspec.UnsetType = msgspec.UNSET
     mode: Literal["jailed", "gateway"] | msgspec.UnsetType = msgspec.UNSET
     """Of driver openclaw. jailed: a jail for each agent (the default); gateway: one for all of them, quicker
-    from task to task, but agents that run commands can reach each other."""
+    from task to task, but agents that run commands can reach each other. With unsafe_no_jail, they run in the
+    gateways that were added, without walls of Dash's."""
+    placement: Placement | msgspec.UnsetType = msgspec.UNSET
+    """Which of the added gateways."""
     cwd: FolderPath | msgspec.UnsetType = msgspec.UNSET
     """Where the agents work; with `repo` it is left out, or a folder in it."""
     repo: FolderPath | msgspec.UnsetType = msgspec.UNSET
@@ -234,6 +238,8 @@ class Swarm(Result):
     cleanup: Cleanup | None = None
     mode: str = ""
     """Of its driver, where that has several: jailed or gateway."""
+    placement: Placement | None = None
+    """Where its agents run in added gateways: in which."""
     output_kept: bool = True
     """What its agents printed can still be read; results and causes always can."""
 

@@ -66,6 +66,18 @@ Model = Annotated[str, Meta(min_length=1, max_length=500)] | ModelWish
 """A name, an alias, a chain `a -> b`, or what it must be. Answers show a wish as its JSON text."""
 
 
+class Placement(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+    """What an added gateway must have to be given a swarm's work, and which of those with it is taken."""
+
+    policy: Literal["least-loaded", "round-robin"] = "least-loaded"
+    """least-loaded: a swarm stays together while there is room; round-robin: its agents are spread."""
+    capabilities: Annotated[list[Name], Meta(max_length=20)] = msgspec.field(default_factory=list)
+    """All of them, as `gateway.add` was told."""
+    region: Name | None = None
+    version: Annotated[str, Meta(max_length=100)] | None = None
+    """At least, as `2026.9`."""
+
+
 class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
     """What one attempt of a task may use."""
 

@@ -103,9 +103,9 @@ def test_health_of_all_and_its_exit_code(dashd, ctl):
 
 
 def test_drain_and_remove(dashd, ctl):
-    dashd.on("gateway.drain", gateway.GatewayChanged(name="desk", changed=True))
+    dashd.on("gateway.drain", gateway.GatewayDrained(name="desk", changed=True))
     assert ctl("gateway", "drain", "desk").out == "Gateway desk takes nothing new\n"
-    dashd.on("gateway.drain", gateway.GatewayChanged(name="desk", changed=False))
+    dashd.on("gateway.drain", gateway.GatewayDrained(name="desk", changed=False))
     assert ctl("gateway", "drain", "desk", "--off").out == "Gateway desk takes work again, as before\n"
     assert [each["on"] for each in dashd.asked("gateway.drain")] == [True, False]
     dashd.on("gateway.remove", gateway.GatewayChanged(name="desk", changed=True))
@@ -113,6 +113,18 @@ def test_drain_and_remove(dashd, ctl):
     dashd.on("gateway.remove", errors.NotFound("there is no gateway 'x'", hint="gateways: desk"))
     ran = ctl("gateway", "remove", "x")
     assert (ran.code, "gateways: desk" in ran.err) == (3, True)
+
+
+def test_a_drain_is_waited_for_and_its_exit_code_says_whether_it_is_over(dashd, ctl):
+    still = gateway.GatewayDrained(name="desk", changed=True, running=["7k2m9q-001"])
+    dashd.on("gateway.drain", still)
+    ran = ctl("gateway", "drain", "desk")
+    assert (ran.code, ran.out.splitlines()[1]) == (0, "  7k2m9q-001 works in it")
+    assert ctl("gateway", "drain", "desk", "--wait").code == 1
+    dashd.on("gateway.drain", gateway.GatewayDrained(name="desk", changed=True))
+    assert ctl("gateway", "drain", "desk", "--wait", "2m").code == 0
+    assert [each.get("wait_s") for each in dashd.asked("gateway.drain")] == [None, 600.0, 120.0]
+    assert ctl("gateway", "drain", "desk", "--off", "--wait").code == 2
 
 
 def test_every_command_of_the_module_is_tried_here():
