@@ -1,15 +1,22 @@
 """Places are chosen in the claim's transaction, by what was known before it and by the rows as they are."""
 
+import contextlib
+import shutil
+from collections import Counter
+
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies
 
 from dashd.domain.placement import Terms
 from dashd.runtime import placing as module
 from dashd.runtime.placing import Placing, Round
-from dashd.store import added_gateways, attempts, queue
+from dashd.store import added_gateways, attempts, database, migrations, queue
 from dashd.store.added_gateways import AddedGatewayRow, Look
 from dashd.store.queue import Claim
-from tests.fakes.scene import SWARM
+from tests.fakes.clock import FixedClock
+from tests.fakes.inline import InlineStore
+from tests.fakes.scene import SWARM, Scene
 
 PLACED = msgspec.json.encode(Terms()).decode()
 IN_TURN = msgspec.json.encode(Terms(policy="round-robin")).decode()
@@ -123,3 +130,111 @@ def test_homes_are_bounded(monkeypatch) -> None:
     placing.followed([Claim("a", "s", "t", swarm, f"g{swarm}") for swarm in "1231"])
     assert placing.look().homes == {"3": "g3", "1": "g1"}
     assert placing.look().last == "g1"
+
+
+# --- strict order among what can start (invariant 5) --------------------------------------------------------
+
+REGIONS = ("", "eu", "us")
+swarm_shapes = strategies.tuples(
+    strategies.integers(0, 3),  # priority
+    strategies.integers(1, 3),  # seats
+    strategies.integers(0, 5),  # tasks
+    strategies.sampled_from(["here", *REGIONS]),  # here: it needs no place
+    strategies.sampled_from(["least-loaded", "round-robin"]),
+)
+place_shapes = strategies.tuples(
+    strategies.integers(1, 12), strategies.sampled_from(["alive", "alive", "dead", "unknown"]),
+    strategies.sampled_from(REGIONS), strategies.booleans(),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """An empty database, migrated once."""
+    path = tmp_path_factory.mktemp("placing") / "empty.db"
+    connection = database.connect(path)
+    migrations.migrate(connection, path, FixedClock())
+    database.close(connection, checkpoint=True)
+    return path
+
+
+@given(
+    swarms=strategies.lists(swarm_shapes, min_size=1, max_size=5),
+    gateways=strategies.lists(place_shapes, max_size=3),
+    slots=strategies.lists(strategies.integers(0, 9), min_size=1, max_size=4),
+    endings=strategies.randoms(use_true_random=False),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_starts_is_always_the_first_that_can(template, swarms, gateways, slots, endings) -> None:
+    """Against a list of plain tuples: no task that some place would take waits while a later one starts."""
+    path, clock = template.with_name("run.db"), FixedClock()
+    for left in path.parent.glob("run.db*"):
+        left.unlink()
+    shutil.copy(template, path)
+    with contextlib.closing(InlineStore(path, clock)) as store:
+        scene = Scene(store, clock)
+        places = Places(scene)
+        for number, (capacity, health, region, draining) in enumerate(gateways):
+            places.add(f"g{number}", capacity, health=health, region=region or None, draining=int(draining))
+        for number, (priority, seats, tasks, where, policy) in enumerate(swarms):
+            terms = Terms(policy=policy, region=where or None)
+            text = "" if where == "here" else msgspec.json.encode(terms).decode()
+            items = [str(item) for item in range(tasks)]
+            name = f"s{number:05d}"
+            scene.swarm(*items, swarm_id=name, agents_made=seats, priority=priority, placement=text)
+        oracle = Oracle(swarms, gateways)
+        open_: list[Claim] = []
+        for free in slots:
+            claims = places.claim(len(open_) + free)
+            assert len(claims) <= free
+            for claim in claims:
+                assert claim.task_id == oracle.next()
+                oracle.took(claim)
+            assert len(claims) == free or oracle.next() is None
+            open_ += claims
+            for claim in [each for each in open_ if endings.random() < 0.5]:
+                open_.remove(claim)
+                scene.end(claim)
+                oracle.ended(claim)
+
+
+class Oracle:
+    """The rules again, over plain values."""
+
+    def __init__(self, swarms, gateways) -> None:
+        self.tasks = [
+            (priority, number, item, f"s{number:05d}-t{item + 1}")
+            for number, (priority, _, tasks, _, _) in enumerate(swarms)
+            for item in range(tasks)
+        ]
+        self.seats = {f"s{number:05d}": shape[1] for number, shape in enumerate(swarms)}
+        self.where = {f"s{number:05d}": shape[3] for number, shape in enumerate(swarms)}
+        self.gateways = {f"g{number}": shape for number, shape in enumerate(gateways)}
+        self.loads = Counter()
+
+    def next(self) -> str | None:
+        able = [task for task in self.tasks if self._can_start(task[3].partition("-")[0])]
+        return min(able)[3] if able else None
+
+    def _can_start(self, swarm: str) -> bool:
+        where = self.where[swarm]
+        return self.seats[swarm] > 0 and (
+            where == "here" or any(self._takes(name, where) for name in self.gateways)
+        )
+
+    def _takes(self, name: str, region: str) -> bool:
+        capacity, health, own, draining = self.gateways[name]
+        fits = health == "alive" and not draining and region in ("", own)
+        return fits and self.loads[name] < capacity and self.loads[name] <= 0.9 * capacity
+
+    def took(self, claim: Claim) -> None:
+        self.tasks = [task for task in self.tasks if task[3] != claim.task_id]
+        self.seats[claim.swarm_id] -= 1
+        assert (claim.place is None) == (self.where[claim.swarm_id] == "here")
+        if claim.place is not None:
+            assert self._takes(claim.place, self.where[claim.swarm_id])
+            self.loads[claim.place] += 1
+
+    def ended(self, claim: Claim) -> None:
+        self.seats[claim.swarm_id] += 1
+        self.loads[claim.place] -= 1
