@@ -3,52 +3,43 @@
     launching ──▶ up ◀──▶ cut off          ──▶ ending ──▶ gone
                   its protocol answers     nothing of its swarm is left, or it failed
 
-The connection is dialled through the holder, and dialled again whenever it ends; meanwhile every model call
-is told to try again, since nobody can say whose run it is. A gateway that has begun anew by itself has taken
-up interrupted runs by itself too: it is ended, and another one begins with nothing. Its state lies in the
-jail and goes with it, so that nothing of a run outlives the gateway that it was in.
+The connection (`gateway_connection`) is dialled through the holder. A gateway that has begun anew by itself
+has taken up interrupted runs by itself too: it is ended, and another one begins with nothing. Its state lies
+in the jail and goes with it, so that nothing of a run outlives the gateway that it was in.
 """
 
 import contextlib
 import dataclasses
 import socket
-from collections import OrderedDict
-from collections.abc import Callable
 from functools import partial
 
 import msgspec
 import trio
 
-import dashd
 from dashd.domain.attempt import Ending
 from dashd.drivers import OpenClawDriver, Programs, openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
-from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
+from dashd.drivers.openclaw_client import Client, GatewayRefused
 from dashd.jail import holder_link, spool
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.jail.launch_folder import ExitRecord
 from dashd.jail.launcher import ForkServerGone, LaunchFailed, LaunchSpec
 from dashd.store import agents, attempts, bells, gateways, lifecycle, swarms
-from dashd.store.bells import Bell
 from dashd.store.rows import AgentRow, GatewayRow, Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 
 from . import attach
 from .attach import START_S_MAX, Attached
 from .bounds import Bounds
-from .doors import GatewayDoors
+from .gateway_connection import Connection
 from .jails import Asked, Jailed, asked_of
-from .world import STARTS_PER_CORE_MAX, World, cores
+from .world import World
 
 READY_S_MAX = 300.0
 """From its launch until it can be used: 15 seconds where a core is free, minutes where none is."""
-AGAIN_S = 0.2
-"""Between two looks at one that does not answer yet."""
 GRACE_S = 5.0
 """Between TERM and KILL; by then nothing runs in it."""
 OUTPUT_BYTES_MAX = 64 << 20
-RAW_MAX = 512
-"""Runs of which it is remembered how their last call failed."""
 TOKEN_BITS = 256
 BASE_BYTES, EACH_BYTES = 3 << 30, 128 << 20
 """Memory of a gateway, and for each agent in it: 20 at work together were seen to take 2 GiB."""
@@ -56,37 +47,16 @@ TMP_BYTES = 1 << 30
 PIECE_BYTES_MAX = 1 << 20
 
 
-class GatewayGone(Exception):
-    """It has ended, or never began; the message says why."""
-
-
-class Gateway:
-    """See the module. Attempts find `client` in it, and wait for `connected`."""
+class Gateway(Connection):
+    """See the module."""
 
     def __init__(self, world: World, swarm_id: str, row: GatewayRow | None) -> None:
         """`row` is of one that an earlier daemon had; None: a new one is launched."""
+        super().__init__(world)
         self.swarm_id = swarm_id
-        self.ending = False
-        self.grade: str | None = None
-        self.shown: str | None = None
-        self.link: HolderLink | None = None
-        self.starts = trio.Semaphore(STARTS_PER_CORE_MAX * cores())
-        """Held for an agent's first run, which has the gateway busy for seconds."""
-        self.warm: set[str] = set()
-        """Agents that have run in it before."""
-        self._world = world
         self._row = row
-        self._client: Client | None = None
-        self._why = ""
-        self._gone = False
         self._unborn = False
         self._done = False  # nothing of its swarm is left to do: its end is nobody's news
-        self._changes = Bell()
-        self._known: set[str] = set()
-        """Agents of its configuration, as it calls them."""
-        self._adding = trio.Lock()
-        self._hearers: dict[str, Callable[[protocol.RunEvent], None]] = {}
-        self._raw: OrderedDict[str, str] = OrderedDict()
         self._spool_offset = 0
         self._rest = b""
         self._bounds: Bounds | None = None
@@ -98,31 +68,18 @@ class Gateway:
         return self._row.launch_id
 
     @property
+    def door(self) -> str:
+        """See Connection."""
+        return self.launch_id
+
+    @property
     def launched(self) -> bool:
         """Whether it has a launch yet."""
         return self._row is not None
 
-    @property
-    def version(self) -> str | None:
-        """As it says while it is connected."""
-        return self._client.hello.server.version if self._client is not None else None
-
     def has(self, launch_id: str) -> bool:
         """Whether it is the gateway of this launch."""
         return self._row is not None and self._row.launch_id == launch_id
-
-    @property
-    def _doors(self) -> GatewayDoors:
-        assert self._world.gateway_doors is not None, "this daemon serves no gateways"
-        return self._world.gateway_doors
-
-    async def connected(self) -> Client:
-        """The connection, as soon as there is one. Raises GatewayGone."""
-        while self._client is None:
-            if self._gone or self.ending:
-                raise GatewayGone(self._why)
-            await self._changes.ticket().wait()
-        return self._client
 
     async def never_began(self) -> bool:
         """Whether an earlier daemon died before it had begun; returns as soon as that is known."""
@@ -130,29 +87,8 @@ class Gateway:
             await self._changes.ticket().wait()
         return self._gone and self._unborn
 
-    def end(self, why: str) -> None:
-        """Has it ended, whatever runs in it."""
-        self.ending = True
-        self._why = self._why or why
-        self._changes.ring()
-
-    def hear(self, run_id: str, hearer: Callable[[protocol.RunEvent], None]) -> Callable[[], object]:
-        """Has the events of a run told; what it returns ends that."""
-        self._hearers[run_id] = hearer
-        return partial(self._hearers.pop, run_id, None)
-
-    async def raw(self, run_id: str, within_s: float) -> str:
-        """How the run's last call failed, in the gateway's own words; empty where it has not said."""
-        with trio.move_on_after(within_s):
-            while run_id not in self._raw and not self._gone:
-                await self._changes.ticket().wait()
-        return self._raw.get(run_id, "")
-
     async def add(self, agent_id: str) -> None:
-        """Has the agent in its configuration, and with it all that joined its swarm since.
-
-        Raises GatewayLost, GatewayRefused, GatewayGone.
-        """
+        """See Connection; with it go all that joined its swarm since."""
         async with self._adding:
             client = await self.connected()
             if openclaw_gateway.agent_name(agent_id) in self._known:
@@ -299,63 +235,29 @@ class Gateway:
 
     # -- the connection ------------------------------------------------------------------------------------
 
-    async def _stay_connected(self) -> None:
-        give_up_at = trio.current_time() + READY_S_MAX
-        while not self.ending:
-            delay_s = AGAIN_S
-            try:
-                await self._connect()
-                give_up_at = trio.current_time() + READY_S_MAX
-            except GatewayRefused as refused:
-                delay_s = refused.retry_after_s or AGAIN_S
-                if refused.retry_after_s is None:
-                    self.end(f"it does not let dashd in: {refused}")
-            except (OSError, HolderGone, GatewayLost) as error:
-                if trio.current_time() > give_up_at:
-                    self.end(f"it was not ready after {READY_S_MAX:g} s: {error}")
-            finally:
-                self._cut_off()
-            await trio.sleep(delay_s)
+    async def _greet(self, client: Client) -> bool:
+        """See Connection."""
+        boot_id = client.hello.server.boot_id
+        if self._boot_id not in (None, boot_id):
+            self.end("it began again by itself")
+            return False
+        if self._boot_id is None:
+            await self._world.commit(partial(self._write_up, client.hello))
+        return True
 
-    async def _connect(self) -> None:
-        """One connection, from the dial to its end."""
-        async with await self._dial() as stream:
-            if not await is_ready(stream):
-                raise GatewayLost("it is still starting")
-        async with (
-            await self._dial() as stream,
-            open_client(stream, self._token, dashd.__version__, self._heard) as client,
-        ):
-            boot_id = client.hello.server.boot_id
-            if self._boot_id not in (None, boot_id):
-                self.end("it began again by itself")
-                return
-            if self._boot_id is None:
-                await self._world.commit(partial(self._write_up, client.hello))
-            self._known = await client.agents()
-            self._doors.hold_off(self.launch_id, on=False)
-            self._client = client
-            self._changes.ring()
-            await client.lost.wait()
+    def _unreachable(self, error: Exception, for_s: float) -> None:
+        """See Connection."""
+        if for_s > READY_S_MAX:
+            self.end(f"it was not ready after {READY_S_MAX:g} s: {error}")
+
+    def _shut_out(self, refused: GatewayRefused) -> None:
+        """See Connection."""
+        self.end(f"it does not let dashd in: {refused}")
 
     async def _dial(self) -> trio.SocketStream:
         sock = await holder_link.dial(self._world.folder(self.launch_id), openclaw_gateway.PORT)
         sock.setblocking(False)
         return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-
-    def _cut_off(self) -> None:
-        if self._client is not None:
-            self._client = None
-            self._doors.hold_off(self.launch_id, on=True)
-            self._changes.ring()
-
-    def _heard(self, event: protocol.Event) -> None:
-        if event.event != "agent":
-            return
-        with contextlib.suppress(msgspec.DecodeError):
-            told = msgspec.json.decode(event.payload, type=protocol.RunEvent)
-            if (hearer := self._hearers.get(told.run_id)) is not None:
-                hearer(told)
 
     async def _read_log(self, spool_bytes: int) -> None:
         folder = self._world.folder(self.launch_id)
@@ -377,15 +279,11 @@ class Gateway:
         for line in lines:
             if found := protocol.RAW.search(line):
                 run_id, raw = (each.decode("utf-8", "replace") for each in found.groups())
-                self._raw[run_id] = raw
-                if len(self._raw) > RAW_MAX:
-                    self._raw.popitem(last=False)
-                self._changes.ring()
+                self._note_raw(run_id, raw)
 
     # -- rows ----------------------------------------------------------------------------------------------
 
-    @property
-    def _token(self) -> str:
+    async def _token(self) -> str:
         assert self._row is not None
         return self._row.token
 

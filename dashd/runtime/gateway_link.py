@@ -26,7 +26,8 @@ from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
 from .attach import Attached
-from .gateway import Gateway, GatewayGone
+from .gateway import Gateway
+from .gateway_connection import Connection, GatewayGone
 from .output import Output
 from .plan import Plan
 from .talk import Talk
@@ -80,7 +81,7 @@ async def _let_in(world: World, gateway: Gateway, claim: Claim, plan: Plan) -> "
     if plan.within is None:  # else it has begun, and its calls wait
         await link.take_turn()
     try:
-        await world.gateway_doors.let_in(gateway.launch_id, claim)
+        await world.gateway_doors.let_in(gateway.door, claim)
     except BaseException:
         link.give_way()
         raise
@@ -118,7 +119,7 @@ def _enter(gateway: Gateway, launch_id: str, tx: Tx) -> None:
 class GatewayLink(HolderLink):
     """See the module. `carry` does the work; the rest is what `Run` asks of a holder."""
 
-    def __init__(self, gateway: Gateway, claim: Claim, replayed: int) -> None:
+    def __init__(self, gateway: Connection, claim: Claim, replayed: int) -> None:
         """Use `enter`. The first `replayed` inputs may have been given before."""
         self.listener = None
         process = gateway.link.adopted if gateway.link else Adopted("running", 0, 0, 0, 0, "", None)

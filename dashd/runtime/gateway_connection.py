@@ -1,0 +1,187 @@
+"""The connection to one gateway, Dash's own or an added one: made again whenever it ends, and shared by all.
+
+    cut off ── dialled, ready, let in, greeted ──▶ connected ── it ends ──▶ cut off
+
+While it is cut off every model call from there is told to try again, since nobody can say whose run it is.
+What a gateway is beside its connection (a process in a jail, a row that somebody added) is a subclass's.
+"""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+import trio
+
+import dashd
+from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
+from dashd.jail.holder_link import HolderGone, HolderLink
+from dashd.store.bells import Bell
+
+from .doors import GatewayDoors
+from .world import STARTS_PER_CORE_MAX, World, cores
+
+AGAIN_S = 0.2
+"""Between two looks at one that does not answer yet."""
+RAW_MAX = 512
+"""Runs of which it is remembered how their last call failed."""
+
+
+class GatewayGone(Exception):
+    """It has ended, or never began; the message says why."""
+
+
+class Connection(ABC):
+    """See the module. Attempts wait for `connected`, and use what it gives until that is lost."""
+
+    def __init__(self, world: World) -> None:
+        """Nothing is dialled before `_stay_connected`, which the subclass runs."""
+        self.ending = False
+        self.grade: str | None = None
+        self.shown: str | None = None
+        self.link: HolderLink | None = None
+        """Where it is a process of Dash's own."""
+        self.starts = trio.Semaphore(STARTS_PER_CORE_MAX * cores())
+        """Held for an agent's first run, which has the gateway busy for seconds."""
+        self.warm: set[str] = set()
+        """Agents that have run in it before."""
+        self._world = world
+        self._client: Client | None = None
+        self._why = ""
+        self._gone = False
+        self._changes = Bell()
+        self._known: set[str] = set()
+        """Agents of its configuration, as it calls them."""
+        self._adding = trio.Lock()
+        self._hearers: dict[str, Callable[[protocol.RunEvent], None]] = {}
+        self._raw: OrderedDict[str, str] = OrderedDict()
+
+    # -- what attempts use ---------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def door(self) -> str:
+        """What its listener at the proxy is called, and its agents' keys are kept under."""
+
+    @abstractmethod
+    async def add(self, agent_id: str) -> None:
+        """Has the agent in its configuration. Raises GatewayLost, GatewayRefused, GatewayGone."""
+
+    @property
+    def version(self) -> str | None:
+        """As it says while it is connected."""
+        return self._client.hello.server.version if self._client is not None else None
+
+    async def connected(self) -> Client:
+        """The connection, as soon as there is one. Raises GatewayGone."""
+        while self._client is None:
+            if self._gone or self.ending:
+                raise GatewayGone(self._why)
+            await self._changes.ticket().wait()
+        return self._client
+
+    def end(self, why: str) -> None:
+        """Has it ended, whatever runs in it."""
+        self.ending = True
+        self._why = self._why or why
+        self._changes.ring()
+
+    def hear(self, run_id: str, hearer: Callable[[protocol.RunEvent], None]) -> Callable[[], object]:
+        """Has the events of a run told; what it returns ends that."""
+        self._hearers[run_id] = hearer
+        return partial(self._hearers.pop, run_id, None)
+
+    async def raw(self, run_id: str, within_s: float) -> str:
+        """How the run's last call failed, in the gateway's own words; empty where it has not said."""
+        with trio.move_on_after(within_s):
+            while run_id not in self._raw and not self._gone:
+                await self._changes.ticket().wait()
+        return self._raw.get(run_id, "")
+
+    # -- what a subclass says of it ------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _dial(self) -> trio.SocketStream:
+        """Raises OSError and HolderGone."""
+
+    @abstractmethod
+    async def _token(self) -> str:
+        """What lets dashd in."""
+
+    @abstractmethod
+    async def _greet(self, client: Client) -> bool:
+        """It has let dashd in; False where attempts must not use this connection."""
+
+    @abstractmethod
+    def _unreachable(self, error: Exception, for_s: float) -> None:
+        """No connection could be made for so long; it is tried again."""
+
+    @abstractmethod
+    def _shut_out(self, refused: GatewayRefused) -> None:
+        """It refuses dashd for good; it is tried again, unless this ends it."""
+
+    # -- the connection ------------------------------------------------------------------------------------
+
+    @property
+    def _doors(self) -> GatewayDoors:
+        assert self._world.gateway_doors is not None, "this daemon serves no gateways"
+        return self._world.gateway_doors
+
+    async def _stay_connected(self) -> None:
+        """One connection after the other, until it is ending."""
+        since = trio.current_time()
+        while not self.ending:
+            delay_s = AGAIN_S
+            try:
+                await self._connect()
+                since = trio.current_time()
+            except GatewayRefused as refused:
+                delay_s = refused.retry_after_s or AGAIN_S
+                if refused.retry_after_s is None:
+                    self._shut_out(refused)
+            except (OSError, HolderGone, GatewayLost) as error:
+                self._unreachable(error, trio.current_time() - since)
+            finally:
+                self._cut_off()
+            await trio.sleep(delay_s)
+
+    async def _connect(self) -> None:
+        """One connection, from the dial to its end."""
+        async with await self._dial() as stream:
+            if not await is_ready(stream):
+                raise GatewayLost("it is still starting")
+        token = await self._token()
+        async with (
+            await self._dial() as stream,
+            open_client(stream, token, dashd.__version__, self._heard) as client,
+        ):
+            if not await self._greet(client):
+                return
+            self._known = await client.agents()
+            self._doors.hold_off(self.door, on=False)
+            self._client = client
+            self._changes.ring()
+            await client.lost.wait()
+
+    def _cut_off(self) -> None:
+        if self._client is not None:
+            self._client = None
+            self._doors.hold_off(self.door, on=True)
+            self._changes.ring()
+
+    def _heard(self, event: protocol.Event) -> None:
+        if event.event != "agent":
+            return
+        with contextlib.suppress(msgspec.DecodeError):
+            told = msgspec.json.decode(event.payload, type=protocol.RunEvent)
+            if (hearer := self._hearers.get(told.run_id)) is not None:
+                hearer(told)
+
+    def _note_raw(self, run_id: str, raw: str) -> None:
+        self._raw[run_id] = raw
+        if len(self._raw) > RAW_MAX:
+            self._raw.popitem(last=False)
+        self._changes.ring()

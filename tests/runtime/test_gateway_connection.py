@@ -1,0 +1,159 @@
+"""A connection that ends and is made again: who waits for it, who is held off, what is remembered."""
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
+from dashd.runtime import gateway_connection
+from dashd.runtime.gateway_connection import RAW_MAX, Connection, GatewayGone
+
+DOOR = "a door"
+
+
+class FakeDoors:
+    """Whether the gateway's calls are held off."""
+
+    def __init__(self) -> None:
+        self.held = True
+
+    def hold_off(self, gateway: str, *, on: bool) -> None:
+        assert gateway == DOOR
+        self.held = on
+
+
+class FakeStream:
+    """Nothing passes."""
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class FakeClient:
+    """One connection that was let in."""
+
+    def __init__(self) -> None:
+        self.hello = protocol.Hello(4, protocol.Server("1.2.3", "boot"))
+        self.lost = trio.Event()
+
+    async def agents(self) -> set[str]:
+        await trio.lowlevel.checkpoint()
+        return {"a"}
+
+
+class Scripted(Connection):
+    """Tries end as `answers` say, one after the other; after them they are let in."""
+
+    def __init__(self, world: Any) -> None:
+        super().__init__(world)
+        self.answers: list[Exception | bool] = []
+        self.clients: list[FakeClient] = []
+        self.heard: list[str] = []
+
+    @property
+    def door(self) -> str:
+        return DOOR
+
+    async def add(self, agent_id: str) -> None:
+        raise NotImplementedError
+
+    async def _dial(self) -> Any:
+        await trio.lowlevel.checkpoint()
+        return FakeStream()
+
+    async def _token(self) -> str:
+        return "t"
+
+    async def _greet(self, client: Any) -> bool:
+        found = self.answers.pop(0) if self.answers else True
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _unreachable(self, error: Exception, for_s: float) -> None:
+        self.heard.append(f"unreachable: {error}")
+
+    def _shut_out(self, refused: GatewayRefused) -> None:
+        self.end(str(refused))
+
+
+@pytest.fixture
+def made(bed, monkeypatch) -> Scripted:
+    found = Scripted(dataclasses.replace(bed.world, gateway_doors=FakeDoors()))
+
+    @contextlib.asynccontextmanager
+    async def open_client(_stream, token, _version, _heard):
+        assert token == "t"
+        found.clients.append(FakeClient())
+        yield found.clients[-1]
+
+    async def is_ready(_stream) -> bool:
+        return True
+
+    monkeypatch.setattr(gateway_connection, "open_client", open_client)
+    monkeypatch.setattr(gateway_connection, "is_ready", is_ready)
+    return found
+
+
+async def test_it_is_made_again_and_calls_are_held_off_meanwhile(made, nursery, autojump_clock) -> None:
+    starting = GatewayRefused("connect", protocol.Fault("UNAVAILABLE", "", True))
+    made.answers = [GatewayLost("not yet"), starting]
+    nursery.start_soon(made._stay_connected)
+    first = await made.connected()
+    assert (made.heard, made._doors.held, made.version) == (["unreachable: not yet"], False, "1.2.3")
+    made.answers = [GatewayLost("gone")]
+    first.lost.set()
+    while made._client is not None:
+        await trio.lowlevel.checkpoint()
+    assert (made._doors.held, made.version) == (True, None)
+    assert await made.connected() is not first
+
+
+async def test_a_refusal_for_good_and_a_greeting_that_fails_are_the_subclass_s(
+    made, nursery, autojump_clock
+) -> None:
+    made.answers = [False, GatewayRefused("connect", protocol.Fault("UNAUTHORIZED", "wrong token"))]
+    with trio.fail_after(60):
+        await made._stay_connected()
+    assert made._doors.held  # it was never connected
+    with pytest.raises(GatewayGone, match="wrong token"):
+        await made.connected()
+
+
+async def test_events_of_a_run_are_told_to_who_hears_it(made) -> None:
+    heard: list[str] = []
+    forget = made.hear("r1", lambda event: heard.append(event.stream))
+    payload = msgspec.Raw(b'{"runId": "r1", "stream": "tool", "data": {}}')
+    made._heard(protocol.Event("agent", payload))
+    made._heard(protocol.Event("chat", payload))
+    made._heard(protocol.Event("agent", msgspec.Raw(b"[]")))
+    forget()
+    made._heard(protocol.Event("agent", payload))
+    assert heard == ["tool"]
+
+
+async def test_why_calls_failed_is_remembered_for_so_many_runs(made, autojump_clock) -> None:
+    for number in range(RAW_MAX + 1):
+        made._note_raw(f"r{number}", "400 no")
+    assert await made.raw(f"r{RAW_MAX}", 1.0) == "400 no"
+    assert await made.raw("r0", 1.0) == ""
+
+
+async def test_who_waits_for_one_that_ends_is_told_why(made, autojump_clock) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(GatewayGone, match="enough"):
+                await made.connected()
+
+        nursery.start_soon(wait)
+        await trio.sleep(1)
+        made.end("enough")
