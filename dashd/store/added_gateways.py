@@ -32,6 +32,7 @@ class AddedGatewayRow(msgspec.Struct, frozen=True):
     told: str = ""
     boot_id: str | None = None
     version: str | None = None
+    port: int | None = None
 
 
 class Look(NamedTuple):
@@ -50,6 +51,7 @@ _q_put = f"INSERT OR REPLACE INTO added_gateway ({_COLUMNS}) VALUES ({placeholde
 _q_remove = "DELETE FROM added_gateway WHERE name = ?"
 _q_drain = "UPDATE added_gateway SET draining = ?2 WHERE name = ?1"
 _q_up = "UPDATE added_gateway SET told = 'up', boot_id = ?2, version = ?3 WHERE name = ?1"
+_q_port = "UPDATE added_gateway SET port = ?2 WHERE name = ?1"
 _q_down = "UPDATE added_gateway SET told = 'down' WHERE name = ?1"
 
 
@@ -82,7 +84,8 @@ def put(tx: Tx, row: AddedGatewayRow) -> AddedGatewayRow:
     before = find(tx.db, row.name)
     added_at_ms = tx.now_ms if before is None else max(tx.now_ms, before.added_at_ms + 1)
     draining = row.draining if before is None else before.draining
-    made = msgspec.structs.replace(row, added_at_ms=added_at_ms, draining=draining)
+    port = row.port if before is None else before.port
+    made = msgspec.structs.replace(row, added_at_ms=added_at_ms, draining=draining, port=port)
     tx.execute(_q_put, msgspec.structs.astuple(made))
     tx.ring("gateways")
     tx.ring("queue")  # it may have more room
@@ -109,6 +112,11 @@ def drain(tx: Tx, name: str, *, on: bool) -> bool:
     return True
 
 
+def set_port(tx: Tx, name: str, port: int) -> None:
+    """Its agents' way to a model is there from now on."""
+    tx.execute(_q_port, (name, port))
+
+
 def set_up(tx: Tx, asked: AddedGatewayRow, boot_id: str, version: str) -> None:
     """It has answered; told where that is news: it was not known to be up, or has begun again.
 
@@ -129,6 +137,11 @@ def set_down(tx: Tx, asked: AddedGatewayRow, reason: str) -> None:
         return
     tx.execute(_q_down, (row.name,))
     tx.emit("gateway.down", data={"gateway": row.name, "reason": reason})
+
+
+def door(name: str) -> str:
+    """What its listener at the proxy is called; no launch is called like that."""
+    return f"added:{name}"
 
 
 def command(row: AddedGatewayRow) -> list[str]:

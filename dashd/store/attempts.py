@@ -79,6 +79,16 @@ _q_agents_within = (
     "SELECT a.agent_id FROM attempt a JOIN launch l ON l.id = a.launch_id"
     " WHERE a.state IN ('claimed', 'starting', 'running') AND l.within = ?"
 )
+_q_begun_at = (
+    "SELECT a.agent_id FROM attempt a JOIN launch l ON l.id = a.launch_id"
+    " WHERE a.state IN ('claimed', 'starting', 'running') AND l.place = ? AND l.place_boot IS NOT NULL"
+)
+_q_left_at = (
+    "SELECT a.agent_id, a.id FROM attempt a JOIN launch l ON l.id = a.launch_id"
+    " WHERE l.place = ?1 AND l.place_boot = ?2 AND a.ended_at_ms IS NOT NULL"
+    " AND (a.state = 'lost' OR a.stop IS NOT NULL) ORDER BY a.ended_at_ms DESC LIMIT ?3"
+)
+_q_place_boot = "UPDATE launch SET place_boot = ?2 WHERE id = ?1"
 _q_spool_offset = "UPDATE launch SET spool_offset = ?2 WHERE id = ?1"
 _q_never_count = "SELECT count(*) FROM attempt WHERE task_id = ? AND state = 'cancelled' AND stop IS NULL"
 _q_succeeded = (
@@ -213,6 +223,23 @@ def last_place(db: apsw.Connection, task_id: str) -> str | None:
 def agents_within(db: apsw.Connection, gateway: str) -> list[str]:
     """The seats whose runs in this gateway, by its launch, have not ended."""
     return [agent_id for (agent_id,) in rows.table(db, _q_agents_within, (gateway,))]
+
+
+def begun_at(db: apsw.Connection, place: str) -> list[str]:
+    """The seats whose runs have begun in this added gateway and have not ended."""
+    return [agent_id for (agent_id,) in rows.table(db, _q_begun_at, (place,))]
+
+
+def left_at(db: apsw.Connection, place: str, boot_id: str, limit: int) -> list[tuple[str, str]]:
+    """(agent, attempt) of runs in this start of a place that were given up or stopped, newest first: whether
+    they have ended there too is not known.
+    """
+    return rows.table(db, _q_left_at, (place, boot_id, limit))
+
+
+def set_place_boot(tx: Tx, launch_id: str, boot_id: str) -> None:
+    """The attempt runs in this start of its place from now on, and in no other."""
+    tx.execute(_q_place_boot, (launch_id, boot_id))
 
 
 def open_in_swarm(db: apsw.Connection, swarm_id: str) -> int:

@@ -11,10 +11,18 @@ _q_revoke = (
 )
 _q_of_gateway = "SELECT agent_id, hash FROM proxy_key WHERE name = ? AND revoked_at_ms IS NULL"
 _q_revoke_of_gateway = "UPDATE proxy_key SET revoked_at_ms = ?2 WHERE name = ?1 AND revoked_at_ms IS NULL"
+# Keys of an added gateway are named after its door and its start: "added:desk@1f3a9c".
+_q_of_door = "SELECT agent_id, hash, name FROM proxy_key WHERE name GLOB ? AND revoked_at_ms IS NULL"
+_q_doors = "SELECT DISTINCT name FROM proxy_key WHERE name GLOB 'added:*' AND revoked_at_ms IS NULL"
+_q_revoke_others = (
+    "UPDATE proxy_key SET revoked_at_ms = ?3 WHERE name GLOB ?1 AND name <> ?2 AND revoked_at_ms IS NULL"
+)
 _q_revoke_ended = (
     "UPDATE proxy_key SET revoked_at_ms = ?1 WHERE agent_id IS NOT NULL AND revoked_at_ms IS NULL"
     " AND name NOT IN (SELECT id FROM attempt WHERE ended_at_ms IS NULL)"
     " AND name NOT IN (SELECT launch_id FROM gateway WHERE ended_at_ms IS NULL)"
+    " AND NOT EXISTS"
+    " (SELECT 1 FROM added_gateway g WHERE proxy_key.name GLOB 'added:' || g.name || '@*')"
 )
 
 
@@ -46,6 +54,22 @@ def of_gateway(db: Snapshot, launch_id: str) -> dict[str, list[bytes]]:
 def revoke_of_gateway(tx: Tx, launch_id: str) -> None:
     """The gateway is over: its keys name nobody from now on."""
     tx.execute(_q_revoke_of_gateway, (launch_id, tx.now_ms))
+
+
+def of_door(db: Snapshot, door: str) -> list[tuple[str, bytes, str]]:
+    """(agent, digest, name) of the keys that an added gateway was given, over all its starts."""
+    found = rows.table(db, _q_of_door, (f"{door}@*",))
+    return [(agent_id, bytes.fromhex(digest), name) for agent_id, digest, name in found]
+
+
+def doors(db: Snapshot) -> set[str]:
+    """The doors of added gateways that have been given keys."""
+    return {name.partition("@")[0] for (name,) in rows.table(db, _q_doors)}
+
+
+def revoke_others(tx: Tx, door: str, name: str) -> None:
+    """Of this door's keys those that are not of this name name nobody from now on."""
+    tx.execute(_q_revoke_others, (f"{door}@*", name, tx.now_ms))
 
 
 def revoke_ended(tx: Tx) -> None:

@@ -136,6 +136,7 @@ class LaunchRow(msgspec.Struct, frozen=True):
     jail: str | None = None
     within: str | None = None
     place: str | None = None
+    place_boot: str | None = None
 
 
 class GatewayRow(msgspec.Struct, frozen=True):

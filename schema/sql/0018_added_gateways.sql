@@ -11,5 +11,7 @@ CREATE TABLE added_gateway (
     draining INTEGER NOT NULL DEFAULT 0, -- it takes nothing new
     told TEXT NOT NULL DEFAULT '' CHECK (told IN ('', 'up', 'down')),   -- the last event about it
     boot_id TEXT,                        -- the program's own; another one means that it has begun again
-    version TEXT
+    version TEXT,
+    port INTEGER                         -- where its agents reach models, on loopback; kept over restarts
 ) STRICT;
+ALTER TABLE launch ADD COLUMN place_boot TEXT;   -- an added gateway's boot id, for an attempt that ran in it

@@ -68,3 +68,10 @@ def test_no_column_could_hold_a_token(scene) -> None:
     names = {row[1] for row in scene.db.execute("PRAGMA table_info(added_gateway)")}
     assert names == set(AddedGatewayRow.__struct_fields__)
     assert "token" not in names
+
+
+def test_the_port_of_its_door_outlives_what_is_said_of_it(scene) -> None:
+    put(scene)
+    scene.do(lambda tx: added_gateways.set_port(tx, "desk", 4_000))
+    put(scene, msgspec.structs.replace(DESK, url="ws://127.0.0.1:2"))
+    assert added_gateways.find(scene.db, "desk").port == 4_000

@@ -158,3 +158,24 @@ def test_the_spool_offset_is_kept(scene) -> None:
     (claim,) = scene.claim()
     scene.do(lambda tx: attempts.set_spool_offset(tx, claim.attempt_id, 99))
     assert attempts.launch(scene.db, claim.attempt_id).spool_offset == 99
+
+
+def test_what_runs_at_a_place_and_what_was_left_there(scene) -> None:
+    scene.swarm("a", "b", "c", "d", agents_made=4)
+    claims = scene.claim()
+    for claim, place in zip(claims, ("desk", "desk", "desk", "attic"), strict=True):
+        scene.do(
+            lambda tx, claim=claim, place=place: tx.execute(
+                "UPDATE launch SET place = ? WHERE id = ?", (place, claim.attempt_id)
+            )
+        )
+    for claim in claims[:2]:
+        scene.do(lambda tx, claim=claim: attempts.set_place_boot(tx, claim.attempt_id, "b1"))
+    assert attempts.begun_at(scene.db, "desk") == [claim.agent_id for claim in claims[:2]]
+    assert attempts.left_at(scene.db, "desk", "b1", 10) == []
+    scene.start(claims[0])
+    scene.end(claims[0], "lost", "it is dead")
+    scene.start(claims[1])
+    scene.end(claims[1])
+    assert attempts.left_at(scene.db, "desk", "b1", 10) == [(claims[0].agent_id, claims[0].attempt_id)]
+    assert attempts.left_at(scene.db, "desk", "b2", 10) == []
