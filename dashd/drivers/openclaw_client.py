@@ -4,12 +4,14 @@ One task reads; any may call. The connection's end ends every call that waits (G
 of what the gateway does on: that is asked of it again, over the next connection.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import trio
+
+from dashd.domain import redaction
 
 from . import openclaw_protocol as protocol
 from .openclaw_protocol import Answer, Event, Hello
@@ -37,7 +39,8 @@ class GatewayRefused(Exception):
 
     def __init__(self, method: str, fault: protocol.Fault) -> None:
         """`fault` as it was sent."""
-        super().__init__(f"{method}: {fault.code}: {fault.message}"[:500])
+        message = redaction.redact(fault.message[:2_000])  # it may repeat what it was told
+        super().__init__(f"{method}: {fault.code}: {message}"[:500])
         self.code = fault.code
         later_ms = min(max(fault.retry_after_ms or 500.0, 0.0), RETRY_AFTER_MS_MAX)
         self.retry_after_s = later_ms / 1_000 if fault.retryable else None
@@ -103,11 +106,35 @@ class Client:
         """The names of the agents that it knows."""
         return {each.id for each in (await self.call("agents.list", protocol.AgentList)).agents}
 
-    async def patch(self, change: dict[str, Any]) -> None:
-        """Merges something into its configuration, without a restart."""
+    async def patch(self, change: dict[str, Any], lists: Sequence[str] = ()) -> None:
+        """Merges something into its configuration, without a restart; null removes, and what is removed of
+        `lists` is meant to be.
+        """
         base = await self.call("config.get", protocol.Hash)
         raw = msgspec.json.encode(change).decode()
-        await self.call("config.patch", dict[str, Any], raw=raw, baseHash=base.hash)
+        more = {"replacePaths": list(lists)} if lists else {}
+        await self.call("config.patch", dict[str, Any], raw=raw, baseHash=base.hash, **more)
+
+    async def delete(self, agent: str) -> None:
+        """Takes an agent out of its configuration. Its files stay: its workspace is somebody's work."""
+        await self.call("agents.delete", dict[str, Any], agentId=agent, deleteFiles=False)
+
+    async def configured(self) -> tuple[dict[str, int], dict[str, int], int]:
+        """(agents, model providers, all of it): what each takes up of its configuration, in bytes."""
+        found = await self.call("config.get", protocol.Hash)
+        config = found.parsed or found.config
+        return _sizes(config, "agents", "entries"), _sizes(config, "models", "providers"), _size(config)
+
+    async def owned(self) -> bool:
+        """Whether each of its agents is named wherever one is meant. Where it is not so, another agent takes
+        that from the only one: https://docs.openclaw.ai/concepts/multi-agent
+        """
+        agents = (await self.call("config.get", protocol.Hash)).config.get("agents")
+        return isinstance(agents, dict) and agents.get("ownership") == "explicit"
+
+    async def log(self, lines: int) -> list[bytes]:
+        """The last lines of its log, oldest first."""
+        return [each.encode() for each in (await self.call("logs.tail", protocol.Log, limit=lines)).lines]
 
     async def connect(self, token: str, version: str) -> None:
         """Says who calls. Raises GatewayRefused, also while it is not ready yet."""
@@ -168,6 +195,18 @@ async def open_client(
         nursery.cancel_scope.cancel(reason="nobody needs the connection any more")
     if fault is not None:
         raise fault
+
+
+def _sizes(config: Mapping[str, Any], *path: str) -> dict[str, int]:
+    found: Any = config
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return {name: _size({name: each}) for name, each in found.items()} if isinstance(found, dict) else {}
+
+
+def _size(config: Mapping[str, Any]) -> int:
+    """As it is written to the file; secrets are shown shorter than they are."""
+    return len(msgspec.json.format(msgspec.json.encode(config), indent=2))
 
 
 async def is_ready(stream: trio.SocketStream) -> bool:

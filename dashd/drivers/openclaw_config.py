@@ -13,6 +13,8 @@ OUTPUT_PART = 4
 FOREVER_S = 86_400
 """The proxy owns the deadlines of calls, and Dash those of attempts; a call that is held is not given up."""
 TOOLS = ("read", "write", "edit", "exec", "process")
+GUEST: dict[str, Any] = {"skills": [], "contextInjection": "never", "utilityModel": ""}
+"""What is said for one agent where its gateway's defaults are somebody else's."""
 ENVIRON = {
     "OPENCLAW_DISABLE_BONJOUR": "1",
     "OPENCLAW_NO_RESPAWN": "1",
@@ -55,6 +57,19 @@ def agent(provider_name: str, model: str, cwd: str) -> dict[str, Any]:
         "model": {"primary": f"{provider_name}/{model}", "fallbacks": []},
         "tools": {"allow": list(TOOLS)},
     }
+
+
+def lists(told: Mapping[str, Any], path: str) -> list[str]:
+    """Paths of the lists in it, which have to be named where they are to be removed; of lists the outermost.
+    https://docs.openclaw.ai/gateway/configuration
+    """
+    found = []
+    for key, value in told.items():
+        if isinstance(value, list):
+            found.append(f"{path}.{key}")
+        elif isinstance(value, Mapping):
+            found += lists(value, f"{path}.{key}")
+    return found
 
 
 def whole(

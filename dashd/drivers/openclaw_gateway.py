@@ -5,8 +5,10 @@ tells their calls apart. One gateway is one domain of trust: an agent that may r
 configuration, with the keys of the others.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,12 @@ PORT = 18_789
 """Inside, in a network of its own."""
 AGENTS_MAX = 100
 PREFIX = "dash-"
+TAG_DIGITS = 6
+DROP_MAX = 0.4
+"""Of a configuration, in one change; at a half a gateway takes it for damage."""
+Change = tuple[dict[str, Any], list[str]]
+"""What is merged, and the lists that go with it."""
+_NAME = re.compile(r"([0-9a-z]{6}-[0-9]{3,}(?:_[0-9]+)*)-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +43,39 @@ class Seat:
     key: str
     model: str
     cwd: str
+    tag: str = ""
     context_tokens: int | None = None
 
 
-def agent_name(agent_id: str) -> str:
-    """How the gateway calls an agent."""
-    return agent_id.replace(".", "_").lower()
+def agent_name(agent_id: str, tag: str = "") -> str:
+    """How the gateway calls an agent. With a `tag`, so that one of its starts knows nothing of an earlier
+    one's: what it takes up again by itself is then another agent's.
+    """
+    name = agent_id.replace(".", "_").lower()
+    return f"{name}-{tag}" if tag else name
 
 
-def session_key(agent_id: str, attempt_id: str) -> str:
+def agent_id_of(name: str) -> str | None:
+    """The agent of a name with a tag; None for one that Dash does not give."""
+    found = _NAME.fullmatch(name)
+    return found[1].replace("_", ".") if found else None
+
+
+def tag_of(boot_id: str) -> str:
+    """What names get in this start of a gateway."""
+    return hashlib.sha256(boot_id.encode()).hexdigest()[:TAG_DIGITS]
+
+
+def session_key(agent_id: str, attempt_id: str, tag: str = "") -> str:
     """The session of one attempt: a retry begins afresh."""
-    return f"agent:{agent_name(agent_id)}:{attempt_id.replace('.', '_').lower()}"
+    return f"agent:{agent_name(agent_id, tag)}:{attempt_id.replace('.', '_').lower()}"
 
 
 def entries(seats: Sequence[Seat]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(providers, agents) of these seats."""
     providers, agents = {}, {}
     for seat in seats:
-        name = agent_name(seat.agent_id)
+        name = agent_name(seat.agent_id, seat.tag)
         providers[f"{PREFIX}{name}"] = openclaw_config.provider(
             seat.url, seat.key, seat.model, seat.context_tokens
         )
@@ -64,6 +87,41 @@ def change(seats: Sequence[Seat]) -> dict[str, Any]:
     """What is merged into the configuration of a gateway that runs, for further seats."""
     providers, agents = entries(seats)
     return {"models": {"providers": providers}, "agents": {"entries": agents}}
+
+
+def guests(seats: Sequence[Seat]) -> dict[str, Any]:
+    """What is merged into the configuration of a gateway of somebody else's, so that these seats come."""
+    told = change(seats)
+    for agent in told["agents"]["entries"].values():
+        agent |= openclaw_config.GUEST
+    return told
+
+
+def farewells(names: Iterable[str], providers: Mapping[str, int], size: int) -> list[Change]:
+    """Changes, one after the other, after which the ways to a model of these agents are gone. The agents
+    themselves are deleted before, not merged away, which a gateway refuses.
+
+    `providers` are those of its configuration, with what each takes up, and `size` is that of all of it: a
+    change that leaves less than half is refused as damage, and kept as a file of its own.
+    """
+    going = sorted({f"{PREFIX}{name}" for name in names} & set(providers))
+    found: list[Change] = []
+    while going:
+        taken: list[str] = []
+        while going and sum(providers[each] for each in (*taken, going[0])) <= size * DROP_MAX:
+            taken.append(going.pop(0))
+        if not taken:  # it alone is most of the configuration: made small first
+            last = going.pop(0)
+            path = f"models.providers.{last}"
+            small = {"timeoutSeconds": None, "models": [{"id": "m", "name": "m"}]}
+            found.append(({"models": {"providers": {last: small}}}, [f"{path}.models"]))
+            taken = [last]
+        size -= sum(providers[each] for each in taken)
+        paths = [f"models.providers.{each}" for each in taken]
+        shape = openclaw_config.provider("", "", "m")
+        lists = [each for path in paths for each in openclaw_config.lists(shape, path)]
+        found.append(({"models": {"providers": dict.fromkeys(taken)}}, lists))
+    return found
 
 
 def config(seats: Sequence[Seat], token: str) -> dict[str, Any]:

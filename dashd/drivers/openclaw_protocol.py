@@ -139,10 +139,19 @@ class AgentList(msgspec.Struct, frozen=True):
     agents: list[ListedAgent]
 
 
+class Log(msgspec.Struct, frozen=True):
+    """The answer to `logs.tail`."""
+
+    lines: list[str]
+
+
 class Hash(msgspec.Struct, frozen=True):
     """The answer to `config.get`, of which the hash is needed to change it."""
 
     hash: str
+    config: dict[str, Any] = {}
+    parsed: dict[str, Any] | None = None
+    """As it is in its file."""
 
 
 def decode(frame: bytes | str) -> Answer | Event | None:

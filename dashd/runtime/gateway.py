@@ -304,7 +304,9 @@ class Gateway(Connection):
     async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
         access = await self._doors.keys(self.launch_id, swarm.id, [seat.id for seat in seats], swarm.model)
         return [
-            openclaw_gateway.Seat(agent_id, found.url, found.key, found.name, swarm.cwd, found.context_tokens)
+            openclaw_gateway.Seat(
+                agent_id, found.url, found.key, found.name, swarm.cwd, context_tokens=found.context_tokens
+            )
             for agent_id, found in access.items()
         ]
 

@@ -38,7 +38,8 @@ class Standing:
 
 @pytest.fixture
 def standing(tmp_path) -> Iterator[Standing]:
-    config = {"gateway": {"auth": {"token": TOKEN}}, "agents": {"entries": {"a": {"workspace": "/"}}}}
+    agents = {"ownership": "explicit", "entries": {"a": {"workspace": "/"}}}
+    config = {"gateway": {"auth": {"token": TOKEN}}, "agents": agents}
     (tmp_path / "openclaw.json").write_text(json.dumps(config))
     with socket.create_server(("127.0.0.1", 0)) as door:
         made = Standing(str(tmp_path / "openclaw.json"), door)

@@ -1,9 +1,12 @@
 """How a gateway is started, and what it is told of its agents."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dashd.drivers import openclaw_gateway as gateway
 from dashd.drivers.openclaw_gateway import Seat
@@ -60,3 +63,40 @@ def test_secrets_are_in_no_argument_and_in_no_environment(programs: Programs, tm
 def test_a_program_that_has_gone_never_becomes_another_one() -> None:
     told = json.loads(gateway.told(Programs(), SEATS, "t"))
     assert told["argv"][0].startswith("/nonexistent/")
+
+
+def test_names_of_one_start_are_not_those_of_the_next() -> None:
+    first, second = gateway.tag_of("boot-1"), gateway.tag_of("boot-2")
+    assert first != second
+    name = gateway.agent_name("7k2m9q-003.1", first)
+    assert name == f"7k2m9q-003_1-{first}"
+    assert gateway.agent_id_of(name) == "7k2m9q-003.1"
+    assert gateway.session_key("7k2m9q-003.1", "7k2m9q-t1.2", first) == f"agent:{name}:7k2m9q-t1_2"
+    for stranger in ("main", "7k2m9q-003", "7k2m9q-003-xyz", f"work-{first}", f"7k2m9q-3-{first}"):
+        assert gateway.agent_id_of(stranger) is None
+
+
+def test_guests_are_told_what_their_gateway_s_defaults_may_not_say() -> None:
+    seat = dataclasses.replace(SEATS[0], tag="0a0b0c")
+    told = gateway.guests([seat])["agents"]["entries"]["7k2m9q-001-0a0b0c"]
+    assert (told["contextInjection"], told["skills"]) == ("never", [])
+    assert "heartbeat" not in told  # else no other agent of that gateway had one
+
+
+@given(st.lists(st.integers(50, 2_000), max_size=40), st.integers(0, 5_000))
+def test_they_go_in_changes_none_of_which_takes_a_half(sizes: list[int], rest: int) -> None:
+    names = [f"7k2m9q-{number:03d}-0a0b0c" for number, _ in enumerate(sizes)]
+    there = {f"dash-{name}": size for name, size in zip(names, sizes, strict=True)}
+    total, left = rest + sum(sizes), dict(there)
+    small = set()
+    for change, lists in gateway.farewells([*names, "not-there"], there | {"theirs": 1}, total):
+        told = change["models"]["providers"]
+        assert lists == [f"models.providers.{name}.models" for name in told]
+        for name, what in told.items():
+            if what is None:
+                assert name in small or sum(left[each] for each in told) <= 0.4 * total
+            else:
+                small.add(name)
+        gone = [name for name, what in told.items() if what is None]
+        total -= sum(left.pop(name) for name in gone)
+    assert left == {}

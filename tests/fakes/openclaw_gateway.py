@@ -4,7 +4,7 @@
 It speaks what Dash speaks of protocol 4, over a WebSocket as plain as can be: one thread a connection, one a
 run. Its one tool is `exec`. tests/live/test_gateway.py holds it to what the real one does. Words in a message
 make it misbehave: FAKE-EXIT (it dies), FAKE-AGAIN (it begins anew by itself, under another boot id, and takes
-the run up again).
+the run up again), FAKE-CUT (it ends its connections and works on).
 """
 
 import base64
@@ -53,6 +53,8 @@ class Gateway:
         self.last: dict[str, str] = {}
         self.peers: list[Peer] = []
         self.called = threading.Event()
+        self.patches: list[dict[str, Any]] = []
+        self.lines: list[str] = []
 
     # -- requests ------------------------------------------------------------------------------------------
 
@@ -98,9 +100,47 @@ class Gateway:
         return {"ok": True, "abortedRunId": active[0].id if active else None}
 
     def patch(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Merges something into the configuration."""
-        merge(self.config, json.loads(params["raw"]))
-        return {"ok": True, "hash": "h2"}
+        """Merges something into the configuration; lists that go must be named."""
+        change = json.loads(params["raw"])
+        with self.lock:
+            if params["baseHash"] != self.hash():
+                raise Refused(
+                    "INVALID_REQUEST", "config changed since last load; re-run config.get and retry"
+                )
+            entries = change.get("agents", {}).get("entries", {})
+            if dropped := [name for name in entries if entries[name] is None]:
+                why = "Config write would drop agent roster entries without an explicit deletion"
+                raise Refused("UNAVAILABLE", f"{why}: {dropped}")
+            missing = set(lists_gone(self.config, change)) - set(params.get("replacePaths", ()))
+            if missing:
+                raise Refused("INVALID_REQUEST", f"these go only with replacePaths: {sorted(missing)}")
+            before = json.dumps(self.config)
+            merged = json.loads(before)
+            merge(merged, change)
+            sizes = [len(json.dumps(each, indent=2)) for each in (self.config, merged)]
+            if sizes[0] >= 512 and sizes[1] < sizes[0] // 2:
+                raise Refused("UNAVAILABLE", f"Config write rejected (size-drop:{sizes[0]}->{sizes[1]})")
+            merge(self.config, change)
+            self.patches.append(change)
+            with open(self.path, "w") as file:
+                json.dump(self.config, file)
+        return {"ok": True, "hash": self.hash()}
+
+    def delete(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Takes an agent out of the configuration, and puts its workspace away unless told not to."""
+        with self.lock:
+            found = self.config["agents"]["entries"].pop(params["agentId"], None)
+            if found is None:
+                raise Refused("INVALID_REQUEST", f"agent {params['agentId']!r} not found")
+            if params.get("deleteFiles", True):
+                os.rename(found["workspace"], f"{found['workspace']}.trash")
+            with open(self.path, "w") as file:
+                json.dump(self.config, file)
+        return {"ok": True}
+
+    def hash(self) -> str:
+        """Of the configuration as it is."""
+        return hashlib.sha256(json.dumps(self.config).encode()).hexdigest()
 
     def call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request. Raises Refused."""
@@ -115,7 +155,9 @@ class Gateway:
             "agent.wait": self.wait,
             "sessions.describe": self.describe,
             "sessions.abort": self.abort,
-            "config.get": lambda _: {"hash": "h1"},
+            "config.get": lambda _: {"hash": self.hash(), "config": self.config, "parsed": self.config},
+            "agents.delete": self.delete,
+            "logs.tail": lambda given: {"lines": self.lines[-given["limit"] :]},
             "config.patch": self.patch,
             "agents.list": lambda _: {"agents": [{"id": each} for each in self.config["agents"]["entries"]]},
         }
@@ -129,6 +171,10 @@ class Gateway:
         """Until the model calls no tool."""
         if "FAKE-EXIT" in run.message:
             os.kill(os.getpid(), signal.SIGKILL)
+        if "FAKE-CUT" in run.message:
+            with self.lock:
+                for peer in self.peers:
+                    peer.hang_up()
         if "FAKE-AGAIN" in run.message and self.begin_anew(run):
             return
         self.tell(run, "lifecycle", phase="start")
@@ -223,7 +269,9 @@ class Gateway:
                 peer.send({"type": "event", "event": "agent", "payload": payload})
 
     def log_end(self, run: Run, raw: str) -> None:
-        log(f"[agent/embedded] embedded run agent end: runId={run.id} isError=true error=- rawError={raw}")
+        line = f"[agent/embedded] embedded run agent end: runId={run.id} isError=true error=- rawError={raw}"
+        self.lines.append(line)
+        log(line)
 
 
 class Refused(Exception):
@@ -313,10 +361,33 @@ def stop() -> bytes:
 
 def merge(into: dict[str, Any], change: dict[str, Any]) -> None:
     for key, value in change.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            merge(into[key], value)
+        if isinstance(value, dict):
+            merge(into.setdefault(key, {}), value)
+        elif value is None:
+            into.pop(key, None)
         else:
             into[key] = value
+
+
+def lists_gone(config: Any, change: dict[str, Any], path: str = "") -> list[str]:
+    """Paths of the lists that this change would remove."""
+    found = []
+    for key, value in change.items():
+        here = f"{path}.{key}" if path else key
+        if key in config and value is None:
+            found += lists_in(config[key], here)
+        elif key in config and isinstance(value, dict) and isinstance(config[key], dict):
+            found += lists_gone(config[key], value, here)
+    return found
+
+
+def lists_in(config: Any, path: str) -> list[str]:
+    """Paths of the lists in a part of a configuration."""
+    if isinstance(config, list):
+        return [path]
+    if not isinstance(config, dict):
+        return []
+    return [each for key, value in config.items() for each in lists_in(value, f"{path}.{key}")]
 
 
 def now_ms() -> int:
