@@ -3,8 +3,13 @@
 A key is known for as long as its gateway lives, and opens models only while an attempt of its agent is let
 in. So a run that a gateway has begun by itself, or that goes on after its attempt, is refused: with 400, on
 which OpenClaw ends it at once. While it is not known whose run it is, with 503, on which it tries again.
+
+The listener of a gateway in a jail comes out of that jail. That of an added one is on loopback, at a port
+that stays the same over restarts while it can be had: `gateway` is then its door and which of its starts,
+`added:desk@1f3a9c`, so that keys of an earlier start open nothing in the next.
 """
 
+import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -31,7 +36,11 @@ from dashd.store.transaction import Tx
 
 KEY_BITS = 256
 STYLE: Final = "openclaw"
-URL = f"http://127.0.0.1:{LISTENER_PORT}/v1"
+HOST = "127.0.0.1"
+URL = f"http://{HOST}:{LISTENER_PORT}/v1"
+BACKLOG = 128
+FORMER_MAX = 1_000
+"""Keys of earlier starts that are told apart from wrong ones."""
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +49,7 @@ class _Served:
     """One gateway's door."""
 
     door: doors.Door
+    url: str = URL
     digests: dict[str, list[bytes]] = field(default_factory=dict)
     """By agent; an agent may have been given another key."""
     inside: dict[str, tuple[str, Caller]] = field(default_factory=dict)
@@ -47,6 +57,10 @@ class _Served:
     awaited: set[str] = field(default_factory=set)
     """Agents whose attempt goes on from an earlier daemon, and has not come in again."""
     held_off: bool = True
+    names: dict[bytes, str] = field(default_factory=dict)
+    """Which start of an added gateway a key was made for."""
+    former: list[bytes] = field(default_factory=list)
+    """Keys of its earlier starts, refused for good."""
     accepting: trio.CancelScope | None = None
 
     def settle(self) -> None:
@@ -59,6 +73,24 @@ class _Served:
                 else:
                     later = self.held_off or agent_id in self.awaited
                     self.door.rest(digest, doors.LATER if later else doors.NEVER)
+        for digest in self.former:
+            self.door.rest(digest, doors.LATER if self.held_off else doors.NEVER)
+
+    def put(self, agent_id: str, digest: bytes, gateway: str) -> None:
+        """Another key of an agent's."""
+        self.digests.setdefault(agent_id, []).append(digest)
+        self.names[digest] = gateway
+
+    def retire(self, gateway: str) -> None:
+        """Keys that were not made for this start are those of an earlier one."""
+        kept: dict[str, list[bytes]] = {}
+        for agent_id, digests in self.digests.items():
+            for digest in digests:
+                if self.names.get(digest, gateway) == gateway:
+                    kept.setdefault(agent_id, []).append(digest)
+                else:
+                    self.former.append(digest)
+        self.digests, self.former = kept, self.former[-FORMER_MAX:]
 
 
 class GatewayKeys:
@@ -90,12 +122,14 @@ class GatewayKeys:
                 proxy_keys.insert(tx, doors.digest(key), payer.budget_id, agent_id, gateway)
 
         await self._write(operation)
-        if (served := self._served.get(gateway)) is not None:
+        served = self._find(gateway)
+        if served is not None:
             for agent_id, key in made.items():
-                served.digests.setdefault(agent_id, []).append(doors.digest(key))
+                served.put(agent_id, doors.digest(key), gateway)
             served.settle()
+        url = served.url if served is not None else URL
         context_tokens = registry.context_tokens(name)
-        return {agent_id: ModelAccess(URL, key, name, context_tokens) for agent_id, key in made.items()}
+        return {agent_id: ModelAccess(url, key, name, context_tokens) for agent_id, key in made.items()}
 
     async def serve(self, gateway: str, listener: socket.socket) -> None:
         """See the protocol."""
@@ -104,16 +138,64 @@ class GatewayKeys:
             digests, awaited = await self._store.own.read(
                 lambda db: (proxy_keys.of_gateway(db, gateway), attempts.agents_within(db, gateway))
             )
-            if (earlier := self._served.pop(gateway, None)) is not None and earlier.accepting is not None:
-                earlier.accepting.cancel(reason="its holder was adopted again")
-            served = self._served[gateway] = _Served(doors.Door(None, STYLE), digests, awaited=set(awaited))
-            served.settle()
-            from dashd.proxy import server  # with h11 and http, by the first agent that needs a model
-
-            served.accepting = await self._ring.start(server.serve, listener, served.door, self._exchange)
+            await self._serve(gateway, listener, _Served(_door(), digests=digests, awaited=set(awaited)))
         except BaseException:
             listener.close()
             raise
+
+    async def listen(self, door: str, place: str, port: int | None) -> int:
+        """See the protocol."""
+        listener = _bound(port)
+        try:
+            listener.setblocking(False)
+            found, awaited = await self._store.own.read(
+                lambda db: (proxy_keys.of_door(db, door), attempts.begun_at(db, place))
+            )
+            taken: int = listener.getsockname()[1]
+            served = _Served(_door(), f"http://{HOST}:{taken}/v1", awaited=set(awaited))
+            for agent_id, digest, gateway in found:
+                served.put(agent_id, digest, gateway)
+            await self._serve(door, listener, served)
+        except BaseException:
+            listener.close()
+            raise
+        return taken
+
+    async def _serve(self, door: str, listener: socket.socket, served: _Served) -> None:
+        if (earlier := self._served.pop(door, None)) is not None and earlier.accepting is not None:
+            earlier.accepting.cancel(reason="its holder was adopted again")
+        self._served[door] = served
+        served.settle()
+        from dashd.proxy import server  # with h11 and http, by the first agent that needs a model
+
+        served.accepting = await self._ring.start(server.serve, listener, served.door, self._exchange)
+
+    async def retire(self, gateway: str) -> None:
+        """See the protocol."""
+        if (served := self._find(gateway)) is not None:
+            served.retire(gateway)
+            served.settle()
+        door = gateway.partition("@")[0]
+        await self._write(lambda tx: proxy_keys.revoke_others(tx, door, gateway))
+
+    async def forget(self, gateway: str, agent_ids: Sequence[str]) -> None:
+        """See the protocol."""
+        if (served := self._find(gateway)) is not None:
+            for agent_id in agent_ids:
+                for digest in served.digests.pop(agent_id, ()):
+                    served.door.revoke(digest)
+                    served.door.rest(digest, doors.NEVER)
+
+        def operation(tx: Tx) -> None:
+            for agent_id in agent_ids:
+                proxy_keys.revoke(tx, agent_id, gateway)
+
+        await self._write(operation)
+
+    def holders(self, gateway: str) -> set[str]:
+        """See the protocol."""
+        served = self._find(gateway)
+        return set(served.digests) if served is not None else set()
 
     async def let_in(self, gateway: str, claim: Claim) -> None:
         """See the protocol."""
@@ -122,7 +204,8 @@ class GatewayKeys:
         )
         rates = await pace.rates_of(self._store, self._clock, payer, self._limits)
         caller = Caller(payer, STYLE, rates=rates)
-        served = self._served[gateway]
+        if (served := self._find(gateway)) is None:
+            return  # it has ended meanwhile, which the attempt hears of as well
         served.inside[claim.agent_id] = claim.attempt_id, caller
         served.awaited.discard(claim.agent_id)
         served.settle()
@@ -138,7 +221,7 @@ class GatewayKeys:
 
     def hold_off(self, gateway: str, *, on: bool) -> None:
         """See the protocol."""
-        if (served := self._served.get(gateway)) is not None:
+        if (served := self._find(gateway)) is not None:
             served.held_off = on
             served.settle()
 
@@ -160,6 +243,14 @@ class GatewayKeys:
             served.door.clear()
         await self._write(partial(proxy_keys.revoke_of_gateway, launch_id=gateway))
 
+    async def shut(self, door: str) -> None:
+        """See the protocol."""
+        await self.close(door)
+        await self._write(lambda tx: proxy_keys.revoke_others(tx, door, ""))
+
+    def _find(self, gateway: str) -> _Served | None:
+        return self._served.get(gateway.partition("@")[0])
+
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""
         await insist.apply(self._store.writer, operation, _log.warning)
@@ -169,3 +260,18 @@ def _payer(db: Snapshot, swarm_id: str, agent_id: str, task_id: str | None) -> P
     """The agent's own budget; its swarm's where it has none."""
     own = budgets.find(db, agent_id) or budgets.find(db, swarm_id)
     return Payer(own.id if own else budgets.PROJECT, swarm_id, agent_id, task_id)
+
+
+def _door() -> doors.Door:
+    return doors.Door(None, STYLE)
+
+
+def _bound(port: int | None) -> socket.socket:
+    """On this port where it can be had, else on any; not on that of a stranger's."""
+    if port is not None:
+        try:
+            return socket.create_server((HOST, port), backlog=BACKLOG)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+    return socket.create_server((HOST, 0), backlog=BACKLOG)

@@ -11,7 +11,8 @@ import trio.testing
 from dashd.clock import Clock
 from dashd.gateway_doors import GatewayKeys
 from dashd.proxy.rates import Limits
-from dashd.store import agents, gateways
+from dashd.store import added_gateways, agents, gateways
+from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.queue import Claim
 from tests.proxy import world as proxy_world
 from tests.proxy.world import SWARM, World
@@ -115,3 +116,78 @@ async def test_with_its_gateway_a_key_ends(bed: Bed) -> None:
         await bed.status("")
     query = "SELECT count(*) FROM proxy_key WHERE revoked_at_ms IS NULL"
     assert await bed.world.store.own.read(lambda db: db.execute(query).get) == 0
+
+
+DOOR = "added:desk"
+FIRST, SECOND = f"{DOOR}@111111", f"{DOOR}@222222"
+
+
+async def _listen(bed: Bed, doors: GatewayKeys, port: int | None = None) -> int:
+    await bed.world.store.writer.apply(_put_desk)
+    bed.port = await doors.listen(DOOR, "desk", port)
+    return bed.port
+
+
+def _put_desk(tx) -> None:
+    if added_gateways.find(tx.db, "desk") is None:
+        added_gateways.put(tx, AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, "[]", None, 4, 0))
+
+
+async def test_an_added_one_has_a_door_on_loopback_and_keys_for_each_of_its_starts(bed: Bed) -> None:
+    port = await _listen(bed, bed.doors)
+    access = (await bed.doors.keys(FIRST, SWARM, bed.world.agents[:1], None))[bed.world.agents[0]]
+    assert access.url == f"http://127.0.0.1:{port}/v1"
+    assert _listening_on(port) == {"0100007F"}
+    await bed.doors.let_in(FIRST, bed.claim())
+    assert await bed.status(access.key) == 503  # nobody knows whose run it is
+    bed.doors.hold_off(FIRST, on=False)
+    assert await bed.status(access.key) == 200
+    assert bed.doors.holders(FIRST) == {bed.world.agents[0]}
+    await bed.doors.retire(SECOND)  # it has begun again: what it takes up by itself has the former key
+    assert await bed.status(access.key) == 400
+    assert bed.doors.holders(SECOND) == set()
+    again = (await bed.doors.keys(SECOND, SWARM, bed.world.agents[:1], None))[bed.world.agents[0]]
+    assert (await bed.status(again.key), await bed.status(access.key)) == (200, 400)
+    await bed.doors.forget(SECOND, bed.world.agents[:1])
+    assert await bed.status(again.key) == 400
+    assert bed.doors.holders(SECOND) == set()
+
+
+async def test_after_a_restart_the_port_is_the_same_and_another_one_where_it_is_taken(bed: Bed) -> None:
+    port = await _listen(bed, bed.doors)
+    key = (await bed.doors.keys(FIRST, SWARM, bed.world.agents[:1], None))[bed.world.agents[0]].key
+    assert await _listen(bed, bed.fresh(), port) != port  # the former one has it
+    bed.doors._served[DOOR].accepting.cancel()
+    await trio.testing.wait_all_tasks_blocked()
+    again = bed.fresh()
+    assert await _listen(bed, again, port) == port
+    again.hold_off(FIRST, on=False)
+    assert (await bed.status(key), again.holders(FIRST)) == (400, {bed.world.agents[0]})
+    await again.let_in(FIRST, bed.claim())
+    assert await bed.status(key) == 200
+
+
+async def test_where_the_gateway_has_ended_meanwhile_nobody_is_let_in(bed: Bed) -> None:
+    await _listen(bed, bed.doors)
+    await bed.doors.shut(DOOR)
+    await bed.doors.let_in(FIRST, bed.claim())
+    assert bed.doors.holders(FIRST) == set()
+
+
+async def test_shut_it_leaves_nothing(bed: Bed) -> None:
+    await _listen(bed, bed.doors)
+    await bed.doors.keys(FIRST, SWARM, bed.world.agents[:1], None)
+    await bed.doors.keys(SECOND, SWARM, bed.world.agents[:1], None)
+    await bed.doors.shut(DOOR)
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(OSError, match="all attempts to connect"):
+        await bed.status("")
+    query = "SELECT count(*) FROM proxy_key WHERE revoked_at_ms IS NULL"
+    assert await bed.world.store.own.read(lambda db: db.execute(query).get) == 0
+
+
+def _listening_on(port: int) -> set[str]:
+    """The addresses that something listens on at this port, as the kernel writes them."""
+    lines = [each.split() for each in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    found = [line[1].split(":") for line in lines if line[3] == "0A"]
+    return {address for address, number in found if int(number, 16) == port}

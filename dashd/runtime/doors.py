@@ -59,3 +59,22 @@ class GatewayDoors(Protocol):
 
     async def close(self, gateway: str) -> None:
         """The gateway is over: serves no more, revokes its keys."""
+
+    async def listen(self, door: str, place: str, port: int | None) -> int:
+        """Serves the agents of an added gateway on loopback, old keys included; gives the port, which is
+        another one where this one cannot be had. Raises OSError.
+
+        The other functions take `door@start` as the gateway of one of its starts.
+        """
+
+    async def retire(self, gateway: str) -> None:
+        """An added gateway has begun again: keys that were made for its earlier starts are refused."""
+
+    async def forget(self, gateway: str, agent_ids: Sequence[str]) -> None:
+        """These agents are no longer in its configuration: their keys name nobody."""
+
+    def holders(self, gateway: str) -> set[str]:
+        """The agents that have keys there."""
+
+    async def shut(self, door: str) -> None:
+        """Nothing of Dash's is left in an added gateway: serves no more, revokes all its keys."""
