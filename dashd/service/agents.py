@@ -115,8 +115,8 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
         task = tasks.find(db, row.task_id) if row.task_id else None
         run = attempts.open_of_agent(db, row.id)
         last = run or next(iter(attempts.of_agent(db, row.id, 1)), None)
-        launched = attempts.launch(db, last.launch_id) if last else None
-        grade = launched.grade if launched else None
+        launch = attempts.launch(db, last.launch_id) if last else None
+        grade = launch.grade if launch else None
         scope = agents.scope_of(row, swarm_row)
         return wire.Agent(
             id=row.id,
@@ -137,6 +137,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             why=whys.why(db, row, core.agents_max, core.drivers, held, now_ms, looks),
             cause=row.cause or "",
             mode=views.mode(swarm_row),
+            gateway=(launch.place or launch.within) if launch else None,
             model=row.model,
             grade=grade,  # type: ignore[arg-type]
             identity=_identity(core, swarm_row, scope, grade),
@@ -147,7 +148,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             depth=scopes.DEPTH_DEFAULT if scope.depth is None else scope.depth,
             command_policy="asked" if _asks(core, swarm_row) else "not_asked",
             children=[each.id for each in agents.children(db, row.id)],
-            enforced=_enforced(core, swarm_row, launched),
+            enforced=_enforced(core, swarm_row, launch),
             attempts=[views.attempt_brief(found, steady_ms) for found in attempts.of_agent(db, row.id, 10)],
             created_at=iso(row.created_at_ms),
             ended_at=views.iso_or_none(row.ended_at_ms),

@@ -133,6 +133,16 @@ async def test_get_shows_the_run_and_what_it_waits_for(call, scene, clock) -> No
     assert got.why.waits_for == "nothing"
 
 
+async def test_get_says_in_which_gateway_it_runs(call, scene) -> None:
+    scene.swarm("a", mode="gateway")
+    assert (await call("agent.get", agent=FIRST)).gateway is None
+    (claim,) = scene.claim()
+    scene.do(lambda tx: tx.execute("UPDATE launch SET place = 'desk' WHERE id = ?", (claim.attempt_id,)))
+    scene.do(lambda tx: attempts.set_walls(tx, claim.attempt_id, "0", None))
+    found = await call("agent.get", agent=FIRST)
+    assert (found.mode, found.gateway, found.grade) == ("gateway", "desk", "0")
+
+
 @pytest.mark.parametrize("method", ["get", "why", "pause", "resume", "kill", "retry", "logs", "result"])
 async def test_an_unknown_agent_is_refused(call, scene, method) -> None:
     scene.swarm("a")

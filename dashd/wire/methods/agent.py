@@ -232,6 +232,8 @@ class Agent(Result):
     children: list[str] = field(default_factory=list)
     mode: str = ""
     """Of its driver, where that has several: jailed (its own walls) or gateway (those of all its swarm)."""
+    gateway: str | None = None
+    """In mode gateway: the one that it runs in, or ran in last, as `gateway.list` calls it."""
 
 
 class PauseAgent(Params):
