@@ -36,6 +36,7 @@ from dashd.proxy.stage import Stage
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
 from dashd.runtime import approvals, lander, merger, recovery, scheduler, sweeper, tidier
+from dashd.runtime.added_gateway import AddedGateway
 from dashd.runtime.asks import Asks
 from dashd.runtime.gateway import Gateway
 from dashd.runtime.jails import Jails
@@ -165,6 +166,7 @@ async def _serve(
             recovered = await recovery.recover(world)
             left = await store.own.read(gateways.open_gateways)
             await runtime.start(world.gateways.run, partial(Gateway, world), left)
+            await runtime.start(world.added.run, store, partial(AddedGateway, world, ports.probes))
             core.daemon.adopted = sum(each.live for each in recovered)
             supervisor = Supervisor(world, runtime)
             for each in recovered:

@@ -42,6 +42,8 @@ OWN = (
     "gateway.before_launch",
     "gateway.after_launch",
     "gateway.after_told",
+    "added.before_write",
+    "added.after_write",
     "proxy.billed",
     "workspace.before_make",
     "workspace.after_make",

@@ -27,7 +27,7 @@ class Standing:
 
     def __init__(self, folder, name):
         self.config = folder / f"{name}.json"
-        held = {"gateway": {"auth": {"token": TOKEN}}, "agents": {"entries": {}}}
+        held = {"gateway": {"auth": {"token": TOKEN}}, "agents": {"ownership": "explicit", "entries": {}}}
         self.config.write_text(json.dumps(held))
         with socket.create_server(("127.0.0.1", 0)) as door:
             self.port = door.getsockname()[1]
@@ -121,6 +121,20 @@ async def test_three_gateways_of_which_one_is_killed_and_comes_back(call, standi
             back = await call("gateway.health", name="b")
             assert (back.ok, back.version) == (True, "stand-in")
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+async def test_one_whose_only_agent_has_all_to_itself_is_not_worked_in(call, standing):
+    each = standing("a")
+    each.kill()
+    held = json.loads(each.config.read_text())
+    held["agents"] = {"entries": {"main": {"workspace": "/"}}}
+    each.config.write_text(json.dumps(held))
+    each.start()
+    await add(call, "a", each.url)
+    with trio.fail_after(S_MAX):
+        found = await call("gateway.health", name="a")
+        assert (found.ok, "agents.ownership" in found.text) == (False, True)
 
 
 @pytest.mark.slow

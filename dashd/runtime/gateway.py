@@ -31,7 +31,7 @@ from dashd.store.transaction import Tx
 from . import attach
 from .attach import START_S_MAX, Attached
 from .bounds import Bounds
-from .gateway_connection import Connection
+from .gateway_connection import AGAIN_S, Connection
 from .jails import Asked, Jailed, asked_of
 from .world import World
 
@@ -235,24 +235,26 @@ class Gateway(Connection):
 
     # -- the connection ------------------------------------------------------------------------------------
 
-    async def _greet(self, client: Client) -> bool:
+    async def _greet(self, client: Client) -> set[str] | None:
         """See Connection."""
         boot_id = client.hello.server.boot_id
         if self._boot_id not in (None, boot_id):
             self.end("it began again by itself")
-            return False
+            return None
         if self._boot_id is None:
             await self._world.commit(partial(self._write_up, client.hello))
-        return True
+        return await client.agents()
 
-    def _unreachable(self, error: Exception, for_s: float) -> None:
+    def _unreachable(self, error: Exception, for_s: float) -> float:
         """See Connection."""
         if for_s > READY_S_MAX:
             self.end(f"it was not ready after {READY_S_MAX:g} s: {error}")
+        return AGAIN_S
 
-    def _shut_out(self, refused: GatewayRefused) -> None:
+    def _shut_out(self, refused: GatewayRefused, _for_s: float) -> float:
         """See Connection."""
         self.end(f"it does not let dashd in: {refused}")
+        return AGAIN_S
 
     async def _dial(self) -> trio.SocketStream:
         sock = await holder_link.dial(self._world.folder(self.launch_id), openclaw_gateway.PORT)

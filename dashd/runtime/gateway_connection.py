@@ -44,6 +44,8 @@ class Connection(ABC):
         self.shown: str | None = None
         self.link: HolderLink | None = None
         """Where it is a process of Dash's own."""
+        self.tag = ""
+        """Part of its agents' names, where these must not outlive one of its starts."""
         self.starts = trio.Semaphore(STARTS_PER_CORE_MAX * cores())
         """Held for an agent's first run, which has the gateway busy for seconds."""
         self.warm: set[str] = set()
@@ -75,8 +77,13 @@ class Connection(ABC):
         """As it says while it is connected."""
         return self._client.hello.server.version if self._client is not None else None
 
-    async def connected(self) -> Client:
-        """The connection, as soon as there is one. Raises GatewayGone."""
+    @property
+    def boot_id(self) -> str | None:
+        """Which of its starts it is connected to, where another one may follow; None where none can."""
+        return None
+
+    async def connected(self, boot_id: str | None = None) -> Client:
+        """The connection, as soon as there is one; to this start of it and no other. Raises GatewayGone."""
         while self._client is None:
             if self._gone or self.ending:
                 raise GatewayGone(self._why)
@@ -112,16 +119,16 @@ class Connection(ABC):
         """What lets dashd in."""
 
     @abstractmethod
-    async def _greet(self, client: Client) -> bool:
-        """It has let dashd in; False where attempts must not use this connection."""
+    async def _greet(self, client: Client) -> set[str] | None:
+        """It has let dashd in: the agents that it knows; None where attempts must not use this connection."""
 
     @abstractmethod
-    def _unreachable(self, error: Exception, for_s: float) -> None:
-        """No connection could be made for so long; it is tried again."""
+    def _unreachable(self, error: Exception, for_s: float) -> float:
+        """No connection could be made for so long; it is tried again after as many seconds."""
 
     @abstractmethod
-    def _shut_out(self, refused: GatewayRefused) -> None:
-        """It refuses dashd for good; it is tried again, unless this ends it."""
+    def _shut_out(self, refused: GatewayRefused, for_s: float) -> float:
+        """It refuses dashd for good; it is tried again after as many seconds, unless this ends it."""
 
     # -- the connection ------------------------------------------------------------------------------------
 
@@ -139,11 +146,9 @@ class Connection(ABC):
                 await self._connect()
                 since = trio.current_time()
             except GatewayRefused as refused:
-                delay_s = refused.retry_after_s or AGAIN_S
-                if refused.retry_after_s is None:
-                    self._shut_out(refused)
+                delay_s = refused.retry_after_s or self._shut_out(refused, trio.current_time() - since)
             except (OSError, HolderGone, GatewayLost) as error:
-                self._unreachable(error, trio.current_time() - since)
+                delay_s = self._unreachable(error, trio.current_time() - since)
             finally:
                 self._cut_off()
             await trio.sleep(delay_s)
@@ -158,9 +163,10 @@ class Connection(ABC):
             await self._dial() as stream,
             open_client(stream, token, dashd.__version__, self._heard) as client,
         ):
-            if not await self._greet(client):
+            known = await self._greet(client)
+            if known is None:
                 return
-            self._known = await client.agents()
+            self._known = known
             self._doors.hold_off(self.door, on=False)
             self._client = client
             self._changes.ring()

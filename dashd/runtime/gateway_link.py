@@ -51,6 +51,11 @@ async def enter(world: World, claim: Claim, plan: Plan) -> "GatewayLink | Ending
             f"in a gateway nobody is asked before a tool works, and its swarm has rules for {plan.work.asks}"
         )
         return Ending("failed", why, retry=False)
+    if plan.place is not None:
+        added = await world.added.of(plan.place)
+        if added is None:
+            return Ending("lost" if plan.begun else "never", "its gateway was removed")
+        return await _let_in(world, added, claim, plan)
     if plan.within is None:
         gateway = await world.gateways.of(claim.swarm_id)
         while await gateway.never_began():
@@ -63,22 +68,26 @@ async def enter(world: World, claim: Claim, plan: Plan) -> "GatewayLink | Ending
     return await _let_in(world, gateway, claim, plan)
 
 
-async def _let_in(world: World, gateway: Gateway, claim: Claim, plan: Plan) -> "GatewayLink | Ending":
+async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -> "GatewayLink | Ending":
     while True:
         try:
-            await gateway.connected()
+            await gateway.connected(plan.place_boot)
+            boot_id, tag = gateway.boot_id, gateway.tag
             await world.commit(partial(_enter, gateway, plan.launch_id))
             await gateway.add(claim.agent_id)
             break
         except GatewayGone as gone:
-            return Ending("lost" if plan.within else "failed", f"its gateway is gone: {gone}")
+            why = f"its gateway is gone: {gone}"
+            if plan.place is not None and not plan.begun:
+                return Ending("never", why)  # it may go elsewhere
+            return Ending("lost" if plan.begun else "failed", why)
         except GatewayRefused as refused:
             return Ending("failed", f"its gateway does not take it: {refused}")
         except GatewayLost:
             continue
     assert world.gateway_doors is not None
-    link = GatewayLink(gateway, claim, len(plan.journal.rows))
-    if plan.within is None:  # else it has begun, and its calls wait
+    link = GatewayLink(gateway, claim, len(plan.journal.rows), boot_id, tag)
+    if not plan.begun:  # else it has begun, and its calls wait
         await link.take_turn()
     try:
         await world.gateway_doors.let_in(gateway.door, claim)
@@ -97,7 +106,7 @@ async def enter_unless_stopped(world: World, claim: Claim, plan: Plan, wish: Wis
             await wish.stopped()
             nursery.cancel_scope.cancel(reason="it was told to stop before it started")
 
-        if plan.within is None:
+        if not plan.begun:
             nursery.start_soon(stop)
         found = await enter(world, claim, plan)
         nursery.cancel_scope.cancel(reason="it is in, or it will not be")
@@ -110,8 +119,12 @@ def leave(world: World, claim: Claim) -> None:
         world.gateway_doors.keep_out(claim)
 
 
-def _enter(gateway: Gateway, launch_id: str, tx: Tx) -> None:
-    gateways.enter(tx, launch_id, gateway.launch_id)
+def _enter(gateway: Connection, launch_id: str, tx: Tx) -> None:
+    if isinstance(gateway, Gateway):
+        gateways.enter(tx, launch_id, gateway.launch_id)
+    else:
+        assert gateway.boot_id is not None, "only one of Dash's own never begins again"
+        attempts.set_place_boot(tx, launch_id, gateway.boot_id)
     if gateway.grade is not None:
         attempts.set_walls(tx, launch_id, gateway.grade, gateway.shown)
 
@@ -119,14 +132,20 @@ def _enter(gateway: Gateway, launch_id: str, tx: Tx) -> None:
 class GatewayLink(HolderLink):
     """See the module. `carry` does the work; the rest is what `Run` asks of a holder."""
 
-    def __init__(self, gateway: Connection, claim: Claim, replayed: int) -> None:
-        """Use `enter`. The first `replayed` inputs may have been given before."""
+    def __init__(
+        self, gateway: Connection, claim: Claim, replayed: int, boot_id: str | None = None, tag: str = ""
+    ) -> None:
+        """Use `enter`. The first `replayed` inputs may have been given before; `boot_id` and `tag` are those
+        of the gateway's start in which it runs, where another one may follow.
+        """
         self.listener = None
         process = gateway.link.adopted if gateway.link else Adopted("running", 0, 0, 0, 0, "", None)
         self.adopted = Adopted("running", 0, 0, process.pid, process.start_time, process.boot_id, None)
         self._gateway = gateway
         self._claim = claim
-        self._session = openclaw_gateway.session_key(claim.agent_id, claim.attempt_id)
+        self._boot_id = boot_id
+        self._agent = openclaw_gateway.agent_name(claim.agent_id, tag)
+        self._session = openclaw_gateway.session_key(claim.agent_id, claim.attempt_id, tag)
         self._turns: deque[dict[str, Any]] = deque()
         self._given = 0
         self._ends = False
@@ -141,7 +160,7 @@ class GatewayLink(HolderLink):
         """Few agents begin at once that have not run in this gateway before: each has it busy for seconds.
         To wait for that is no part of a start, which has a limit.
         """
-        if openclaw_gateway.agent_name(self._claim.agent_id) not in self._gateway.warm:
+        if self._agent not in self._gateway.warm:
             await self._gateway.starts.acquire()
             self._cold = True
 
@@ -250,7 +269,7 @@ class GatewayLink(HolderLink):
 
     async def _settled(self, run_id: str, told: dict[str, Any], begun: trio.Event) -> protocol.Waited:
         """How the run ended; begun here where it was not before."""
-        client = await self._gateway.connected()
+        client = await self._gateway.connected(self._boot_id)
         waited = protocol.Waited("timeout")
         if told["replayed"]:
             waited = await client.wait(run_id, 0)
@@ -265,12 +284,11 @@ class GatewayLink(HolderLink):
         return waited
 
     async def _begin(self, client: Client, run_id: str, message: str, begun: trio.Event) -> None:
-        agent = openclaw_gateway.agent_name(self._claim.agent_id)
-        fresh = await self._start(client, agent, run_id, message)
+        fresh = await self._start(client, self._agent, run_id, message)
         if fresh and self._cold:
             with trio.move_on_after(BEGIN_S_MAX):
                 await _until_begun(client, run_id, begun)
-        self._gateway.warm.add(agent)
+        self._gateway.warm.add(self._agent)
         self.give_way()
 
     async def _start(self, client: Client, agent: str, run_id: str, message: str) -> bool:
@@ -291,7 +309,7 @@ class GatewayLink(HolderLink):
         with trio.move_on_after(ABORT_S_MAX), contextlib.suppress(GatewayGone, GatewayRefused):
             while True:
                 try:
-                    await (await self._gateway.connected()).abort(self._session)
+                    await (await self._gateway.connected(self._boot_id)).abort(self._session)
                     return
                 except GatewayLost:
                     await trio.sleep(1)

@@ -68,6 +68,13 @@ class Plan:
     """The launch of the gateway that it has begun to run in."""
     place: str | None = None
     """Which of several places it was given to: the name of an added gateway."""
+    place_boot: str | None = None
+    """The start of the added gateway that it has begun to run in."""
+
+    @property
+    def begun(self) -> bool:
+        """It has been let into a gateway, and may run there."""
+        return self.within is not None or self.place_boot is not None
 
 
 def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
@@ -122,6 +129,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         gateway=swarm.mode == gateways.MODE,
         within=launch.within,
         place=launch.place,
+        place_boot=launch.place_boot,
     )
 
 

@@ -19,6 +19,7 @@ from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused, is_ready, open_client
 from dashd.store import added_gateways
 from dashd.store.added_gateways import AddedGatewayRow, Look
+from dashd.store.bells import Bell
 from dashd.store.transaction import Tx
 
 from .world import World
@@ -30,6 +31,10 @@ PROBE_S_MAX = 5.0
 AT_ONCE_MAX = 16
 """Even where none of 50 answers, a round takes less than the pause after it."""
 WHY_CHARS_MAX = 300
+UNOWNED = (
+    "its configuration does not say agents.ownership: explicit, and without that one more agent changes what"
+    " its only one does; openclaw config set agents.ownership explicit"
+)
 
 Token = Callable[[AddedGatewayRow], Awaitable[str]]
 """Raises NoToken."""
@@ -57,8 +62,14 @@ class Probes:
 
     def __init__(self, world: World, token: Token) -> None:
         self.seen: dict[str, Seen] = {}
+        self.followed = False
+        """The rows have been read."""
+        self.changes = Bell()
+        """Something else is known of one of them."""
+        self.token = token
         self._world = world
-        self._token = token
+        self._owned: dict[str, str] = {}
+        """The start of each in which its configuration was found good."""
         self._slots = trio.Semaphore(AT_ONCE_MAX)
 
     async def run(self) -> None:
@@ -91,6 +102,15 @@ class Probes:
             found = before.get(row.name)
             same = found is not None and found.row.added_at_ms == row.added_at_ms
             self.seen[row.name] = found if found is not None and same else Seen(row, now, version=row.version)
+        self.followed = True
+        self.changes.ring()
+
+    def hurry(self, name: str) -> None:
+        """Something speaks against it being there: it is asked at once."""
+        found = self.seen.get(name)
+        if found is not None and found.health == "alive":
+            found.due_at = trio.current_time()
+            self._world.store.bells.gateways.ring()
 
     def looks(self) -> dict[str, Look]:
         """By name, what work is placed by."""
@@ -101,7 +121,7 @@ class Probes:
     async def _probe(self, seen: Seen) -> None:
         async with self._slots:
             try:
-                token = await self._token(seen.row)  # it may take its time, and has a limit of its own
+                token = await self.token(seen.row)  # it may take its time, and has a limit of its own
                 began = trio.current_time()
                 with trio.fail_after(PROBE_S_MAX):
                     server = await self._hello(seen.row, token)
@@ -115,14 +135,19 @@ class Probes:
 
     async def _hello(self, row: AddedGatewayRow, token: str) -> protocol.Server:
         try:
-            async with await _dial(row.url) as stream:
+            async with await dial(row.url) as stream:
                 if not await is_ready(stream):
                     raise GatewayLost("it is still starting, or is no gateway")
             async with (
-                await _dial(row.url) as stream,
+                await dial(row.url) as stream,
                 open_client(stream, token, dashd.__version__, _ignore) as client,
             ):
-                return client.hello.server
+                server = client.hello.server
+                if self._owned.get(row.name) != server.boot_id:  # it has it busy for a second
+                    if not await client.owned():
+                        raise GatewayLost(UNOWNED)
+                    self._owned[row.name] = server.boot_id
+                return server
         except (GatewayLost, GatewayRefused) as error:  # its words, which may repeat what it was told
             raise GatewayLost(str(error).replace(token, "***")) from None
 
@@ -131,6 +156,7 @@ class Probes:
             self._world.store.bells.queue.ring()  # what has waited for it may start
         seen.health, seen.failures, seen.why, seen.version = "alive", 0, "", server.version[:100]
         seen.due_at = trio.current_time() + EVERY_S
+        self.changes.ring()
 
         def told(tx: Tx) -> None:
             added_gateways.set_up(tx, seen.row, server.boot_id[:100], server.version[:100])
@@ -141,11 +167,12 @@ class Probes:
         seen.failures += 1
         seen.health, seen.why, seen.latency_ms = health_after(seen.failures), why[:WHY_CHARS_MAX], None
         seen.due_at = trio.current_time() + (EVERY_S if seen.health == "dead" else AGAIN_S)
+        self.changes.ring()
         if seen.health == "dead":
             await self._world.commit(lambda tx: added_gateways.set_down(tx, seen.row, seen.why))
 
 
-async def _dial(url: str) -> trio.SocketStream:
+async def dial(url: str) -> trio.SocketStream:
     """The service lets in numbers alone, so that no name is asked for; checked again where a token goes.
 
     Raises OSError.

@@ -186,7 +186,7 @@ class Run:
         if attached is None:
             attached = await self.attach()
             if isinstance(attached, HolderLink):
-                adopted = not self.plan.gateway or self.plan.within is not None
+                adopted = not self.plan.gateway or self.plan.begun
                 await self._world.commit(partial(self.started, link=attached, adopted=adopted))
         while isinstance(attached, HolderLink):
             try:

@@ -16,6 +16,7 @@ from dashd.store import insist
 from dashd.store.opening import Store
 from dashd.store.transaction import Tx
 
+from .added_gateways import AddedGateways
 from .doors import Doors, GatewayDoors
 from .gateways import Gateways
 from .growth import Growth
@@ -63,6 +64,7 @@ class World:
     """How many agents of a driver may run at once, where that is less than all."""
     gateway_doors: GatewayDoors | None = None
     gateways: Gateways = field(default_factory=Gateways)
+    added: AddedGateways = field(default_factory=AddedGateways)
     growth: Growth = field(default_factory=Growth)
     starts: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(STARTS_PER_CORE_MAX * cores()))
     """Held by programs that take long to get ready, until they are."""

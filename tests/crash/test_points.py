@@ -6,7 +6,12 @@ from dashd.crash_points import BOOT, OWN
 from tests.crash import points, tree_story
 from tests.tidy import TOP
 
-ELSEWHERE = {point: "tests/whole/test_gateway.py" for point in OWN if point.startswith("gateway.")}
+ELSEWHERE = {
+    point: f"tests/whole/test_{name}.py"
+    for part, name in (("gateway.", "gateway"), ("added.", "federation"))
+    for point in OWN
+    if point.startswith(part)
+}
 ELSEWHERE["holder.before_kill"] = "tests/crash/test_leases.py"  # needs a lease that runs out
 """What no story visits, and the test that does."""
 SEEDS = range(len(OWN))

@@ -54,7 +54,7 @@ class Scripted(Connection):
 
     def __init__(self, world: Any) -> None:
         super().__init__(world)
-        self.answers: list[Exception | bool] = []
+        self.answers: list[Exception | None] = []
         self.clients: list[FakeClient] = []
         self.heard: list[str] = []
 
@@ -72,17 +72,21 @@ class Scripted(Connection):
     async def _token(self) -> str:
         return "t"
 
-    async def _greet(self, client: Any) -> bool:
-        found = self.answers.pop(0) if self.answers else True
-        if isinstance(found, Exception):
+    async def _greet(self, client: Any) -> set[str] | None:
+        if not self.answers:
+            return await client.agents()
+        found = self.answers.pop(0)
+        if found is not None:
             raise found
-        return found
+        return None
 
-    def _unreachable(self, error: Exception, for_s: float) -> None:
+    def _unreachable(self, error: Exception, for_s: float) -> float:
         self.heard.append(f"unreachable: {error}")
+        return 1.0
 
-    def _shut_out(self, refused: GatewayRefused) -> None:
+    def _shut_out(self, refused: GatewayRefused, for_s: float) -> float:
         self.end(str(refused))
+        return 1.0
 
 
 @pytest.fixture
@@ -120,7 +124,7 @@ async def test_it_is_made_again_and_calls_are_held_off_meanwhile(made, nursery, 
 async def test_a_refusal_for_good_and_a_greeting_that_fails_are_the_subclass_s(
     made, nursery, autojump_clock
 ) -> None:
-    made.answers = [False, GatewayRefused("connect", protocol.Fault("UNAUTHORIZED", "wrong token"))]
+    made.answers = [None, GatewayRefused("connect", protocol.Fault("UNAUTHORIZED", "wrong token"))]
     with trio.fail_after(60):
         await made._stay_connected()
     assert made._doors.held  # it was never connected

@@ -65,7 +65,7 @@ class FakeGateway:
         self.hearers: dict[str, Any] = {}
         self.raws: dict[str, str] = {}
 
-    async def connected(self) -> FakeClient:
+    async def connected(self, boot_id: str | None = None) -> FakeClient:
         return self.client
 
     def hear(self, run_id, hearer):

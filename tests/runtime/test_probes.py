@@ -169,7 +169,7 @@ async def test_a_gateway_that_repeats_its_token_is_not_quoted(bed, autojump_cloc
         return "canary"
 
     monkeypatch.setattr(probes, "open_client", refusing)
-    monkeypatch.setattr(probes, "_dial", answer)
+    monkeypatch.setattr(probes, "dial", answer)
     monkeypatch.setattr(probes, "is_ready", answer)
     await put(bed)
     asked = Probes(bed.world, canary)
@@ -182,4 +182,4 @@ async def test_a_gateway_that_repeats_its_token_is_not_quoted(bed, autojump_cloc
 async def test_no_name_is_asked_for_and_no_other_host_dialled():
     for url in ("ws://localhost:1", "ws://10.0.0.1:1"):
         with pytest.raises((ValueError, AssertionError)):
-            await probes._dial(url)
+            await probes.dial(url)

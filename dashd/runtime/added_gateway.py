@@ -1,0 +1,324 @@
+"""One gateway that somebody added, as long as anything of Dash's is in it: connected, written to, cleaned up.
+
+    its agents' door open ──▶ connected ◀──▶ cut off ──▶ nothing of Dash's left in it ──▶ gone
+
+Dash writes two things into its configuration, and removes both when a swarm has ended: for each seat an agent
+and its way to a model. Both are named after the gateway's present start (`tag`). A gateway that begins again
+takes interrupted sessions up by itself; those are then agents of an earlier start, whose keys
+open nothing. What ran in an earlier start, or in a gateway that counts as dead, is lost. One that returns as
+it was goes on with what runs, and is told to end what was given up meanwhile.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import trio
+
+from dashd.domain import agent as agent_rules
+from dashd.drivers import openclaw_gateway
+from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
+from dashd.store import added_gateways, agents, attempts, bells, swarms
+from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.rows import AgentRow, Snapshot, SwarmRow
+
+from .gateway_connection import AGAIN_S, Connection, GatewayGone
+from .probes import NoToken, Probes, dial
+from .world import World
+
+AGAIN_S_MAX = 5.0
+"""Between two tries where it has not answered for long."""
+CONNECT_S_MAX = 300.0
+"""How long attempts wait for a gateway that is alive and cannot be connected to."""
+WRITES_MAX, WRITES_S = 20, 60.0
+"""It takes 30 changes of its configuration a minute, and not all of them are Dash's."""
+SEATS_MAX = 16
+"""In one write; six took a real one two to twelve seconds."""
+TRIES_MAX = 3
+"""Of one change: somebody else may have changed the configuration in between."""
+TIDY_S = 1.0
+"""Swarms that end together are cleaned up in one write."""
+TIDY_AGAIN_S = 30.0
+LEAVE_S_MAX = 30.0
+"""For taking everything back out of one that was removed."""
+LEFT_MAX = 200
+LOG_LINES = 500
+
+
+class AddedGateway(Connection):
+    """See the module."""
+
+    def __init__(self, world: World, probes: Probes, name: str) -> None:
+        """Nothing happens before `run`."""
+        super().__init__(world)
+        self.name = name
+        self.grade = "0"
+        self.starts = world.starts  # all of them are on this machine
+        self.uses = 0
+        """How often somebody has asked for it: so that it does not end on who is just coming."""
+        self._probes = probes
+        self._boot_id = ""
+        self._wanted: set[str] = set()
+        self._writes: deque[float] = deque()
+        self._late = ""
+        self._stale: set[str] = set()
+        """Agents of its configuration that are over, as it calls them."""
+
+    @property
+    def door(self) -> str:
+        """See Connection."""
+        return f"{added_gateways.door(self.name)}@{self.tag}"
+
+    @property
+    def boot_id(self) -> str | None:
+        """See Connection."""
+        return self._boot_id
+
+    async def connected(self, boot_id: str | None = None) -> Client:
+        """See Connection. Where it counts as dead nobody waits for it."""
+        while (client := self._client) is None:
+            if why := self._given_up():
+                raise GatewayGone(why)
+            await bells.either(self._changes.ticket(), self._probes.changes.ticket())
+        if boot_id not in (None, self._boot_id):
+            raise GatewayGone("it has begun again since")
+        return client
+
+    async def add(self, agent_id: str) -> None:
+        """See Connection. Who comes while it is being written to is part of the next write, with all of its
+        swarm.
+        """
+        self._wanted.add(agent_id)
+        try:
+            async with self._adding:
+                client = await self.connected()
+                while self._name(agent_id) not in self._known:
+                    await self._write(client)
+        finally:
+            self._wanted.discard(agent_id)
+
+    async def raw(self, run_id: str, within_s: float) -> str:
+        """See Connection. It is asked for the end of its log."""
+        with trio.move_on_after(within_s), contextlib.suppress(GatewayGone, GatewayLost, GatewayRefused):
+            for line in await (await self.connected()).log(LOG_LINES):
+                if (found := protocol.RAW.search(line)) and found[1].decode("utf-8", "replace") == run_id:
+                    self._note_raw(run_id, found[2].decode("utf-8", "replace"))
+        return self._raw.get(run_id, "")
+
+    # -- its life ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until nothing of Dash's is left in it, or it is no longer there. Cancelled, it lets go."""
+        door = added_gateways.door(self.name)
+        try:
+            if (row := await self._row()) is not None:
+                await self._open(door, row)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._stay_connected)
+                    await self._clean_up()
+                    nursery.cancel_scope.cancel(reason="nothing of Dash's is left in the gateway")
+        except OSError as error:
+            self.end(f"no way to a model for its agents: {error.strerror}")
+        self._gone = True
+        await self._doors.shut(door)
+
+    async def _open(self, door: str, row: AddedGatewayRow) -> None:
+        port = await self._doors.listen(door, self.name, row.port)
+        if row.port is not None and port != row.port:  # what they were told leads to a stranger now
+            await self._doors.retire(self.door)
+        if port != row.port:
+            await self._world.commit(partial(added_gateways.set_port, name=self.name, port=port))
+
+    async def _clean_up(self) -> None:
+        """Removes what is over, until nothing is left."""
+        while True:
+            bells_ = self._world.store.bells
+            tickets = bells_.swarms.ticket(), bells_.gateways.ticket(), self._changes.ticket()
+            uses = self.uses
+            if await self._row() is None:
+                self.end("it was removed")
+                with trio.move_on_after(LEAVE_S_MAX):
+                    await self._tidy()
+                return
+            needed, over = await self._world.store.own.read(partial(self._left, self._holders()))
+            if not needed and self.uses == uses:
+                return self.end("nothing of Dash's was left in it")
+            if not over or self._client is None:
+                await bells.either(*tickets)
+            elif not await self._tidy():
+                await trio.sleep(TIDY_AGAIN_S)
+
+    async def _tidy(self) -> bool:
+        await trio.sleep(TIDY_S)
+        async with self._adding:
+            try:
+                await self._write(await self.connected())
+            except (GatewayGone, GatewayLost, GatewayRefused):
+                return False
+        return True
+
+    def _holders(self) -> set[str]:
+        """Agents that have keys there; not to be asked for on a reader's thread."""
+        return self._doors.holders(self.door)
+
+    def _left(self, holders: set[str], db: Snapshot) -> tuple[bool, bool]:
+        """(anything of Dash's is in it, or is to come; some of it is over)."""
+        open_ = bool(attempts.agents_at(db, self.name))
+        over = bool(self._stale) or any(not _is_seat(db, each) for each in holders)
+        return over or bool(holders) or open_, over
+
+    # -- its configuration ---------------------------------------------------------------------------------
+
+    def _name(self, agent_id: str) -> str:
+        return openclaw_gateway.agent_name(agent_id, self.tag)
+
+    async def _write(self, client: Client) -> None:
+        """All that is wanted, and then all that is over. Raises GatewayLost and GatewayRefused."""
+        named, providers, size = await client.configured()
+        wanted = sorted(self._wanted)
+        due = partial(self._due, _guests(named, providers), wanted, self._holders())
+        coming, gone, over = await self._world.store.own.read(due)
+        seats = [seat for swarm, fresh in coming for seat in await self._seats(swarm, fresh)]
+        if seats:
+            self._world.points.at("added.before_write")
+            await self._patch(client, openclaw_gateway.guests(seats))
+            self._world.points.at("added.after_write")
+        for name in gone:
+            with contextlib.suppress(GatewayRefused):  # it has gone, or is the only one
+                await client.delete(name)
+        size -= sum(named.get(name, 0) for name in gone)
+        for change, lists in openclaw_gateway.farewells(gone, providers, size):
+            await self._patch(client, change, lists)
+        self._known = (self._known | {self._name(seat.agent_id) for seat in seats}) - set(gone)
+        self._stale -= set(gone)
+        if over:
+            await self._doors.forget(self.door, over)
+        self._changes.ring()
+
+    async def _patch(self, client: Client, change: dict[str, object], lists: Sequence[str] = ()) -> None:
+        for left in reversed(range(TRIES_MAX)):
+            now = trio.current_time()
+            while self._writes and self._writes[0] <= now - WRITES_S:
+                self._writes.popleft()
+            if len(self._writes) >= WRITES_MAX:
+                await trio.sleep_until(self._writes.popleft() + WRITES_S)
+            self._writes.append(trio.current_time())
+            try:
+                return await client.patch(change, lists)
+            except GatewayRefused as refused:
+                if not left:
+                    raise
+                await trio.sleep(refused.retry_after_s or AGAIN_S)
+        raise AssertionError("the last try ends it")
+
+    def _due(
+        self, listed: set[str], wanted: Sequence[str], holders: set[str], db: Snapshot
+    ) -> tuple[list[tuple[SwarmRow, list[AgentRow]]], list[str], list[str]]:
+        """(seats to come, by swarm; names to go; agents whose keys end)."""
+        asked = [row for each in wanted if (row := agents.find(db, each)) is not None]
+        others = [
+            each for swarm_id in {row.swarm_id for row in asked} for each in agents.open_seats(db, swarm_id)
+        ]
+        fresh = {each.id: each for each in (*asked, *others) if self._name(each.id) not in self._known}
+        found: dict[str, list[AgentRow]] = {}
+        for seat in list(fresh.values())[:SEATS_MAX]:
+            found.setdefault(seat.swarm_id, []).append(seat)
+        coming = [(swarms.get(db, swarm_id), seats) for swarm_id, seats in found.items()]
+        gone = [name for name in listed if self._is_over(db, name)]
+        over = [each for each in holders if self.ending or not _is_seat(db, each)]
+        return coming, gone, over
+
+    def _is_over(self, db: Snapshot, name: str) -> bool:
+        """An agent of this daemon's, of an earlier start of the gateway or of a seat that has ended."""
+        agent_id = openclaw_gateway.agent_id_of(name)
+        if agent_id is None or agents.find(db, agent_id) is None:
+            return False
+        return name != self._name(agent_id) or not _is_seat(db, agent_id) or self.ending
+
+    async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
+        access = await self._doors.keys(self.door, swarm.id, [seat.id for seat in seats], swarm.model)
+        return [
+            openclaw_gateway.Seat(agent_id, found.url, found.key, found.name, swarm.cwd, self.tag)
+            for agent_id, found in access.items()
+        ]
+
+    # -- the connection ------------------------------------------------------------------------------------
+
+    async def _dial(self) -> trio.SocketStream:
+        if (row := await self._row()) is None:
+            raise GatewayLost("it was removed")
+        return await dial(row.url)
+
+    async def _token(self) -> str:
+        try:
+            if (row := await self._row()) is None:
+                raise GatewayLost("it was removed")
+            return await self._probes.token(row)
+        except NoToken as missing:
+            raise GatewayLost(str(missing)) from None
+
+    async def _greet(self, client: Client) -> set[str] | None:
+        """See Connection. Before a call from it is let through, keys of earlier starts end, and runs that
+        were given up while it was away.
+        """
+        self._boot_id, self._late = client.hello.server.boot_id, ""
+        self.tag = openclaw_gateway.tag_of(self._boot_id)
+        await self._doors.retire(self.door)
+        left = await self._world.store.own.read(
+            lambda db: attempts.left_at(db, self.name, self._boot_id, LEFT_MAX)
+        )
+        for agent_id, attempt_id in left:
+            with contextlib.suppress(GatewayRefused):  # it knows nothing of it any more
+                await client.abort(openclaw_gateway.session_key(agent_id, attempt_id, self.tag))
+        named, providers, _ = await client.configured()
+        listed = _guests(named, providers)
+        gone = await self._world.store.own.read(
+            lambda db: [name for name in listed if self._is_over(db, name)]
+        )
+        self._stale = set(gone)
+        return await client.agents() & {self._name(each) for each in self._holders()}
+
+    def _cut_off(self) -> None:
+        """See Connection."""
+        if self._client is not None:
+            self._probes.hurry(self.name)
+        super()._cut_off()
+
+    def _unreachable(self, _error: Exception, for_s: float) -> float:
+        """See Connection. The probes say what it means, and why."""
+        if for_s > CONNECT_S_MAX:
+            self._late = f"it could not be connected to for {CONNECT_S_MAX:g} s; gateway.health says more"
+            self._changes.ring()
+        return min(AGAIN_S_MAX, max(AGAIN_S, for_s / 4))
+
+    def _shut_out(self, refused: GatewayRefused, for_s: float) -> float:
+        """See Connection. Its token may be replaced."""
+        self._probes.hurry(self.name)
+        self._unreachable(refused, for_s)
+        return AGAIN_S_MAX
+
+    def _given_up(self) -> str:
+        """Why nobody waits for it; empty where it may come back."""
+        if self._gone or self.ending:
+            return self._why
+        seen = self._probes.seen.get(self.name)
+        if seen is None:
+            return "it was removed" if self._probes.followed else ""
+        return f"it is dead: {seen.why}" if seen.health == "dead" else self._late
+
+    async def _row(self) -> AddedGatewayRow | None:
+        return await self._world.store.own.read(partial(added_gateways.find, name=self.name))
+
+
+def _guests(named: Iterable[str], providers: Iterable[str]) -> set[str]:
+    """Agents of a configuration, and those of which it has their way to a model alone."""
+    prefix = openclaw_gateway.PREFIX
+    return {*named, *(each.removeprefix(prefix) for each in providers if each.startswith(prefix))}
+
+
+def _is_seat(db: Snapshot, agent_id: str) -> bool:
+    """Whether the agent may still be given work."""
+    row = agents.find(db, agent_id)
+    return row is not None and row.state in agent_rules.OPEN
