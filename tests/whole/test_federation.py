@@ -1,0 +1,254 @@
+"""A swarm over several gateways that somebody added: a real dashd, and stand-ins for the gateways.
+
+tests/live/test_federation.py does the like with real ones.
+"""
+
+import contextlib
+import json
+import signal
+import socket
+
+import pytest
+import trio
+
+from tests.test_gateway_ports import TOKEN, Standing
+from tests.whole import daemons
+from tests.whole.door import Door, open_door
+from tests.whole.test_gateway import CONFIGURED
+
+pytestmark = pytest.mark.slow
+
+
+class Fleet:
+    """Gateways, by name."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+        self.standing: dict[str, Standing] = {}
+
+    async def add(self, dash: Door, *names: str, **more) -> None:
+        for name in names:
+            made = self.standing[name] = Standing(self.folder, name)
+            given = {"name": name, "url": made.url, "token": TOKEN, "unsafe_no_jail": True} | more
+            await dash.call("gateway.add", **given)
+            assert (await dash.call("gateway.health", name=name))["ok"]
+
+    def told(self, name: str) -> dict:
+        """The configuration of one, as it is on its disk."""
+        return json.loads(self.standing[name].config.read_text())
+
+    def is_clean(self, name: str) -> bool:
+        """Nothing of Dash's is in it."""
+        told = self.told(name)
+        return told["agents"]["entries"] == {} and not told.get("models", {}).get("providers")
+
+    async def cleaned(self) -> None:
+        with trio.fail_after(30):
+            while not all(self.is_clean(name) for name in self.standing):  # noqa: ASYNC110  # no bell
+                await trio.sleep(0.05)
+
+    def end(self) -> None:
+        for each in self.standing.values():
+            each.kill()
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    folder = tmp_path / "gateways"
+    folder.mkdir()
+    folder.chmod(0o755)
+    made = Fleet(folder)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    yield folder
+    (folder / "go").touch()  # for tools whose gateway was killed
+
+
+async def _swarm(dash: Door, task: str, folder, **more) -> str:
+    given = {
+        "task": task,
+        "cwd": str(folder),
+        "driver": "openclaw",
+        "mode": "gateway",
+        "unsafe_no_jail": True,
+    }
+    made = await dash.call("swarm.create", **(given | more))
+    dash.swarms.append(made["id"])
+    return made["id"]
+
+
+async def test_agents_work_in_what_was_added_and_leave_nothing_there(start_daemon, fleet, work) -> None:
+    daemon = start_daemon(**CONFIGURED)
+    async with open_door(daemon.socket) as dash:
+        await fleet.add(dash, "east", "west", capacity=2)
+        swarm = await _swarm(dash, "do `echo {item} > {item}`", work, agents=4, items=list("abcd"))
+        report = await dash.ended(swarm)
+        assert report["outcome"] == "complete", report
+        assert {path.name for path in work.iterdir()} == set("abcd")
+        agents = [await dash.call("agent.get", agent=f"{swarm}-00{number}") for number in range(1, 5)]
+        assert {each["gateway"] for each in agents} == {"east", "west"}
+        assert {(each["mode"], each["grade"], each["identity"]) for each in agents} == {
+            ("gateway", "0", "key")
+        }
+        await fleet.cleaned()
+        costs = await dash.call("swarm.costs", swarm=swarm)
+        assert (costs["held_usd"], costs["calls"] >= 8) == (0.0, True)
+
+
+UNTIL_GO = "until [ -e go ]; do sleep 0.05; done"
+
+
+async def _place(dash: Door, agent: str) -> str:
+    return (await dash.call("agent.get", agent=agent))["gateway"]
+
+
+async def _marked(folder) -> None:
+    with trio.fail_after(30):
+        while not (folder / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
+            await trio.sleep(0.02)
+
+
+async def test_one_is_killed_in_a_tool_and_the_other_does_it(start_daemon, fleet, work) -> None:
+    daemon = start_daemon(**CONFIGURED)
+    async with open_door(daemon.socket) as dash:
+        await fleet.add(dash, "east", "west")
+        swarm = await _swarm(dash, f"do `echo x >> marks; {UNTIL_GO}`", work, limits={"retries": 0})
+        await _marked(work)
+        first = await _place(dash, f"{swarm}-001")
+        fleet.standing[first].kill()
+        (lost,) = await dash.events(swarm, "task.retrying")
+        assert "dead" in lost["data"]["reason"], lost
+        (work / "go").touch()
+        report = await dash.ended(swarm)
+        assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 1), report
+        assert await _place(dash, f"{swarm}-001") != first
+        assert not fleet.is_clean(first)  # nobody could
+        fleet.standing[first].start()
+        assert (await dash.call("gateway.health", name=first))["ok"]
+        await fleet.cleaned()
+
+
+async def test_of_three_one_is_killed_and_one_drained(start_daemon, fleet, work) -> None:
+    daemon = start_daemon(**CONFIGURED)
+    items = [f"i{number}" for number in range(6)]
+    async with open_door(daemon.socket) as dash:
+        await fleet.add(dash, "east", "south", "west", capacity=2)
+        task = f"do `[ -e {{item}} ] || echo x >> {{item}}; {UNTIL_GO}`"
+        swarm = await _swarm(dash, task, work, agents=6, items=items, limits={"retries": 0})
+        with trio.fail_after(30):
+            while len(list(work.iterdir())) < len(items):  # noqa: ASYNC110  # files ring no bell
+                await trio.sleep(0.02)
+        before = await _places(dash, swarm)
+        assert sorted(before.values()) == ["east", "east", "south", "south", "west", "west"]
+        fleet.standing["south"].kill()
+        await dash.call("gateway.drain", name="west")
+        await dash.events(swarm, "task.retrying", 2)
+        (work / "go").touch()
+        report = await dash.ended(swarm)
+        assert (report["tasks"]["completed"], report["attempts"]["lost"]) == (6, 2), report
+        after = {item: "east" if place == "south" else place for item, place in before.items()}
+        assert await _places(dash, swarm) == after
+        assert {(work / item).read_text() for item in items} == {"x\n"}
+
+
+async def _places(dash: Door, swarm: str) -> dict[str, str]:
+    """Item to gateway."""
+    tasks = (await dash.call("task.list", swarm=swarm))["items"]
+    return {task["item"]: await _place(dash, task["agent"]) for task in tasks}
+
+
+async def test_one_that_begins_anew_loses_its_run_and_what_it_took_up_is_refused(
+    start_daemon, fleet, work
+) -> None:
+    daemon = start_daemon(**CONFIGURED)
+    async with open_door(daemon.socket) as dash:
+        await fleet.add(dash, "east")
+        swarm = await _swarm(dash, "do `echo x >> marks`. FAKE-AGAIN", work, limits={"retries": 0})
+        report = await dash.ended(swarm)
+        assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 1), report
+        assert (work / "marks").read_text() == "x\n"
+        await fleet.cleaned()
+
+
+async def test_a_connection_that_is_cut_is_made_again_and_the_run_goes_on(start_daemon, fleet, work) -> None:
+    daemon = start_daemon(**CONFIGURED)
+    async with open_door(daemon.socket) as dash:
+        await fleet.add(dash, "east")
+        swarm = await _swarm(dash, "do `echo x >> marks`. FAKE-CUT", work, limits={"retries": 0})
+        report = await dash.ended(swarm)
+        assert (report["outcome"], report["attempts"]["total"]) == ("complete", 1), report
+        assert (work / "marks").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("moved", [False, True])
+async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(
+    start_daemon, fleet, work, moved
+) -> None:
+    """Where somebody else has taken the port meanwhile, the agents are told another one, and other keys."""
+    daemon = start_daemon(**CONFIGURED)
+    async with open_door(daemon.socket) as dash:
+        await fleet.add(dash, "east")
+        swarm = await _swarm(dash, f"do `echo x >> marks; {UNTIL_GO}; echo y >> marks`", work)
+        await _marked(work)
+    before = fleet.told("east")["models"]["providers"]
+    daemon.kill()
+    (url,) = {each["baseUrl"] for each in before.values()}
+    port = int(url.split(":")[2].split("/")[0])
+    with socket.create_server(("127.0.0.1", port)) if moved else contextlib.nullcontext():
+        daemon.start()
+        async with open_door(daemon.socket) as dash:
+            with trio.fail_after(30):
+                while moved and fleet.told("east")["models"]["providers"] == before:  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            (work / "go").touch()
+            report = await dash.ended(swarm)
+            assert (report["outcome"], report["attempts"]["total"]) == ("complete", 1), report
+            assert (work / "marks").read_text() == "x\ny\n"
+            await fleet.cleaned()
+
+
+@pytest.mark.parametrize(
+    "point", ["added.before_write:1", "added.after_write:1", "talk.after_commit:1", "talk.after_send:1"]
+)
+async def test_dashd_dies_and_no_turn_is_lost_or_given_twice(tmp_path_factory, fleet, work, point) -> None:
+    daemon = daemons.DaemonProcess(tmp_path_factory.mktemp("c"), **CONFIGURED)
+    try:
+        daemon.start("--crash-at", point)
+        async with open_door(daemon.socket) as dash:
+            await fleet.add(dash, "east")
+            swarm = await _swarm(dash, "do `echo x >> marks`", work)
+        with trio.fail_after(30):
+            assert await trio.to_thread.run_sync(daemon.process.wait) == -9
+        daemon.start()
+        async with open_door(daemon.socket) as dash:
+            report = await dash.ended(swarm)
+            await fleet.cleaned()
+        assert (report["outcome"], report["attempts"]["total"], report["attempts"]["lost"]) == (
+            "complete",
+            1,
+            0,
+        )
+        assert (work / "marks").read_text() == "x\n"
+    finally:
+        daemon.end()
+
+
+async def test_what_was_left_by_an_earlier_dashd_is_removed_once_it_can_be(start_daemon, fleet, work) -> None:
+    daemon = start_daemon(**CONFIGURED)
+    async with open_door(daemon.socket) as dash:
+        await fleet.add(dash, "east")
+        swarm = await _swarm(dash, f"do `echo x >> marks; {UNTIL_GO}`", work)
+        await _marked(work)
+        fleet.standing["east"].process.send_signal(signal.SIGSTOP)
+        await dash.call("swarm.destroy", swarm=swarm)
+    daemon.kill()
+    fleet.standing["east"].process.send_signal(signal.SIGCONT)
+    (work / "go").touch()
+    daemon.start()
+    await fleet.cleaned()
