@@ -44,6 +44,8 @@ TIDY_AGAIN_S = 30.0
 LEAVE_S_MAX = 30.0
 """For taking everything back out of one that was removed."""
 LEFT_MAX = 200
+INVALID = "INVALID_REQUEST"
+"""How it refuses what it will never do."""
 LOG_LINES = 500
 
 
@@ -95,7 +97,7 @@ class AddedGateway(Connection):
             async with self._adding:
                 client = await self.connected()
                 while self._name(agent_id) not in self._known:
-                    await self._write(client)
+                    await self._bring(client)
         finally:
             self._wanted.discard(agent_id)
 
@@ -151,13 +153,12 @@ class AddedGateway(Connection):
                 await trio.sleep(TIDY_AGAIN_S)
 
     async def _tidy(self) -> bool:
+        """Takes out what is over; False where some of it is left. Who comes meanwhile waits for one step."""
         await trio.sleep(TIDY_S)
-        async with self._adding:
-            try:
-                await self._write(await self.connected())
-            except (GatewayGone, GatewayLost, GatewayRefused):
-                return False
-        return True
+        try:
+            return await self._take_out(await self.connected())
+        except (GatewayGone, GatewayLost, GatewayRefused):
+            return False
 
     def _holders(self) -> set[str]:
         """Agents that have keys there; not to be asked for on a reader's thread."""
@@ -174,28 +175,39 @@ class AddedGateway(Connection):
     def _name(self, agent_id: str) -> str:
         return openclaw_gateway.agent_name(agent_id, self.tag)
 
-    async def _write(self, client: Client) -> None:
-        """All that is wanted, and then all that is over. Raises GatewayLost and GatewayRefused."""
-        named, providers, size = await client.configured()
-        wanted = sorted(self._wanted)
-        due = partial(self._due, _guests(named, providers), wanted, self._holders())
-        coming, gone, over = await self._world.store.own.read(due)
+    async def _bring(self, client: Client) -> None:
+        """All that is wanted, in one change. Raises GatewayLost and GatewayRefused."""
+        coming = await self._world.store.own.read(partial(self._wanted_seats, sorted(self._wanted)))
         seats = [seat for swarm, fresh in coming for seat in await self._seats(swarm, fresh)]
-        if seats:
-            self._world.points.at("added.before_write")
-            await self._patch(client, openclaw_gateway.guests(seats))
-            self._world.points.at("added.after_write")
+        self._world.points.at("added.before_write")
+        await self._patch(client, openclaw_gateway.guests(seats))
+        self._world.points.at("added.after_write")
+        self._known |= {self._name(seat.agent_id) for seat in seats}
+
+    async def _take_out(self, client: Client) -> bool:
+        """All that is over; False where some of it is left, as it is busy. See `_bring`."""
+        named, providers, size = await client.configured()
+        gone, over = await self._world.store.own.read(
+            partial(self._what_goes, _guests(named, providers), self._holders())
+        )
+        left = set()
         for name in gone:
-            with contextlib.suppress(GatewayRefused):  # it has gone, or is the only one
-                await client.delete(name)
-        size -= sum(named.get(name, 0) for name in gone)
+            async with self._adding:
+                try:
+                    await client.delete(name)
+                except GatewayRefused as refused:
+                    if name in named and refused.code != INVALID:  # else it is gone, or the only one
+                        left.add(name)
+        size -= sum(named[name] for name in gone if name in named)
         for change, lists in openclaw_gateway.farewells(gone, providers, size):
-            await self._patch(client, change, lists)
-        self._known = (self._known | {self._name(seat.agent_id) for seat in seats}) - set(gone)
-        self._stale -= set(gone)
+            async with self._adding:
+                await self._patch(client, change, lists)
+        self._known -= set(gone)
+        self._stale = left
         if over:
             await self._doors.forget(self.door, over)
         self._changes.ring()
+        return not left
 
     async def _patch(self, client: Client, change: dict[str, object], lists: Sequence[str] = ()) -> None:
         for left in reversed(range(TRIES_MAX)):
@@ -213,22 +225,21 @@ class AddedGateway(Connection):
                 await trio.sleep(refused.retry_after_s or AGAIN_S)
         raise AssertionError("the last try ends it")
 
-    def _due(
-        self, listed: set[str], wanted: Sequence[str], holders: set[str], db: Snapshot
-    ) -> tuple[list[tuple[SwarmRow, list[AgentRow]]], list[str], list[str]]:
-        """(seats to come, by swarm; names to go; agents whose keys end)."""
+    def _wanted_seats(self, wanted: Sequence[str], db: Snapshot) -> list[tuple[SwarmRow, list[AgentRow]]]:
+        """Those that are waited for and others of their swarms, by swarm."""
         asked = [row for each in wanted if (row := agents.find(db, each)) is not None]
-        others = [
-            each for swarm_id in {row.swarm_id for row in asked} for each in agents.open_seats(db, swarm_id)
-        ]
+        ids = {row.swarm_id for row in asked}
+        others = [each for swarm_id in ids for each in agents.open_seats(db, swarm_id)]
         fresh = {each.id: each for each in (*asked, *others) if self._name(each.id) not in self._known}
         found: dict[str, list[AgentRow]] = {}
         for seat in list(fresh.values())[:SEATS_MAX]:
             found.setdefault(seat.swarm_id, []).append(seat)
-        coming = [(swarms.get(db, swarm_id), seats) for swarm_id, seats in found.items()]
-        gone = [name for name in listed if self._is_over(db, name)]
-        over = [each for each in holders if self.ending or not _is_seat(db, each)]
-        return coming, gone, over
+        return [(swarms.get(db, swarm_id), seats) for swarm_id, seats in found.items()]
+
+    def _what_goes(self, listed: set[str], holders: set[str], db: Snapshot) -> tuple[list[str], list[str]]:
+        """(names to go, agents whose keys end)."""
+        gone = [name for name in sorted(listed) if self._is_over(db, name)]
+        return gone, [each for each in holders if self.ending or not _is_seat(db, each)]
 
     def _is_over(self, db: Snapshot, name: str) -> bool:
         """An agent of this daemon's, of an earlier start of the gateway or of a seat that has ended."""

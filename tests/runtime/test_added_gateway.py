@@ -108,6 +108,8 @@ class FakeOpenClaw:
         self.lines: list[bytes] = []
         self.client: FakeClient | None = None
         self.there = True
+        self.busy = 0
+        """So many deletions are refused for now."""
 
     def cut(self) -> None:
         assert self.client is not None
@@ -137,6 +139,9 @@ class FakeClient:
 
     async def delete(self, name: str) -> None:
         await trio.lowlevel.checkpoint()
+        if self._openclaw.busy:
+            self._openclaw.busy -= 1
+            raise GatewayRefused("agents.delete", protocol.Fault("UNAVAILABLE", "lease was lost"))
         if name not in self._openclaw.names:
             raise GatewayRefused("agents.delete", protocol.Fault("INVALID_REQUEST", "not found"))
         self._openclaw.names.remove(name)
@@ -267,6 +272,19 @@ async def test_a_large_swarm_comes_in_several_writes_and_who_works_first(there, 
     await add(there, *agents)
     assert len(there.openclaw.patches) == -(-100 // SEATS_MAX)
     assert there.openclaw.names == {"keeper", *map(there.name, agents)}
+
+
+async def test_what_it_is_too_busy_to_delete_goes_later(there, autojump_clock) -> None:
+    agents = there.swarm("a", "b")
+    there.go()
+    await add(there, *agents)
+    there.openclaw.busy = 3
+    there.end_swarm()
+    await trio.sleep(10)
+    assert len(there.openclaw.names) == 3
+    await trio.sleep(100)
+    assert (there.openclaw.names, there.openclaw.providers) == ({"keeper"}, {"theirs"})
+    assert there.gateway.ending
 
 
 async def test_another_swarm_s_agents_stay_and_a_stranger_s_are_not_touched(there, autojump_clock) -> None:
