@@ -29,6 +29,11 @@ PREFIX = "dash-"
 TAG_DIGITS = 6
 DROP_MAX = 0.4
 """Of a configuration, in one change; at a half a gateway takes it for damage."""
+SMALLER: tuple[dict[str, Any], ...] = (
+    {"timeoutSeconds": None, "models": [{"id": "m", "name": "m"}]},
+    {"baseUrl": "http://0", "apiKey": "-"},
+)
+"""How an agent's way to a model shrinks before it goes, where it is most of a configuration."""
 Change = tuple[dict[str, Any], list[str]]
 """What is merged, and the lists that go with it."""
 _NAME = re.compile(r"([0-9a-z]{6}-[0-9]{3,}(?:_[0-9]+)*)-[0-9a-f]{6}")
@@ -113,8 +118,9 @@ def farewells(names: Iterable[str], providers: Mapping[str, int], size: int) -> 
         if not taken:  # it alone is most of the configuration: made small first
             last = going.pop(0)
             path = f"models.providers.{last}"
-            small = {"timeoutSeconds": None, "models": [{"id": "m", "name": "m"}]}
-            found.append(({"models": {"providers": {last: small}}}, [f"{path}.models"]))
+            for each in SMALLER:
+                lists = [f"{path}.models"] if "models" in each else []
+                found.append(({"models": {"providers": {last: each}}}, lists))
             taken = [last]
         size -= sum(providers[each] for each in taken)
         paths = [f"models.providers.{each}" for each in taken]
