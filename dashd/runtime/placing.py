@@ -9,12 +9,12 @@ of one kind are the gateways that were added, for swarms with terms; more kinds 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from dashd.domain import placement
-from dashd.domain.placement import Placed, Terms, Turns, Unplaced
+from dashd.domain.placement import Place, Placed, Terms, Turns, Unplaced
 from dashd.store import added_gateways, attempts
 from dashd.store.added_gateways import Look
 from dashd.store.queue import Claim, Here
@@ -36,11 +36,18 @@ class Seen:
 
 
 class Round:
-    """`store.queue.Placing` over what was seen; made anew in each transaction, as one may be rolled back."""
+    """`store.queue.Placing` over what was seen; made anew in each transaction, as one may be rolled back.
+
+    Inside it the rows are read once: they change by nothing but the round's own choices, which only add load,
+    so that what found no place finds none for the rest of it.
+    """
 
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
         self._turns = Turns(dict(seen.homes), last=seen.last)
+        self._places: dict[str, Place] = {}
+        self._unplaced: dict[str, Unplaced] = {}
+        """By what was asked for."""
 
     def full(self, db: Snapshot) -> Collection[str]:
         """See the protocol."""
@@ -50,14 +57,21 @@ class Round:
         """See the protocol."""
         if not swarm.placement:
             return None
+        if (known := self._unplaced.get(swarm.placement)) is not None:
+            return known
         terms = msgspec.json.decode(swarm.placement, type=Terms)
         if task.attempts + task.lost and (before := attempts.last_place(db, task.id)) is not None:
             self._turns.of_session[task.id] = before
         demand = placement.demand(terms, swarm.id, task.id)
-        places = added_gateways.places(db, self._seen.gateways)
-        found = placement.choose(places, demand, self._turns, terms.policy)
+        if not self._places:
+            self._places = {each.id: each for each in added_gateways.places(db, self._seen.gateways)}
+        found = placement.choose(self._places.values(), demand, self._turns, terms.policy)
         if isinstance(found, Placed):
+            taken = self._places[found.place]
+            self._places[found.place] = replace(taken, load=taken.load + 1)
             self._turns.placed(demand, found.place)
+        else:
+            self._unplaced[swarm.placement] = found
         return found
 
 

@@ -33,6 +33,7 @@ INSERT INTO task (id, swarm_id, number, state, item, text, priority, level, crea
 SELECT 'bench.' || i, 'bench', i, 'ready', 'i', 'x', 2, 2, 1 FROM n
 """
 END_ATTEMPT = "UPDATE attempt SET state = 'succeeded' WHERE id = ?"
+END_LAUNCH = "UPDATE launch SET ended = 1 WHERE id = ?"
 END_TASK = "UPDATE task SET state = 'completed' WHERE id = ?"
 END_SEAT = "UPDATE agent SET state = 'idle' WHERE id = ?"
 
@@ -49,8 +50,8 @@ def run(bed: Bed) -> Iterator[Figure]:
         updates = InlineUpdates(bare, [f"bench.{number}" for number in range(1, short + 1)])
         variants: dict[str, Callable[[], float]] = {
             "bare": lambda: measure.p50_us(updates.write, samples),
-            "short": _claims(short_db, samples),
-            "long": _claims(long_db, samples),
+            "short": claims(short_db, samples),
+            "long": claims(long_db, samples),
         }
         found = measure.interleave(bed.effort.rounds, variants)
     yield measure.compared(
@@ -73,12 +74,19 @@ def filled(path: Path, tasks: int) -> apsw.Connection:
     return db
 
 
-def _claims(db: apsw.Connection, count: int) -> Callable[[], float]:
+def claim_one(tx: Tx) -> queue.Claimed:
+    """One claim, where nothing is chosen."""
+    return queue.claim(tx, 1)
+
+
+def claims(
+    db: apsw.Connection, count: int, claim_one: Callable[[Tx], queue.Claimed] = claim_one
+) -> Callable[[], float]:
     """The median time of `count` claims of one task each; giving it back is not measured."""
     inline = writer.Writer(db, Clock(), tail.Tail(0), bells.Bells())
 
     def claim() -> None:
-        (claimed,) = inline.commit_now([_claim_one])
+        (claimed,) = inline.commit_now([claim_one])
         given.extend(claimed.claims)
 
     def once() -> float:
@@ -91,12 +99,9 @@ def _claims(db: apsw.Connection, count: int) -> Callable[[], float]:
     def give_back(tx: Tx) -> None:
         taken = given.pop()
         tx.execute(END_ATTEMPT, (taken.attempt_id,))
+        tx.execute(END_LAUNCH, (taken.attempt_id,))
         tx.execute(END_SEAT, (taken.agent_id,))
         tx.execute(END_TASK, (taken.task_id,))
 
     given: list[queue.Claim] = []
     return once
-
-
-def _claim_one(tx: Tx) -> queue.Claimed:
-    return queue.claim(tx, 1)

@@ -181,6 +181,7 @@ def test_what_starts_is_always_the_first_that_can(template, swarms, gateways, sl
             text = "" if where == "here" else msgspec.json.encode(terms).decode()
             items = [str(item) for item in range(tasks)]
             name = f"s{number:05d}"
+            clock.advance(1)
             scene.swarm(*items, swarm_id=name, agents_made=seats, priority=priority, placement=text)
         oracle = Oracle(swarms, gateways)
         open_: list[Claim] = []

@@ -133,11 +133,15 @@ async def test_after_a_start_nothing_is_known_and_what_was_told_is_not_told_agai
     await trio.sleep(1)
     again = Scripted(bed.world)
     again.answers["desk"] = "b1"
+    assert [(look.health, look.version) for look in again.looks().values()] == []
+    queue_rung = bed.world.store.bells.queue.ticket()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(again.run)
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert (again.seen["desk"].health, told(scene)) == ("alive", ["gateway.up"])
+    assert again.looks()["desk"].health == "alive"
+    assert queue_rung.is_set()  # what waited for it may start, though nothing is news
 
 
 async def test_a_password_store_may_take_its_time(bed, autojump_clock):

@@ -2,8 +2,10 @@
 
 import msgspec
 
+from dashd.domain.placement import Terms
 from dashd.store import added_gateways
-from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.added_gateways import AddedGatewayRow, Look
+from tests.fakes.scene import SWARM
 
 DESK = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, '["gpu"]', "eu", 4, 0)
 
@@ -75,3 +77,27 @@ def test_the_port_of_its_door_outlives_what_is_said_of_it(scene) -> None:
     scene.do(lambda tx: added_gateways.set_port(tx, "desk", 4_000))
     put(scene, msgspec.structs.replace(DESK, url="ws://127.0.0.1:2"))
     assert added_gateways.find(scene.db, "desk").port == 4_000
+
+
+def test_more_room_wakes_the_queue(scene):
+    def rings(operation):
+        ticket = scene.store.bells.queue.ticket()
+        scene.do(operation)
+        return ticket.is_set()
+
+    assert rings(lambda tx: added_gateways.put(tx, DESK))
+    assert not rings(lambda tx: added_gateways.drain(tx, "desk", on=True))
+    assert rings(lambda tx: added_gateways.drain(tx, "desk", on=False))
+
+
+def test_a_place_is_what_rows_and_the_last_look_say(scene):
+    row = scene.do(lambda tx: added_gateways.put(tx, DESK))
+    (unseen,) = added_gateways.places(scene.db, {})
+    assert (unseen.id, unseen.health, unseen.load, unseen.capacity) == ("desk", "unknown", 0, row.capacity)
+    looks = {"desk": Look(row.added_at_ms, "alive", "v2026.9.6")}
+    (seen,) = added_gateways.places(scene.db, looks)
+    assert (seen.health, seen.version) == ("alive", (2026, 9, 6))
+    (another,) = added_gateways.places(scene.db, {"desk": Look(row.added_at_ms - 1, "alive", None)})
+    assert another.health == "unknown"
+    found = added_gateways.choose(scene.db, looks, Terms(version="2026.10"), SWARM)
+    assert "of version 2026.9.6" in found.reason
