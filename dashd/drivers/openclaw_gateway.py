@@ -27,8 +27,10 @@ PORT = 18_789
 AGENTS_MAX = 100
 PREFIX = "dash-"
 TAG_DIGITS = 6
-DROP_MAX = 0.4
-"""Of a configuration, in one change; at a half a gateway takes it for damage."""
+DROP_MAX = 0.3
+"""Of a configuration, in one change; at a half a gateway takes it for damage, and it counts more: what is
+nested is written further to the right, and secrets are shown shorter than they are.
+"""
 SMALLER: tuple[dict[str, Any], ...] = (
     {"timeoutSeconds": None, "models": [{"id": "m", "name": "m"}]},
     {"baseUrl": "http://0", "apiKey": "-"},

@@ -12,6 +12,7 @@ from dashd.drivers import openclaw_gateway as gateway
 from dashd.drivers.openclaw_gateway import Seat
 from dashd.drivers.programs import Programs
 from dashd.jail import view
+from tests.fakes.openclaw_gateway import merge
 
 SEATS = [
     Seat("7k2m9q-001", "http://127.0.0.1:8787/v1", "dk_a", "m", "/w"),
@@ -101,3 +102,25 @@ def test_they_go_in_changes_none_of_which_takes_a_half(sizes: list[int], rest: i
         gone = [name for name, what in told.items() if what is None]
         total -= sum(left.pop(name) for name in gone)
     assert left == {}
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_no_farewell_takes_half_of_a_small_configuration(count) -> None:
+    key = "dk_" + "0" * 64
+    seats = [Seat(f"7k2m9q-{n:03d}", "http://127.0.0.1:40173/v1", key, "m", "/w", "t") for n in range(count)]
+    providers = gateway.guests(seats)["models"]["providers"]
+    told = {
+        "gateway": {"auth": {"token": "t" * 32}},
+        "agents": {"entries": {}},
+        "models": {"providers": providers},
+    }
+    seen = {
+        name: len(json.dumps({name: each | {"apiKey": "***"}}, indent=2)) for name, each in providers.items()
+    }
+    size = len(json.dumps(told, indent=2)) - count * (len(key) - 3)
+    names = [gateway.agent_name(seat.agent_id, "t") for seat in seats]
+    for change, _ in gateway.farewells(names, seen, size):
+        before = len(json.dumps(told, indent=2))
+        merge(told, change)
+        assert before < 512 or len(json.dumps(told, indent=2)) >= before // 2, change
+    assert told["models"]["providers"] == {}

@@ -122,8 +122,7 @@ class Gateway:
                 raise Refused("UNAVAILABLE", f"Config write rejected (size-drop:{sizes[0]}->{sizes[1]})")
             merge(self.config, change)
             self.patches.append(change)
-            with open(self.path, "w") as file:
-                json.dump(self.config, file)
+            self.write()
         return {"ok": True, "hash": self.hash()}
 
     def delete(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -134,9 +133,14 @@ class Gateway:
                 raise Refused("INVALID_REQUEST", f"agent {params['agentId']!r} not found")
             if params.get("deleteFiles", True):
                 os.rename(found["workspace"], f"{found['workspace']}.trash")
-            with open(self.path, "w") as file:
-                json.dump(self.config, file)
+            self.write()
         return {"ok": True}
+
+    def write(self) -> None:
+        """Whole: whoever reads meanwhile finds the former one."""
+        with open(f"{self.path}.new", "w") as file:
+            json.dump(self.config, file)
+        os.replace(f"{self.path}.new", self.path)
 
     def hash(self) -> str:
         """Of the configuration as it is."""
