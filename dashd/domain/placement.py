@@ -9,7 +9,7 @@ Pure; the time is an argument, in seconds of any steady clock. One choice over 5
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -39,6 +39,8 @@ class Place:
     capabilities: frozenset[str] = frozenset()
     region: str | None = None
     version: tuple[int, ...] = ()
+    pressure: float = PRESSURE
+    """1 for seats of this machine's own, which dashd bounds by itself: they may all be taken."""
 
     @property
     def share(self) -> float:
@@ -48,7 +50,7 @@ class Place:
     @property
     def has_room(self) -> bool:
         """Whether it takes something new."""
-        return self.load < self.capacity and self.share <= PRESSURE
+        return self.load < self.capacity and self.share <= self.pressure
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -198,13 +200,21 @@ def scaling(
     """What to do about the number of our own places; `idle_s` by place, `waited_s` of the oldest work.
 
     One at a time, so that what a new place changes is seen before the next; never up and down for one
-    state: a place is let go only while nothing waits and the others would stay below the mark.
+    state: a place is let go only while nothing waits and the others would stay below the mark, or where
+    there are more than there may be. Those that are being drained count as long as anything runs in them.
     """
-    ours = [place for place in places if place.health != "dead" and not place.draining]
+    every = [place for place in places if place.health != "dead"]
+    ours = [place for place in every if not place.draining]
+    if len(ours) > bounds.most:
+        least = min(ours, key=lambda place: (place.load, place.id))
+        return Scaling("down", f"{len(ours)} of at most {bounds.most}", least.id)
+    bounds = _within(bounds, sum(1 for place in every if place.draining and place.load))
     if len(ours) < bounds.least:
         return Scaling("up", f"{len(ours)} of at least {bounds.least}")
     capacity, load = sum(place.capacity for place in ours), sum(place.load for place in ours)
     if len(ours) < bounds.most:
+        if waited_s > 0 and not ours:
+            return Scaling("up", "work waits, and there is none")
         if waited_s > bounds.queue_wait_s:
             return Scaling("up", f"work has waited for {waited_s:.0f} s")
         if capacity and load > SCALE_UP * capacity:
@@ -216,6 +226,12 @@ def scaling(
         if quiet and load <= SCALE_UP * (capacity - place.capacity):
             return Scaling("down", f"idle for {idle_s[place.id]:.0f} s", place.id)
     return None
+
+
+def _within(bounds: Bounds, taken: int) -> Bounds:
+    """The bounds of the others, where so many places are taken."""
+    most = max(0, bounds.most - taken)
+    return replace(bounds, least=min(bounds.least, most), most=most)
 
 
 def dotted(version: tuple[int, ...]) -> str:
