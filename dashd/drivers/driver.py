@@ -81,6 +81,8 @@ class Work:
     """What the tasks returned that this one had to wait for."""
     session: Session | None = None
     """Of a driver that keeps sessions."""
+    program: str = ""
+    """What the place that it was given to runs, where that is not what is found here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
 from .pi_conversation import PiConversation
 from .pi_transcript import PiSessions
-from .programs import CLOSED, Programs, check_program
+from .programs import CLOSED, Found, Programs, check_program, named
 from .results import RESULT_BYTES_MAX
 
 PRELOAD = Path(__file__).with_name("pi_preload.cjs")
@@ -50,6 +50,16 @@ SETTINGS = {
     "compaction": {"enabled": True},
     "enableInstallTelemetry": False,
 }
+
+PER_CORE_MAX = 50
+EACH_BYTES, SPARED_BYTES = 192 << 20, 2 << 30
+
+
+def places(cores: int, memory_bytes: int) -> int:
+    """How many of them a machine can run at once: each takes half a second of a core to begin, then waits for
+    its model most of the time, with 110 MiB of memory and what its tools take.
+    """
+    return max(1, min(cores * PER_CORE_MAX, (memory_bytes - SPARED_BYTES) // EACH_BYTES))
 
 
 class PiDriver:
@@ -83,7 +93,7 @@ class PiDriver:
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """Node and Pi by absolute path, nothing of the daemon's environment but what any program needs."""
         assert work.model is not None, "pi was started without a model"
-        node, pi = self._programs.find("node"), self._programs.find("pi")
+        node, pi = self._programs.find("node"), self._pi(work)
         own = {
             "DASH_MODEL_KEY": work.model.key,
             "DASH_PI_FILES": json.dumps(_files(work.model)),
@@ -92,7 +102,7 @@ class PiDriver:
             "PI_SKIP_VERSION_CHECK": "1",
             "TERM": "dumb",
         }
-        cache = self._programs.cache(self.name) if work.isolated else None
+        cache = self._programs.compiled.find(node, pi) if work.isolated else None
         if cache is not None:
             own |= compiled.environ(cache)
         if work.isolated:
@@ -117,6 +127,12 @@ class PiDriver:
         return Command(
             argv=argv, env=environment(work, environ) | own, cwd=work.cwd, stdin=True, programs=folders
         )
+
+    def _pi(self, work: Work) -> Found | None:
+        if work.program:
+            found = named(self.name, work.program, "configured", work.program)
+            return found if isinstance(found, Found) else None
+        return self._programs.find(self.name)
 
     def conversation(self, work: Work, history: History) -> PiConversation:
         """Its brief, and what follows from what it answers."""

@@ -187,7 +187,7 @@ class Programs:
     def look(self, name: str) -> Found | Lack:
         """The same, or why there is none. A configured one that cannot be run is not replaced by another."""
         if path := self.configured.get(name):
-            return _named(name, path, "configured", f"programs.{name} is set to {path!r}")
+            return named(name, path, "configured", f"programs.{name} is set to {path!r}")
         program = pinned().get(name)
         if program is not None and self.folder is not None:
             folder = self.folder / program.folder
@@ -195,7 +195,7 @@ class Programs:
                 return Found(name, str(folder / program.entry), str(folder), "installed")
         for probed in PROBED.get(name, ()):
             if self._path and (path := shutil.which(probed, path=self._path)):
-                return _named(name, path, "on PATH", f"{path} is on PATH")
+                return named(name, path, "on PATH", f"{path} is on PATH")
         return Lack(
             f"{name} is neither installed nor configured",
             f"dashctl program install {name}, or set programs.{name} to the one you have",
@@ -221,9 +221,10 @@ class Programs:
         return Lack(f"{name} is here, and needs {missing}: {found.text}", found.hint)
 
 
-def _named(name: str, path: str, origin: Origin, whence: str) -> Found | Lack:
-    named = os.path.expanduser(path)
-    file = named if os.sep in path else shutil.which(path) or ""
+def named(name: str, path: str, origin: Origin, whence: str) -> Found | Lack:
+    """The program at a path, or of that name on PATH; links are followed. `whence` begins the reason why not."""
+    told = os.path.expanduser(path)
+    file = told if os.sep in path else shutil.which(path) or ""
     real = os.path.realpath(file)
     if not os.path.isfile(real):
         return Lack(

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dashd.drivers import pi
 from dashd.drivers.driver import ModelAccess, Session, Work
 from dashd.drivers.pi import AGENT_FOLDER, GATE, PRELOAD, PiDriver
 from dashd.drivers.programs import Programs
@@ -44,6 +45,24 @@ def test_the_command(programs: Programs, tmp_path: Path) -> None:
     assert command.env["PI_CODING_AGENT_DIR"] == AGENT_FOLDER
     assert command.env["PI_OFFLINE"] == "1"
     assert "dk_canary" not in " ".join(command.argv)  # which every local user can read
+
+
+def test_a_place_may_have_a_pi_of_its_own(programs: Programs, tmp_path: Path) -> None:
+    other = tmp_path / "next"
+    other.mkdir()
+    (other / "cli.js").write_text("")
+    command = PiDriver(programs).command(_work(program=str(other / "cli.js")), {})
+    assert command.argv[3] == str(other / "cli.js")
+    assert command.programs == (str(tmp_path), str(other))
+    (other / "cli.js").unlink()
+    assert PiDriver(programs).command(_work(program=str(other / "cli.js")), {}).argv[3] == "/nonexistent/pi"
+
+
+@pytest.mark.parametrize(
+    ("cores", "gib", "count"), [(2, 24, 100), (2, 4, 10), (64, 16, 74), (1, 1, 1), (1, 64, 50)]
+)
+def test_a_machine_has_room_for_so_many(cores: int, gib: int, count: int) -> None:
+    assert pi.places(cores, gib << 30) == count
 
 
 def test_a_program_that_has_gone_is_not_replaced_by_another(programs: Programs, tmp_path: Path) -> None:

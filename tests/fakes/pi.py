@@ -14,6 +14,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from pi_file import SessionFile
@@ -176,5 +177,11 @@ class FakePi:
             return json.loads(response.read())["choices"][0]["message"]
 
 
+def say_version() -> None:
+    """What the file VERSION beside the program says that Node was to run."""
+    path = Path(sys.argv[-2]).with_name("VERSION")
+    sys.stdout.write(path.read_text() if path.exists() else "1.5.2\n")
+
+
 if __name__ == "__main__":
-    FakePi().serve()
+    say_version() if sys.argv[-1] == "--version" else FakePi().serve()
