@@ -5,17 +5,16 @@
 
 What the rows know, the round reads itself: capacity, drains, and the load, which is the attempts that have
 not ended. Kept in memory is what nobody could know after a start: who answers, and whose turn it is. Places
-of one kind are the gateways that were added, for swarms with terms; more kinds are chosen by the same rule.
+of one kind are the gateways that were added, for swarms with terms; of another, the instances where Pis run,
+for every swarm of that driver.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-import msgspec
-
 from dashd.domain import placement
-from dashd.domain.placement import Place, Placed, Terms, Turns, Unplaced
-from dashd.store import added_gateways, attempts
+from dashd.domain.placement import Place, Placed, Turns, Unplaced
+from dashd.store import attempts, placements
 from dashd.store.added_gateways import Look
 from dashd.store.queue import Claim, Here
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
@@ -29,7 +28,7 @@ class Seen:
     """What is known when a round begins."""
 
     here: Here = field(default_factory=Here)
-    gateways: Mapping[str, Look] = field(default_factory=dict)
+    looks: Mapping[str, Look] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     """Swarm to place."""
     last: str = ""
@@ -45,9 +44,10 @@ class Round:
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
         self._turns = Turns(dict(seen.homes), last=seen.last)
-        self._places: dict[str, Place] = {}
-        self._unplaced: dict[str, Unplaced] = {}
-        """By what was asked for."""
+        self._places: dict[str, dict[str, Place]] = {}
+        """By what they are called, and by name."""
+        self._unplaced: dict[tuple[str, str], Unplaced] = {}
+        """By that, and by what was asked for."""
 
     def full(self, db: Snapshot) -> Collection[str]:
         """See the protocol."""
@@ -55,31 +55,37 @@ class Round:
 
     def choose(self, db: Snapshot, task: TaskRow, _seat: str, swarm: SwarmRow) -> Placed | Unplaced | None:
         """See the protocol."""
-        if not swarm.placement:
+        noun = placements.noun(swarm)
+        if not noun:
             return None
-        if (known := self._unplaced.get(swarm.placement)) is not None:
+        if noun not in self._places:
+            every = placements.places(db, noun, self._seen.looks)
+            self._places[noun] = {place.id: place for place in every}
+        asked = noun, swarm.placement
+        if (known := self._unplaced.get(asked)) is not None:
             return known
-        terms = msgspec.json.decode(swarm.placement, type=Terms)
+        terms = placements.terms(swarm)
         if task.attempts + task.lost and (before := attempts.last_place(db, task.id)) is not None:
             self._turns.of_session[task.id] = before
         demand = placement.demand(terms, swarm.id, task.id)
-        if not self._places:
-            self._places = {each.id: each for each in added_gateways.places(db, self._seen.gateways)}
-        found = placement.choose(self._places.values(), demand, self._turns, terms.policy)
-        if isinstance(found, Placed):
-            taken = self._places[found.place]
-            self._places[found.place] = replace(taken, load=taken.load + 1)
-            self._turns.placed(demand, found.place)
+        found = self._places[noun]
+        chosen = placement.choose(found.values(), demand, self._turns, terms.policy)
+        if isinstance(chosen, Placed):
+            taken = found[chosen.place]
+            found[chosen.place] = replace(taken, load=taken.load + 1)
+            self._turns.placed(demand, chosen.place)
         else:
-            self._unplaced[swarm.placement] = found
-        return found
+            self._unplaced[asked] = chosen
+        return chosen
 
 
 class Placing:
     """What lasts from round to round."""
 
     def __init__(self, places: Mapping[str, int], looks: Callable[[], Mapping[str, Look]]) -> None:
-        """`places` is how many agents of some drivers run here at once; `looks` is of the added gateways."""
+        """`places` is how many agents of some drivers run here at once; `looks` is of gateways and instances
+        that were added.
+        """
         self._here = Here(places)
         self._looks = looks
         self._homes: dict[str, str] = {}

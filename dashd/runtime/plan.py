@@ -14,6 +14,7 @@ from dashd.store import (
     gates,
     gateways,
     inputs,
+    instances,
     sessions,
     swarms,
     tasks,
@@ -67,7 +68,7 @@ class Plan:
     within: str | None = None
     """The launch of the gateway that it has begun to run in."""
     place: str | None = None
-    """Which of several places it was given to: the name of an added gateway."""
+    """Which of several places it was given to: the name of an added gateway, or of an instance."""
     place_boot: str | None = None
     """The start of the added gateway that it has begun to run in."""
 
@@ -100,6 +101,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         timeout_s=swarm.timeout_s,
         asks=_asks(swarm, asked, [gate.kind for gate in gates.every(db)]),
         earlier=tuple(Earlier(*each) for each in tasks.earlier(db, task.id, EARLIER_MAX)),
+        program=instances.program(db, launch.place) if swarm.driver == instances.DRIVER else "",
     )
     return Plan(
         work=work_in(work, _cwd(swarm, repo, asked), asked),

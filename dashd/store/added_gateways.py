@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from dashd.domain import placement
-from dashd.domain.placement import Health, Place, Placed, Terms, Turns, Unplaced
+from dashd.domain.placement import Health, Place
 
 from . import attempts, rows
 from .rows import Snapshot, columns, placeholders
@@ -69,14 +69,6 @@ def places(db: Snapshot, looks: Mapping[str, Look]) -> list[Place]:
     """All of them as places: what the rows say, the attempts that were given to them, and the last look."""
     loads = attempts.open_by_place(db)
     return [_place(row, loads.get(row.name, 0), looks.get(row.name)) for row in every(db)]
-
-
-def choose(
-    db: Snapshot, looks: Mapping[str, Look], terms: Terms, swarm: str = "", turns: Turns | None = None
-) -> Placed | Unplaced:
-    """Where a swarm's next task would go now; `turns` may say where swarms and sessions are at home."""
-    demand = placement.demand(terms, swarm, None)
-    return placement.choose(places(db, looks), demand, turns or Turns(), terms.policy)
 
 
 def put(tx: Tx, row: AddedGatewayRow) -> AddedGatewayRow:

@@ -65,6 +65,12 @@ _KEPT: Final = frozenset(
         "unsaved",
         "given_up",
         "first",
+        "instance",
+        "health",
+        "version",
+        "change",
+        "instances",
+        "draining",
     ]
 )
 _TEXT_CHARS_MAX: Final = 200
@@ -87,7 +93,12 @@ def follow(tx: Tx) -> None:
         if event.kind in RECORDED:
             told = msgspec.json.decode(event.body, type=events.Event)
             kept = {name: _short(value) for name, value in told.data.items() if name in _KEPT}
-            about = told.task or told.agent or told.swarm or str(told.data.get("budget", ""))
+            about = (
+                told.task
+                or told.agent
+                or told.swarm
+                or str(told.data.get("budget") or told.data.get("instance", ""))
+            )
             append(tx, tx.actor, told.kind, about, kept | {"event": told.seq})
 
 

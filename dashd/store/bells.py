@@ -56,6 +56,10 @@ class Bells:
     """A merge or landing was asked for, or has ended."""
     gateways: Bell = field(default_factory=Bell)
     """A gateway was added, changed or removed."""
+    instances: Bell = field(default_factory=Bell)
+    """A place where Pis run was added, changed or removed."""
+    placed: Bell = field(default_factory=Bell)
+    """Work was given to a place."""
 
     def ring(self, name: str) -> None:
         """The bell of that name."""

@@ -173,6 +173,8 @@ def _claim_one(tx: Tx, task: TaskRow, seat: str, place: str | None) -> Claim:
         ),
         place,
     )
+    if place is not None:
+        tx.ring("placed")
     data = {"attempt": number} | ({"place": place} if place is not None else {})
     tx.emit("task.assigned", swarm=task.swarm_id, agent=seat, task=task.id, data=data)
     return Claim(attempt_id, seat, task.id, task.swarm_id, place)

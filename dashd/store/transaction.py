@@ -12,7 +12,9 @@ from dashd.store import tail as tail_
 from dashd.wire import events as wire_events
 
 T = TypeVar("T")
-BellName = Literal["queue", "agents", "swarms", "approvals", "workspaces", "merges", "gateways"]
+BellName = Literal[
+    "queue", "agents", "swarms", "approvals", "workspaces", "merges", "gateways", "instances", "placed"
+]
 
 DAEMON: Final = "dashd"
 """The actor of what nobody asked for."""

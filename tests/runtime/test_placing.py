@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings, strategies
 from dashd.domain.placement import Terms
 from dashd.runtime import placing as module
 from dashd.runtime.placing import Placing, Round
-from dashd.store import added_gateways, attempts, database, migrations, queue
+from dashd.store import added_gateways, attempts, database, instances, migrations, queue
 from dashd.store.added_gateways import AddedGatewayRow, Look
+from dashd.store.instances import InstanceRow
 from dashd.store.queue import Claim
 from tests.fakes.clock import FixedClock
 from tests.fakes.inline import InlineStore
@@ -239,3 +240,66 @@ class Oracle:
     def ended(self, claim: Claim) -> None:
         self.seats[claim.swarm_id] += 1
         self.loads[claim.place] -= 1
+
+
+# --- Pis, among instances -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pis(places, scene) -> Places:
+    """The same with this machine's own seats, and one Pi that was added."""
+    scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
+    row = InstanceRow("next", "static", "/p/cli.js", '["gpu"]', "eu", 2, version="1.6.0")
+    added = scene.do(lambda tx: instances.put(tx, row))
+    places.looks["next"] = Look(added.added_at_ms, "alive", "1.6.0")
+    return places
+
+
+def test_every_pi_is_placed_with_terms_or_without(pis, scene) -> None:
+    scene.swarm("a", "b", agents_made=2, driver="pi")
+    assert pis.where() == ["local", "local"]
+    assert attempts.open_by_place(scene.db) == {"local": 2}
+    scene.swarm("a", swarm_id="bbbbbb")
+    assert pis.where() == [None]
+
+
+def test_its_own_seats_may_all_be_taken_and_others_to_nine_tenths(pis, scene) -> None:
+    scene.swarm(*"abcdefgh", agents_made=8, driver="pi")
+    assert sorted(pis.where()) == ["local"] * 4 + ["next"] * 2
+
+
+@pytest.mark.parametrize(
+    "terms", [Terms(capabilities=("gpu",)), Terms(region="eu"), Terms(version="1.6"), Terms(version="1.5.9")]
+)
+def test_terms_choose_among_instances_too(pis, scene, terms) -> None:
+    scene.swarm(*"abc", agents_made=3, driver="pi", placement=msgspec.json.encode(terms).decode())
+    assert pis.where() == ["next", "next"]
+    assert scene.states() == ["running", "running", "ready"]
+
+
+@pytest.mark.parametrize("why", ["dead", "another row", "draining"])
+def test_one_that_is_not_well_gets_nothing_new(pis, scene, why) -> None:
+    if why == "draining":
+        scene.do(lambda tx: instances.drain(tx, "next", on=True))
+    else:
+        pis.looks["next"] = Look(-1 if why == "another row" else pis.looks["next"].added_at_ms, "dead", None)
+    scene.do(lambda tx: instances.resize(tx, instances.find(tx.db, "local"), 1))
+    scene.swarm("a", "b", agents_made=2, driver="pi")
+    assert pis.where() == ["local"]
+
+
+def test_a_gateway_is_no_place_for_a_pi(pis, scene) -> None:
+    pis.add("g1")
+    scene.swarm("a", driver="pi", placement=PLACED)
+    assert pis.where() == ["local"]
+
+
+def test_what_waits_for_one_more_of_this_machine_s_own(pis, scene) -> None:
+    scene.swarm(*"abcdefgh", agents_made=8, driver="pi")
+    pis.claim()
+    own = instances.seats(scene.db)
+    assert instances.waiting(scene.db, 100, own) == [f"{SWARM}-t7"]
+    for_gpu = msgspec.json.encode(Terms(capabilities=("gpu",))).decode()
+    scene.swarm("a", swarm_id="bbbbbb", driver="pi", placement=for_gpu)
+    assert instances.waiting(scene.db, 100, own) == [f"{SWARM}-t7"]  # one more would not help the other
+    assert instances.waiting(scene.db, 6, own) == []

@@ -8,8 +8,9 @@ from dashd.domain import scope as scopes
 from dashd.domain.brief import Earlier
 from dashd.domain.gates import Gate
 from dashd.runtime.plan import read_plan
-from dashd.store import agents, attempts, gates, inputs, tasks, workspaces
+from dashd.store import agents, attempts, gates, inputs, instances, tasks, workspaces
 from dashd.store.inputs import InputRow
+from dashd.store.instances import InstanceRow
 from tests.fakes.scene import SWARM
 from tests.fakes.trees import TERMS
 
@@ -30,6 +31,17 @@ def test_its_work_its_clock_and_what_was_said(scene, claimed) -> None:
     assert (found.journal.rows, found.messages) == ((row,), 1)
     assert (found.stop, found.hold, found.spool_offset) == (None, False, 0)
     assert (found.work.write, found.work.earlier) == (None, ())  # without walls nothing limits it
+
+
+@pytest.mark.parametrize(("driver", "program"), [("pi", "/p/cli.js"), ("command", "")])
+def test_a_place_may_say_what_is_run(scene, claimed, driver, program) -> None:
+    row = InstanceRow("next", "static", "/p/cli.js", "[]", None, 2)
+    scene.do(lambda tx: instances.put(tx, row))
+    scene.do(lambda tx: tx.execute("UPDATE swarm SET driver = ?", (driver,)))
+    assert read_plan(scene.db, claimed, 0).work.program == ""
+    scene.do(lambda tx: tx.execute("UPDATE launch SET place = 'next'"))
+    assert (found := read_plan(scene.db, claimed, 0)).place == "next"
+    assert found.work.program == program
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "rpc": ("dashd.service", "dashd.wire"),
     "gateway_doors": EVERYTHING,
     "gateway_ports": EVERYTHING,
+    "instance_ports": EVERYTHING,
     "model_doors": EVERYTHING,
     "model_ports": EVERYTHING,
     "agent_ports": EVERYTHING,
@@ -74,6 +75,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             *("model_doors", "model_ports", "agent_ports", "program_ports", "outside_door", "model_side"),
             "gateway_doors",
             "gateway_ports",
+            "instance_ports",
             *("workspace_ports", "session_ports", "app", "__main__"),
         }
     ),

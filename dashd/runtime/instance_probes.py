@@ -1,0 +1,115 @@
+"""Looks every 30 s whether each instance that was added can still start a Pi: are its file and Node there?
+
+Its version is asked in a jail, and only where one of these files is another one than when it was asked last;
+what it said then is in its row. So a look costs two `stat`. What becomes of one is told once: `system.config`
+where it can start a Pi, `system.alert` where it cannot any longer.
+
+The Pi that Dash finds by itself is looked at when somebody wants to know, and in no round.
+"""
+
+from functools import partial
+
+import trio
+
+from dashd.drivers import pi_version
+from dashd.drivers.pi_version import NoVersion
+from dashd.drivers.programs import Found, Programs, named, pinned
+from dashd.store import instances
+from dashd.store.instances import InstanceRow
+from dashd.store.rows import Snapshot
+
+from .rounds import Rounds, Seen
+from .world import World
+
+PI = "pi"
+
+
+class InstanceProbes(Rounds[InstanceRow]):
+    """See the module."""
+
+    def __init__(self, world: World, programs: Programs) -> None:
+        super().__init__(world.store.bells.instances)
+        self._world = world
+        self._programs = programs
+        self._asking = trio.Lock()
+        """Where several have changed at once, they are asked one after the other."""
+
+    async def rows(self) -> list[InstanceRow]:
+        """Those that somebody has added."""
+        return await self._world.store.own.read(_static)
+
+    def fresh(self, row: InstanceRow) -> Seen[InstanceRow]:
+        """Its version is what it said last."""
+        return Seen(row, trio.current_time(), row.version, why="it has not been looked at yet")
+
+    async def probe(self, seen: Seen[InstanceRow]) -> None:
+        """See the module."""
+        began, before = trio.current_time(), seen.health
+        try:
+            stamp, version = await self._look(seen.row)
+        except NoVersion as error:
+            self.failed(seen, str(error))
+            if seen.health == "dead":
+                reason = seen.why
+                await self._world.commit(lambda tx: instances.set_down(tx, seen.row, reason))
+        else:
+            self.answered(seen, version, trio.current_time() - began)
+            if (stamp, version) != (seen.row.stamp, seen.row.version) or before != "alive":
+                await self._world.commit(
+                    partial(instances.set_up, looked_at=seen.row, stamp=stamp, version=version)
+                )
+                await self._know(seen)
+        if seen.health != before:
+            self._world.store.bells.queue.ring()  # what waited for a place is looked at again
+
+    async def look_here(self) -> tuple[str | None, str]:
+        """(version of the Pi that Dash finds, why it does not say it)."""
+        rows = await self._world.store.own.read(instances.seats)
+        pi = await trio.to_thread.run_sync(self._programs.find, PI)
+        if pi is None:
+            return None, "pi is neither installed nor configured"
+        try:
+            stamp, version = await self._ask(pi, rows[0] if rows else None)
+        except NoVersion as error:
+            return None, str(error)
+        if any((row.stamp, row.version) != (stamp, version) for row in rows):
+            await self._world.commit(lambda tx: instances.set_version(tx, stamp, version))
+        return version, ""
+
+    async def look_again(self) -> None:
+        """After a start: what somebody wanted to know of the Pi that Dash finds may be true no longer."""
+        rows = await self._world.store.own.read(instances.seats)
+        if any(row.version is not None for row in rows):
+            await self.look_here()
+
+    async def _know(self, seen: Seen[InstanceRow]) -> None:
+        row = await self._world.store.own.read(lambda db: instances.find(db, seen.row.name))
+        if row is not None and row.added_at_ms == seen.row.added_at_ms:
+            seen.row = row
+
+    async def _look(self, row: InstanceRow) -> tuple[str, str]:
+        assert row.program is not None, row.name
+        found = await trio.to_thread.run_sync(named, PI, row.program, "configured")
+        if found is None:
+            raise NoVersion(f"{row.program} is not there")
+        return await self._ask(found, row)
+
+    async def _ask(self, pi: Found, row: InstanceRow | None) -> tuple[str, str]:
+        """(stamp, version) as they are now."""
+        node = await trio.to_thread.run_sync(self._programs.find, "node")
+        if node is None:
+            raise NoVersion("pi needs node, which is neither installed nor configured")
+        try:
+            stamp = await trio.to_thread.run_sync(pi_version.stamp, node, pi)
+            if row is not None and row.version is not None and stamp == row.stamp:
+                return stamp, row.version
+            if pi.origin == "installed":
+                return stamp, pinned()[PI].version
+            async with self._asking:
+                return stamp, await pi_version.version(node, pi)
+        except OSError as error:
+            raise NoVersion(f"{error.filename} cannot be looked at: {error.strerror}") from None
+
+
+def _static(db: Snapshot) -> list[InstanceRow]:
+    return [row for row in instances.every(db) if row.is_static]

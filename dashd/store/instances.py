@@ -1,0 +1,178 @@
+"""Table `instance`: places where Pis run. Those of source `auto-spawn` are this machine's seats, and Dash
+makes and ends them; a `static` one is another installation of Pi, that somebody has added.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from dashd.domain import placement
+from dashd.domain.placement import Place, Terms
+
+from . import attempts, rows
+from .added_gateways import Look
+from .registry import Registry, capabilities
+from .rows import Snapshot
+from .transaction import Tx
+
+DRIVER = "pi"
+"""Whose agents they are for."""
+LOCAL = "local"
+"""The place of all of this machine's seats, where they are not divided."""
+OWN = re.compile(rf"{LOCAL}(-[0-9]+)?")
+"""What Dash calls its own."""
+
+
+class InstanceRow(msgspec.Struct, frozen=True):
+    """Table `instance`."""
+
+    name: str
+    source: str
+    program: str | None
+    capabilities: str
+    region: str | None
+    capacity: int
+    added_at_ms: int = 0
+    draining: int = 0
+    told: str = ""
+    stamp: str = ""
+    version: str | None = None
+
+    @property
+    def is_static(self) -> bool:
+        """Somebody has added it."""
+        return self.source == "static"
+
+
+_table = Registry(InstanceRow, "instance", "instances")
+every, find, put = _table.every, _table.find, _table.put
+# The list of open states repeats the condition of the index swarm_open, which SQLite would not use otherwise.
+_q_waiting = """
+SELECT (SELECT q.id FROM task q WHERE q.swarm_id = s.id AND q.state = 'ready'
+    ORDER BY q.level, q.number LIMIT 1), s.id, s.placement
+FROM swarm s WHERE s.state IN ('creating', 'active', 'paused') AND s.state = 'active' AND s.wanted = 'run'
+AND s.driver = 'pi' AND EXISTS (SELECT 1 FROM task r WHERE r.swarm_id = s.id AND r.state = 'ready')
+AND EXISTS (SELECT 1 FROM agent i WHERE i.swarm_id = s.id AND i.state = 'idle' AND i.wanted = 'run')
+"""
+_q_up = "UPDATE instance SET told = 'up', stamp = ?2, version = ?3 WHERE name = ?1"
+_q_down = "UPDATE instance SET told = 'down' WHERE name = ?1"
+_q_version = "UPDATE instance SET stamp = ?2, version = ?3 WHERE name = ?1"
+_q_capacity = "UPDATE instance SET capacity = ?2 WHERE name = ?1"
+
+
+def own(name: str, capacity: int, like: Sequence[InstanceRow] = ()) -> InstanceRow:
+    """Seats of this machine's, that are not there yet; they run what those run that are."""
+    row = InstanceRow(name, "auto-spawn", None, "[]", None, capacity)
+    for each in like[:1]:
+        row = msgspec.structs.replace(row, stamp=each.stamp, version=each.version)
+    return row
+
+
+def places(db: Snapshot, looks: Mapping[str, Look]) -> list[Place]:
+    """All of them as places: what the rows say, the attempts that were given to them, and the last looks at
+    those that were added.
+    """
+    loads = attempts.open_by_place(db)
+    return [_place(row, loads.get(row.name, 0), looks.get(row.name)) for row in every(db)]
+
+
+def program(db: Snapshot, place: str | None) -> str:
+    """What an attempt in that place runs, where it is not the one that Dash finds."""
+    row = None if place is None else find(db, place)
+    return row.program or "" if row is not None else ""
+
+
+def waiting(db: Snapshot, agents_max: int, like: Sequence[InstanceRow] = ()) -> list[str]:
+    """The first task of each swarm whose agents could work on it, had they one more place `like` these; none
+    where the daemon has no slot left either.
+    """
+    if attempts.open_count(db) >= agents_max:
+        return []
+    one_more = _place(own("", 1, like), 0, None)
+    return [
+        task
+        for task, swarm, terms in rows.table(db, _q_waiting)
+        if placement.misfit(one_more, placement.demand(_terms(terms), swarm, None)) is None
+    ]
+
+
+def seats(db: Snapshot) -> list[InstanceRow]:
+    """The places of this machine's own, by name."""
+    return [row for row in every(db) if not row.is_static]
+
+
+def remove(tx: Tx, name: str) -> None:
+    """It is not there afterwards; what it might have taken is looked at again."""
+    _table.remove(tx, name)
+    tx.ring("queue")
+
+
+def drain(tx: Tx, name: str, *, on: bool, why: str = "") -> bool:
+    """It takes nothing new, or again; False where that was so. Told."""
+    if not _table.drain(tx, name, on=on):
+        return False
+    data = {"instance": name, "draining": on}
+    tx.emit("system.config", data=data | ({"why": why} if why else {}))
+    tx.ring("queue")
+    return True
+
+
+def resize(tx: Tx, row: InstanceRow, capacity: int) -> None:
+    """It has so many seats from now on."""
+    if row.capacity != capacity:
+        tx.execute(_q_capacity, (row.name, capacity))
+        tx.ring("queue")
+
+
+def set_up(tx: Tx, looked_at: InstanceRow, stamp: str, version: str | None) -> None:
+    """It can start a Pi; told where that is news: it was not known to, or is of another version now.
+
+    `looked_at` is the row that was looked at: what became of another one of its name is not touched.
+    """
+    row = _table.same(tx.db, looked_at)
+    if row is None:
+        return
+    if row.told != "up" or row.version != version:
+        tx.emit("system.config", data={"instance": row.name, "health": "alive", "version": version})
+    if (row.told, row.stamp, row.version) != ("up", stamp, version):
+        tx.execute(_q_up, (row.name, stamp, version))
+
+
+def set_down(tx: Tx, looked_at: InstanceRow, reason: str) -> None:
+    """It counts as dead; told once. See `set_up`."""
+    row = _table.same(tx.db, looked_at)
+    if row is None or row.told == "down":
+        return
+    tx.execute(_q_down, (row.name,))
+    tx.emit("system.alert", data={"instance": row.name, "health": "dead", "reason": reason})
+
+
+def set_version(tx: Tx, stamp: str, version: str | None) -> None:
+    """What the Pi says that Dash finds here, which all of this machine's seats run. Nothing is told."""
+    for row in seats(tx.db):
+        if (row.stamp, row.version) != (stamp, version):
+            tx.execute(_q_version, (row.name, stamp, version))
+            tx.ring("queue")
+
+
+def _place(row: InstanceRow, load: int, look: Look | None) -> Place:
+    if not row.is_static:
+        look = Look(row.added_at_ms, "alive", row.version)
+    elif look is not None and look.added_at_ms != row.added_at_ms:
+        look = None
+    return Place(
+        row.name,
+        row.capacity,
+        load,
+        health=look.health if look else "unknown",
+        draining=bool(row.draining),
+        capabilities=frozenset(capabilities(row)),
+        region=row.region,
+        version=placement.parsed((look.version if look else None) or row.version or ""),
+        pressure=placement.PRESSURE if row.is_static else 1.0,
+    )
+
+
+def _terms(stored: str) -> Terms:
+    return msgspec.json.decode(stored, type=Terms) if stored else Terms()

@@ -1,0 +1,72 @@
+"""Rows of instances: what is told of them, and told once; what waits for one."""
+
+import msgspec
+
+from dashd.store import instances
+from dashd.store.instances import InstanceRow
+
+NEXT = InstanceRow("next", "static", "/p/cli.js", "[]", None, 4)
+
+
+def put(scene, row=NEXT):
+    return scene.do(lambda tx: instances.put(tx, row))
+
+
+def told(scene):
+    return [(each["kind"], each["data"]) for each in scene.events() if each["kind"].startswith("system.")]
+
+
+def test_up_and_down_are_told_once_and_a_new_version_is_news(scene) -> None:
+    row = put(scene)
+    for stamp, version in (("s1", "1.5"), ("s1", "1.5"), ("s2", "1.5"), ("s3", "1.6")):
+        scene.do(lambda tx, stamp=stamp, version=version: instances.set_up(tx, row, stamp, version))
+    for _ in range(2):
+        scene.do(lambda tx: instances.set_down(tx, row, "it is not there"))
+    scene.do(lambda tx: instances.set_up(tx, row, "s3", "1.6"))
+    up = {"instance": "next", "health": "alive", "version": "1.5"}
+    assert told(scene) == [
+        ("system.config", up),
+        ("system.config", up | {"version": "1.6"}),
+        ("system.alert", {"instance": "next", "health": "dead", "reason": "it is not there"}),
+        ("system.config", up | {"version": "1.6"}),
+    ]
+    assert instances.find(scene.db, "next").stamp == "s3"
+
+
+def test_what_became_of_a_former_one_of_the_name_is_not_told(scene) -> None:
+    former = put(scene)
+    put(scene)
+    scene.do(lambda tx: instances.set_up(tx, former, "s", "1"))
+    scene.do(lambda tx: instances.set_down(tx, former, "gone"))
+    assert told(scene) == []
+
+
+def test_draining_and_its_end_are_told_and_wake_the_queue(scene) -> None:
+    put(scene)
+    done = [scene.do(lambda tx, on=on: instances.drain(tx, "next", on=on)) for on in (True, True, False)]
+    assert done == [True, False, True]
+    assert [data for _, data in told(scene)] == [
+        {"instance": "next", "draining": True},
+        {"instance": "next", "draining": False},
+    ]
+    rings = scene.do(lambda tx: instances.drain(tx, "next", on=True) and set(tx.rings))
+    assert rings == {"queue", "instances"}
+
+
+def test_what_dash_finds_is_the_version_of_all_its_own(scene) -> None:
+    put(scene)
+    for number in (1, 2):
+        put(scene, instances.own(f"local-{number}", 2))
+    scene.do(lambda tx: instances.set_version(tx, "s", "1.5"))
+    assert {row.name: row.version for row in instances.every(scene.db)} == {
+        "local-1": "1.5",
+        "local-2": "1.5",
+        "next": None,
+    }
+    assert [row.name for row in instances.seats(scene.db)] == ["local-1", "local-2"]
+
+
+def test_capacity_changes_with_the_settings(scene) -> None:
+    row = put(scene, instances.own("local", 2))
+    scene.do(lambda tx: instances.resize(tx, row, 3))
+    assert instances.find(scene.db, "local") == msgspec.structs.replace(row, capacity=3)
