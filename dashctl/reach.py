@@ -25,13 +25,18 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--placement",
         choices=("least-loaded", "round-robin"),
-        help="in which added gateways: together in the least loaded (the default), or spread over them",
+        help="in which added gateways or instances: together in the least loaded (the default), or spread",
     )
     parser.add_argument(
-        "--capability", action="append", metavar="WORD", help="what their gateway must be able to do"
+        "--capability",
+        action="append",
+        metavar="WORD",
+        help="what their place must be able to do",
     )
-    parser.add_argument("--region", metavar="WORD", help="where their gateway must be")
-    parser.add_argument("--gateway-version", metavar="V", help="the oldest that their gateway may be: 2026.9")
+    parser.add_argument("--region", metavar="WORD", help="where it must be")
+    parser.add_argument(
+        "--gateway-version", "--instance-version", metavar="V", help="the oldest that it may be: 2026.9"
+    )
     parser.add_argument(
         "--unsafe-no-jail", action="store_true", help="start agents with all your rights; it is recorded"
     )

@@ -24,8 +24,9 @@ from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.clock import Clock
 from dashd.config import Config, show
 from dashd.crash_points import CrashPoints
-from dashd.drivers import openclaw
+from dashd.drivers import openclaw, pi
 from dashd.gateway_ports import GatewayPort
+from dashd.instance_ports import InstancePort
 from dashd.jail import cgroup_tree, launcher, tool
 from dashd.jail.holder_link import EpochRefused
 from dashd.jail.launch import Outside
@@ -39,6 +40,7 @@ from dashd.runtime import approvals, lander, merger, recovery, scheduler, sweepe
 from dashd.runtime.added_gateway import AddedGateway
 from dashd.runtime.asks import Asks
 from dashd.runtime.gateway import Gateway
+from dashd.runtime.instance_seats import Division, division
 from dashd.runtime.jails import Jails
 from dashd.runtime.placing import Placing
 from dashd.runtime.supervisor import Supervisor
@@ -158,7 +160,8 @@ async def _serve(
         )
         side.doors.judge = Asks(world).answer
         ports = GatewayPort(world, config.daemon.state_dir / "gateway-tokens")
-        core = _core(config, world, side, stop, _about(config, epoch, clock, side), agents, ports)
+        pis = await _instances(config, world, agents)
+        core = _core(config, world, side, stop, _about(config, epoch, clock, side), agents, ports, pis)
         await core.keys.follow()
         async with trio.open_nursery() as runtime:
             core.daemon.warnings += await world.workspaces.recover()
@@ -173,12 +176,11 @@ async def _serve(
                 supervisor.resume(each.run, each.attached)
             runtime.start_soon(supervisor.watch_wishes)
             runtime.start_soon(agents.programs.compiled.run, agents.drivers)
-            _start_watches(runtime, config, world, core.daemon)
-            runtime.start_soon(ports.run)
+            _start_watches(runtime, config, world, core.daemon, ports.run, pis.run)
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
                 async with trio.open_nursery() as connections:
-                    placing = Placing(world.places, ports.looks)
+                    placing = Placing(world.places, core.looks)
                     starts = partial(scheduler.run, world, supervisor.start, placing)
                     await _accept(world, core, starts, dispatch, sock, connections, stop, ready)
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
@@ -195,8 +197,10 @@ def _core(
     daemon: Daemon,
     agents: DriverPort,
     gateways_: GatewayPort,
+    instances: InstancePort,
 ) -> Core:
     """What the service is given."""
+    daemon.warnings += instances.notes
     return Core(
         store=world.store,
         clock=world.clock,
@@ -209,8 +213,9 @@ def _core(
         providers=side.providers,
         outside=side.outside,
         gateways=gateways_,
+        instances=instances,
         programs=ProgramPort(agents.programs, world.environ),
-        walls=WallsPort(world.jails, required=config.jail.required, own=_own(config)),
+        walls=instances.walls,
         bodies=config.proxy.bodies,
         useful_tokens=config.proxy.useful_output_tokens,
         repositories=RepositoryPort(world.workspaces, _own(config)),
@@ -222,9 +227,34 @@ def _core(
 
 def _places(config: Config) -> dict[str, int]:
     """How many agents of a program this machine can run at once, where each of them is heavy."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     told = config.programs.openclaw_sessions_max
-    return {"openclaw": told or openclaw.places(cores(), memory_bytes)}
+    return {"openclaw": told or openclaw.places(cores(), _memory_bytes())}
+
+
+async def _instances(config: Config, world: World, agents: DriverPort) -> InstancePort:
+    """The places where Pis run, their rows as the settings say."""
+    walls = WallsPort(world.jails, required=config.jail.required, own=_own(config))
+    made = InstancePort(world, agents.programs, walls, _division(config))
+    await made.settle()
+    return made
+
+
+def _division(config: Config) -> Division:
+    """How this machine's seats for Pis are divided into places."""
+    told = config.programs
+    return division(
+        told.pi_instances_min,
+        told.pi_instances_max,
+        told.pi_instance_seats,
+        told.pi_idle_s,
+        machine=pi.places(cores(), _memory_bytes()),
+        agents_max=config.daemon.agents_max,
+    )
+
+
+def _memory_bytes() -> int:
+    """Of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _about(config: Config, epoch: int, clock: Clock, side: ModelSide) -> Daemon:
@@ -327,7 +357,13 @@ async def _show_trouble(world: World, daemon: Daemon) -> None:
         await ticket.wait()
 
 
-def _start_watches(runtime: trio.Nursery, config: Config, world: World, daemon: Daemon) -> None:
+def _start_watches(
+    runtime: trio.Nursery,
+    config: Config,
+    world: World,
+    daemon: Daemon,
+    *others: Callable[[], Awaitable[None]],
+) -> None:
     """What looks after the rows, beside the agents: each sleeps until a bell or a deadline."""
     runtime.start_soon(world.watchdog.run)
     runtime.start_soon(sweeper.run, world, config.daemon.output_kept_days)
@@ -337,6 +373,8 @@ def _start_watches(runtime: trio.Nursery, config: Config, world: World, daemon: 
     runtime.start_soon(merger.run, world)
     runtime.start_soon(lander.run, world)
     runtime.start_soon(_show_trouble, world, daemon)
+    for each in others:
+        runtime.start_soon(each)
 
 
 def _begin(config: Config, epoch: int, tx: Tx) -> None:

@@ -129,6 +129,14 @@ class ProgramsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Its `openclaw.mjs`."""
     openclaw_sessions_max: Annotated[int, Meta(ge=0, le=1_000)] = 0
     """OpenClaw agents that may run at once; 0 is what the machine's cores and memory allow."""
+    pi_instances_min: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    """Places of this machine's own where Pis run, at the least; see instance_seats.py."""
+    pi_instances_max: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    """At the most, within what the machine's cores and memory allow; 0: they are not divided into places."""
+    pi_instance_seats: Annotated[int, Meta(ge=1, le=1_000)] = 8
+    """Pis that run at once in each of them."""
+    pi_idle_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
+    """Such a place without work for longer is ended."""
 
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {

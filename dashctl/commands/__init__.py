@@ -26,6 +26,7 @@ NOUNS = {
     "program": "agent programs, and where they are",
     "model": "which models can be called, and their prices",
     "gateway": "processes that agents run in together",
+    "instance": "places where Pis run",
     "gate": "what needs a yes, or is refused",
     "approval": "what waits for a yes",
     "worktree": "the clones of a repository that agents work in",

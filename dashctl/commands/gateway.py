@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dashctl import grammar, render
-from dashctl.calling import ANSWER_S, EXIT_FAILED, UsageError
+from functools import partial
+
+from dashctl import places, render
+from dashctl.calling import UsageError
 from dashctl.commands import Command
-from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from types import SimpleNamespace
+    from typing import Any
 
     from dashctl.calling import Dash
     from dashctl.terminal import Output
 
+ONE = "a gateway"
 TOKEN_CHARACTERS_MAX = 10_000
 ADD_S = 60.0
 """Its token's command is run before it is answered."""
-HEALTH_S = 60.0
-WAIT_S = 600.0
 COLUMNS = (
     render.Column("GATEWAY", "name"),
     render.Column("KIND", "kind"),
@@ -62,55 +63,27 @@ def add(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def list_(_args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Lists the gateways."""
-    found = dash.call("gateway.list")["gateways"]
-    if out.as_json:
-        out.data(found)
-    elif found:
-        render.table(out, COLUMNS, found)
-    else:
-        out.line("There is no gateway; a swarm with --mode gateway gets one of its own.")
-    return 0
+    none = "There is no gateway; a swarm with --mode gateway gets one of its own."
+    return places.list_(dash, out, "gateway", COLUMNS, none)
 
 
 def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Shows one gateway."""
-    found = dash.call("gateway.get", name=args.name)
-    if out.as_json:
-        out.data(found)
-    else:
-        render.table(out, COLUMNS, [found])
-    return 0
+    return places.get(args, dash, out, "gateway", COLUMNS)
 
 
 def health(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Asks gateways whether they are ready and take the token; exit code 1 where one does not."""
-    names = args.names or [row["name"] for row in dash.call("gateway.list")["gateways"]]
-    asked = [dash.call("gateway.health", deadline_s=HEALTH_S, name=name) for name in names]
-    if out.as_json:
-        out.data(asked)
-    for each in asked if not out.as_json else ():
-        took = "" if each["latency_ms"] is None else f" ({each['latency_ms']:.0f} ms)"
-        style = "green" if each["ok"] else "red"
-        out.line((each["name"], "bold"), ": ", (each["health"], style), f": {safe.line(each['text'])}{took}")
-    return 0 if all(each["ok"] for each in asked) else EXIT_FAILED
+
+    def took(each: dict[str, Any]) -> str:
+        return "" if each["latency_ms"] is None else f" ({each['latency_ms']:.0f} ms)"
+
+    return places.health(args, dash, out, "gateway", took)
 
 
 def drain(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Lets a gateway take nothing new, or work again; exit code 1 where more runs in it after the wait."""
-    if args.off and args.wait is not None:
-        raise UsageError("with --off there is nothing to wait for", hint="leave --wait out")
-    wait_s = args.wait or 0.0
-    found = dash.call(
-        "gateway.drain", deadline_s=ANSWER_S + wait_s, name=args.name, on=not args.off, wait_s=args.wait
-    )
-    if out.as_json:
-        out.data(found)
-    else:
-        state = "takes work again" if args.off else "takes nothing new"
-        out.line(f"Gateway {found['name']} {state}" + ("" if found["changed"] else ", as before"))
-        for agent in found["running"] if not args.off else ():
-            out.line(f"  {agent} works in it")
-    return EXIT_FAILED if args.wait is not None and found["running"] else 0
+    return places.drain(args, dash, out, "gateway")
 
 
 def remove(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -140,37 +113,10 @@ def _token(out: Output) -> str:
     return token.strip()
 
 
-def _one(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="a gateway")
-
-
-def _some(parser: ArgumentParser) -> None:
-    parser.add_argument("names", metavar="NAME", nargs="*", help="gateways (all)")
-
-
-def _draining(parser: ArgumentParser) -> None:
-    _one(parser)
-    parser.add_argument("--off", action="store_true", help="it takes work again")
-    parser.add_argument(
-        "--wait",
-        nargs="?",
-        type=grammar.duration_s,
-        const=WAIT_S,
-        metavar="TIME",
-        help="until nothing runs in it, but not for longer than this (10m)",
-    )
-
-
 def _adding(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "name", metavar="NAME", help="what to call it: a letter, then letters, digits, - and _"
-    )
+    places.one(parser, places.NEW_NAME)
     parser.add_argument("--url", required=True, metavar="URL", help="on loopback: ws://127.0.0.1:18789")
-    parser.add_argument(
-        "--capability", action="append", default=[], metavar="WORD", help="what it can do that others cannot"
-    )
-    parser.add_argument("--region", metavar="WORD", help="where it is, in your words")
-    parser.add_argument("--capacity", type=int, metavar="N", help="runs at once (8)")
+    places.adding(parser, "runs at once (8)")
     parser.add_argument(
         "--unsafe-no-jail", action="store_true", help="you know that Dash puts no walls around it"
     )
@@ -190,8 +136,12 @@ COMMANDS = {
         details="example: dashctl gateway add desk --url ws://127.0.0.1:18789 --unsafe-no-jail < TOKENFILE",
     ),
     "list": Command(list_, "list the gateways and how they fare", None),
-    "get": Command(get, "show a gateway", _one),
-    "health": Command(health, "ask gateways whether they are ready and take the token", _some),
-    "drain": Command(drain, "let a gateway take nothing new", _draining),
-    "remove": Command(remove, "remove an added gateway and its token", _one),
+    "get": Command(get, "show a gateway", partial(places.one, what=ONE)),
+    "health": Command(
+        health,
+        "ask gateways whether they are ready and take the token",
+        partial(places.some, what="gateways"),
+    ),
+    "drain": Command(drain, "let a gateway take nothing new", partial(places.draining, what=ONE)),
+    "remove": Command(remove, "remove an added gateway and its token", partial(places.one, what=ONE)),
 }

@@ -13,6 +13,7 @@ from .ports import (
     AliasSeen,
     DiffSeen,
     GatewaySeen,
+    InstanceSeen,
     ModelSeen,
     Offer,
     ProviderState,
@@ -158,6 +159,40 @@ class NoGateways:
     async def ask(self, _name: str) -> GatewaySeen:
         """None is asked."""
         return GatewaySeen("unknown", "this daemon talks to no gateways")
+
+
+class NoInstances:
+    """A daemon that starts no Pi."""
+
+    def __init__(self) -> None:
+        self.changing = trio.Lock()
+
+    async def place(self, _program: str) -> str:
+        """Nobody could use it."""
+        raise errors.Unsupported("this daemon starts no Pi")
+
+    async def here(self) -> tuple[str | None, str]:
+        """None is here."""
+        return None, "this daemon starts no Pi"
+
+    async def follow(self) -> None:
+        """None is known."""
+
+    def seen(self) -> dict[str, InstanceSeen]:
+        """None is looked at."""
+        return {}
+
+    def looks(self) -> dict[str, Look]:
+        """None is looked at."""
+        return {}
+
+    async def look(self, _name: str) -> InstanceSeen:
+        """None is looked at."""
+        return InstanceSeen("unknown", "this daemon starts no Pi")
+
+    async def look_here(self) -> InstanceSeen:
+        """None is here."""
+        return InstanceSeen("dead", "this daemon starts no Pi")
 
 
 class NoOutside:

@@ -14,6 +14,7 @@ from dashd.store import (
     children,
     gateways,
     inputs,
+    instances,
     lifecycle,
     limits,
     seats,
@@ -107,7 +108,7 @@ def _kept_by(core: Core, db: Snapshot, row: AgentRow, now_ms: int) -> str:
 async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
     """How the agent stands, in one snapshot."""
     steady_ms, now_ms = core.clock.steady_ms(), core.clock.now_ms()
-    held, looks = core.models.waiting(params.agent), core.gateways.looks()
+    held, looks = core.models.waiting(params.agent), core.looks()
 
     def query(db: Snapshot) -> wire.Agent:
         row = agents.get(db, params.agent)
@@ -137,7 +138,8 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             why=whys.why(db, row, core.agents_max, core.drivers, held, now_ms, looks),
             cause=row.cause or "",
             mode=views.mode(swarm_row),
-            gateway=(launch.place or launch.within) if launch else None,
+            gateway=_gateway(swarm_row, launch),
+            instance=launch.place if launch and swarm_row.driver == instances.DRIVER else None,
             model=row.model,
             grade=grade,  # type: ignore[arg-type]
             identity=_identity(core, swarm_row, scope, grade),
@@ -157,15 +159,19 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
     return await core.store.reader.read(query)
 
 
+def _gateway(row: SwarmRow, launch: LaunchRow | None) -> str | None:
+    return (launch.place or launch.within) if launch and row.mode == gateways.MODE else None
+
+
 def _asks(core: Core, row: SwarmRow) -> bool:
     """In a gateway nobody is asked (see modes)."""
     return core.drivers.abilities(row.driver).asks and not row.mode
 
 
-def _enforced(core: Core, row: SwarmRow, launched: LaunchRow | None) -> list[wire.Enforced]:
-    if launched is None or launched.grade is None:
+def _enforced(core: Core, row: SwarmRow, launch: LaunchRow | None) -> list[wire.Enforced]:
+    if launch is None or launch.grade is None:
         return []
-    return views.enforced(row, core.walls.enforcers(launched.grade, row.bounds, launched.jail))
+    return views.enforced(row, core.walls.enforcers(launch.grade, row.bounds, launch.jail))
 
 
 def _identity(
@@ -181,7 +187,7 @@ def _identity(
 async def why(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Why:
     """What the agent waits for."""
     held, now_ms = core.models.waiting(params.agent), core.clock.now_ms()
-    slots, looks = core.agents_max, core.gateways.looks()
+    slots, looks = core.agents_max, core.looks()
     return await core.store.reader.read(
         lambda db: whys.why(db, agents.get(db, params.agent), slots, core.drivers, held, now_ms, looks)
     )

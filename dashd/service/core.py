@@ -6,10 +6,12 @@ from typing import Final, Literal
 
 from dashd.clock import Clock
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
+from dashd.store.added_gateways import Look
 from dashd.store.opening import Store
 
 from .absent import (
     NoGateways,
+    NoInstances,
     NoKeys,
     NoModels,
     NoOutside,
@@ -22,6 +24,7 @@ from .absent import (
 from .ports import (
     Drivers,
     Gateways,
+    Instances,
     Keys,
     Models,
     Outside,
@@ -95,6 +98,7 @@ class Core:
     models: Models = field(default_factory=NoModels)
     providers: Providers = field(default_factory=NoProviders)
     gateways: Gateways = field(default_factory=NoGateways)
+    instances: Instances = field(default_factory=NoInstances)
     programs: Programs = field(default_factory=NoPrograms)
     walls: Walls = field(default_factory=NoWalls)
     outside: Outside = field(default_factory=NoOutside)
@@ -108,6 +112,10 @@ class Core:
     """The output tokens that a model call must have room for, to be worth making."""
     keys: Keys = field(default_factory=NoKeys)
     refusals: Refusals = field(default_factory=Refusals)
+
+    def looks(self) -> dict[str, Look]:
+        """What was last seen of gateways and instances that were added, by name: what work is placed by."""
+        return {**self.gateways.looks(), **self.instances.looks()}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import urllib.parse
 from functools import partial
 
 import msgspec
-import trio
 
 from dashd.store import added_gateways, attempts, gateways
 from dashd.store.added_gateways import AddedGatewayRow
@@ -18,7 +17,7 @@ from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.methods import gateway as wire
 
-from . import reach
+from . import places, reach
 from .core import Caller, Core
 from .ports import GatewaySeen
 
@@ -107,20 +106,8 @@ async def drain(core: Core, _caller: Caller, params: wire.DrainGateway) -> wire.
         return added_gateways.drain(tx, params.name, on=params.on)
 
     changed = await core.store.writer.apply(operation)
-    running = await _running(core, params.name, params.wait_s if params.on else 0.0)
+    running = await places.running(core, params.name, params.wait_s if params.on else 0.0)
     return wire.GatewayDrained(name=params.name, changed=changed, running=running)
-
-
-async def _running(core: Core, name: str, wait_s: float) -> list[str]:
-    """The agents that work in it, as soon as there are none, or when the time is over."""
-    deadline = trio.current_time() + wait_s
-    while True:
-        ticket = core.store.bells.events.ticket()
-        found = await core.store.reader.read(lambda db: attempts.agents_at(db, name))
-        if not found or trio.current_time() >= deadline or core.daemon.state == "stopping":
-            return found
-        with trio.move_on_at(deadline):
-            await ticket.wait()
 
 
 async def remove(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.GatewayChanged:
@@ -130,7 +117,7 @@ async def remove(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.
 
     def operation(tx: Tx) -> None:
         _check_added(tx.db, params.name, "removed: it ends with its swarm", "dashctl swarm destroy")
-        _refuse_busy(tx.db, params.name, "removed")
+        places.refuse_busy(tx.db, "gateway", params.name, "removed")
         added_gateways.remove(tx, params.name)
 
     async with core.gateways.changing:
@@ -141,20 +128,11 @@ async def remove(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.
 
 
 def _put(row: AddedGatewayRow, tx: Tx) -> AddedGatewayRow:
+    places.refuse_taken(tx.db, "gateway", row.name)
     before = added_gateways.find(tx.db, row.name)
     if before is not None and before.url != row.url:
-        _refuse_busy(tx.db, row.name, "another one")
+        places.refuse_busy(tx.db, "gateway", row.name, "another one")
     return added_gateways.put(tx, row)
-
-
-def _refuse_busy(db: Snapshot, name: str, what: str) -> None:
-    if running := attempts.agents_at(db, name):
-        more = f" and {len(running) - 3} more" if len(running) > 3 else ""
-        raise errors.Conflict(
-            f"gateway {name} cannot be {what} now: {', '.join(running[:3])}{more} work in it",
-            hint=f"dashctl gateway drain {name} --wait, and then again",
-            path="name",
-        )
 
 
 async def _every(core: Core, caller: Caller) -> list[wire.Gateway]:
@@ -219,7 +197,7 @@ def _named(found: list[wire.Gateway], name: str) -> wire.Gateway:
     for each in found:
         if each.name == name:
             return each
-    raise _unknown(name, [each.name for each in found])
+    raise places.unknown("gateway", name, [each.name for each in found])
 
 
 def _check_added(db: Snapshot, name: str, what: str, instead: str) -> None:
@@ -232,12 +210,7 @@ def _check_added(db: Snapshot, name: str, what: str, instead: str) -> None:
         raise errors.Unsupported(
             f"{name} is a swarm's own gateway and is not {what}", hint=f"{instead} {own[name]}", path="name"
         )
-    raise _unknown(name, known)
-
-
-def _unknown(name: str, known: list[str]) -> errors.NotFound:
-    hint = f"gateways: {', '.join(known[:20])}" if known else "there is none; dashctl gateway add …"
-    return errors.NotFound(f"there is no gateway {name!r}", hint=hint, path="name")
+    raise places.unknown("gateway", name, known)
 
 
 def _check_name(name: str) -> None:

@@ -5,7 +5,7 @@ import msgspec
 from dashd.domain import asking, placement
 from dashd.domain import scope as scopes
 from dashd.domain.placement import Terms, Unplaced
-from dashd.store import added_gateways, gates, gateways
+from dashd.store import gates, gateways, instances, placements
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
@@ -30,11 +30,14 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str) -> Way:
         raise errors.InvalidParams(
             f"driver {driver} has no modes", hint=f"leave mode out, or name driver {DRIVER}", path="mode"
         )
+    if driver == instances.DRIVER:
+        return await _among_instances(core, params)
     placed = params.mode == gateways.MODE and params.unsafe_no_jail
     if params.placement is not msgspec.UNSET and not placed:
         raise errors.InvalidParams(
-            "placement chooses among the gateways that were added, and this swarm runs in none of them",
-            hint="leave placement out, or say mode: gateway and unsafe_no_jail",
+            "placement chooses among instances, where Pis run, or gateways that were added, and this swarm"
+            " runs in none of them",
+            hint="leave placement out, name driver pi, or say mode: gateway and unsafe_no_jail",
             path="placement",
         )
     if params.mode != gateways.MODE:
@@ -66,20 +69,39 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str) -> Way:
 
 async def _among_added(core: Core, params: wire.PlanSwarm) -> Way:
     """No process is started for it: each attempt is given to one of the gateways there are by then."""
+    terms = _terms(params)
+    notes = [
+        "its agents run in gateways that were added: limits of memory, processes and disk hold nothing there",
+        *await _unfit(core, "gateway", terms),
+    ]
+    return Way(gateways.MODE, msgspec.json.encode(terms).decode(), tuple(notes))
+
+
+async def _among_instances(core: Core, params: wire.PlanSwarm) -> Way:
+    """Each attempt is given to one of those there are by then, whether something is asked of it or not."""
+    terms = _terms(params)
+    if terms.version is not None:
+        await core.instances.look_here()  # that of this machine's own is known where somebody wants to know
+    wanted = "" if params.placement is msgspec.UNSET else msgspec.json.encode(terms).decode()
+    return Way(placement=wanted, notes=await _unfit(core, "instance", terms))
+
+
+def _terms(params: wire.PlanSwarm) -> Terms:
     told = Placement() if params.placement is msgspec.UNSET else params.placement
     if told.version is not None and not placement.parsed(told.version):
         raise errors.InvalidParams(
             f"{told.version!r} is not a version", hint="numbers, as 2026.9", path="placement.version"
         )
-    terms = Terms(told.policy, tuple(dict.fromkeys(told.capabilities)), told.region, told.version)
-    looks = core.gateways.looks()
-    found = await core.store.reader.read(lambda db: added_gateways.choose(db, looks, terms))
-    unfit = found.reason if isinstance(found, Unplaced) and found.kind == "unfit" else ""
-    notes = [
-        "its agents run in gateways that were added: limits of memory, processes and disk hold nothing there",
-        *([f"no gateway takes its tasks now, so they wait: {unfit}"] if unfit else ()),
-    ]
-    return Way(gateways.MODE, msgspec.json.encode(terms).decode(), tuple(notes))
+    return Terms(told.policy, tuple(dict.fromkeys(told.capabilities)), told.region, told.version)
+
+
+async def _unfit(core: Core, noun: placements.Noun, terms: Terms) -> tuple[str, ...]:
+    """What to tell whoever makes a swarm that no place takes now."""
+    looks = core.looks()
+    found = await core.store.reader.read(lambda db: placements.choose(db, noun, looks, terms))
+    if not isinstance(found, Unplaced) or found.kind != "unfit":
+        return ()
+    return (f"no {noun} takes its tasks now, so they wait: {found.reason}",)
 
 
 def refuse_asking(db: Snapshot, row: SwarmRow) -> None:

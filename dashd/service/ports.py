@@ -414,3 +414,37 @@ class Gateways(Protocol):
 
     async def ask(self, name: str) -> GatewaySeen:
         """Reads an added one's token again, and asks it now."""
+
+
+InstanceSeen = GatewaySeen
+"""The same is seen of a place where Pis run; that it is alive means that it can start one."""
+
+
+class Instances(Protocol):
+    """The places where Pis run."""
+
+    changing: trio.Lock
+    """Held around a change of rows and what follows from it."""
+
+    async def place(self, program: str) -> str:
+        """Where a program is, links followed. Raises InvalidParams for one that is not there, or lies where
+        no agent may look.
+        """
+
+    async def here(self) -> tuple[str | None, str]:
+        """What this machine's own seats run; where that is nothing, None and why."""
+
+    async def follow(self) -> None:
+        """Knows whom the rows name, and nothing of a former one of the same name."""
+
+    def seen(self) -> dict[str, InstanceSeen]:
+        """Those that were added, by name; those that are not in it have not been looked at."""
+
+    def looks(self) -> dict[str, Look]:
+        """Of those that were added, by name: what work is placed by."""
+
+    async def look(self, name: str) -> InstanceSeen:
+        """Looks at one that was added now."""
+
+    async def look_here(self) -> InstanceSeen:
+        """The same of this machine's own."""

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-import msgspec
-
 from dashd.domain import waiting
-from dashd.domain.placement import Terms, Unplaced
-from dashd.store import added_gateways, approvals, attempts, budgets, situations, standings, swarms, tasks
+from dashd.domain.placement import Unplaced
+from dashd.store import approvals, attempts, budgets, placements, situations, standings, swarms, tasks
 from dashd.store.added_gateways import Look
 from dashd.store.budgets import BudgetRow
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
@@ -31,7 +29,7 @@ def why(
     now_ms: int = 0,
     looks: Mapping[str, Look] = NO_LOOKS,
 ) -> wire.Why:
-    """What an agent waits for; `held` is what a call of it waits for, `looks` is of the added gateways."""
+    """What an agent waits for; `held` is what a call of it waits for, `looks` is of added places."""
     swarm_row = swarms.get(db, row.swarm_id)
     working, places = attempts.open_count(db), drivers.abilities(swarm_row.driver).places
     if (
@@ -101,14 +99,13 @@ def is_held(db: Snapshot, row: AgentRow, held: CallWait | None) -> bool:
 
 def _unplaced(db: Snapshot, row: SwarmRow, looks: Mapping[str, Look]) -> str:
     """In the words of the scheduler, which finds the same; empty where a task of the swarm could start."""
-    if not row.placement:
-        return ""
-    found = added_gateways.choose(db, looks, msgspec.json.decode(row.placement, type=Terms), row.id)
+    found = placements.next_of(db, row, looks)
     if not isinstance(found, Unplaced):
         return ""
+    noun = placements.noun(row)
     if found.kind == "saturated":
-        return f"the gateways that could take one are full: {found.reason}; one that ends lets it start"
-    return f"no gateway takes one: {found.reason}; dashctl gateway list shows them"
+        return f"the {noun}s that could take one are full: {found.reason}; one that ends lets it start"
+    return f"no {noun} takes one: {found.reason}; dashctl {noun} list shows them"
 
 
 def _paused_by(db: Snapshot, row: AgentRow) -> BudgetRow | None:

@@ -13,6 +13,7 @@ PAIRS = [
     (ports.Keys, absent.NoKeys),
     (ports.Providers, absent.NoProviders),
     (ports.Gateways, absent.NoGateways),
+    (ports.Instances, absent.NoInstances),
     (ports.Outside, absent.NoOutside),
     (ports.Models, absent.NoModels),
     (ports.Sessions, absent.NoSessions),

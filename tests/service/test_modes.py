@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from dashd.service.ports import DriverAbilities
-from dashd.store import added_gateways
+from dashd.store import added_gateways, instances
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.wire import errors
 from tests.fakes.ports import FakeDrivers
@@ -13,10 +13,11 @@ from tests.service.test_walls import FakeWalls
 
 
 class Drivers(FakeDrivers):
-    """The same, and openclaw."""
+    """The same, and openclaw and pi."""
 
     def choose(self, name, *, has_argv):
-        return (name, "it was asked for") if name == "openclaw" else super().choose(name, has_argv=has_argv)
+        known = name in ("openclaw", "pi")
+        return (name, "it was asked for") if known else super().choose(name, has_argv=has_argv)
 
     def abilities(self, name):
         return DriverAbilities(pause="soft", message=True)
@@ -104,3 +105,40 @@ async def test_where_no_gateway_fits_creator_and_planner_are_told(call, scene) -
     desk = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, "[]", "us", 4, 0)
     scene.do(lambda tx: added_gateways.put(tx, desk))
     assert "they wait: desk is unknown" in str((await _create(call, **given, dry_run=True)).notes)
+
+
+# --- driver pi: among instances -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def local(scene):
+    scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
+
+
+async def _pi(call, **more):
+    return await call("swarm.create", **({"task": "t", "driver": "pi", "cwd": "/work"} | more))
+
+
+async def test_a_swarm_of_pis_may_ask_something_of_its_places_and_need_not(call, scene, local) -> None:
+    plain = await _pi(call)
+    assert (scene.row(plain.id).placement, "they wait" in str(plain.notes)) == ("", False)
+    assert (await call("swarm.get", swarm=plain.id)).placement is None
+    made = await _pi(call, placement={"policy": "round-robin"})
+    assert scene.row(made.id).placement == '{"policy":"round-robin"}'
+    with pytest.raises(errors.InvalidParams) as refused:
+        await _pi(call, placement={"version": "new"})
+    assert refused.value.path == "placement.version"
+    with pytest.raises(errors.InvalidParams, match="has no modes"):
+        await _pi(call, mode="gateway")
+
+
+async def test_where_no_instance_fits_creator_and_agent_are_told(call, scene, local) -> None:
+    made = await _pi(call, placement={"capabilities": ["gpu"]})
+    assert "no instance takes its tasks now, so they wait: local is without gpu" in str(made.notes)
+    why = await call("agent.why", agent=f"{made.id}-001")
+    assert (why.waits_for, "no instance takes one: local is without gpu" in why.text) == ("place", True)
+    scene.do(lambda tx: instances.drain(tx, "local", on=True))
+    plain = await _pi(call)
+    assert "local is draining" in str(plain.notes)
+    why = await call("agent.why", agent=f"{plain.id}-001")
+    assert "dashctl instance list" in why.text

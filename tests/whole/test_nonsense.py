@@ -10,7 +10,7 @@ from tests.whole.door import Refused, open_door
 
 pytestmark = pytest.mark.slow
 
-NOUNS = ("budget", "gateway", "key", "model", "provider")
+NOUNS = ("budget", "gateway", "instance", "key", "model", "provider")
 METHODS = sorted(
     [name for name in methods.METHODS if name.partition(".")[0] in NOUNS] + ["swarm.plan", "swarm.costs"]
 )
@@ -26,6 +26,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "gateway.health": {"name": "nobody"},
     "gateway.drain": {"name": "nobody"},
     "gateway.remove": {"name": "nobody"},
+    "instance.add": {"name": "one", "program": "/usr/bin/env"},
+    "instance.get": {"name": "nobody"},
+    "instance.health": {"name": "nobody"},
+    "instance.drain": {"name": "nobody"},
+    "instance.remove": {"name": "nobody"},
     "key.create": {"name": "one", "expires_in_s": 60},
     "key.rotate": {"key": "kept"},
     "key.revoke": {"key": "nobody"},
@@ -50,6 +55,7 @@ async def everything(dash) -> str:
         await dash.call("swarm.list"),
         # What is seen of them changes by itself.
         [each["name"] for each in (await dash.call("gateway.list"))["gateways"]],
+        [each["name"] for each in (await dash.call("instance.list"))["instances"]],
     ]
     return msgspec.json.encode(found).decode()
 

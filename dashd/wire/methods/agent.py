@@ -234,6 +234,8 @@ class Agent(Result):
     """Of its driver, where that has several: jailed (its own walls) or gateway (those of all its swarm)."""
     gateway: str | None = None
     """In mode gateway: the one that it runs in, or ran in last, as `gateway.list` calls it."""
+    instance: str | None = None
+    """With driver pi: the one that it runs in, or ran in last, as `instance.list` calls it."""
 
 
 class PauseAgent(Params):

@@ -52,7 +52,7 @@ class PlanSwarm(Params):
     from task to task, but agents that run commands can reach each other. With unsafe_no_jail, they run in the
     gateways that were added, without walls of Dash's."""
     placement: Placement | msgspec.UnsetType = msgspec.UNSET
-    """Which of the added gateways."""
+    """Which of the added gateways, or with driver pi of the instances."""
     cwd: FolderPath | msgspec.UnsetType = msgspec.UNSET
     """Where the agents work; with `repo` it is left out, or a folder in it."""
     repo: FolderPath | msgspec.UnsetType = msgspec.UNSET
@@ -239,7 +239,7 @@ class Swarm(Result):
     mode: str = ""
     """Of its driver, where that has several: jailed or gateway."""
     placement: Placement | None = None
-    """Where its agents run in added gateways: in which."""
+    """Where its agents run in added gateways, or it asked for some of the instances: in which."""
     output_kept: bool = True
     """What its agents printed can still be read; results and causes always can."""
 

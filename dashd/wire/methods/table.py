@@ -72,7 +72,7 @@ class Placement(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
     policy: Literal["least-loaded", "round-robin"] = "least-loaded"
     """least-loaded: a swarm stays together while there is room; round-robin: its agents are spread."""
     capabilities: Annotated[list[Name], Meta(max_length=20)] = msgspec.field(default_factory=list)
-    """All of them, as `gateway.add` was told."""
+    """All of them, as `gateway.add` or `instance.add` was told."""
     region: Name | None = None
     version: Annotated[str, Meta(max_length=100)] | None = None
     """At least, as `2026.9`."""

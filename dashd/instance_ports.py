@@ -1,0 +1,118 @@
+"""Composition of service and places where Pis run: `service.ports.Instances` over probes and programs."""
+
+import os
+
+import trio
+
+from dashd.drivers.programs import Found, Programs, named
+from dashd.runtime.instance_probes import PI, InstanceProbes
+from dashd.runtime.instance_seats import Division, InstanceSeats
+from dashd.runtime.rounds import Seen
+from dashd.runtime.world import World
+from dashd.service.ports import InstanceSeen, Walls
+from dashd.store.added_gateways import Look
+from dashd.store.instances import InstanceRow
+from dashd.wire import errors
+
+
+class InstancePort:
+    """See the port."""
+
+    def __init__(self, world: World, programs: Programs, walls: Walls, division: Division) -> None:
+        """`walls` say where no agent may look; `division` is of this machine's own seats."""
+        self.changing = trio.Lock()
+        self.probes = InstanceProbes(world, programs)
+        self.walls = walls
+        self.notes = division.notes
+        self._programs = programs
+        self._seats = InstanceSeats(world, division)
+
+    async def settle(self) -> None:
+        """Before anything is claimed: the rows are what the settings say."""
+        await self._seats.settle()
+
+    async def run(self) -> None:
+        """Looks at those that were added, and follows the load of the others, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.probes.run)
+            nursery.start_soon(self._seats.run)
+            nursery.start_soon(self.probes.look_again)
+
+    async def place(self, program: str) -> str:
+        """See the port."""
+        if not os.path.isabs(program):
+            raise errors.InvalidParams(
+                f"{program!r} is not an absolute path", hint="the path of its cli.js, from /", path="program"
+            )
+        found = await trio.to_thread.run_sync(_at, program)
+        if found is None:
+            raise errors.InvalidParams(
+                f"{program} is not there, or is no file",
+                hint="the path of its cli.js, from /",
+                path="program",
+            )
+        if not self._is_ours(found):
+            await self._check(found)
+        return found.path
+
+    async def here(self) -> tuple[str | None, str]:
+        """See the port."""
+        return await trio.to_thread.run_sync(self._here)
+
+    async def follow(self) -> None:
+        """See the port."""
+        await self.probes.follow()
+
+    def seen(self) -> dict[str, InstanceSeen]:
+        """See the port."""
+        return {name: _shown(each) for name, each in self.probes.seen.items()}
+
+    def looks(self) -> dict[str, Look]:
+        """See the port."""
+        return self.probes.looks()
+
+    async def look(self, name: str) -> InstanceSeen:
+        """See the port."""
+        found = await self.probes.ask(name)
+        return InstanceSeen("unknown", "it was removed meanwhile") if found is None else _shown(found)
+
+    async def look_here(self) -> InstanceSeen:
+        """See the port."""
+        program, why = await self.here()
+        if program is None:
+            return InstanceSeen("dead", why)
+        began = trio.current_time()
+        version, why = await self.probes.look_here()
+        took_ms = (trio.current_time() - began) * 1_000
+        return InstanceSeen("dead" if why else "alive", why, None if why else took_ms, version)
+
+    def _here(self) -> tuple[str | None, str]:
+        pi, missing = self._programs.find(PI), self._programs.missing(PI)
+        if pi is None or missing is not None:
+            return None, f"{missing} is neither installed nor configured"
+        return pi.path, ""
+
+    def _is_ours(self, found: Found) -> bool:
+        """It is a version that Dash has installed: each lies in a folder of its own, which jails may show."""
+        folder = self._programs.folder
+        return folder is not None and found.folder.startswith(f"{os.path.realpath(folder)}{os.sep}")
+
+    async def _check(self, found: Found) -> None:
+        """Jails will show its folder."""
+        try:
+            await self.walls.check((), (found.folder,))
+        except errors.DashError as refused:
+            raise errors.InvalidParams(
+                f"what {found.path} needs is in {found.folder}: {refused.message}",
+                hint="install it in a folder of its own: npm install --prefix FOLDER …",
+                path="program",
+            ) from None
+
+
+def _at(program: str) -> Found | None:
+    found = named(PI, program, "configured", program)
+    return found if isinstance(found, Found) else None
+
+
+def _shown(seen: Seen[InstanceRow]) -> InstanceSeen:
+    return InstanceSeen(seen.health, seen.why, seen.latency_ms, seen.version)
