@@ -2,7 +2,8 @@
 
 A key is known for as long as its gateway lives, and opens models only while an attempt of its agent is let
 in. So a run that a gateway has begun by itself, or that goes on after its attempt, is refused: with 400, on
-which OpenClaw ends it at once. While it is not known whose run it is, with 503, on which it tries again.
+which OpenClaw ends it at once. Where an attempt of its agent is in, or about to come in again, and it is not
+known whose run it is, with 503, on which it tries again.
 
 The listener of a gateway in a jail comes out of that jail. That of an added one is on loopback, at a port
 that stays the same over restarts while it can be had: `gateway` is then its door and which of its starts,
@@ -71,7 +72,7 @@ class _Served:
                 if found is not None and not self.held_off:
                     self.door.admit(digest, found[1])
                 else:
-                    later = self.held_off or agent_id in self.awaited
+                    later = found is not None or agent_id in self.awaited
                     self.door.rest(digest, doors.LATER if later else doors.NEVER)
         for digest in self.former:
             self.door.rest(digest, doors.LATER if self.held_off else doors.NEVER)

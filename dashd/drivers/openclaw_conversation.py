@@ -37,6 +37,9 @@ _STATUS = re.compile(r"^[1-5]\d\d\b")
 class _Ready(msgspec.Struct, tag="ready"):
     """The runner is up. More fields are passed over, here and below."""
 
+    resumed: bool = False
+    """There is something in its session already, of an attempt that was lost with its gateway."""
+
 
 class _Turn(msgspec.Struct, tag="turn"):
     """OpenClaw has been started for a turn."""
@@ -129,7 +132,7 @@ class OpenClawConversation(LineConversation):
             return None
         match frame:
             case _Ready() if self.stage is READY:
-                self._prompt(self._first)
+                self._prompt(f"{RESUMED}\n\n{self._first}" if frame.resumed else self._first)
             case _Turn():
                 return Progress(None, None, f"turn {self._count}")
             case _Begun() if self.stage is STARTING:

@@ -73,9 +73,9 @@ def tag_of(boot_id: str) -> str:
     return hashlib.sha256(boot_id.encode()).hexdigest()[:TAG_DIGITS]
 
 
-def session_key(agent_id: str, attempt_id: str, tag: str = "") -> str:
-    """The session of one attempt: a retry begins afresh."""
-    return f"agent:{agent_name(agent_id, tag)}:{attempt_id.replace('.', '_').lower()}"
+def session_key(agent_id: str, launch_id: str, tag: str = "") -> str:
+    """The session of one attempt, by the launch that began it: one that was lost is gone on with."""
+    return f"agent:{agent_name(agent_id, tag)}:{launch_id.replace('.', '_').lower()}"
 
 
 def entries(seats: Sequence[Seat]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -166,12 +166,12 @@ def command(programs: Programs, cwd: str, environ: Mapping[str, str]) -> Command
     )
 
 
-def told(programs: Programs, seats: Sequence[Seat], token: str) -> bytes:
-    """The standard input of the starter."""
+def told(programs: Programs, seats: Sequence[Seat], token: str, state: str) -> bytes:
+    """The standard input of the starter; `state` is the folder that the gateway finds its sessions in."""
     node, openclaw = programs.find("node"), programs.find("openclaw")
     path = openclaw.path if openclaw else f"{GONE}/openclaw.mjs"
     is_script = path.endswith((".js", ".mjs", ".cjs"))
     program = [node.path if node else f"{GONE}/node", path] if is_script else [path]
     argv = [*program, "gateway", "run", "--port", str(PORT), "--bind", "loopback"]
-    found = {"argv": argv, "env": openclaw_config.ENVIRON, "config": config(seats, token)}
+    found = {"argv": argv, "env": openclaw_config.ENVIRON, "config": config(seats, token), "state": state}
     return json.dumps(found).encode()

@@ -1,8 +1,8 @@
 """Starts an OpenClaw gateway inside its jail: one stdlib-only file, that becomes the gateway.
 
 The holder runs it with the system's Python (`-I -S`); dashd never imports it. Its standard input is one JSON
-object, then end of file: `argv`, `env`, `config`. The configuration becomes a file that its owner alone can
-read; keys are in it, and in no environment.
+object, then end of file: `argv`, `env`, `config`, and `state`, a folder that outlives the jail. The
+configuration becomes a file in the jail that its owner alone can read; keys are in it, and in no environment.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ def main() -> None:
     folder = tempfile.mkdtemp(prefix="dash-gateway-", dir=os.environ.get("TMPDIR"))
     own = {
         "HOME": os.path.join(folder, "home"),
-        "OPENCLAW_STATE_DIR": os.path.join(folder, "state"),
+        "OPENCLAW_STATE_DIR": told["state"],
         "OPENCLAW_CONFIG_PATH": os.path.join(folder, "openclaw.json"),
     }
-    for name in ("HOME", "OPENCLAW_STATE_DIR"):
-        os.mkdir(own[name], 0o700)
+    os.mkdir(own["HOME"], 0o700)
     fd = os.open(own["OPENCLAW_CONFIG_PATH"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(fd, "w", encoding="utf-8") as file:
         json.dump(told["config"], file)

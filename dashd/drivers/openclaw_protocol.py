@@ -22,6 +22,8 @@ PROTOCOL = 4
 FRAME_BYTES_MAX = 32 << 20
 """Of what a gateway sends; its own bound is 25 MiB."""
 SCOPES = ("operator.read", "operator.write", "operator.admin")
+UNBEGUN = "changed while starting work"
+"""How a run ends whose session somebody else has begun to work in (SESSION_WORK_START_CHANGED)."""
 RAW = re.compile(rb"embedded run agent end: runId=(\S{1,200}) .*rawError=(.{1,500})")
 """In its log: how the last call of a run failed, which no frame says."""
 
@@ -85,6 +87,13 @@ class Session(msgspec.Struct, frozen=True, rename="camel"):
     status: str | None = None
     last_run_id: str | None = None
 
+    @property
+    def works(self) -> bool:
+        """Something runs in it; after a start also: what was cut off by the end of the one before is taken up
+        again in a moment.
+        """
+        return self.status == "running"
+
 
 class Described(msgspec.Struct, frozen=True):
     """The answer to `sessions.describe`."""
@@ -111,6 +120,11 @@ class Waited(msgspec.Struct, frozen=True, rename="camel"):
     def over(self) -> bool:
         """The run has ended; otherwise it is the wait that has."""
         return self.status != "timeout" or self.ended_at is not None
+
+    @property
+    def unbegun(self) -> bool:
+        """Its session changed just then, so that nothing was put before the model: it may be asked again."""
+        return self.status == "error" and UNBEGUN in self.error
 
     @property
     def text(self) -> str:

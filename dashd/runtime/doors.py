@@ -52,7 +52,7 @@ class GatewayDoors(Protocol):
         """The agent's calls are those of this attempt, from now on."""
 
     def hold_off(self, gateway: str, *, on: bool) -> None:
-        """Nobody knows whose runs they are that call now: all are told to try again."""
+        """Nobody knows whose runs they are that call now: where an attempt is in, it is to try again."""
 
     def keep_out(self, claim: Claim) -> None:
         """The attempt is over: whatever still calls with its agent's key is refused."""

@@ -4,8 +4,8 @@
                   its protocol answers     nothing of its swarm is left, or it failed
 
 The connection (`gateway_connection`) is dialled through the holder. A gateway that has begun anew by itself
-has taken up interrupted runs by itself too: it is ended, and another one begins with nothing. Its state lies
-in the jail and goes with it, so that nothing of a run outlives the gateway that it was in.
+has taken up interrupted runs by itself too: it is ended, and another one begins. The next one of its swarm
+has its sessions (`gateway_state`), and attempts that were lost with it go on in them.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from dashd.store import agents, attempts, bells, gateways, lifecycle, swarms
 from dashd.store.rows import AgentRow, GatewayRow, Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 
-from . import attach
+from . import attach, gateway_state
 from .attach import START_S_MAX, Attached
 from .bounds import Bounds
 from .gateway_connection import AGAIN_S, Connection
@@ -130,12 +130,13 @@ class Gateway(Connection):
         swarm, seats = await self._world.store.own.read(self._read)
         token = f"{self._world.clock.token(TOKEN_BITS):064x}"
         self._row = await self._world.commit(partial(gateways.insert, swarm_id=self.swarm_id, token=token))
-        asked = _asked(swarm, len(seats))
+        state = await gateway_state.begin(self._world, self.swarm_id)
+        asked = _asked(self._world, swarm, len(seats))
         self._bounds = Bounds(self._world.watchdog, asked, self._world.folder(self.launch_id))
         await self._bounds.start(walls.grade)
         jailed, spec = self._spec(swarm, await self._world.jails.guarding(walls, asked))
         self.grade, self.shown = jailed.grade, jailed.shown
-        told = openclaw_gateway.told(self._programs, await self._seats(swarm, seats), token)
+        told = openclaw_gateway.told(self._programs, await self._seats(swarm, seats), token, state)
         self._world.points.at("gateway.before_launch")
         with trio.move_on_after(START_S_MAX), contextlib.suppress(ForkServerGone, HolderGone):
             link = await self._world.launcher.launch_adopted(spec, self._world.epoch)
@@ -176,7 +177,8 @@ class Gateway(Connection):
             row = await self._world.store.own.read(partial(attempts.launch, launch_id=self.launch_id))
             self.grade, self.shown = row.grade, row.jail
             folder = self._world.folder(self.launch_id)
-            self._bounds = self._bounds or Bounds(self._world.watchdog, _asked(swarm, len(seats)), folder)
+            asked = _asked(self._world, swarm, len(seats))
+            self._bounds = self._bounds or Bounds(self._world.watchdog, asked, folder)
             if found.adopted.input == 0:
                 self._unborn = True
                 self.end("dashd went away before it had told it what to do")
@@ -328,7 +330,7 @@ class Gateway(Connection):
         lifecycle.settle_swarm(tx, self.swarm_id)
 
 
-def _asked(swarm: SwarmRow, seats: int) -> Asked:
+def _asked(world: World, swarm: SwarmRow, seats: int) -> Asked:
     """The walls of all agents together: their folders are the same, what they may use is the sum."""
     asked = asked_of(swarm)
     bounds = dataclasses.replace(
@@ -338,7 +340,7 @@ def _asked(swarm: SwarmRow, seats: int) -> Asked:
         tmp_bytes=max(asked.bounds.tmp_bytes, TMP_BYTES),
         cpu_s=None,
     )
-    return dataclasses.replace(asked, bounds=bounds)
+    return gateway_state.shown(world, swarm.id, dataclasses.replace(asked, bounds=bounds))
 
 
 def _how(record: ExitRecord) -> str:

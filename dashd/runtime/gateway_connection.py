@@ -2,7 +2,8 @@
 
     cut off ── dialled, ready, let in, greeted ──▶ connected ── it ends ──▶ cut off
 
-While it is cut off every model call from there is told to try again, since nobody can say whose run it is.
+While it is cut off, model calls of agents that have an attempt in it are told to try again, since nobody can
+say whose run it is.
 What a gateway is beside its connection (a process in a jail, a row that somebody added) is a subclass's.
 """
 

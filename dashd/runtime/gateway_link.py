@@ -4,6 +4,9 @@ What a jailed attempt's runner would print is said here, made of the gateway's a
 input a turn, and how it ended. A turn is a run of the gateway's whose id is made of attempt and input, and
 written down before it is sent; asked again after a crash, the gateway says how it stands, and nothing runs
 twice. Events are hints: that it has begun, which tool works.
+
+An attempt whose forerunner was lost with its gateway goes on in the session of that one, as the state of the
+next gateway has it. What the gateway takes up there by itself is ended first, and calls no model meanwhile.
 """
 
 import contextlib
@@ -40,6 +43,10 @@ BEGIN_S_MAX = 60.0
 """How long an agent's first run may keep others from theirs."""
 LOOK_S = 5.0
 ABORT_S_MAX = 30.0
+REST_S_MAX = 120.0
+"""For a session to come to rest that a gateway takes up by itself: seconds where a core is free."""
+ABORT_AGAIN_S = 2.0
+UNBEGUN_MAX, UNBEGUN_S = 5, 0.5
 REFUSED_AGAIN_MAX = 5
 INPUTS_MAX = 1_000
 
@@ -75,6 +82,7 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
             boot_id, tag = gateway.boot_id, gateway.tag
             await world.commit(partial(_enter, gateway, plan.launch_id))
             await gateway.add(claim.agent_id)
+            resumed = await _at_rest(await gateway.connected(plan.place_boot), claim, plan, tag)
             break
         except GatewayGone as gone:
             why = f"its gateway is gone: {gone}"
@@ -85,8 +93,11 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
             return Ending("failed", f"its gateway does not take it: {refused}")
         except GatewayLost:
             continue
+        except trio.TooSlowError:
+            return Ending("lost", f"its session was not at rest after {REST_S_MAX:g} s")
     assert world.gateway_doors is not None
-    link = GatewayLink(gateway, claim, len(plan.journal.rows), boot_id, tag)
+    replayed = len(plan.journal.rows)
+    link = GatewayLink(gateway, claim, plan.session, replayed, boot_id, tag, resumed=resumed)
     if not plan.begun:  # else it has begun, and its calls wait
         await link.take_turn()
     try:
@@ -95,6 +106,22 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
         link.give_way()
         raise
     return link
+
+
+async def _at_rest(client: Client, claim: Claim, plan: Plan, tag: str) -> bool:
+    """Whether the attempt goes on in a session; then nothing works in that any more. Raises TooSlowError.
+
+    A gateway takes up by itself, moments after its start, what the one before it was killed in.
+    """
+    if plan.session == plan.launch_id or plan.journal.rows:  # what works in it then is this attempt's own
+        return False
+    session = openclaw_gateway.session_key(claim.agent_id, plan.session, tag)
+    with trio.fail_after(REST_S_MAX):
+        while (found := await client.describe(session)) is not None and found.works:
+            with contextlib.suppress(GatewayRefused):
+                await client.abort(session)
+            await trio.sleep(ABORT_AGAIN_S)
+    return found is not None
 
 
 async def enter_unless_stopped(world: World, claim: Claim, plan: Plan, wish: Wish) -> Attached:
@@ -133,9 +160,18 @@ class GatewayLink(HolderLink):
     """See the module. `carry` does the work; the rest is what `Run` asks of a holder."""
 
     def __init__(
-        self, gateway: Connection, claim: Claim, replayed: int, boot_id: str | None = None, tag: str = ""
+        self,
+        gateway: Connection,
+        claim: Claim,
+        session: str,
+        replayed: int,
+        boot_id: str | None = None,
+        tag: str = "",
+        *,
+        resumed: bool = False,
     ) -> None:
-        """Use `enter`. The first `replayed` inputs may have been given before; `boot_id` and `tag` are those
+        """Use `enter`. The first `replayed` inputs may have been given before; `session` is the launch that
+        began its session, and `resumed` says that there is something in it. `boot_id` and `tag` are those
         of the gateway's start in which it runs, where another one may follow.
         """
         self.listener = None
@@ -145,7 +181,8 @@ class GatewayLink(HolderLink):
         self._claim = claim
         self._boot_id = boot_id
         self._agent = openclaw_gateway.agent_name(claim.agent_id, tag)
-        self._session = openclaw_gateway.session_key(claim.agent_id, claim.attempt_id, tag)
+        self._session = openclaw_gateway.session_key(claim.agent_id, session, tag)
+        self._resumed = resumed
         self._turns: deque[dict[str, Any]] = deque()
         self._given = 0
         self._ends = False
@@ -235,7 +272,7 @@ class GatewayLink(HolderLink):
             if talk is not None:
                 talk.look()
 
-        _say(say, type="ready")
+        _say(say, type="ready", resumed=self._resumed)
         try:
             while not self._over.is_set():
                 bell = self._bell
@@ -251,17 +288,21 @@ class GatewayLink(HolderLink):
             self._over.set()
 
     async def _turn(self, told: dict[str, Any], say: Callable[[bytes], None]) -> None:
-        run_id = f"{self._claim.attempt_id}:{told['id']}"
-        begun = trio.Event()
-        forget = self._gateway.hear(run_id, partial(_heard, say, begun))
         _say(say, type="turn", id=told["id"])
-        try:
-            waited = await self._settled(run_id, told, begun)
-        except GatewayRefused as refused:
-            _say(say, type="turned", id=told["id"], answered=True, error=str(refused), raw="400 refused")
-            return
-        finally:
-            forget()
+        for tried in range(UNBEGUN_MAX):
+            run_id = f"{self._claim.attempt_id}:{told['id']}" + (f"~{tried}" if tried else "")
+            begun = trio.Event()
+            forget = self._gateway.hear(run_id, partial(_heard, say, begun))
+            try:
+                waited = await self._settled(run_id, told, begun)
+            except GatewayRefused as refused:
+                _say(say, type="turned", id=told["id"], answered=True, error=str(refused), raw="400 refused")
+                return
+            finally:
+                forget()
+            if not waited.unbegun:
+                break
+            await trio.sleep(UNBEGUN_S)
         if waited.status != "ok" and self._over.is_set():
             return  # it was aborted
         raw = await self._gateway.raw(run_id, RAW_S_MAX) if waited.fault else ""

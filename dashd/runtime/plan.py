@@ -136,7 +136,11 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
 
 
 def _place(swarm: SwarmRow, repo: Terms | None, agent_id: str) -> str:
-    """Whose the folder is that an agent works in: without a repository, everybody's."""
+    """Whose the folder is that an agent works in: without a repository, everybody's. In a gateway a session
+    is one agent's.
+    """
+    if swarm.mode == gateways.MODE:
+        return agent_id
     return repo.owner(swarm.id, agent_id) if repo else ""
 
 

@@ -28,6 +28,7 @@ _of_child = "EXISTS (SELECT 1 FROM agent WHERE id = pinned_to AND parent_id IS N
 _q_fresh = (
     f"UPDATE task SET attempts = 0, lost = 0, pinned_to = iif({_of_child}, pinned_to, NULL) WHERE id = ?"
 )
+_q_pin = "UPDATE task SET pinned_to = ?2 WHERE id = ?1"
 _q_unpin = "UPDATE task SET pinned_to = NULL WHERE pinned_to = ?"
 _q_pinned = f"SELECT {_COLUMNS} FROM task WHERE pinned_to = ? AND state IN ('waiting', 'ready', 'retrying')"
 _q_takeable = (
@@ -204,6 +205,11 @@ def count_lost(tx: Tx, task_id: str) -> int:
 def forget_attempts(tx: Tx, task_id: str) -> None:
     """Gives a task all its retries again, in any seat."""
     tx.execute(_q_fresh, (task_id,))
+
+
+def pin(tx: Tx, task_id: str, agent_id: str) -> None:
+    """Lets nobody but this seat take the task, for as long as the seat has not ended."""
+    tx.execute(_q_pin, (task_id, agent_id))
 
 
 def unpin(tx: Tx, agent_id: str) -> None:

@@ -242,3 +242,10 @@ def test_what_the_real_one_printed(name: str) -> None:
 
 def test_every_recording_is_read() -> None:
     assert {path.stem for path in GOLDEN.glob("*.ndjson")} == set(RECORDED)
+
+
+def test_in_a_session_with_something_in_it_the_model_is_told_to_look_first() -> None:
+    talk = OpenClawConversation("the brief", {})
+    _feed(talk, {"type": "ready", "resumed": True})
+    ((_, said),) = _said(talk)
+    assert said == f"{RESUMED}\n\nthe brief"

@@ -43,7 +43,7 @@ def test_a_change_names_what_is_new_alone() -> None:
     assert list(change["agents"]["entries"]) == ["7k2m9q-003_1"]
 
 
-def test_a_session_is_one_attempts() -> None:
+def test_a_session_is_that_of_the_launch_that_began_it() -> None:
     assert gateway.session_key("7k2m9q-001", "7k2m9q-t1.2") == "agent:7k2m9q-001:7k2m9q-t1_2"
     assert gateway.session_key("7k2m9q-001", "7k2m9q-t1.1") != gateway.session_key(
         "7k2m9q-001", "7k2m9q-t1.2"
@@ -56,13 +56,14 @@ def test_secrets_are_in_no_argument_and_in_no_environment(programs: Programs, tm
     assert gateway.STARTER.is_file()
     assert (command.stdin, command.programs) == (True, (str(tmp_path),))
     assert "canary" not in str(command.env)
-    told = json.loads(gateway.told(programs, SEATS, "canary"))
+    told = json.loads(gateway.told(programs, SEATS, "canary", "/state"))
     assert "canary" not in str(told["argv"]) + str(told["env"])
+    assert told["state"] == "/state"
     assert told["argv"][:4] == [str(tmp_path / "node"), str(tmp_path / "openclaw.mjs"), "gateway", "run"]
 
 
 def test_a_program_that_has_gone_never_becomes_another_one() -> None:
-    told = json.loads(gateway.told(Programs(), SEATS, "t"))
+    told = json.loads(gateway.told(Programs(), SEATS, "t", "/state"))
     assert told["argv"][0].startswith("/nonexistent/")
 
 

@@ -2,9 +2,10 @@
 """A stand-in for an OpenClaw gateway, stdlib alone: named as `programs.openclaw`, run as `gateway run`.
 
 It speaks what Dash speaks of protocol 4, over a WebSocket as plain as can be: one thread a connection, one a
-run. Its one tool is `exec`. tests/live/test_gateway.py holds it to what the real one does. Words in a message
-make it misbehave: FAKE-EXIT (it dies), FAKE-AGAIN (it begins anew by itself, under another boot id, and takes
-the run up again), FAKE-CUT (it ends its connections and works on).
+run. Its one tool is `exec`. Its sessions are in its state directory, and what it was killed in it takes up
+again by itself, under another run id. tests/live/test_gateway.py holds it to what the real one does. Words in
+a message make it misbehave: FAKE-EXIT (it dies), FAKE-AGAIN (it begins anew by itself, under another boot id,
+and takes the run up again), FAKE-CUT (it ends its connections and works on).
 """
 
 import base64
@@ -25,6 +26,8 @@ import uuid
 from typing import Any
 
 MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+INTERRUPTED = "[System] Your previous turn was interrupted by a gateway restart."
+MISSING = "missing tool result in session history"
 TOOL = {"type": "function", "function": {"name": "exec", "parameters": {"type": "object"}}}
 
 
@@ -49,12 +52,30 @@ class Gateway:
         self.boot_id = uuid.uuid4().hex
         self.lock = threading.RLock()
         self.runs: dict[str, Run] = {}
+        folder = os.environ.get("OPENCLAW_STATE_DIR")
+        self.state = os.path.join(folder, "sessions.json") if folder else f"{path}.sessions"
         self.sessions: dict[str, list[dict[str, Any]]] = {}
+        self.working: dict[str, str] = {}
+        """Agent of each session that something works in."""
+        if os.path.exists(self.state):
+            with open(self.state) as file:
+                self.sessions, self.working = json.load(file)
         self.last: dict[str, str] = {}
         self.peers: list[Peer] = []
         self.called = threading.Event()
         self.patches: list[dict[str, Any]] = []
         self.lines: list[str] = []
+        for key, agent in self.working.items():
+            run = Run(uuid.uuid4().hex, agent, key, INTERRUPTED)
+            self.runs[run.id] = run
+            threading.Thread(target=self.work, args=(run,), daemon=True).start()
+
+    def keep(self) -> None:
+        """What it is killed after is there at the next start."""
+        with self.lock:
+            with open(f"{self.state}.new", "w") as file:
+                json.dump([self.sessions, self.working], file)
+            os.replace(f"{self.state}.new", self.state)
 
     # -- requests ------------------------------------------------------------------------------------------
 
@@ -184,7 +205,13 @@ class Gateway:
         self.tell(run, "lifecycle", phase="start")
         with self.lock:
             messages = self.sessions.setdefault(run.session, [{"role": "system", "content": "a stand-in"}])
+            self.working[run.session] = run.agent
+        messages += [
+            {"role": "tool", "tool_call_id": each["id"], "content": MISSING}
+            for each in messages[-1].get("tool_calls") or ()
+        ]
         messages.append({"role": "user", "content": run.message})
+        self.keep()
         try:
             text = self.talk(run, messages)
         except urllib.error.HTTPError as error:
@@ -203,6 +230,7 @@ class Gateway:
         while True:
             said = self.ask(run, messages)
             messages.append(said)
+            self.keep()
             calls = said.get("tool_calls") or []
             for each in calls:
                 self.tell(run, "tool", phase="start", name="exec", toolCallId=each["id"])
@@ -220,6 +248,7 @@ class Gateway:
                     return ""
                 text = output.decode("utf-8", "replace")
                 messages.append({"role": "tool", "tool_call_id": each["id"], "content": text})
+                self.keep()
             if not calls:
                 return said.get("content") or ""
 
@@ -247,6 +276,8 @@ class Gateway:
             run.answer = {"runId": run.id, "endedAt": now_ms(), **how}
             self.last[run.session] = run.id
             run.over.set()
+            self.working.pop(run.session, None)
+            self.keep()
         self.tell(run, "lifecycle", phase="end" if how["status"] == "ok" else "error")
 
     def begin_anew(self, run: Run) -> bool:

@@ -110,20 +110,20 @@ def result(report: dict[str, Any]) -> dict[str, Any]:
     return json.loads(report["results"][0]["result"])
 
 
-def pids_of(agent: str) -> list[int]:
-    """The processes of an agent, by the environment that each of them was started with."""
+def pids_of(whose: str, name: str = "DASH_AGENT") -> list[int]:
+    """The processes of an agent, or of a launch, by the environment that each of them was started with."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"DASH_AGENT={agent}\0".encode() in (folder / "environ").read_bytes():
+            if f"{name}={whose}\0".encode() in (folder / "environ").read_bytes():
                 found.append(int(folder.name))
     return found
 
 
-def end_node(agent: str) -> None:
-    """SIGKILL for the agent's program alone: neither for what it runs nor for what is around it."""
+def end_node(whose: str, name: str = "DASH_AGENT") -> None:
+    """SIGKILL for the program alone: neither for what it runs nor for what is around it."""
     found = []
-    for pid in pids_of(agent):
+    for pid in pids_of(whose, name):
         with contextlib.suppress(OSError):  # what its tool runs comes and goes
             if os.readlink(f"/proc/{pid}/exe").endswith("/node"):
                 found.append(pid)

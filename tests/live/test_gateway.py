@@ -9,15 +9,16 @@ import json
 import os
 import signal
 import sqlite3
-from pathlib import Path
 
 import pytest
 import trio
 
 from dashd.drivers import openclaw_gateway
+from dashd.drivers.openclaw_conversation import RESUMED
 from dashd.jail import holder_link
 from tests.fakes import gateway_contract
 from tests.fakes.provider import Act
+from tests.live import scenes
 from tests.live.scenes import DONE, Scene, acts, result, scene
 from tests.live.test_openclaw import UNTIL_GO, run, tool_works
 from tests.whole import door
@@ -79,7 +80,7 @@ async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemo
             await there.balanced(swarm)
 
 
-async def test_it_is_killed_in_a_tool_and_the_next_one_begins_afresh(start_daemon, tmp_path) -> None:
+async def test_it_is_killed_in_a_tool_and_the_session_goes_on_in_the_next_one(start_daemon, tmp_path) -> None:
     async with on(start_daemon(), tmp_path, run(f"echo x >> marks; {UNTIL_GO}"), DONE) as there:
         swarm = await there.swarm(mode="gateway")
         while not (tmp_path / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
@@ -94,6 +95,12 @@ async def test_it_is_killed_in_a_tool_and_the_next_one_begins_afresh(start_daemo
         assert down["data"]["gateway"] == f"{swarm}-g1"
         assert (tmp_path / "marks").read_text() == "x\n"  # nothing was taken up again by itself
         assert there.provider.calls == 2
+        seen = there.provider.bodies[-1]["messages"]
+        assert [each["function"]["name"] for said in seen for each in said.get("tool_calls") or ()] == [
+            "exec"
+        ]
+        assert "echo x >> marks" in json.dumps(seen)
+        assert RESUMED in json.dumps(seen)
         await there.balanced(swarm)
         assert [*pids_of(f"{swarm}-g1"), *pids_of(f"{swarm}-g2")] == []
 
@@ -133,10 +140,4 @@ async def keeps_the_contract(there: Scene, swarm: str) -> None:
 
 
 def pids_of(launch: str) -> list[int]:
-    """The processes of a launch, by the environment that each of them was started with."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"DASH_LAUNCH={launch}\0".encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-    return found
+    return scenes.pids_of(launch, "DASH_LAUNCH")

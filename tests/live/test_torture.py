@@ -20,6 +20,9 @@ KILLS = min(50, int(os.environ.get("DASH_TORTURE") or 2))
 AGENTS = 4 if KILLS > 2 else 2
 SHELLS = {"pi": "bash", "openclaw": "exec"}
 ROUND_S_MAX = 600.0
+GATEWAY_KILLS = KILLS if KILLS > 4 else 2
+"""Each of them is another start of OpenClaw's: fifteen seconds of a core."""
+KILLS_A_SWARM = 5
 
 
 def _environ(request: pytest.FixtureRequest, driver: str) -> dict[str, str]:
@@ -34,12 +37,18 @@ async def _marked(folder: Path, item: str, step: int) -> None:
         await trio.sleep(0.02)
 
 
-async def _worked_out(on: Scene, swarm: str, items: list[str], *, attempts: int) -> int:
-    """All of it was done, once; nothing of it runs and nothing is held. What it cost, in nano-dollars."""
+async def _worked_out(
+    on: Scene, swarm: str, items: list[str], *, attempts: int | None = None, steps_done: int = STEPS
+) -> int:
+    """All of it was done, once; nothing of it runs and nothing is held. What it cost, in nano-dollars.
+
+    Without `attempts`: as many as were lost, and one for each item.
+    """
     report = await on.dash.ended(swarm)
     assert report["tasks"]["completed"] == len(items), report
-    assert report["attempts"]["total"] == attempts, report
-    steps = [str(step) for step in range(1, STEPS + 1)]
+    expected = len(items) + report["attempts"]["lost"] if attempts is None else attempts
+    assert report["attempts"]["total"] == expected, report
+    steps = [str(step) for step in range(1, steps_done + 1)]
     assert {each: (on.folder / f"{each}.marks").read_text().split() for each in items} == dict.fromkeys(
         items, steps
     )
@@ -94,4 +103,32 @@ async def test_dashd_is_killed_while_their_tools_work(start_daemon, request, tmp
     model = Stepping(DONE, tool=SHELLS[driver])
     async with scene(daemon, tmp_path, model, driver=driver, within_s=ROUND_S_MAX * kills) as on:
         spent = sum([await _kill_of_dashd(on, daemon, number) for number in range(kills)])
+        assert model.bill_nusd <= spent
+
+
+async def _kills_of_gateways(on: Scene, first: int, kills: int) -> int:
+    """One gateway of a swarm after the other is killed, each at another step, and in all agents' tools."""
+    items = [f"g{first}-{number}" for number in range(AGENTS)]
+    limits = {"retries": 0}
+    swarm = await on.swarm("step {item}", agents=AGENTS, items=items, mode="gateway", limits=limits)
+    for number in range(kills):
+        await _marked(on.folder, items[(first + number) % AGENTS], 1 + number)
+        (*_, up) = await on.dash.events(swarm, "gateway.up", 1 + number)
+        end_node(up["data"]["gateway"], "DASH_LAUNCH")
+    spent = await _worked_out(on, swarm, items, steps_done=KILLS_A_SWARM)
+    assert len(await on.dash.events(swarm, "gateway.up", 1 + kills)) == 1 + kills
+    assert [pid for n in range(1, 2 + kills) for pid in pids_of(f"{swarm}-g{n}", "DASH_LAUNCH")] == []
+    return spent
+
+
+async def test_gateways_are_killed_while_their_tools_work(start_daemon, openclaw_environ, tmp_path) -> None:
+    model = Stepping(DONE, tool=SHELLS["openclaw"], steps=KILLS_A_SWARM)
+    within_s = ROUND_S_MAX * GATEWAY_KILLS
+    daemon = start_daemon(**openclaw_environ)
+    async with scene(daemon, tmp_path, model, driver="openclaw", within_s=within_s) as on:
+        spent, left = 0, GATEWAY_KILLS
+        while left > 0:
+            spent += await _kills_of_gateways(on, left, min(left, KILLS_A_SWARM))
+            left -= KILLS_A_SWARM
+        assert model.looked.total() >= GATEWAY_KILLS  # else nothing was killed in the middle
         assert model.bill_nusd <= spent

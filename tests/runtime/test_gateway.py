@@ -28,9 +28,9 @@ def test_how_it_ended(record, words) -> None:
     assert gateway._how(record) == words
 
 
-def test_its_bounds_are_those_of_all_its_agents() -> None:
+async def test_its_bounds_are_those_of_all_its_agents(bed) -> None:
     row = swarm_row(bounds='{"processes": 10, "memory_mb": 64, "cpu_s": 5}', walls="required")
-    one, many = gateway._asked(row, 1).bounds, gateway._asked(row, 20).bounds
+    one, many = (gateway._asked(bed.world, row, seats).bounds for seats in (1, 20))
     assert (one.processes, many.processes) == (10, 200)
     assert many.memory_bytes - one.memory_bytes == 19 * gateway.EACH_BYTES
     assert (one.tmp_bytes, one.cpu_s) == (gateway.TMP_BYTES, None)

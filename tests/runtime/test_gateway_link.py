@@ -1,6 +1,7 @@
 """Turns in a gateway: given once whatever happens, and told as a runner would tell of them."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
+from dashd.runtime import gateway_link
 from dashd.runtime.gateway_link import GatewayLink
 from dashd.store.queue import Claim
 
@@ -25,6 +27,7 @@ class FakeClient:
         self.session: Session | None = None
         self.started: list[str] = []
         self.aborted = 0
+        self.aborts_needed = 1
         self.refusals: list[Exception] = []
         self.changed = trio.Event()
 
@@ -47,6 +50,8 @@ class FakeClient:
 
     async def abort(self, session: str) -> None:
         self.aborted += 1
+        if self.session is not None and self.aborted >= self.aborts_needed:
+            self.session = Session("timeout", None)
 
     def end(self, run_id: str, how: Waited) -> None:
         self.ended[run_id] = how
@@ -89,11 +94,15 @@ class Heard:
         return [frame for frame in self.frames if frame["type"] == kind]
 
 
+def _link(gateway: FakeGateway, replayed: int = 0, *, claim: Claim = CLAIM, **more: Any) -> GatewayLink:
+    return GatewayLink(gateway, claim, claim.attempt_id, replayed, **more)  # type: ignore[arg-type]
+
+
 class Bed:
     def __init__(self, nursery, *, replayed: int = 0) -> None:
         self.gateway = FakeGateway()
         self.heard = Heard()
-        self.link = GatewayLink(self.gateway, CLAIM, replayed)  # type: ignore[arg-type]
+        self.link = _link(self.gateway, replayed)
         nursery.start_soon(self.link.carry, self.heard, None)
 
     async def give(self, number: int, key: str) -> None:
@@ -211,6 +220,59 @@ async def test_a_refusal_for_good_is_said(nursery, autojump_clock) -> None:
     assert "unknown agent" in turned["error"]
 
 
+async def test_a_run_whose_session_changed_meanwhile_is_asked_for_again(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    bed.gateway.client.end(RUN, Waited("error", 1.0, error='Session "x" changed while starting work. Retry.'))
+    bed.gateway.client.end(f"{RUN}~1", OK)
+    await bed.give(1, "turn:1")
+    await settled()
+    assert bed.gateway.client.started == [RUN, f"{RUN}~1"]
+    assert [frame["text"] for frame in bed.heard.of("turned")] == ["fine"]
+
+
+def _plan(session: str, rows: tuple[str, ...] = ()) -> Any:
+    return SimpleNamespace(launch_id="s-t1.2", session=session, journal=SimpleNamespace(rows=rows))
+
+
+async def test_what_a_gateway_takes_up_by_itself_is_ended_before_the_attempt_is_let_in(
+    autojump_clock,
+) -> None:
+    client = FakeClient()
+    client.session, client.aborts_needed = Session("running", None), 2
+    assert await gateway_link._at_rest(client, CLAIM, _plan("s-t1.1"))  # type: ignore[arg-type]
+    assert (client.aborted, client.session) == (2, Session("timeout", None))
+
+
+@pytest.mark.parametrize(
+    ("session", "plan", "found"),
+    [
+        (Session("done", "x"), _plan("s-t1.1"), True),  # it had ended, and dashd did not hear of it
+        (None, _plan("s-t1.1"), False),  # the one before never came to say anything
+        (Session("running", "x"), _plan("s-t1.2"), False),  # no attempt was before this one
+        (Session("running", RUN), _plan("s-t1.1", ("turn:1",)), False),  # what works in it is its own
+    ],
+)
+async def test_whether_an_attempt_goes_on_in_a_session(autojump_clock, session, plan, found) -> None:
+    client = FakeClient()
+    client.session = session
+    assert await gateway_link._at_rest(client, CLAIM, plan) is found  # type: ignore[arg-type]
+    assert client.aborted == 0
+
+
+async def test_a_session_that_does_not_come_to_rest_is_given_up(autojump_clock) -> None:
+    client = FakeClient()
+    client.session, client.aborts_needed = Session("running", None), 1_000
+    with pytest.raises(trio.TooSlowError):
+        await gateway_link._at_rest(client, CLAIM, _plan("s-t1.1"))  # type: ignore[arg-type]
+
+
+async def test_that_there_is_something_in_its_session_is_said_first(nursery, autojump_clock) -> None:
+    link, heard = _link(FakeGateway(), resumed=True), Heard()
+    nursery.start_soon(link.carry, heard, None)
+    await settled()
+    assert heard.frames == [{"type": "ready", "resumed": True}]
+
+
 async def test_a_connection_that_ends_is_a_holder_that_is_gone(nursery, autojump_clock) -> None:
     bed = Bed(nursery)
     bed.gateway.client.refusals = [GatewayLost("cut")]
@@ -221,7 +283,7 @@ async def test_a_connection_that_ends_is_a_holder_that_is_gone(nursery, autojump
 
 async def test_few_agents_begin_at_once_that_never_ran_there(nursery, autojump_clock) -> None:
     bed = Bed(nursery)
-    second = GatewayLink(bed.gateway, Claim("s-t2.1", "s-002", "s-t2", "s"), 0)  # type: ignore[arg-type]
+    second = _link(bed.gateway, claim=Claim("s-t2.1", "s-002", "s-t2", "s"))
     await bed.link.take_turn()
     with trio.move_on_after(1_000) as waited:  # longer than any start may take
         await second.take_turn()
@@ -236,7 +298,7 @@ async def test_few_agents_begin_at_once_that_never_ran_there(nursery, autojump_c
         await second.take_turn()
     await bed.link.aclose()
     await second.aclose()
-    third = GatewayLink(bed.gateway, CLAIM, 0)  # type: ignore[arg-type]
+    third = _link(bed.gateway)
     with trio.fail_after(1):
         await third.take_turn()  # it has run there
         await third.take_turn()

@@ -4,7 +4,7 @@ import pytest
 
 from dashd.domain.attempt import Ending
 from dashd.domain.gates import Gate
-from dashd.store import agents, attempts, decisions, lifecycle, stops, swarms, tasks
+from dashd.store import agents, attempts, decisions, lifecycle, seats, stops, swarms, tasks
 from tests.fakes.scene import SWARM
 
 
@@ -325,3 +325,22 @@ def test_an_agent_that_asked_before_it_was_seen_to_run_is_held_from_the_start(sc
     assert scene.attempt(claim).active_since_ms is None
     scene.do(lambda tx: decisions.decide(tx, row, "allow", "me", ""))
     assert scene.attempt(claim).active_since_ms is not None
+
+
+def test_what_a_gateway_lost_is_its_seats_until_that_ends(scene, clock) -> None:
+    scene.swarm("a", "b", agents_made=2, mode="gateway", driver="openclaw", walls="required")
+    first, second = scene.claim()
+    scene.start(first)
+    scene.end(first, "lost")
+    assert scene.task().pinned_to == first.agent_id
+    scene.do(lambda tx: seats.end(tx, agents.get(tx.db, first.agent_id), killed=True))
+    assert scene.task().pinned_to is None
+    scene.start(second)
+    scene.end(second, "failed")
+    assert scene.task(2).pinned_to is None
+
+
+def test_elsewhere_any_seat_takes_it(scene) -> None:
+    scene.swarm("a")
+    scene.run("lost")
+    assert scene.task().pinned_to is None

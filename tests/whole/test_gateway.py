@@ -158,8 +158,8 @@ async def test_a_kill_ends_the_run_and_its_tool_and_spares_the_others(dash, tmp_
     )
 
 
-async def test_a_gateway_that_dies_loses_its_runs_and_the_next_one_does_them(dash, tmp_path, gate) -> None:
-    task = f"do `echo x >> marks; read -r _ < {gate.path}`"
+async def test_what_is_lost_with_a_gateway_goes_on_in_the_next_one(dash, tmp_path, gate) -> None:
+    task = f"do `echo x >> marks; read -r _ < {gate.path}; echo never > never`, then `echo y >> marks`"
     swarm = await _swarm(dash, task, tmp_path)
     await dash.events(swarm, "agent.progress", 2)
     for pid in pids_of(f"{swarm}-g1"):
@@ -167,11 +167,30 @@ async def test_a_gateway_that_dies_loses_its_runs_and_the_next_one_does_them(das
             os.kill(pid, signal.SIGKILL)
     (down,) = await dash.events(swarm, "gateway.down")
     assert down["data"]["gateway"] == f"{swarm}-g1"
-    await dash.events(swarm, "gateway.up", 2)
-    gate.let()
     report = await dash.ended(swarm)
     assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 1), report
+    assert (tmp_path / "marks").read_text() == "x\ny\n"  # its model saw that the first had been tried
+    assert not (tmp_path / "never").exists()
+    assert len(await dash.events(swarm, "gateway.up", 2)) == 2
+    assert (
+        len((await dash.call("budget.export", swarm=swarm))["rows"]) == 3
+    )  # what it took up itself is refused
     assert pids_of(f"{swarm}-g2") == []
+
+
+async def test_a_task_lost_with_its_gateway_waits_for_the_seat_whose_session_it_is(
+    dash, tmp_path, gate
+) -> None:
+    """Else a task that waits would take the seat, and the lost one would begin afresh in another."""
+    tasks = [f"`echo {each} >> {each}; read -r _ < {gate.path}`" for each in "ab"] + ["`echo c >> c`"]
+    swarm = await _swarm(dash, "do {item}", tmp_path, agents=2, items=tasks)
+    await dash.events(swarm, "agent.progress", 4)
+    for pid in pids_of(f"{swarm}-g1"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    report = await dash.ended(swarm)
+    assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 2), report
+    assert [(tmp_path / each).read_text() for each in "abc"] == ["a\n", "b\n", "c\n"]
 
 
 async def test_a_gateway_that_begins_anew_by_itself_is_ended(dash, tmp_path) -> None:
