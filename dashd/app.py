@@ -41,6 +41,7 @@ from dashd.runtime.added_gateway import AddedGateway
 from dashd.runtime.asks import Asks
 from dashd.runtime.gateway import Gateway
 from dashd.runtime.instance_seats import Division, division
+from dashd.runtime.gateway_starts import GatewayStarts
 from dashd.runtime.jails import Jails
 from dashd.runtime.placing import Placing
 from dashd.runtime.supervisor import Supervisor
@@ -159,7 +160,8 @@ async def _serve(
             transcripts=Transcripts(config.daemon.state_dir / "sessions", launches),
         )
         side.doors.judge = Asks(world).answer
-        ports = GatewayPort(world, config.daemon.state_dir / "gateway-tokens")
+        gateway_starts = GatewayStarts(world, auto=config.programs.openclaw_autostart)
+        ports = GatewayPort(world, config.daemon.state_dir / "gateway-tokens", gateway_starts.why)
         pis = await _instances(config, world, agents)
         core = _core(config, world, side, stop, _about(config, epoch, clock, side), agents, ports, pis)
         await core.keys.follow()
@@ -180,8 +182,8 @@ async def _serve(
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
                 async with trio.open_nursery() as connections:
-                    placing = Placing(world.places, core.looks)
-                    starts = partial(scheduler.run, world, supervisor.start, placing)
+                    placing = Placing(world.places, core.looks, world.gateways.up)
+                    starts = partial(_start_all, world, supervisor, placing, gateway_starts)
                     await _accept(world, core, starts, dispatch, sock, connections, stop, ready)
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
             runtime.cancel_scope.cancel(reason="dashd is stopping; agents keep their leases")
@@ -214,7 +216,7 @@ def _core(
         outside=side.outside,
         gateways=gateways_,
         instances=instances,
-        programs=ProgramPort(agents.programs, world.environ),
+        programs=ProgramPort(agents.programs, world.environ, world.store.bells.gateways.ring),
         walls=instances.walls,
         bodies=config.proxy.bodies,
         useful_tokens=config.proxy.useful_output_tokens,
@@ -294,6 +296,15 @@ async def _accept(
         accept.cancel_scope.cancel(reason="dashd is stopping")
     if stop.agents == "stop":
         await _end_agents(world)
+
+
+async def _start_all(
+    world: World, supervisor: Supervisor, placing: Placing, gateway_starts: GatewayStarts
+) -> None:
+    """Attempts, and ahead of them the gateways that they run in, until cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gateway_starts.run)
+        await scheduler.run(world, supervisor.start, placing)
 
 
 async def _schedule(start: Callable[[], Awaitable[None]], starts: trio.CancelScope) -> None:

@@ -27,6 +27,7 @@ ALIASES = {
     "DASH_MAX_AGENTS": "daemon.agents_max",
     "DASH_RUN_AS": "daemon.run_as",
     "DASH_OPENCLAW_MAX_SESSIONS": "programs.openclaw_sessions_max",
+    "DASH_OPENCLAW_DAEMON_ENABLED": "programs.openclaw_autostart",
 }
 """Older and shorter names of settings in the environment."""
 NOT_USED = {
@@ -38,7 +39,7 @@ NOT_USED = {
         "DASH_RATE_LIMIT",
         "DASH_WS_HEARTBEAT",
     ),
-    *("DASH_OPENCLAW_COMMAND", "DASH_OPENCLAW_DAEMON_ENABLED"),
+    "DASH_OPENCLAW_COMMAND",
     *("OPENCLAW_GATEWAY_URL", "OPENCLAW_API_KEY"),
     *("DASH_JWT_SECRET", "DASH_JWT_ISSUER", "DASH_JWT_AUDIENCE"),
     *("DASH_METRICS_ENABLED", "DASH_TRACING_ENABLED"),
@@ -137,6 +138,8 @@ class ProgramsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Pis that run at once in each of them."""
     pi_idle_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
     """Such a place without work for longer is ended."""
+    openclaw_autostart: bool = True
+    """Gateways of Dash's own are started for the swarms that want one; otherwise their tasks wait."""
 
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {

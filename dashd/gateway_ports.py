@@ -3,7 +3,7 @@
 A token goes from its file, or from what its command prints, to the gateway it opens and nowhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -20,8 +20,9 @@ from dashd.wire import errors
 class GatewayPort:
     """See the port."""
 
-    def __init__(self, world: World, folder: Path) -> None:
-        """`folder` is for the tokens alone."""
+    def __init__(self, world: World, folder: Path, why: Callable[[str], str] = lambda _: "") -> None:
+        """`folder` is for the tokens alone; `why` a swarm's own gateway is not up."""
+        self.why = why
         self.changing = trio.Lock()
         self.probes = Probes(world, self._token)
         self._world = world

@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import trio
 
@@ -51,8 +51,14 @@ def seen(programs: Programs) -> list[Found]:
 class ProgramPort:
     """See the port."""
 
-    def __init__(self, programs: Programs, environ: Mapping[str, str]) -> None:
-        """`environ` is the daemon's own; npm gets little of it."""
+    def __init__(
+        self,
+        programs: Programs,
+        environ: Mapping[str, str],
+        installed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`environ` is the daemon's own; npm gets little of it. `installed` is called when there is more."""
+        self._installed = installed
         self._programs = programs
         self._environ = environ
         self._installing = trio.Lock()
@@ -80,6 +86,7 @@ class ProgramPort:
                 )
         if wanted:
             await self._install(wanted)
+            self._installed()
         found = self._programs.find(name)
         if found is None:
             raise errors.Unavailable(f"{name} was installed and is not there", hint="dashctl program check")

@@ -77,6 +77,11 @@ class Gateway(Connection):
         """Whether it has a launch yet."""
         return self._row is not None
 
+    @property
+    def is_up(self) -> bool:
+        """It has let dashd in, and has not ended."""
+        return self._row is not None and self._row.boot_id is not None and not self.ending
+
     def has(self, launch_id: str) -> bool:
         """Whether it is the gateway of this launch."""
         return self._row is not None and self._row.launch_id == launch_id
@@ -127,6 +132,8 @@ class Gateway(Connection):
         walls = await self._world.jails.walls()
         if walls.grade not in ("A", "B"):
             raise LaunchFailed(f"a gateway needs a jail with a network of its own: {walls.why}; {walls.fix}")
+        if (missing := await trio.to_thread.run_sync(self._programs.missing, "openclaw")) is not None:
+            raise LaunchFailed(missing)
         swarm, seats = await self._world.store.own.read(self._read)
         token = f"{self._world.clock.token(TOKEN_BITS):064x}"
         self._row = await self._world.commit(partial(gateways.insert, swarm_id=self.swarm_id, token=token))
@@ -320,11 +327,12 @@ class Gateway(Connection):
         self._row = msgspec.structs.replace(self._row, boot_id=hello.server.boot_id)
         data = {"gateway": self.launch_id, "version": hello.server.version}
         tx.emit("gateway.up", swarm=self.swarm_id, data=data)
+        tx.ring("queue")  # its swarm's tasks are startable now
 
     def _write_end(self, tx: Tx) -> None:
         assert self._row is not None
         gateways.set_ended(tx, self._row, self._why)
-        if self._why:
+        if self._why and self._row.boot_id is not None:  # otherwise nothing has changed: it is tried again
             data = {"gateway": self.launch_id, "reason": self._why}
             tx.emit("gateway.down", swarm=self.swarm_id, data=data)
         lifecycle.settle_swarm(tx, self.swarm_id)

@@ -85,10 +85,8 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
             resumed = await _at_rest(await gateway.connected(plan.place_boot), claim, plan, tag)
             break
         except GatewayGone as gone:
-            why = f"its gateway is gone: {gone}"
-            if plan.place is not None and not plan.begun:
-                return Ending("never", why)  # it may go elsewhere
-            return Ending("lost" if plan.begun else "failed", why)
+            # Where it has not begun nothing counts: it may go elsewhere, or wait for the next one.
+            return Ending("lost" if plan.begun else "never", f"its gateway is gone: {gone}")
         except GatewayRefused as refused:
             return Ending("failed", f"its gateway does not take it: {refused}")
         except GatewayLost:

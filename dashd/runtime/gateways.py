@@ -48,6 +48,15 @@ class Gateways:
         """The swarm's, if it has one now."""
         return self._found.get(swarm_id)
 
+    def is_up(self, swarm_id: str) -> bool:
+        """Whether attempts of the swarm may go into one now; its connection may be lost for a moment."""
+        found = self._found.get(swarm_id)
+        return found is not None and found.is_up
+
+    def up(self) -> frozenset[str]:
+        """The swarms that this is so of."""
+        return frozenset(swarm_id for swarm_id in self._found if self.is_up(swarm_id))
+
     def versions(self) -> dict[str, str | None]:
         """By launch: what version each says it is; None while it is not connected."""
         return {each.launch_id: each.version for each in self._found.values() if each.launched}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from dashd.domain import placement
 from dashd.domain.placement import Place, Placed, Turns, Unplaced
-from dashd.store import attempts, placements
+from dashd.store import attempts, gateways, placements
 from dashd.store.added_gateways import Look
 from dashd.store.queue import Claim, Here
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
@@ -32,6 +32,8 @@ class Seen:
     homes: Mapping[str, str] = field(default_factory=dict)
     """Swarm to place."""
     last: str = ""
+    up: Collection[str] | None = None
+    """Swarms whose own gateway is up; None where nobody keeps one."""
 
 
 class Round:
@@ -57,7 +59,7 @@ class Round:
         """See the protocol."""
         noun = placements.noun(swarm)
         if not noun:
-            return None
+            return self._without_gateway(swarm)
         if noun not in self._places:
             every = placements.places(db, noun, self._seen.looks)
             self._places[noun] = {place.id: place for place in every}
@@ -78,22 +80,34 @@ class Round:
             self._unplaced[asked] = chosen
         return chosen
 
+    def _without_gateway(self, swarm: SwarmRow) -> Unplaced | None:
+        """There is nothing to choose from; but a gateway of the swarm's own must be there first."""
+        if swarm.mode != gateways.MODE or self._seen.up is None or swarm.id in self._seen.up:
+            return None
+        return Unplaced("unfit", "its gateway is not up")
+
 
 class Placing:
     """What lasts from round to round."""
 
-    def __init__(self, places: Mapping[str, int], looks: Callable[[], Mapping[str, Look]]) -> None:
+    def __init__(
+        self,
+        places: Mapping[str, int],
+        looks: Callable[[], Mapping[str, Look]],
+        up: Callable[[], Collection[str] | None] = lambda: None,
+    ) -> None:
         """`places` is how many agents of some drivers run here at once; `looks` is of gateways and instances
-        that were added.
+        that were added, and `up` are the swarms whose own gateway is.
         """
         self._here = Here(places)
         self._looks = looks
+        self._up = up
         self._homes: dict[str, str] = {}
         self._last = ""
 
     def look(self) -> Seen:
         """What is known now; it does not change any more."""
-        return Seen(self._here, dict(self._looks()), dict(self._homes), self._last)
+        return Seen(self._here, dict(self._looks()), dict(self._homes), self._last, self._up())
 
     def followed(self, claims: Collection[Claim]) -> None:
         """These were committed."""

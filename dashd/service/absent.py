@@ -156,6 +156,10 @@ class NoGateways:
         """None is looked at."""
         return {}
 
+    def why(self, _swarm: str, /) -> str:
+        """Nobody waits for one."""
+        return ""
+
     async def ask(self, _name: str) -> GatewaySeen:
         """None is asked."""
         return GatewaySeen("unknown", "this daemon talks to no gateways")

@@ -135,7 +135,7 @@ async def get(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Agent:
             item=task.item if task else "",
             progress=views.progress(task),
             note=(task.note or "") if task else "",
-            why=whys.why(db, row, core.agents_max, core.drivers, held, now_ms, looks),
+            why=whys.why(db, row, core.agents_max, core.drivers, held, now_ms, looks, core.gateways.why),
             cause=row.cause or "",
             mode=views.mode(swarm_row),
             gateway=_gateway(swarm_row, launch),
@@ -189,7 +189,9 @@ async def why(core: Core, _caller: Caller, params: wire.GetAgent) -> wire.Why:
     held, now_ms = core.models.waiting(params.agent), core.clock.now_ms()
     slots, looks = core.agents_max, core.looks()
     return await core.store.reader.read(
-        lambda db: whys.why(db, agents.get(db, params.agent), slots, core.drivers, held, now_ms, looks)
+        lambda db: whys.why(
+            db, agents.get(db, params.agent), slots, core.drivers, held, now_ms, looks, core.gateways.why
+        )
     )
 
 

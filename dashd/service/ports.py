@@ -412,6 +412,9 @@ class Gateways(Protocol):
     def looks(self) -> dict[str, Look]:
         """Of those that were added, by name: what work is placed by."""
 
+    def why(self, swarm: str, /) -> str:
+        """Why the swarm's own gateway is not up; empty where it is."""
+
     async def ask(self, name: str) -> GatewaySeen:
         """Reads an added one's token again, and asks it now."""
 

@@ -250,6 +250,8 @@ def _waits(approval: approvals.ApprovalRow) -> str:
 
 def _hold(tx: Tx, swarm_id: str, state: Literal["active", "paused"]) -> wire.SwarmChanged:
     row = swarms.get(tx.db, swarm_id)
+    if state == "active":
+        tx.ring("gateways")  # one that did not start is tried at once
     if row.state == state:
         return wire.SwarmChanged(id=row.id, state=state, changed=False)
     refuse_ended(row)

@@ -1,12 +1,22 @@
 """What an agent waits for: the facts about it, of rows and of the call of it that waits, put together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
 from dashd.domain import waiting
 from dashd.domain.placement import Unplaced
-from dashd.store import approvals, attempts, budgets, placements, situations, standings, swarms, tasks
+from dashd.store import (
+    approvals,
+    attempts,
+    budgets,
+    gateways,
+    placements,
+    situations,
+    standings,
+    swarms,
+    tasks,
+)
 from dashd.store.added_gateways import Look
 from dashd.store.budgets import BudgetRow
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
@@ -28,8 +38,11 @@ def why(
     held: CallWait | None = None,
     now_ms: int = 0,
     looks: Mapping[str, Look] = NO_LOOKS,
+    gateway: Callable[[str], str] = lambda _: "",
 ) -> wire.Why:
-    """What an agent waits for; `held` is what a call of it waits for, `looks` is of added places."""
+    """What an agent waits for; `held` is what a call of it waits for, `looks` is of added places, and `gateway`
+    says why its swarm's own is not up.
+    """
     swarm_row = swarms.get(db, row.swarm_id)
     working, places = attempts.open_count(db), drivers.abilities(swarm_row.driver).places
     if (
@@ -64,7 +77,7 @@ def why(
             call=_what(held or frozen),
             call_on=call_on,
             call_text=call_text,
-            unplaced=_unplaced(db, swarm_row, looks),
+            unplaced=_unplaced(db, swarm_row, looks) or (gateway(row.swarm_id) if _own(swarm_row) else ""),
         )
     )
     until_ms = retry.retry_at_ms if retry and found.waits_for == "retry" else None
@@ -83,6 +96,10 @@ def why(
         until=iso_or_none(until_ms),
         on=list(found.on),
     )
+
+
+def _own(row: SwarmRow) -> bool:
+    return row.mode == gateways.MODE and row.walls == "required"
 
 
 def is_held(db: Snapshot, row: AgentRow, held: CallWait | None) -> bool:

@@ -55,7 +55,7 @@ class Bells:
     merges: Bell = field(default_factory=Bell)
     """A merge or landing was asked for, or has ended."""
     gateways: Bell = field(default_factory=Bell)
-    """A gateway was added, changed or removed."""
+    """A gateway was added, changed or removed, or one that did not start is worth another try."""
     instances: Bell = field(default_factory=Bell)
     """A place where Pis run was added, changed or removed."""
     placed: Bell = field(default_factory=Bell)

@@ -16,6 +16,12 @@ _q_insert = f"INSERT INTO gateway ({_COLUMNS}) VALUES ({placeholders(GatewayRow)
 _q_next_number = "SELECT coalesce(max(number), 0) + 1 FROM gateway WHERE swarm_id = ?"
 _q_open = f"SELECT {_COLUMNS} FROM gateway WHERE ended_at_ms IS NULL ORDER BY launch_id"
 _q_open_of = f"SELECT {_COLUMNS} FROM gateway WHERE swarm_id = ? AND ended_at_ms IS NULL"
+# The list of open states repeats the condition of the index swarm_open, which SQLite would not use otherwise.
+_q_wanted = (
+    "SELECT s.id FROM swarm s WHERE s.state IN ('creating', 'active', 'paused') AND s.state = 'active'"
+    f" AND s.wanted = 'run' AND s.mode = '{MODE}' AND s.walls = 'required'"
+    " AND EXISTS (SELECT 1 FROM task t WHERE t.swarm_id = s.id AND t.state = 'ready')"
+)
 _q_boot = "UPDATE gateway SET boot_id = ?2 WHERE launch_id = ?1"
 _q_ended = "UPDATE gateway SET ended_at_ms = ?2, reason = ?3 WHERE launch_id = ?1 AND ended_at_ms IS NULL"
 _q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
@@ -40,6 +46,11 @@ def open_gateways(db: apsw.Connection) -> list[GatewayRow]:
 def open_of(db: apsw.Connection, swarm_id: str) -> GatewayRow | None:
     """The swarm's, if it has one that has not ended."""
     return rows.first(GatewayRow, db, _q_open_of, (swarm_id,))
+
+
+def wanted(db: apsw.Connection) -> list[str]:
+    """Swarms that have a task for a gateway of Dash's own, whether they have one or not."""
+    return [swarm_id for (swarm_id,) in rows.table(db, _q_wanted)]
 
 
 def is_idle(db: apsw.Connection, swarm_id: str) -> bool:

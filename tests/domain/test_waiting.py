@@ -98,3 +98,9 @@ def test_a_yes_is_waited_for_before_a_pause_and_not_once_it_was_told_to_stop() -
         assert found.waits_for == "approval"
         assert found.text.endswith("; it is paused as well")
     assert explain(RUNNING, **asks, stopping=True)[0] == "end"
+
+
+def test_a_place_for_tasks_that_are_ready() -> None:
+    found = waiting.explain(dataclasses.replace(IDLE, ready=2, unplaced="its gateway is starting"))
+    assert found == waiting.Waiting("place", "2 ready task(s); its gateway is starting")
+    assert explain(IDLE, unplaced="its gateway is starting") == ("work", ())

@@ -58,6 +58,23 @@ def start_daemon_at(tmp_path_factory):
     made.end()
 
 
+@pytest.fixture
+def start_daemon(tmp_path_factory):
+    """`start_daemon(NAME=...)`: a dashd of a test's own, with these settings."""
+    inside.of_grade("B")
+    started = []
+
+    def start(**environ: str) -> daemons.DaemonProcess:
+        made = daemons.DaemonProcess(tmp_path_factory.mktemp("s"), **(CONFIGURED | environ))
+        started.append(made)
+        made.start()
+        return made
+
+    yield start
+    for each in started:
+        each.end()
+
+
 async def _swarm(dash: Door, task: str, folder: Path, **more) -> str:
     given = {"task": task, "cwd": str(folder), "driver": "openclaw", "mode": "gateway"} | more
     made = await dash.call("swarm.create", **given)
@@ -241,6 +258,59 @@ async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemo
         assert (report["outcome"], report["attempts"]["total"]) == ("complete", 1), report
         assert (tmp_path / "marks").read_text() == "x\ny\n"
         assert len(await dash.events(swarm, "gateway.up")) == 1
+
+
+@pytest.fixture
+def lame(tmp_path: Path) -> Path:
+    """A program that is a gateway once a file is beside it, and until then ends at once."""
+    program = tmp_path / "programs" / "lame"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ -e {program}.mended ] || exit 3\nexec {FAKE} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+async def test_a_gateway_that_does_not_start_costs_no_attempt(start_daemon, tmp_path, lame) -> None:
+    daemon = start_daemon(DASH_PROGRAMS_OPENCLAW=str(lame))
+    (tmp_path / "w").mkdir()
+    async with open_door(daemon.socket) as dash:
+        swarm = await _swarm(dash, "do `echo x >> marks`", tmp_path / "w")
+        agent = f"{swarm}-001"
+        with trio.fail_after(60):
+            while "try 1 of 10" not in (why := await dash.call("agent.why", agent=agent))["text"]:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        assert (why["waits_for"], "exit code 3" in why["text"]) == ("place", True)
+        assert (await dash.call("task.get", task=f"{swarm}-t1"))["state"] == "ready"
+        lame.with_suffix(".mended").touch()
+        assert (await dash.call("swarm.resume", swarm=swarm))["changed"] is False
+        report = await dash.ended(swarm)
+        assert (report["outcome"], report["attempts"]["total"]) == ("complete", 1)
+        seen = await dash.events(swarm, ["gateway.*", "swarm.completed"], 2)
+        assert [event["kind"] for event in seen] == ["gateway.up", "swarm.completed"]
+        assert (tmp_path / "w" / "marks").read_text() == "x\n"
+
+
+async def test_with_all_agents_their_gateway_ends_and_no_other_one_begins(
+    start_daemon, tmp_path, gate
+) -> None:
+    daemon = start_daemon()
+    async with open_door(daemon.socket) as dash:
+        swarm = await _swarm(dash, f"do `read -r _ < {gate.path}`", tmp_path)
+        await dash.events(swarm, "agent.progress", 2)
+    assert await trio.to_thread.run_sync(daemon.stop, "stop") == 0
+    assert daemon.processes() == []
+    assert [launch.name for launch in (daemon.state / "launches").glob(f"{swarm}-g*")] == [f"{swarm}-g1"]
+
+
+async def test_where_none_is_started_tasks_wait_and_say_what_to_run(start_daemon, tmp_path) -> None:
+    daemon = start_daemon(DASH_OPENCLAW_DAEMON_ENABLED="false")
+    async with open_door(daemon.socket) as dash:
+        swarm = await _swarm(dash, "do `echo x >> marks`", tmp_path)
+        why = await dash.call("agent.why", agent=f"{swarm}-001")
+        assert (why["waits_for"], "programs.openclaw_autostart" in why["text"]) == ("place", True)
+        assert (await dash.call("gateway.list"))["gateways"] == []
+        await dash.call("swarm.destroy", swarm=swarm)
+        assert (await dash.ended(swarm))["attempts"]["total"] == 0
 
 
 @pytest.mark.parametrize(
