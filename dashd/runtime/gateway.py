@@ -19,7 +19,7 @@ import trio
 from dashd.domain.attempt import Ending
 from dashd.drivers import OpenClawDriver, Programs, openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
-from dashd.drivers.openclaw_client import Client, GatewayRefused
+from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
 from dashd.jail import holder_link, spool
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.jail.launch_folder import ExitRecord
@@ -31,7 +31,8 @@ from dashd.store.transaction import Tx
 from . import attach, gateway_state
 from .attach import START_S_MAX, Attached
 from .bounds import Bounds
-from .gateway_connection import AGAIN_S, Connection
+from .gateway_connection import AGAIN_S, Connection, GatewayGone
+from .gateway_warmth import WARMING_MAX
 from .jails import Asked, Jailed, asked_of
 from .world import World
 
@@ -209,6 +210,8 @@ class Gateway(Connection):
                 nursery.start_soon(self._bounds.keep, link, self.grade)
                 nursery.start_soon(self._stay_connected)
                 nursery.start_soon(self._end_with_its_swarm, link)
+                for _ in range(WARMING_MAX):
+                    nursery.start_soon(self._keep_warm)
                 record = await self._listen(link)
                 nursery.cancel_scope.cancel(reason="the gateway has ended, or its holder has")
         finally:
@@ -230,6 +233,27 @@ class Gateway(Connection):
                     await self._read_log(spool_bytes)
                 case holder_link.Exited(record):
                     return record
+
+    async def _keep_warm(self) -> None:
+        """Warms one seat after the other that has nothing to do, until it is ending."""
+        with contextlib.suppress(GatewayGone):
+            while True:
+                client = await self.connected()
+                tickets = self._world.store.bells.queue.ticket(), self.warmth.entries.ticket()
+                seats = await self._world.store.own.read(partial(agents.unneeded, swarm_id=self.swarm_id))
+                named = {openclaw_gateway.agent_name(seat_id): seat_id for seat_id in seats}
+                if not (cold := self.warmth.cold(named)):
+                    await bells.either(*tickets)
+                    continue
+                try:
+                    await self.add(named[cold[0]])
+                    async with self.starts:
+                        if self.warmth.cold(cold[:1]):
+                            await self.warmth.make_warm(client, cold[0], self.launch_id)
+                except GatewayRefused:
+                    self.warmth.leave(cold[0])
+                except GatewayLost:
+                    await trio.sleep(AGAIN_S)
 
     async def _end_with_its_swarm(self, link: HolderLink) -> None:
         with contextlib.suppress(HolderGone):  # whoever listens to it hears of that too

@@ -23,6 +23,7 @@ from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.store.bells import Bell
 
 from .doors import GatewayDoors
+from .gateway_warmth import Warmth
 from .world import STARTS_PER_CORE_MAX, World, cores
 
 AGAIN_S = 0.2
@@ -49,8 +50,7 @@ class Connection(ABC):
         """Part of its agents' names, where these must not outlive one of its starts."""
         self.starts = trio.Semaphore(STARTS_PER_CORE_MAX * cores())
         """Held for an agent's first run, which has the gateway busy for seconds."""
-        self.warm: set[str] = set()
-        """Agents that have run in it before."""
+        self.warmth = Warmth()
         self._world = world
         self._client: Client | None = None
         self._why = ""

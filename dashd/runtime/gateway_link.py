@@ -31,6 +31,7 @@ from dashd.store.transaction import Tx
 from .attach import Attached
 from .gateway import Gateway
 from .gateway_connection import Connection, GatewayGone
+from .gateway_warmth import REST_S_MAX, at_rest
 from .output import Output
 from .plan import Plan
 from .talk import Talk
@@ -43,9 +44,6 @@ BEGIN_S_MAX = 60.0
 """How long an agent's first run may keep others from theirs."""
 LOOK_S = 5.0
 ABORT_S_MAX = 30.0
-REST_S_MAX = 120.0
-"""For a session to come to rest that a gateway takes up by itself: seconds where a core is free."""
-ABORT_AGAIN_S = 2.0
 UNBEGUN_MAX, UNBEGUN_S = 5, 0.5
 REFUSED_AGAIN_MAX = 5
 INPUTS_MAX = 1_000
@@ -82,7 +80,7 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
             boot_id, tag = gateway.boot_id, gateway.tag
             await world.commit(partial(_enter, gateway, plan.launch_id))
             await gateway.add(claim.agent_id)
-            resumed = await _at_rest(await gateway.connected(plan.place_boot), claim, plan, tag)
+            resumed = await _resumes(gateway, claim, plan, tag)
             break
         except GatewayGone as gone:
             # Where it has not begun nothing counts: it may go elsewhere, or wait for the next one.
@@ -106,20 +104,15 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
     return link
 
 
-async def _at_rest(client: Client, claim: Claim, plan: Plan, tag: str) -> bool:
-    """Whether the attempt goes on in a session; then nothing works in that any more. Raises TooSlowError.
-
-    A gateway takes up by itself, moments after its start, what the one before it was killed in.
+async def _resumes(gateway: Connection, claim: Claim, plan: Plan, tag: str) -> bool:
+    """Whether the attempt goes on in a session of one before it. From then on what its agent calls is called
+    for the attempt, and for nothing that the gateway does by itself. Raises TooSlowError.
     """
+    client = await gateway.connected(plan.place_boot)
+    await gateway.warmth.enter(client, openclaw_gateway.agent_name(claim.agent_id, tag))
     if plan.session == plan.launch_id or plan.journal.rows:  # what works in it then is this attempt's own
         return False
-    session = openclaw_gateway.session_key(claim.agent_id, plan.session, tag)
-    with trio.fail_after(REST_S_MAX):
-        while (found := await client.describe(session)) is not None and found.works:
-            with contextlib.suppress(GatewayRefused):
-                await client.abort(session)
-            await trio.sleep(ABORT_AGAIN_S)
-    return found is not None
+    return await at_rest(client, openclaw_gateway.session_key(claim.agent_id, plan.session, tag))
 
 
 async def enter_unless_stopped(world: World, claim: Claim, plan: Plan, wish: Wish) -> Attached:
@@ -195,7 +188,7 @@ class GatewayLink(HolderLink):
         """Few agents begin at once that have not run in this gateway before: each has it busy for seconds.
         To wait for that is no part of a start, which has a limit.
         """
-        if self._agent not in self._gateway.warm:
+        if self._agent not in self._gateway.warmth.warm:
             await self._gateway.starts.acquire()
             self._cold = True
 
@@ -327,7 +320,7 @@ class GatewayLink(HolderLink):
         if fresh and self._cold:
             with trio.move_on_after(BEGIN_S_MAX):
                 await _until_begun(client, run_id, begun)
-        self._gateway.warm.add(self._agent)
+        self._gateway.warmth.warm.add(self._agent)
         self.give_way()
 
     async def _start(self, client: Client, agent: str, run_id: str, message: str) -> bool:

@@ -22,6 +22,10 @@ _q_cause = "UPDATE agent SET cause = ?2 WHERE id = ?1"
 _q_unknown = "UPDATE agent SET liveness = 'unknown' WHERE state IN ('spawning', 'running', 'paused')"
 _q_liveness = "UPDATE agent SET liveness = ?2 WHERE id = ?1"
 _q_seat = "UPDATE agent SET state = 'spawning', task_id = ?2 WHERE id = ?1 AND state = 'idle'"
+_q_unneeded = (
+    "SELECT id FROM agent WHERE swarm_id = ?1 AND state = 'idle' AND wanted = 'run'"
+    " AND NOT EXISTS (SELECT 1 FROM task WHERE swarm_id = ?1 AND state = 'ready') ORDER BY number"
+)
 _q_open = (
     f"SELECT {_COLUMNS} FROM agent WHERE swarm_id = ? AND state IN ('idle', 'spawning', 'running', 'paused')"
     " ORDER BY number"
@@ -118,6 +122,11 @@ def take_seat(tx: Tx, agent_id: str, task_id: str) -> None:
 def open_seats(db: apsw.Connection, swarm_id: str) -> list[AgentRow]:
     """The seats of a swarm that have not ended, by number."""
     return rows.every(AgentRow, db, _q_open, (swarm_id,))
+
+
+def unneeded(db: apsw.Connection, swarm_id: str) -> list[str]:
+    """Seats of a swarm that nothing is under way or ready for, by number."""
+    return [agent_id for (agent_id,) in rows.table(db, _q_unneeded, (swarm_id,))]
 
 
 def open_count(db: apsw.Connection, swarm_id: str) -> int:

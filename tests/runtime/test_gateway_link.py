@@ -12,6 +12,7 @@ from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Wai
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
 from dashd.runtime import gateway_link
 from dashd.runtime.gateway_link import GatewayLink
+from dashd.runtime.gateway_warmth import Warmth
 from dashd.store.queue import Claim
 
 CLAIM = Claim("s-t1.1", "s-001", "s-t1", "s")
@@ -66,7 +67,7 @@ class FakeGateway:
     def __init__(self) -> None:
         self.client = FakeClient()
         self.starts = trio.Semaphore(1)
-        self.warm: set[str] = set()
+        self.warmth = Warmth()
         self.hearers: dict[str, Any] = {}
         self.raws: dict[str, str] = {}
 
@@ -231,16 +232,8 @@ async def test_a_run_whose_session_changed_meanwhile_is_asked_for_again(nursery,
 
 
 def _plan(session: str, rows: tuple[str, ...] = ()) -> Any:
-    return SimpleNamespace(launch_id="s-t1.2", session=session, journal=SimpleNamespace(rows=rows))
-
-
-async def test_what_a_gateway_takes_up_by_itself_is_ended_before_the_attempt_is_let_in(
-    autojump_clock,
-) -> None:
-    client = FakeClient()
-    client.session, client.aborts_needed = Session("running", None), 2
-    assert await gateway_link._at_rest(client, CLAIM, _plan("s-t1.1"))  # type: ignore[arg-type]
-    assert (client.aborted, client.session) == (2, Session("timeout", None))
+    journal = SimpleNamespace(rows=rows)
+    return SimpleNamespace(launch_id="s-t1.2", session=session, journal=journal, place_boot=None)
 
 
 @pytest.mark.parametrize(
@@ -253,17 +246,11 @@ async def test_what_a_gateway_takes_up_by_itself_is_ended_before_the_attempt_is_
     ],
 )
 async def test_whether_an_attempt_goes_on_in_a_session(autojump_clock, session, plan, found) -> None:
-    client = FakeClient()
-    client.session = session
-    assert await gateway_link._at_rest(client, CLAIM, plan) is found  # type: ignore[arg-type]
-    assert client.aborted == 0
-
-
-async def test_a_session_that_does_not_come_to_rest_is_given_up(autojump_clock) -> None:
-    client = FakeClient()
-    client.session, client.aborts_needed = Session("running", None), 1_000
-    with pytest.raises(trio.TooSlowError):
-        await gateway_link._at_rest(client, CLAIM, _plan("s-t1.1"))  # type: ignore[arg-type]
+    gateway = FakeGateway()
+    gateway.warmth.warm.add("s-001")
+    gateway.client.session = session
+    assert await gateway_link._resumes(gateway, CLAIM, plan, "") is found  # type: ignore[arg-type]
+    assert gateway.client.aborted == 0
 
 
 async def test_that_there_is_something_in_its_session_is_said_first(nursery, autojump_clock) -> None:

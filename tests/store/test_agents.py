@@ -82,3 +82,11 @@ def test_a_page_of_some_states(scene) -> None:
     rows, _, total = agents.page(scene.db, SWARM, '["spawning"]', 0, 9)
     assert ([row.number for row in rows], total) == ([1], 1)
     assert agents.page(scene.db, None, '["failed"]', 4, 9) == ([], 4, 0)
+
+
+def test_seats_that_nothing_is_ready_for(scene) -> None:
+    scene.swarm("a", agents_made=3)
+    assert agents.unneeded(scene.db, SWARM) == []
+    (claim,) = scene.claim(1)
+    found = agents.unneeded(scene.db, SWARM)
+    assert (len(found), claim.agent_id in found) == (2, False)

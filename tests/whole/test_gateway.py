@@ -126,6 +126,25 @@ async def test_an_agent_that_joins_works_in_the_same_gateway(dash, tmp_path, gat
     assert len(await dash.events(swarm, "gateway.up")) == 1
 
 
+async def test_an_agent_without_a_task_is_warmed_for_nothing(dash, with_gateways, tmp_path, gate) -> None:
+    """A run that the proxy refuses: no call reaches a model, and no attempt waits for more than that."""
+    tasks = [f"`read -r _ < {gate.path}`", "`echo warm > warm`"]
+    swarm = await _swarm(dash, "do {item}", tmp_path, agents=2, items=tasks)
+    await dash.call("task.cancel", task=f"{swarm}-t2")  # before its gateway is up
+    kept = with_gateways.state / "launches" / f"{swarm}-g1" / "state" / "sessions.json"
+    with trio.fail_after(60):
+        while f"agent:{swarm}-002:warm" not in (kept.read_text() if kept.exists() else ""):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+    await dash.call("task.retry", task=f"{swarm}-t2")
+    await dash.events(swarm, "task.completed")
+    gate.let()
+    assert (await dash.ended(swarm))["tasks"]["completed"] == 2
+    calls = (await dash.call("budget.export", swarm=swarm))["rows"]
+    assert sorted(row["task"] for row in calls) == [*[f"{swarm}-t1"] * 2, *[f"{swarm}-t2"] * 2]
+    sessions, working = json.loads(kept.read_text())
+    assert (f"agent:{swarm}-002:warm" in sessions, working) == (True, {})
+
+
 async def test_a_refused_budget_is_final(dash, tmp_path, gate) -> None:
     swarm = await _swarm(dash, f"do `read -r _ < {gate.path}`", tmp_path, budget=1.0)
     await dash.events(swarm, "agent.progress", 2)

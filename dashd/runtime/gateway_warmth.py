@@ -1,0 +1,94 @@
+"""Agents of a gateway, warmed ahead: an agent's first run sets up what has the gateway busy for seconds.
+
+    cold ──▶ being warmed: a run whose one call the proxy refuses ──▶ warm
+      └────▶ an attempt came first, and warms it ──────────────────────┘
+
+That run asks no model and spends nothing, since no attempt of the agent is let in; to create a session was
+measured not to be enough. A call of it must never pass for one of an attempt, so an attempt that comes in
+waits until its agent's session for this is at rest.
+"""
+
+import contextlib
+from collections.abc import Iterable
+
+import trio
+
+from dashd.drivers.openclaw_client import Client, GatewayRefused
+from dashd.store.bells import Bell
+
+WARMING_MAX = 2
+"""Agents that are warmed at once: more are slower, and keep attempts from beginning."""
+WARM_S_MAX = 120.0
+REST_S_MAX = 120.0
+"""For a session to come to rest that a gateway takes up by itself: seconds where a core is free."""
+ABORT_AGAIN_S = 2.0
+SAID = "Say nothing."
+"""Nobody hears it."""
+
+
+class Warmth:
+    """Which agents of one gateway are warm, by the names that it has for them."""
+
+    def __init__(self) -> None:
+        self.warm: set[str] = set()
+        self.entries = Bell()
+        """Rung with each attempt that comes in: what was ready when nobody looked is under way."""
+        self._entered: set[str] = set()
+        self._warming: dict[str, trio.Event] = {}
+
+    def cold(self, agents: Iterable[str]) -> list[str]:
+        """Those of them that nothing has warmed, or is about to."""
+        known = self.warm | self._entered | self._warming.keys()
+        return [agent for agent in agents if agent not in known]
+
+    def leave(self, agent: str) -> None:
+        """Its first attempt warms it."""
+        self._entered.add(agent)
+
+    async def enter(self, client: Client, agent: str) -> None:
+        """An attempt of the agent is about to be let in. Raises GatewayLost, GatewayRefused, TooSlowError."""
+        self.leave(agent)
+        self.entries.ring()
+        if (warmed := self._warming.get(agent)) is not None:
+            await warmed.wait()
+        if agent not in self.warm:  # it may have been cut off, here or in a gateway before this one
+            await at_rest(client, _session(agent))
+
+    async def make_warm(self, client: Client, agent: str, gateway: str) -> None:
+        """Warms it; one that the gateway does not want to run is left to its first attempt.
+
+        Raises GatewayLost.
+        """
+        over = self._warming[agent] = trio.Event()
+        try:
+            with trio.move_on_after(WARM_S_MAX):
+                run_id = f"{gateway}:warm:{agent}"
+                await client.start(agent, _session(agent), run_id, SAID)
+                while not (await client.wait(run_id)).over:
+                    pass
+                self.warm.add(agent)
+                return
+            self.leave(agent)
+        except GatewayRefused:
+            self.leave(agent)
+        finally:
+            del self._warming[agent]
+            over.set()
+
+
+async def at_rest(client: Client, session: str) -> bool:
+    """Returns once nothing works in the session; False where there is none of that name.
+
+    A gateway takes up by itself, moments after its start, what the one before it was killed in. Raises
+    TooSlowError, GatewayLost.
+    """
+    with trio.fail_after(REST_S_MAX):
+        while (found := await client.describe(session)) is not None and found.works:
+            with contextlib.suppress(GatewayRefused):  # it is still starting, mostly
+                await client.abort(session)
+            await trio.sleep(ABORT_AGAIN_S)
+    return found is not None
+
+
+def _session(agent: str) -> str:
+    return f"agent:{agent}:warm"
