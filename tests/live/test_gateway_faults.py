@@ -81,28 +81,24 @@ async def test_each_fault_of_the_provider_is_one_calls_affair(start_daemon, tmp_
 
 
 async def test_what_ends_one_run_leaves_the_others_alone(start_daemon, tmp_path) -> None:
-    """One works through and is told more; one is killed in its tool, one in a call; one has no money."""
+    """One works through and is told more, one is killed in its tool, one has no money at first."""
     model = Casting(
         {
             "whole": (run(f"touch whole; {until('go')}"), DONE, DONE),  # a message makes another turn
             "tool": (run(f"touch tool; {until('go')}; touch late"), DONE),
-            "call": (Act(delay_s=WITHIN_S),),
             "poor": (run(f"touch poor; {until('pay')}"), DONE),
         }
     )
     async with scene(start_daemon(), tmp_path, model, driver="openclaw", within_s=WITHIN_S) as there:
         items = list(model.parts)
-        limits = {"retries": 0}
-        swarm = await there.swarm("{item}", mode="gateway", agents=4, items=items, limits=limits)
-        for item in ("whole", "tool", "poor"):
+        limits = {"retries": 0, "timeout_s": 3_600}
+        swarm = await there.swarm("{item}", mode="gateway", agents=3, items=items, limits=limits)
+        for item in items:
             await there_is(tmp_path / item)
-        while not model.asked["call"]:  # noqa: ASYNC110  # its first call may come last
-            await trio.sleep(0.05)
         seat = await agents_of(there, swarm)
         await there.dash.call("agent.message", agent=seat["whole"], text="mind the gap")
-        for item in ("tool", "call"):
-            await there.dash.call("agent.kill", agent=seat[item])
-        await there.dash.events(swarm, "agent.killed", 2)
+        await there.dash.call("agent.kill", agent=seat["tool"])
+        await there.dash.events(swarm, "agent.killed")
         await there.dash.call(
             "budget.set", budget=seat["poor"], limit_usd=0.0001, actions={"at_100": "notify"}
         )
@@ -119,11 +115,10 @@ async def test_what_ends_one_run_leaves_the_others_alone(start_daemon, tmp_path)
         assert model.asked["poor"] == 2
         (tmp_path / "go").touch()
         report = await there.ended_with(swarm, "partial")
-        assert (report["tasks"]["completed"], report["attempts"]["total"]) == (2, 5)
+        assert (report["tasks"]["completed"], report["attempts"]["total"]) == (2, 4)
         assert len(await there.dash.events(swarm, "gateway.up")) == 1
         assert "mind the gap" in json.dumps(model.seen["whole"]["messages"])
         assert not (tmp_path / "late").exists()
-        await there.not_below(swarm)
+        await there.balanced(swarm)
         for item in items:
             assert await booked(there, swarm, item) == sorted(model.used[item]), item
-            assert len(await booked(there, swarm, item, confirmed=False)) == (item == "call"), item
