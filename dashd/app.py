@@ -40,8 +40,8 @@ from dashd.runtime import approvals, lander, merger, recovery, scheduler, sweepe
 from dashd.runtime.added_gateway import AddedGateway
 from dashd.runtime.asks import Asks
 from dashd.runtime.gateway import Gateway
-from dashd.runtime.instance_seats import Division, division
 from dashd.runtime.gateway_starts import GatewayStarts
+from dashd.runtime.instance_seats import Division, division
 from dashd.runtime.jails import Jails
 from dashd.runtime.placing import Placing
 from dashd.runtime.supervisor import Supervisor

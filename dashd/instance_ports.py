@@ -87,9 +87,9 @@ class InstancePort:
         return InstanceSeen("dead" if why else "alive", why, None if why else took_ms, version)
 
     def _here(self) -> tuple[str | None, str]:
-        pi, missing = self._programs.find(PI), self._programs.missing(PI)
-        if pi is None or missing is not None:
-            return None, f"{missing} is neither installed nor configured"
+        pi, lack = self._programs.find(PI), self._programs.lack(PI)
+        if pi is None or lack is not None:
+            return None, lack.text if lack is not None else f"{PI} is not there"
         return pi.path, ""
 
     def _is_ours(self, found: Found) -> bool:

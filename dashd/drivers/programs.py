@@ -25,8 +25,8 @@ from dashd.wire import errors
 from .compiled import Compiled
 
 CLOSED = ("--disable-sigusr1",)
-"""Of Node, for a program that asks before it acts: its tools could open its inspector by a signal, and have it ask
-no more. An older Node does not know it and does not start, so nothing acts unasked.
+"""Of Node, for a program that asks before it acts: its tools could open its inspector by a signal, and have
+it ask no more. An older Node does not know it and does not start, so nothing acts unasked.
 """
 RECORD = "installed.json"
 UNFINISHED = ".new-"
@@ -222,7 +222,7 @@ class Programs:
 
 
 def named(name: str, path: str, origin: Origin, whence: str) -> Found | Lack:
-    """The program at a path, or of that name on PATH; links are followed. `whence` begins the reason why not."""
+    """The program at a path, or of that name on PATH, links followed; or why not, which `whence` begins."""
     told = os.path.expanduser(path)
     file = told if os.sep in path else shutil.which(path) or ""
     real = os.path.realpath(file)

@@ -13,7 +13,7 @@ import trio
 
 from dashd.drivers import pi_version
 from dashd.drivers.pi_version import NoVersion
-from dashd.drivers.programs import Found, Programs, named, pinned
+from dashd.drivers.programs import Found, Lack, Programs, named, pinned
 from dashd.store import instances
 from dashd.store.instances import InstanceRow
 from dashd.store.rows import Snapshot
@@ -65,9 +65,9 @@ class InstanceProbes(Rounds[InstanceRow]):
     async def look_here(self) -> tuple[str | None, str]:
         """(version of the Pi that Dash finds, why it does not say it)."""
         rows = await self._world.store.own.read(instances.seats)
-        pi = await trio.to_thread.run_sync(self._programs.find, PI)
-        if pi is None:
-            return None, "pi is neither installed nor configured"
+        pi = await trio.to_thread.run_sync(self._programs.look, PI)
+        if isinstance(pi, Lack):
+            return None, pi.text
         try:
             stamp, version = await self._ask(pi, rows[0] if rows else None)
         except NoVersion as error:
@@ -89,16 +89,16 @@ class InstanceProbes(Rounds[InstanceRow]):
 
     async def _look(self, row: InstanceRow) -> tuple[str, str]:
         assert row.program is not None, row.name
-        found = await trio.to_thread.run_sync(named, PI, row.program, "configured")
-        if found is None:
-            raise NoVersion(f"{row.program} is not there")
+        found = await trio.to_thread.run_sync(named, PI, row.program, "configured", row.program)
+        if isinstance(found, Lack):
+            raise NoVersion(found.text)
         return await self._ask(found, row)
 
     async def _ask(self, pi: Found, row: InstanceRow | None) -> tuple[str, str]:
         """(stamp, version) as they are now."""
-        node = await trio.to_thread.run_sync(self._programs.find, "node")
-        if node is None:
-            raise NoVersion("pi needs node, which is neither installed nor configured")
+        node = await trio.to_thread.run_sync(self._programs.look, "node")
+        if isinstance(node, Lack):
+            raise NoVersion(f"pi needs node: {node.text}")
         try:
             stamp = await trio.to_thread.run_sync(pi_version.stamp, node, pi)
             if row is not None and row.version is not None and stamp == row.stamp:

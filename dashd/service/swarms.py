@@ -71,9 +71,7 @@ async def prepare(
     def operation(tx: Tx, task: str) -> wire.SwarmCreated:
         refuse_nul("task", task)
         row = _row(tx, new_id, params, walled, driver=driver, why_driver=why_driver, argv=argv, cwd=cwd)
-        row = msgspec.structs.replace(
-            row, goal=task, repo=place.json, mode=way.mode, placement=way.placement
-        )
+        row = msgspec.structs.replace(row, goal=task, repo=place.json, mode=way.mode, placement=way.placement)
         modes.refuse_asking(tx.db, row)
         plans.refuse_unstartable(tx.db, ready)
         if swarms.find(tx.db, row.id):

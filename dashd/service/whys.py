@@ -40,8 +40,8 @@ def why(
     looks: Mapping[str, Look] = NO_LOOKS,
     gateway: Callable[[str], str] = lambda _: "",
 ) -> wire.Why:
-    """What an agent waits for; `held` is what a call of it waits for, `looks` is of added places, and `gateway`
-    says why its swarm's own is not up.
+    """What an agent waits for; `held` is what a call of it waits for, `looks` is of added places, and
+    `gateway` says why its swarm's own is not up.
     """
     swarm_row = swarms.get(db, row.swarm_id)
     working, places = attempts.open_count(db), drivers.abilities(swarm_row.driver).places
