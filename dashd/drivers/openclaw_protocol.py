@@ -24,6 +24,8 @@ FRAME_BYTES_MAX = 32 << 20
 SCOPES = ("operator.read", "operator.write", "operator.admin")
 UNBEGUN = "changed while starting work"
 """How a run ends whose session somebody else has begun to work in (SESSION_WORK_START_CHANGED)."""
+SICK = "database cleanup failed"
+"""How every run of an agent ends whose database the gateway has closed and not opened again."""
 RAW = re.compile(rb"embedded run agent end: runId=(\S{1,200}) .*rawError=(.{1,500})")
 """In its log: how the last call of a run failed, which no frame says."""
 
@@ -125,6 +127,11 @@ class Waited(msgspec.Struct, frozen=True, rename="camel"):
     def unbegun(self) -> bool:
         """Its session changed just then, so that nothing was put before the model: it may be asked again."""
         return self.status == "error" and UNBEGUN in self.error
+
+    @property
+    def sick(self) -> bool:
+        """Nothing of that agent's works in this gateway any more, until it starts anew."""
+        return self.status == "error" and SICK in self.error
 
     @property
     def text(self) -> str:

@@ -251,7 +251,9 @@ class AddedGateway(Connection):
     async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
         access = await self._doors.keys(self.door, swarm.id, [seat.id for seat in seats], swarm.model)
         return [
-            openclaw_gateway.Seat(agent_id, found.url, found.key, found.name, swarm.cwd, self.tag)
+            openclaw_gateway.Seat(
+                agent_id, found.url, found.key, found.name, swarm.cwd, self.tag, found.context_tokens
+            )
             for agent_id, found in access.items()
         ]
 

@@ -97,6 +97,15 @@ class Connection(ABC):
         self._why = self._why or why
         self._changes.ring()
 
+    def give_up(self, why: str) -> bool:
+        """It works no more. True where it is ended for that, and its attempts go on in the next one; somebody
+        else's is left alone.
+        """
+        if self.link is None:
+            return False
+        self.end(why)
+        return True
+
     def hear(self, run_id: str, hearer: Callable[[protocol.RunEvent], None]) -> Callable[[], object]:
         """Has the events of a run told; what it returns ends that."""
         self._hearers[run_id] = hearer

@@ -296,6 +296,8 @@ class GatewayLink(HolderLink):
             await trio.sleep(UNBEGUN_S)
         if waited.status != "ok" and self._over.is_set():
             return  # it was aborted
+        if waited.sick and self._gateway.give_up(waited.fault):
+            raise GatewayGone(waited.fault)
         raw = await self._gateway.raw(run_id, RAW_S_MAX) if waited.fault else ""
         _say(say, type="turned", id=told["id"], answered=True, text=waited.text, error=waited.fault, raw=raw)
 

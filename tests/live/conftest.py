@@ -1,7 +1,10 @@
 """The real programs, from the cache that `./run live` fills: what is not there is skipped, and says so."""
 
+import contextlib
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from types import FrameType
 
@@ -10,6 +13,7 @@ import pytest
 from dashd.drivers.programs import Programs
 from tests.whole import daemons
 
+COMPILED = "DASH_LIVE_COMPILED"
 WALLS = {"DASH_JAIL_REQUIRED": "true"}
 
 
@@ -61,14 +65,36 @@ def agent_environ(pi_environ) -> dict[str, str]:
     return pi_environ
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory) -> Path:
+    """Where one dashd's compile caches are kept for the next one: each would take 15 seconds of a core to fill
+    its own. Of all files of tests where `lanes.py` has made one.
+    """
+    return Path(os.environ.get(COMPILED) or tmp_path_factory.mktemp("compiled"))
+
+
+def _copied(source: Path, target: Path) -> None:
+    """Every cache that is whole, whole."""
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for cache in source.glob("[!.]*"):
+        if not (target / cache.name).exists():
+            fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=target))
+            shutil.copytree(cache, fresh, dirs_exist_ok=True)
+            with contextlib.suppress(OSError):  # somebody else has just done it
+                fresh.rename(target / cache.name)
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
 @pytest.fixture
-def start_daemon(tmp_path_factory, agent_environ):
+def start_daemon(tmp_path_factory, agent_environ, compiled):
     """`start_daemon()`: a dashd of this test's own, with walls; nothing of it is left afterwards."""
     started = []
 
     def start_daemon(program: tuple[str, ...] = ("-m", "dashd"), **environ: str) -> daemons.DaemonProcess:
         folder = tmp_path_factory.mktemp("l")
         started.append(daemons.DaemonProcess(folder, program, **(WALLS | agent_environ | environ)))
+        started[-1].state.mkdir(mode=0o700, exist_ok=True)
+        _copied(compiled, started[-1].state / "compiled")
         started[-1].start()
         return started[-1]
 
@@ -76,3 +102,4 @@ def start_daemon(tmp_path_factory, agent_environ):
     for each in started:
         each.end()
         assert each.processes() == []
+        _copied(each.state / "compiled", compiled)

@@ -145,6 +145,7 @@ async def rounds_of(arguments: Sequence[str], rounds: int, lanes: int) -> int:
     began = time.monotonic()
     ended: list[Ran] = []
     with tempfile.TemporaryDirectory(prefix="dash-live-") as folder, trio.CancelScope() as scope:
+        os.environ.setdefault("DASH_LIVE_COMPILED", str(Path(folder) / "compiled"))  # see conftest.py
 
         async def interrupted() -> None:
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -161,3 +161,12 @@ async def test_who_waits_for_one_that_ends_is_told_why(made, autojump_clock) -> 
         nursery.start_soon(wait)
         await trio.sleep(1)
         made.end("enough")
+
+
+async def test_only_a_gateway_of_dash_s_own_is_ended_because_it_works_no_more() -> None:
+    added, own = Scripted(None), Scripted(None)
+    own.link = object()  # type: ignore[assignment]  # it is asked for, and not used
+    assert (added.give_up("it is sick"), own.give_up("it is sick")) == (False, True)
+    assert (added.ending, own.ending) == (False, True)
+    with pytest.raises(GatewayGone, match="it is sick"):
+        await own.connected()

@@ -70,6 +70,8 @@ class FakeGateway:
         self.warmth = Warmth()
         self.hearers: dict[str, Any] = {}
         self.raws: dict[str, str] = {}
+        self.given_up: list[str] = []
+        self.own = True
 
     async def connected(self, boot_id: str | None = None) -> FakeClient:
         return self.client
@@ -80,6 +82,10 @@ class FakeGateway:
 
     async def raw(self, run_id, within_s) -> str:
         return self.raws.get(run_id, "")
+
+    def give_up(self, why: str) -> bool:
+        self.given_up.append(why)
+        return self.own
 
 
 class Heard:
@@ -258,6 +264,23 @@ async def test_that_there_is_something_in_its_session_is_said_first(nursery, aut
     nursery.start_soon(link.carry, heard, None)
     await settled()
     assert heard.frames == [{"type": "ready", "resumed": True}]
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_gateway_that_has_lost_an_agents_database_is_given_up(nursery, autojump_clock, own) -> None:
+    bed = Bed(nursery)
+    bed.gateway.own = own
+    await bed.give(1, "turn:1")
+    await settled()
+    bed.gateway.client.end(RUN, Waited("error", 1.0, error="Agent database cleanup failed"))
+    if own:
+        with pytest.raises(HolderGone):
+            await bed.link.receive()
+        assert bed.heard.of("turned") == []
+    else:
+        await settled()
+        assert bed.heard.of("turned")[0]["error"] == "Agent database cleanup failed"
+    assert bed.gateway.given_up == ["Agent database cleanup failed"]
 
 
 async def test_a_connection_that_ends_is_a_holder_that_is_gone(nursery, autojump_clock) -> None:
