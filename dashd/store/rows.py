@@ -135,8 +135,8 @@ class LaunchRow(msgspec.Struct, frozen=True):
     grade: str | None = None
     jail: str | None = None
     within: str | None = None
-    place: str | None = None
     place_boot: str | None = None
+    place: str | None = None
 
 
 class GatewayRow(msgspec.Struct, frozen=True):

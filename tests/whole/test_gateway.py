@@ -337,7 +337,6 @@ async def test_where_none_is_started_tasks_wait_and_say_what_to_run(start_daemon
     [
         ({"driver": "pi"}, "mode"),
         ({"hosts": ["npm"]}, "hosts"),
-        ({"unsafe_no_jail": True}, "mode"),
         ({"limits": {"cpu_s": 5}}, "limits.cpu_s"),
         ({"deny_commands": ["rm *"]}, "mode"),
     ],
