@@ -37,9 +37,7 @@ from dashd.proxy.stage import Stage
 from dashd.rpc import dispatch as rpc_dispatch
 from dashd.rpc import listener as rpc_listener
 from dashd.runtime import approvals, lander, merger, recovery, scheduler, sweeper, tidier
-from dashd.runtime.added_gateway import AddedGateway
 from dashd.runtime.asks import Asks
-from dashd.runtime.gateway import Gateway
 from dashd.runtime.gateway_starts import GatewayStarts
 from dashd.runtime.instance_seats import Division, division
 from dashd.runtime.jails import Jails
@@ -52,7 +50,7 @@ from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
 from dashd.service.speakers import Speakers
 from dashd.session_ports import SessionPort
-from dashd.store import attempts, audit, database, gateways, proxy_keys, sessions, stops
+from dashd.store import attempts, audit, database, proxy_keys, sessions, stops
 from dashd.store.opening import Store, open_store
 from dashd.store.transaction import Tx
 from dashd.wire import errors, tenant
@@ -169,9 +167,7 @@ async def _serve(
             core.daemon.warnings += await world.workspaces.recover()
             await world.transcripts.recover(await store.own.read(sessions.kept))
             recovered = await recovery.recover(world)
-            left = await store.own.read(gateways.open_gateways)
-            await runtime.start(world.gateways.run, partial(Gateway, world), left)
-            await runtime.start(world.added.run, store, partial(AddedGateway, world, ports.probes))
+            await ports.open(runtime)
             core.daemon.adopted = sum(each.live for each in recovered)
             supervisor = Supervisor(world, runtime)
             for each in recovered:

@@ -1,18 +1,21 @@
-"""Composition of service and gateways: `service.ports.Gateways` over probes, token files and Dash's own.
+"""Composition of service and gateways: `place_ports.Gateways` over probes, token files and Dash's own.
 
 A token goes from its file, or from what its command prints, to the gateway it opens and nowhere else.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from dashd.proxy import secrets
+from dashd.runtime.added_gateway import AddedGateway
+from dashd.runtime.gateway import Gateway
 from dashd.runtime.probes import NoToken, Probes
 from dashd.runtime.world import World
-from dashd.service.ports import GatewaySeen
-from dashd.store import added_gateways
+from dashd.service.place_ports import GatewaySeen
+from dashd.store import added_gateways, gateways
 from dashd.store.added_gateways import AddedGatewayRow, Look
 from dashd.wire import errors
 
@@ -28,6 +31,13 @@ class GatewayPort:
         self._world = world
         self._files = secrets.SecretFiles(folder)
         self._printed: dict[str, tuple[int, str]] = {}
+
+    async def open(self, runtime: trio.Nursery) -> None:
+        """Has all gateways served there, first those of an earlier daemon, whose attempts go on."""
+        world = self._world
+        left = await world.store.own.read(gateways.open_gateways)
+        await runtime.start(world.gateways.run, partial(Gateway, world), left)
+        await runtime.start(world.added.run, world.store, partial(AddedGateway, world, self.probes))
 
     async def run(self) -> None:
         """Removes what is nobody's, and then asks the gateways until cancelled."""

@@ -1,4 +1,4 @@
-"""Composition of service and places where Pis run: `service.ports.Instances` over probes and programs."""
+"""Composition of service and places where Pis run: `place_ports.Instances` over probes and programs."""
 
 import os
 
@@ -9,7 +9,8 @@ from dashd.runtime.instance_probes import PI, InstanceProbes
 from dashd.runtime.instance_seats import Division, InstanceSeats
 from dashd.runtime.rounds import Seen
 from dashd.runtime.world import World
-from dashd.service.ports import InstanceSeen, Walls
+from dashd.service.place_ports import InstanceSeen
+from dashd.service.ports import Walls
 from dashd.store.added_gateways import Look
 from dashd.store.instances import InstanceRow
 from dashd.wire import errors

@@ -304,6 +304,8 @@ _OF_CHILDREN = frozenset({"scope", "read", "hosts", "allow_commands", "deny_comm
 """What narrows an agent's child: the listing has no room for it, and without it a child has its parent's."""
 _TREES = frozenset({"base", "begin_from", "workspace", "cleanup", "shared", "isolated"})
 """What a swarm begins with, and how it works on a repository: the defaults are right for nearly all."""
+_PLACES = frozenset({"policy", "capabilities", "region", "version"})
+"""Which of several places it works in."""
 _MONEY: dict[str, dict[str, Any]] = {
     "agent_budget": {"type": ["number", "string"]},
     "dry_run": {"description": "Only price it."},
@@ -325,7 +327,7 @@ TOOLS: dict[str, Tool] = {
             hidden=_RARE
             | _TREES
             | {"lease_s", "agent_budgets", "reserve", "read", "unsafe_no_jail", "label", "mode"}
-            | {"placement"}
+            | _PLACES
             | {"allow_commands", "deny_commands"},
         ),
         Tool(

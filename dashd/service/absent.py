@@ -9,11 +9,10 @@ from dashd.store.added_gateways import Look
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
+from .place_ports import GatewaySeen, InstanceSeen
 from .ports import (
     AliasSeen,
     DiffSeen,
-    GatewaySeen,
-    InstanceSeen,
     ModelSeen,
     Offer,
     ProviderState,

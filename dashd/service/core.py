@@ -21,10 +21,9 @@ from .absent import (
     NoSessions,
     NoWalls,
 )
+from .place_ports import Gateways, Instances
 from .ports import (
     Drivers,
-    Gateways,
-    Instances,
     Keys,
     Models,
     Outside,

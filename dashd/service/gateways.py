@@ -19,7 +19,7 @@ from dashd.wire.methods import gateway as wire
 
 from . import places, reach
 from .core import Caller, Core
-from .ports import GatewaySeen
+from .place_ports import GatewaySeen
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 """It is a file's name too."""

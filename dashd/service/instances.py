@@ -17,7 +17,7 @@ from dashd.wire.methods import instance as wire
 
 from . import places
 from .core import Caller, Core
-from .ports import InstanceSeen
+from .place_ports import InstanceSeen
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 UNSEEN = InstanceSeen("unknown", "it has not been looked at yet")

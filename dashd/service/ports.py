@@ -9,7 +9,6 @@ import trio
 
 from dashd.domain.prices import Price
 from dashd.domain.session_tree import Transcript
-from dashd.store.added_gateways import Look
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
 
@@ -375,79 +374,3 @@ class Sessions(Protocol):
 
     async def keep(self, checkpoint_id: str, data: bytes) -> None:
         """Makes a copy, durable when this returns. Raises Unavailable."""
-
-
-@dataclass(frozen=True, slots=True)
-class GatewaySeen:
-    """How a gateway fares, as this daemon sees it now."""
-
-    health: Literal["alive", "dead", "unknown"]
-    why: str = ""
-    """Why it is not alive."""
-    latency_ms: float | None = None
-    version: str | None = None
-
-
-class Gateways(Protocol):
-    """The gateways, and the tokens of those that were added."""
-
-    changing: trio.Lock
-    """Held around a change of rows and what follows from it."""
-
-    async def obtain(self, token: str | None, command: Sequence[str] | None) -> str:
-        """The token that was given, or that the command prints; raises InvalidParams where it is none."""
-
-    async def keep(self, name: str, token: str) -> None:
-        """Keeps a token durably, in place of an earlier one; raises Unavailable."""
-
-    async def forget(self, name: str) -> None:
-        """No file holds the token afterwards."""
-
-    async def follow(self) -> None:
-        """Knows whom the rows name, and nothing of a former one of the same name."""
-
-    def seen(self) -> dict[str, GatewaySeen]:
-        """By name, or by launch for Dash's own; those that are not in it have not been looked at."""
-
-    def looks(self) -> dict[str, Look]:
-        """Of those that were added, by name: what work is placed by."""
-
-    def why(self, swarm: str, /) -> str:
-        """Why the swarm's own gateway is not up; empty where it is."""
-
-    async def ask(self, name: str) -> GatewaySeen:
-        """Reads an added one's token again, and asks it now."""
-
-
-InstanceSeen = GatewaySeen
-"""The same is seen of a place where Pis run; that it is alive means that it can start one."""
-
-
-class Instances(Protocol):
-    """The places where Pis run."""
-
-    changing: trio.Lock
-    """Held around a change of rows and what follows from it."""
-
-    async def place(self, program: str) -> str:
-        """Where a program is, links followed. Raises InvalidParams for one that is not there, or lies where
-        no agent may look.
-        """
-
-    async def here(self) -> tuple[str | None, str]:
-        """What this machine's own seats run; where that is nothing, None and why."""
-
-    async def follow(self) -> None:
-        """Knows whom the rows name, and nothing of a former one of the same name."""
-
-    def seen(self) -> dict[str, InstanceSeen]:
-        """Those that were added, by name; those that are not in it have not been looked at."""
-
-    def looks(self) -> dict[str, Look]:
-        """Of those that were added, by name: what work is placed by."""
-
-    async def look(self, name: str) -> InstanceSeen:
-        """Looks at one that was added now."""
-
-    async def look_here(self) -> InstanceSeen:
-        """The same of this machine's own."""

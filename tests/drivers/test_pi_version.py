@@ -7,7 +7,7 @@ import pytest
 
 from dashd.drivers import pi_version
 from dashd.drivers.pi_version import NoVersion
-from dashd.drivers.programs import named
+from dashd.drivers.programs import Found, named
 from tests.jail import inside
 
 
@@ -16,8 +16,8 @@ def program(folder: Path, body: str, name: str = "pi.sh"):
     path = folder / name
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
-    found = named("pi", str(path), "configured")
-    assert found is not None
+    found = named("pi", str(path), "configured", "it")
+    assert isinstance(found, Found)
     return found
 
 

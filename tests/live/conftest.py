@@ -67,8 +67,8 @@ def agent_environ(pi_environ) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory) -> Path:
-    """Where one dashd's compile caches are kept for the next one: each would take 15 seconds of a core to fill
-    its own. Of all files of tests where `lanes.py` has made one.
+    """Where one dashd's compile caches are kept for the next one: each would take 15 seconds of a core to
+    fill its own. Of all files of tests where `lanes.py` has made one.
     """
     return Path(os.environ.get(COMPILED) or tmp_path_factory.mktemp("compiled"))
 

@@ -102,7 +102,7 @@ async def test_a_file_that_goes_is_unknown_then_dead_and_comes_back(
     assert probes.seen["next"].health == "unknown"
     await trio.sleep(AGAIN_S)
     assert (probes.seen["next"].health, told(scene)) == ("dead", ["alive", "dead"])
-    assert "is not there" in probes.seen["next"].why
+    assert "which is no program" in probes.seen["next"].why
     os.rename(files / "away.js", files / "next.js")
     await trio.sleep(EVERY_S)
     assert (probes.seen["next"].health, told(scene)) == ("alive", ["alive", "dead", "alive"])
@@ -114,7 +114,7 @@ async def test_without_node_or_a_version_it_is_not_alive(probes, scene, files, v
     put(scene, files)
     assert (await probes.ask("next")).why == "it ended with exit code 1"
     os.unlink(files / "node")
-    assert (await probes.ask("next")).why == "pi needs node, which is neither installed nor configured"
+    assert (await probes.ask("next")).why.startswith("pi needs node: programs.node is set to ")
 
 
 async def test_after_a_start_the_row_says_the_version_and_nothing_is_told_again(
@@ -147,7 +147,8 @@ async def test_the_pi_that_is_found_is_looked_at_when_asked_for_alone(
     assert [await probes.look_here() for _ in range(2)] == [("1.5.2", "")] * 2
     assert (asked, instances.find(scene.db, "local").version) == (["cli.js"], "1.5.2")
     os.unlink(files / "cli.js")
-    assert await probes.look_here() == (None, "pi is neither installed nor configured")
+    version, why = await probes.look_here()
+    assert (version, why.startswith("programs.pi is set to ")) == (None, True)
 
 
 async def test_another_program_under_the_name_is_asked_anew(probes, scene, files, versions, autojump_clock):

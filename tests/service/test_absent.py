@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from dashd.service import absent, ports
+from dashd.service import absent, place_ports, ports
 
 PAIRS = [
     (ports.Programs, absent.NoPrograms),
@@ -12,8 +12,8 @@ PAIRS = [
     (ports.Repositories, absent.NoRepositories),
     (ports.Keys, absent.NoKeys),
     (ports.Providers, absent.NoProviders),
-    (ports.Gateways, absent.NoGateways),
-    (ports.Instances, absent.NoInstances),
+    (place_ports.Gateways, absent.NoGateways),
+    (place_ports.Instances, absent.NoInstances),
     (ports.Outside, absent.NoOutside),
     (ports.Models, absent.NoModels),
     (ports.Sessions, absent.NoSessions),

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from dashd.domain.placement import Placed
-from dashd.service.ports import GatewaySeen
+from dashd.service.place_ports import GatewaySeen
 from dashd.store import added_gateways, gateways, queue
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.wire import errors

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from dashd.service.ports import InstanceSeen
+from dashd.service.place_ports import InstanceSeen
 from dashd.store import added_gateways, instances
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.instances import InstanceRow

@@ -2,10 +2,8 @@
 
 import msgspec
 
-from dashd.domain.placement import Terms
 from dashd.store import added_gateways
 from dashd.store.added_gateways import AddedGatewayRow, Look
-from tests.fakes.scene import SWARM
 
 DESK = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, '["gpu"]', "eu", 4, 0)
 
@@ -99,5 +97,3 @@ def test_a_place_is_what_rows_and_the_last_look_say(scene):
     assert (seen.health, seen.version) == ("alive", (2026, 9, 6))
     (another,) = added_gateways.places(scene.db, {"desk": Look(row.added_at_ms - 1, "alive", None)})
     assert another.health == "unknown"
-    found = added_gateways.choose(scene.db, looks, Terms(version="2026.10"), SWARM)
-    assert "of version 2026.9.6" in found.reason

@@ -138,7 +138,7 @@ def test_the_table_of_settings_is_complete_and_its_variables_are_read():
     rows = re.findall(r"^\| `(\w+\.\w+)` \| `(DASH_\w+)` \|", TEXT, re.MULTILINE)
     assert [key for key, _ in rows] == config.keys()
     values = {"daemon.log_level": "error", "proxy.bodies": "meta", "proxy.bodies_bytes_max": "777"}
-    values |= {"jail.grade_min": "C", "jail.required": "false"}
+    values |= {"jail.grade_min": "C", "jail.required": "false", "programs.openclaw_autostart": "false"}
     for key, variable in rows:
         shown = config.show(config.load({"HOME": "/nobody", variable: values.get(key, "7")}, {}))
         assert {found: origin for found, _, origin in shown}[key] == "environment"
