@@ -26,6 +26,8 @@ CALL_S_MAX = 120.0
 WAIT_MS = 30_000
 """How long one `agent.wait` waits; there may be many of them."""
 
+READY_BYTES_MAX = 65_536
+"""Of the first line of an answer."""
 RETRY_AFTER_MS_MAX = 60_000.0
 """Whatever a gateway, or somebody in its place, says."""
 
@@ -82,8 +84,8 @@ class Client:
             raise GatewayRefused(method, found[0].error or protocol.Fault())
         try:
             return msgspec.json.decode(found[0].payload, type=answer)
-        except msgspec.DecodeError as error:
-            raise GatewayLost(f"an answer to {method} that cannot be read: {error}") from None
+        except protocol.UNREADABLE as error:
+            raise GatewayLost(f"an answer to {method} that cannot be read: {error!r:.200}") from None
 
     async def start(self, agent: str, session: str, run_id: str, message: str) -> bool:
         """Has the run begun; False where it was before, and nothing has been done."""
@@ -179,13 +181,30 @@ async def open_client(
 
     fault: Exception | None = None
     async with trio.open_nursery() as nursery:
+
+        async def carry(task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED) -> None:
+            """What goes wrong in the connection's own tasks is its end, and nothing else's."""
+            nonlocal fault
+            try:
+                async with trio.open_nursery() as background:
+                    task_status.started(background)
+                    await trio.sleep_forever()
+            except BaseExceptionGroup as faults:
+                broken, cancelled = faults.split(Exception)
+                if broken is not None:
+                    fault = fault or GatewayLost(f"the connection broke: {broken.exceptions[0]!r:.200}")
+                    nursery.cancel_scope.cancel(reason="the connection broke")
+                if cancelled is not None:
+                    raise cancelled from None
+
+        background = await nursery.start(carry)
         try:
             with trio.fail_after(CONNECT_S_MAX):
                 socket = await wrap_client_stream(
-                    nursery, stream, "127.0.0.1", "/", max_message_size=protocol.FRAME_BYTES_MAX
+                    background, stream, "127.0.0.1", "/", max_message_size=protocol.FRAME_BYTES_MAX
                 )
                 client = Client(socket, heard)
-                nursery.start_soon(client.read)
+                background.start_soon(client.read)
                 await client.connect(token, version)
             yield client
         except (trio.TooSlowError, HandshakeError, trio.BrokenResourceError) as error:
@@ -216,7 +235,9 @@ async def is_ready(stream: trio.SocketStream) -> bool:
         with trio.fail_after(CONNECT_S_MAX):
             await stream.send_all(request)
             answer = b""
-            while b"\r\n" not in answer and (piece := await stream.receive_some(4_096)):
+            while b"\r\n" not in answer and len(answer) < READY_BYTES_MAX:
+                if not (piece := await stream.receive_some(4_096)):
+                    break
                 answer += piece
     except (trio.TooSlowError, trio.BrokenResourceError) as error:
         raise GatewayLost(f"asking whether it is ready: {error!r}") from None

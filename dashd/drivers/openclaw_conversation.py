@@ -15,6 +15,7 @@ import msgspec
 
 from .driver import History, Progress, Session, Stage, Told
 from .line_conversation import NOTE_CHARACTERS_MAX, RESUMED, LineConversation, Lines, short
+from .openclaw_protocol import LOG_BYTES_MAX
 
 READY = Stage("ready", 60.0)
 STARTING = Stage("starting", 300.0)
@@ -29,7 +30,8 @@ REFUSED = "400 dash: the supervisor does not admit this call"
 """How a refused budget reads in OpenClaw's log; the words are the proxy's (`formats.refusals.NEUTRAL`)."""
 
 _BEGUN = b"embedded run agent start"
-_TOOL = re.compile(rb"embedded run tool start: .*\btool=(\S{1,80})")
+_TOOL_STARTS = b"embedded run tool start: "
+_TOOL = re.compile(_TOOL_STARTS + rb".*\btool=(\S{1,80})")
 _RAW = re.compile(rb"rawError=(.{1,500})")
 _STATUS = re.compile(r"^[1-5]\d\d\b")
 
@@ -117,7 +119,8 @@ class OpenClawConversation(LineConversation):
             self._fail(_expired(told.text), told.key)
 
     def _read_log(self, line: bytes) -> Progress | None:
-        if found := _TOOL.search(line):
+        at = line.find(_TOOL_STARTS)
+        if at >= 0 and (found := _TOOL.match(line[at : at + LOG_BYTES_MAX])):
             return Progress(None, None, found[1].decode("utf-8", "replace")[:NOTE_CHARACTERS_MAX])
         if found := _RAW.search(line):
             self._raw = found[1].decode("utf-8", "replace")

@@ -26,8 +26,13 @@ UNBEGUN = "changed while starting work"
 """How a run ends whose session somebody else has begun to work in (SESSION_WORK_START_CHANGED)."""
 SICK = "database cleanup failed"
 """How every run of an agent ends whose database the gateway has closed and not opened again."""
-RAW = re.compile(rb"embedded run agent end: runId=(\S{1,200}) .*rawError=(.{1,500})")
-"""In its log: how the last call of a run failed, which no frame says."""
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What a frame, or a part of it, is that is not what it should be."""
+LOG_BYTES_MAX = 16_384
+"""Of a line of its log, from where it says something."""
+_RUN_ENDS = b"embedded run agent end: runId="
+_RAW = re.compile(_RUN_ENDS + rb"(\S{1,200}) .*rawError=(.{1,500})")
+"""How the last call of a run failed, which no frame says."""
 
 
 class Fault(msgspec.Struct, frozen=True, rename="camel"):
@@ -179,8 +184,17 @@ def decode(frame: bytes | str) -> Answer | Event | None:
     """What a gateway has sent; None for what this version of Dash does not know."""
     try:
         return msgspec.json.decode(frame, type=Answer | Event)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
+
+
+def raw_error(line: bytes) -> tuple[str, str] | None:
+    """(a run, how its last call failed) by a line of the log. Only near where it says so: a pattern that may
+    begin anywhere takes minutes for a line that begins it everywhere.
+    """
+    at = line.find(_RUN_ENDS)
+    found = _RAW.match(line[at : at + LOG_BYTES_MAX]) if at >= 0 else None
+    return (found[1].decode("utf-8", "replace"), found[2].decode("utf-8", "replace")) if found else None
 
 
 def request(number: str, method: str, params: Mapping[str, Any]) -> str:

@@ -112,12 +112,12 @@ def _node(entry: dict[str, Any]) -> Node | None:
     role: Role = "summary" if entry.get("type") in _SUMMARIES else "note"
     calls: tuple[str, ...] = ()
     answers = None
-    text = str(entry.get("summary") or "")
+    text = _text(entry.get("summary"))
     if entry.get("type") == "message" and isinstance(message, dict):
-        role = _ROLES.get(str(message.get("role")), "note")
+        role = _ROLES.get(_text(message.get("role")), "note")
         text = _said(message)
-        calls = tuple(str(part.get("id")) for part in _parts(message, "toolCall"))
-        answers = str(message["toolCallId"]) if role == "tool" and "toolCallId" in message else None
+        calls = tuple(_text(part.get("id")) for part in _parts(message, "toolCall"))
+        answers = _text(message["toolCallId"]) if role == "tool" and "toolCallId" in message else None
     return Node(node_id, parent, role, text[:TEXT_CHARACTERS_MAX], _at_ms(entry), calls, answers)
 
 
@@ -133,13 +133,18 @@ def _said(message: dict[str, Any]) -> str:
     content = message.get("content")
     if isinstance(content, str):
         return content
-    text = "".join(str(part.get("text") or "") for part in _parts(message, "text"))
-    return text or ", ".join(str(part.get("name")) for part in _parts(message, "toolCall"))
+    text = "".join(_text(part.get("text")) for part in _parts(message, "text"))
+    return text or ", ".join(_text(part.get("name")) for part in _parts(message, "toolCall"))
+
+
+def _text(value: object) -> str:
+    """Nothing else is made into one: what nests as deep as can be read is too deep to be shown."""
+    return value if isinstance(value, str) else ""
 
 
 def _at_ms(entry: dict[str, Any]) -> int:
     try:
-        return int(datetime.datetime.fromisoformat(str(entry.get("timestamp"))).timestamp() * 1000)
+        return int(datetime.datetime.fromisoformat(_text(entry.get("timestamp"))).timestamp() * 1000)
     except (ValueError, OverflowError):
         return 0
 

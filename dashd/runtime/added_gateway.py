@@ -105,8 +105,8 @@ class AddedGateway(Connection):
         """See Connection. It is asked for the end of its log."""
         with trio.move_on_after(within_s), contextlib.suppress(GatewayGone, GatewayLost, GatewayRefused):
             for line in await (await self.connected()).log(LOG_LINES):
-                if (found := protocol.RAW.search(line)) and found[1].decode("utf-8", "replace") == run_id:
-                    self._note_raw(run_id, found[2].decode("utf-8", "replace"))
+                if (found := protocol.raw_error(line)) and found[0] == run_id:
+                    self._note_raw(*found)
         return self._raw.get(run_id, "")
 
     # -- its life ------------------------------------------------------------------------------------------

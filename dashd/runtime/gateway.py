@@ -312,9 +312,8 @@ class Gateway(Connection):
 
     def _note(self, lines: list[bytes]) -> None:
         for line in lines:
-            if found := protocol.RAW.search(line):
-                run_id, raw = (each.decode("utf-8", "replace") for each in found.groups())
-                self._note_raw(run_id, raw)
+            if found := protocol.raw_error(line):
+                self._note_raw(*found)
 
     # -- rows ----------------------------------------------------------------------------------------------
 

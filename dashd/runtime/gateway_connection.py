@@ -191,7 +191,7 @@ class Connection(ABC):
     def _heard(self, event: protocol.Event) -> None:
         if event.event != "agent":
             return
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(*protocol.UNREADABLE):
             told = msgspec.json.decode(event.payload, type=protocol.RunEvent)
             if (hearer := self._hearers.get(told.run_id)) is not None:
                 hearer(told)

@@ -80,14 +80,15 @@ class GatewayStarts:
                 tickets = self._world.store.bells.queue.ticket(), self._changes.ticket()
                 wanted = await self._world.store.own.read(gateways.wanted)
                 self._starts = {each: self._starts.get(each) or _Start() for each in wanted}
-                waiting = [each for each in wanted if not self._is_served(each)]
-                for swarm_id in [
-                    each for each in waiting if self._starts[each].due_at <= trio.current_time()
-                ]:
-                    self._starts[swarm_id].trying = True
-                    nursery.start_soon(self._try, swarm_id, self._starts[swarm_id])
-                due_at = min((self._starts[each].due_at for each in waiting), default=math.inf)
-                with trio.CancelScope(deadline=due_at if due_at > trio.current_time() else math.inf):
+                now, later = trio.current_time(), math.inf
+                for swarm_id in [each for each in wanted if not self._is_served(each)]:
+                    start = self._starts[swarm_id]
+                    if start.due_at > now:
+                        later = min(later, start.due_at)
+                        continue
+                    start.trying = True
+                    nursery.start_soon(self._try, swarm_id, start)
+                with trio.CancelScope(deadline=later):
                     await bells.either(*tickets)
 
     def _is_served(self, swarm_id: str) -> bool:

@@ -61,6 +61,7 @@ async def add(core: Core, _caller: Caller, params: wire.AddGateway) -> wire.Gate
         added_at_ms=0,
     )
     async with core.gateways.changing:
+        await core.store.reader.read(partial(_refuse, row))  # before another one's token is replaced
         if given is not None:
             await core.gateways.keep(row.name, token)
         row = await core.store.writer.apply(partial(_put, row))
@@ -128,11 +129,15 @@ async def remove(core: Core, _caller: Caller, params: wire.NameGateway) -> wire.
 
 
 def _put(row: AddedGatewayRow, tx: Tx) -> AddedGatewayRow:
-    places.refuse_taken(tx.db, "gateway", row.name)
-    before = added_gateways.find(tx.db, row.name)
-    if before is not None and before.url != row.url:
-        places.refuse_busy(tx.db, "gateway", row.name, "another one")
+    _refuse(row, tx.db)
     return added_gateways.put(tx, row)
+
+
+def _refuse(row: AddedGatewayRow, db: Snapshot) -> None:
+    places.refuse_taken(db, "gateway", row.name)
+    before = added_gateways.find(db, row.name)
+    if before is not None and before.url != row.url:
+        places.refuse_busy(db, "gateway", row.name, "another one")
 
 
 async def _every(core: Core, caller: Caller) -> list[wire.Gateway]:

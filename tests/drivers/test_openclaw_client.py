@@ -67,6 +67,51 @@ async def test_the_stand_in_keeps_the_contract(standing) -> None:
         await gateway_contract.check(standing.dial, TOKEN, "a")
 
 
+def _answering(door: socket.socket, answer: bytes) -> None:
+    """Whatever is asked there, this is the answer."""
+    with contextlib.suppress(OSError):
+        sock, _ = door.accept()
+        with sock:
+            sock.recv(4_096)
+            sock.sendall(answer)
+            sock.recv(4_096)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"\xff\xfe nonsense\r\n\r\n",
+    ],
+)
+async def test_who_speaks_something_else_is_lost_and_no_fault(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door, trio.fail_after(S_MAX):
+        threading.Thread(target=_answering, args=(door, answer), daemon=True).start()
+        async with await trio.open_tcp_stream(*door.getsockname()) as stream:
+            with pytest.raises(GatewayLost):
+                async with open_client(stream, TOKEN, "0", print):
+                    pass
+
+
+async def test_what_cannot_be_read_ends_a_connection_and_nothing_else(standing) -> None:
+    with trio.fail_after(S_MAX):
+        async with await standing.dial() as stream:
+            with pytest.raises(GatewayLost):
+                await _disturbed(standing, stream)
+
+
+async def _disturbed(standing, stream) -> None:
+    async with open_client(stream, TOKEN, "0", _raise_unreadable) as client:
+        for peer in standing.gateway.peers:
+            peer.send({"type": "event", "event": "agent", "payload": {}})
+        await client.lost.wait()
+
+
+def _raise_unreadable(_event: object) -> None:
+    raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
 async def test_a_wrong_token_and_an_unknown_agent_are_refused(standing) -> None:
     with trio.fail_after(S_MAX):
         async with await standing.dial() as stream:

@@ -1,6 +1,7 @@
 """What is said to OpenClaw, as a function of what it prints: cut anywhere, fed again, never asked twice."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,18 @@ from dashd.drivers.driver import Session, Told
 from dashd.drivers.line_conversation import RESUMED
 from dashd.drivers.openclaw_conversation import HEED, REFUSED, RESUME, RESUMES_MAX, OpenClawConversation
 from dashd.jail.launch_folder import ExitRecord
+
+
+def test_a_log_that_names_tools_without_end_is_read_at_once() -> None:
+    def took_s(count: int) -> float:
+        talk = OpenClawConversation("the brief", {})
+        began = time.perf_counter()
+        talk.feed(2, b"embedded run tool start: " * count + b"\n")
+        return time.perf_counter() - began
+
+    small = max(took_s(2_000), 1e-4)
+    assert took_s(64_000) < 200 * small
+
 
 RESULT = '{"summary":"done","files_changed":[],"tests":[],"follow_ups":[]}'
 GOLDEN = Path(__file__).parents[2] / "schema/golden/openclaw-2026.9.6"

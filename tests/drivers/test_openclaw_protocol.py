@@ -1,6 +1,7 @@
 """Frames of protocol 4: what the real gateway sent decodes, whatever else is in it."""
 
 import json
+import time
 from pathlib import Path
 
 import msgspec
@@ -69,9 +70,19 @@ def test_the_log_says_how_a_call_failed() -> None:
         b"2026-11-29T13:14:32 [agent/embedded] embedded run agent end: runId=7k2m9q-t2.1:turn:1 isError=true"
         b" model=fake-1 error=LLM request failed. rawError=400 dash: the supervisor"
     )
-    found = protocol.RAW.search(line)
-    assert found is not None
-    assert found.groups() == (b"7k2m9q-t2.1:turn:1", b"400 dash: the supervisor")
+    assert protocol.raw_error(line) == ("7k2m9q-t2.1:turn:1", "400 dash: the supervisor")
+    assert protocol.raw_error(b"rawError=400") is None
+
+
+def test_a_line_that_begins_what_it_says_everywhere_takes_no_longer_than_its_length() -> None:
+    def took_s(count: int) -> float:
+        line = b"embedded run agent end: runId=x " * count
+        began = time.perf_counter()
+        assert protocol.raw_error(line) is None
+        return time.perf_counter() - began
+
+    small = max(took_s(2_000), 1e-4)
+    assert took_s(64_000) < 200 * small  # 32 times the length; a thousand times, where it begins anew at each
 
 
 def test_a_request_and_who_connects() -> None:

@@ -110,3 +110,16 @@ def test_a_step_that_nobody_could_name_is_none():
     tree = PiTranscript(file(*ENTRIES, long, entry("after", "x" * 101, "user", "b"))).tree
     assert "x" * 101 not in tree.nodes
     assert tree.nodes["after"].parent is None
+
+
+def test_what_nests_as_deep_as_can_be_read_is_no_fault() -> None:
+    """However deep the stack is when it is read: a depth that decodes is not made into words."""
+    header = b'{"type":"session","version":3,"id":"dash","timestamp":"2026-11-29T00:00:00.000Z","cwd":"/w"}'
+    lines = [header]
+    for depth in range(850, 1_010):
+        deep = '{"a":' * depth + "1" + "}" * depth
+        for field in ("timestamp", "summary"):
+            entry = f'{{"type":"compaction","id":"{field}{depth}","parentId":null,"{field}":{deep}}}'
+            lines.append(entry.encode())
+    found = PiTranscript(b"\n".join(lines) + b"\n")
+    assert len(found.tree.nodes) > 100

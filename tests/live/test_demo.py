@@ -39,7 +39,7 @@ def test_the_story_comes_true(driver, request, tmp_path):
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     figures = json.loads(done.stdout)
     agents = AGENTS[driver]
     told = {name: figures[name] for name in ("completed", "failed", "lost", "duplicated", "restarts")}

@@ -350,7 +350,7 @@ async def test_it_is_installed_checked_and_chosen(start_daemon, pi_environ, tmp_
     daemon = start_daemon(DASH_PROGRAMS_PI="", DASH_JAIL_REQUIRED="true")
     async with door.open_door(daemon.socket) as dash:
         listed = {row["name"]: row["state"] for row in (await dash.call("program.list"))["programs"]}
-        assert listed == {"node": "configured", "pi": "missing", "openclaw": "missing"}
+        assert listed == {"node": "configured", "pi": "missing", "openclaw": "unusable"}
         try:
             with trio.fail_after(120):
                 done = await trio.to_thread.run_sync(lambda: daemon.call("program.install", name="pi"))

@@ -221,10 +221,12 @@ async def test_a_daemon_that_is_to_stop_does_not_wait(call, core, scene, autojum
 
 async def test_one_that_works_is_neither_removed_nor_made_another(call, core, scene):
     busy = Busy(scene)
+    core.gateways.kept["desk"] = "its own"
     for method, given in (("gateway.remove", {"name": "desk"}), ("gateway.add", ADD)):
         with pytest.raises(errors.Conflict, match=busy.agent) as refused:
             await call(method, **given)
         assert "drain desk --wait" in refused.value.hint
+        assert core.gateways.kept == {"desk": "its own"}
     assert (await call("gateway.add", **(ADD | {"url": DESK.url}))).load == 1  # a new token, or more room
     busy.end()
     assert (await call("gateway.remove", name="desk")).changed
