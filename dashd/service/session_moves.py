@@ -12,7 +12,7 @@ import trio
 
 from dashd.domain import ids
 from dashd.domain.task import ENDED
-from dashd.store import agents, session_moves, sessions, stops, swarms, tasks
+from dashd.store import agents, lifecycle, session_moves, sessions, stops, swarms, tasks
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.sessions import CheckpointRow, SessionRow
 from dashd.store.transaction import Tx
@@ -136,7 +136,7 @@ async def _stopping(
         forked = begin(tx, files.told(params.task or GO_ON))
         files.begin(tx, forked.agent)
         session_moves.begin(tx, row.id, forked.task, copied=False)
-        _stop(tx, row, forked.swarm)
+        stops.kill(tx, agents.get(tx.db, row.agent_id), requeue=False, cause=_elsewhere(forked.swarm))
         return msgspec.structs.replace(forked, notes=[*forked.notes, *files.notes])
 
     return operation
@@ -154,16 +154,16 @@ async def _resting(
             raise _Changed
         forked = begin(tx)
         session_moves.begin(tx, row.id, forked.task, copied=True)
-        if state == "waiting":
-            _stop(tx, row, forked.swarm)
+        if state == "waiting":  # its agent may be at another task, or have ended
+            stops.leave(tx, row.task_id, row.agent_id, _elsewhere(forked.swarm))
+            lifecycle.settle_swarm(tx, row.swarm_id)
         return forked
 
     return operation
 
 
-def _stop(tx: Tx, row: SessionRow, swarm_id: str) -> None:
-    cause = f"its session goes on in swarm {swarm_id}"
-    stops.kill(tx, agents.get(tx.db, row.agent_id), requeue=False, cause=cause)
+def _elsewhere(swarm_id: str) -> str:
+    return f"its session goes on in swarm {swarm_id}"
 
 
 async def _moved(core: Core, session: str, made: wire.SessionForked) -> wire.SessionForked:

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from dashd.domain.session_tree import SPOKEN, Node, Transcript
-from dashd.store import attempts, inputs, sessions
+from dashd.store import agents, attempts, inputs, lifecycle, sessions, stops
 from dashd.store import made_sessions as made_rows
 from dashd.store.rows import Snapshot
 from dashd.store.sessions import CheckpointRow, SessionRow
@@ -13,7 +13,7 @@ from dashd.store.transaction import Tx
 from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import session as wire
-from dashd.wire.methods.agent import KillAgent, PauseAgent
+from dashd.wire.methods.agent import PauseAgent
 
 from . import agents as agent_service
 from . import made_sessions, pages, primes, reach, session_moves
@@ -206,17 +206,34 @@ async def compact(core: Core, caller: Caller, params: wire.CompactSession) -> wi
 
 
 async def terminate(core: Core, caller: Caller, params: wire.NameSession) -> wire.SessionChanged:
-    """Kills its agent; where nothing runs in it, its agent may have more to do, and is let be.
+    """Kills its agent. Where nothing runs in it, its agent may have more to do, and is let be; a task
+    that was to go on in it is cancelled.
 
     One that nobody has begun is taken back.
     """
     if (taken_back := await made_sessions.remove(core, caller, params.session)) is not None:
         return taken_back
-    row, state = await copies.standing(core, params.session)
-    if state in ("closed", "gone"):
-        return await _changed(core, row, changed=False)
-    done = await agent_service.kill(core, caller, KillAgent(agent=row.agent_id))
-    return await _changed(core, row, changed=done.changed)
+
+    def operation(tx: Tx) -> tuple[SessionRow, bool]:
+        row = sessions.get(tx.db, params.session)
+        return row, _terminate(tx, row)
+
+    row, changed = await core.store.writer.apply(operation)
+    return await _changed(core, row, changed=changed)
+
+
+def _terminate(tx: Tx, row: SessionRow) -> bool:
+    """Whether there was something to end."""
+    state = copies.state(tx.db, row)
+    seat = agents.get(tx.db, row.agent_id)
+    if state == "waiting":
+        stops.leave(tx, row.task_id, seat.id, "its session was terminated")
+    elif state in ("open", "paused") and seat.wanted != "kill":
+        stops.kill(tx, seat, requeue=False)
+    else:
+        return False
+    lifecycle.settle_swarm(tx, row.swarm_id)
+    return True
 
 
 async def _copied(core: Core, session: str, *, kind: str, at: str | None = None) -> CheckpointRow:

@@ -53,6 +53,17 @@ def kill(tx: Tx, seat: AgentRow, *, requeue: bool, cause: str | None = None) -> 
     tx.ring("queue")
 
 
+def leave(tx: Tx, task_id: str, seat_id: str, cause: str) -> None:
+    """Cancels a task that nothing runs, and ends the seat that had it, unless that has had another one since.
+
+    The seat has no cause of its own: to the swarm that would mean that nobody is to do what else is left.
+    """
+    cancel(tx, tasks.get(tx.db, task_id), cause)
+    seat = agents.get(tx.db, seat_id)
+    if seat.task_id == task_id:
+        kill(tx, seat, requeue=False)
+
+
 def requeue_all(tx: Tx) -> int:
     """Asks every run to stop and gives its task back, so that nothing is left running; returns how many."""
     runs = attempts.open_attempts(tx.db)

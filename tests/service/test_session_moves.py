@@ -6,13 +6,13 @@ import pytest
 import trio
 
 from dashd.domain.session_tree import Node, SessionTree
-from dashd.store import agents, session_moves, sessions, swarms, tasks
+from dashd.store import agents, seats, session_moves, sessions, stops, swarms, tasks
 from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
-from tests.service.test_sessions import ID, Sessions, Talk, running
+from tests.service.test_sessions import ID, Sessions, Talk, lost, running
 
-__all__ = ["running"]
+__all__ = ["lost", "running"]
 OTHER = "other1"
 
 
@@ -98,6 +98,41 @@ async def test_a_closed_one_is_migrated_at_once_and_no_second_time(call, scene, 
     assert tasks.get(scene.db, moved.task).text == "more"
     with pytest.raises(errors.Conflict, match="was migrated"):
         await call("session.migrate", session=ID, swarm=OTHER)
+
+
+async def test_an_agent_at_another_task_is_let_be_when_its_earlier_session_is_migrated(
+    call, scene, other, lost
+) -> None:
+    (meanwhile,) = scene.claim(1)
+    assert (meanwhile.agent_id, meanwhile.swarm_id) == (lost.agent_id, SWARM)
+    moved = await call("session.migrate", session=ID, swarm=OTHER)
+    assert sessions.is_broken_off(scene.db, moved.task)
+    assert (scene.states(), scene.attempt(meanwhile).stop) == (["cancelled", "running"], None)
+    assert scene.task().cause == f"its session goes on in swarm {OTHER}"
+    scene.end(meanwhile)
+    assert scene.seat_states() == ["completed"]
+
+
+async def test_one_that_waits_goes_on_nowhere_else_once_its_agent_has_ended(call, scene, other, lost) -> None:
+    scene.do(lambda tx: seats.add(tx, SWARM, 1))
+    scene.do(lambda tx: stops.kill(tx, scene.agent(), requeue=True))
+    await call("session.migrate", session=ID, swarm=OTHER)
+    assert scene.states() == ["cancelled", "ready"]
+
+
+async def test_what_else_the_swarm_of_a_waiting_session_has_is_done(call, scene, other, lost) -> None:
+    await call("session.migrate", session=ID, swarm=OTHER)
+    assert scene.states() == ["cancelled", "ready"]
+    assert scene.seat_states() == ["killed", "idle"]
+    assert f"{SWARM}-t2" in {claim.task_id for claim in scene.claim()}
+
+
+async def test_the_swarm_that_a_waiting_session_leaves_ends_where_nothing_is_left(
+    call, scene, other, lost
+) -> None:
+    scene.do(lambda tx: stops.cancel(tx, scene.task(2), "on request"))
+    await call("session.migrate", session=ID, swarm=OTHER)
+    assert scene.row().ended_at_ms is not None
 
 
 async def test_one_that_was_killed_in_a_tool_is_gone_on_with_as_it_is(call, scene, port, running) -> None:

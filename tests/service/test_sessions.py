@@ -6,7 +6,7 @@ import pytest
 
 from dashd.domain.session_tree import Node, SessionTree
 from dashd.service.ports import DriverAbilities
-from dashd.store import attempts, inputs, sessions
+from dashd.store import attempts, inputs, seats, sessions, stops
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -115,6 +115,37 @@ async def test_a_closed_one_is_rewound_and_gone_on_with(call, scene, port, runni
     with pytest.raises(errors.IllegalTransition, match="nothing runs in it"):
         await call("session.pause", session=ID)
     assert not (await call("session.terminate", session=ID)).changed
+
+
+@pytest.fixture
+def lost(scene, running):
+    """The same session, which waits to be gone on with: its attempt was lost."""
+    scene.end(running, "lost", "nobody knows")
+    return running
+
+
+async def test_one_that_waits_is_terminated_with_its_task_and_its_agent(call, scene, lost):
+    assert (await call("session.get", session=ID)).state == "waiting"
+    done = await call("session.terminate", session=ID)
+    assert (done.state, done.changed) == ("closed", True)
+    assert (scene.states(), scene.task().cause) == (["cancelled", "ready"], "its session was terminated")
+    assert scene.seat_states() == ["killed", "idle"], "somebody does the other task"
+    assert not (await call("session.terminate", session=ID)).changed
+
+
+async def test_an_agent_at_another_task_is_let_be_when_its_earlier_session_is_terminated(call, scene, lost):
+    (other,) = scene.claim()
+    assert other.agent_id == lost.agent_id
+    assert (await call("session.terminate", session=ID)).changed
+    assert (scene.states(), scene.attempt(other).stop) == (["cancelled", "running"], None)
+
+
+async def test_one_that_waits_for_another_agent_is_terminated_too(call, scene, lost):
+    scene.do(lambda tx: seats.add(tx, SWARM, 1))
+    scene.do(lambda tx: stops.kill(tx, scene.agent(), requeue=True))
+    assert (await call("session.get", session=ID)).state == "waiting"
+    assert (await call("session.terminate", session=ID)).changed
+    assert scene.states() == ["cancelled", "ready"]
 
 
 async def test_nonsense_says_what_would_be_right(call, scene, running):

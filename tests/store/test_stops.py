@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashd.store import attempts, stops, tasks
+from dashd.store import attempts, lifecycle, stops, tasks
 from tests.fakes.scene import SWARM
 
 
@@ -91,6 +91,28 @@ def test_a_task_that_another_seat_ran_since_is_not_the_killed_seats(scene, clock
     scene.end(again, "failed")
     scene.do(lambda tx: stops.kill(tx, scene.agent(1), requeue=False))
     assert scene.task(1).state == "retrying"
+
+
+def test_who_had_a_task_that_is_left_ends_and_others_do_the_rest(scene) -> None:
+    scene.swarm("a", "b")
+    (claim,) = scene.run("failed")
+
+    def leave(tx):
+        stops.leave(tx, claim.task_id, claim.agent_id, "left")
+        lifecycle.settle_swarm(tx, SWARM)
+
+    scene.do(leave)
+    assert (scene.states(), scene.task().cause) == (["cancelled", "ready"], "left")
+    assert scene.seat_states() == ["killed", "idle"]
+
+
+def test_who_has_had_another_task_than_the_one_that_is_left_is_let_be(scene) -> None:
+    scene.swarm("a", "b")
+    (claim,) = scene.run("failed")
+    (other,) = scene.claim()
+    scene.do(lambda tx: stops.leave(tx, claim.task_id, claim.agent_id, "left"))
+    assert scene.states() == ["cancelled", "running"]
+    assert (scene.agent().wanted, scene.attempt(other).stop) == ("run", None)
 
 
 def test_a_daemon_that_leaves_nothing_running_gives_every_task_back(scene) -> None:
