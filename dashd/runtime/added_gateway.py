@@ -24,7 +24,7 @@ from dashd.store import added_gateways, agents, attempts, bells, swarms
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 
-from .gateway_connection import AGAIN_S, Connection, GatewayGone
+from .gateway_connection import AGAIN_S, INVALID, Connection, GatewayGone
 from .probes import NoToken, Probes, dial
 from .world import World
 
@@ -44,8 +44,6 @@ TIDY_AGAIN_S = 30.0
 LEAVE_S_MAX = 30.0
 """For taking everything back out of one that was removed."""
 LEFT_MAX = 200
-INVALID = "INVALID_REQUEST"
-"""How it refuses what it will never do."""
 LOG_LINES = 500
 
 
@@ -283,8 +281,11 @@ class AddedGateway(Connection):
             lambda db: attempts.left_at(db, self.name, self._boot_id, LEFT_MAX)
         )
         for agent_id, attempt_id in left:
-            with contextlib.suppress(GatewayRefused):  # it knows nothing of it any more
+            try:
                 await client.abort(openclaw_gateway.session_key(agent_id, attempt_id, self.tag))
+            except GatewayRefused as refused:
+                if refused.code != INVALID:  # else it knows nothing of it any more
+                    raise GatewayLost(f"a run that was given up may go on: {refused}") from None
         named, providers, _ = await client.configured()
         listed = _guests(named, providers)
         gone = await self._world.store.own.read(

@@ -28,6 +28,8 @@ from .world import STARTS_PER_CORE_MAX, World, cores
 
 AGAIN_S = 0.2
 """Between two looks at one that does not answer yet."""
+INVALID = "INVALID_REQUEST"
+"""How it refuses what it will never do."""
 RAW_MAX = 512
 """Runs of which it is remembered how their last call failed."""
 

@@ -30,7 +30,7 @@ from dashd.store.transaction import Tx
 
 from .attach import Attached
 from .gateway import Gateway
-from .gateway_connection import Connection, GatewayGone
+from .gateway_connection import AGAIN_S, INVALID, Connection, GatewayGone
 from .gateway_warmth import REST_S_MAX, at_rest
 from .output import Output
 from .plan import Plan
@@ -337,16 +337,27 @@ class GatewayLink(HolderLink):
         raise AssertionError("the last try ends it")
 
     async def _abort(self) -> None:
-        """Ends what runs in the session; a gateway that is gone has ended it already."""
+        """Ends what runs in the session; a gateway that is gone has ended it already. One that does not is
+        ended where it is Dash's own; in another one the agent's next attempt waits for the session's rest.
+        """
         if not self._turns and self._given >= self._replayed:
             return
-        with trio.move_on_after(ABORT_S_MAX), contextlib.suppress(GatewayGone, GatewayRefused):
+        why = "it was not connected"
+        with trio.move_on_after(ABORT_S_MAX) as limit, contextlib.suppress(GatewayGone):
             while True:
                 try:
                     await (await self._gateway.connected(self._boot_id)).abort(self._session)
                     return
-                except GatewayLost:
+                except GatewayLost as lost:
+                    why = str(lost)
                     await trio.sleep(1)
+                except GatewayRefused as refused:
+                    if refused.code == INVALID:  # nothing of it is there
+                        return
+                    why = str(refused)
+                    await trio.sleep(refused.retry_after_s or AGAIN_S)
+        if limit.cancelled_caught and not self._gateway.give_up(f"a run in it could not be ended: {why}"):
+            self._gateway.warmth.leave_working(self._agent, self._session)
 
     def _ring(self) -> None:
         self._bell.set()

@@ -35,6 +35,8 @@ class Warmth:
         """Rung with each attempt that comes in: what was ready when nobody looked is under way."""
         self._entered: set[str] = set()
         self._warming: dict[str, trio.Event] = {}
+        self._working: dict[str, str] = {}
+        """Agent to a session of its, in which a run could not be ended."""
 
     def cold(self, agents: Iterable[str]) -> list[str]:
         """Those of them that nothing has warmed, or is about to."""
@@ -45,12 +47,19 @@ class Warmth:
         """Its first attempt warms it."""
         self._entered.add(agent)
 
+    def leave_working(self, agent: str, session: str) -> None:
+        """An attempt of the agent is over, and its run may go on: until it does not, no other comes in."""
+        self._working[agent] = session
+
     async def enter(self, client: Client, agent: str) -> None:
         """An attempt of the agent is about to be let in. Raises GatewayLost, GatewayRefused, TooSlowError."""
         self.leave(agent)
         self.entries.ring()
         if (warmed := self._warming.get(agent)) is not None:
             await warmed.wait()
+        if (session := self._working.get(agent)) is not None:
+            await at_rest(client, session)
+            self._working.pop(agent, None)
         if agent not in self.warm:  # it may have been cut off, here or in a gateway before this one
             await at_rest(client, _session(agent))
 

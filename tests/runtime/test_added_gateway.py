@@ -105,6 +105,7 @@ class FakeOpenClaw:
         self.patches: list[tuple[float, dict[str, Any], list[str]]] = []
         self.refusals: list[Exception] = []
         self.aborted: list[str] = []
+        self.abort_refusals: list[Exception] = []
         self.lines: list[bytes] = []
         self.client: FakeClient | None = None
         self.there = True
@@ -151,6 +152,9 @@ class FakeClient:
         return dict.fromkeys(self._openclaw.names, 1), dict.fromkeys(self._openclaw.providers, 1), 1_000
 
     async def abort(self, session: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._openclaw.abort_refusals:
+            raise self._openclaw.abort_refusals.pop()
         self._openclaw.aborted.append(session)
 
     async def log(self, lines: int) -> list[bytes]:
@@ -351,7 +355,12 @@ async def test_one_that_returns_as_it_was_ends_what_was_given_up_meanwhile(there
     assert (there.probes.hurried, there.doors.held) == (["desk"], True)
     there.bed.scene.start(added_claim(row))
     there.bed.scene.end(added_claim(row), "lost", "it is dead")
+    busy = protocol.Fault("UNAVAILABLE", "busy", True, 200)
+    there.openclaw.abort_refusals = [GatewayRefused("sessions.abort", busy)] * 100
     there.openclaw.there = True
+    await trio.sleep(60)
+    assert there.doors.held  # its calls would be those of the agent's next attempt
+    there.openclaw.abort_refusals = []
     await there.gateway.connected(there.openclaw.boot_id)
     session = openclaw_gateway.session_key(row.agent_id, row.id, there.gateway.tag)
     assert there.openclaw.aborted == [session]

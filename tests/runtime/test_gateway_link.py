@@ -30,6 +30,7 @@ class FakeClient:
         self.aborted = 0
         self.aborts_needed = 1
         self.refusals: list[Exception] = []
+        self.abort_refusals: list[Exception] = []
         self.changed = trio.Event()
 
     async def wait(self, run_id: str, wait_ms: int = 30_000) -> Waited:
@@ -50,7 +51,10 @@ class FakeClient:
         return True
 
     async def abort(self, session: str) -> None:
+        await trio.lowlevel.checkpoint()
         self.aborted += 1
+        if self.abort_refusals:
+            raise self.abort_refusals.pop()
         if self.session is not None and self.aborted >= self.aborts_needed:
             self.session = Session("timeout", None)
 
@@ -189,6 +193,54 @@ async def test_a_stop_ends_the_run_and_says_no_more_of_it(nursery, autojump_cloc
     assert (ended.record.reason, bed.gateway.client.aborted) == ("stop", 1)
     await settled()
     assert bed.heard.of("turned") == []
+
+
+BUSY = GatewayRefused("sessions.abort", Fault("UNAVAILABLE", "busy", True, 200))
+RESTARTS = GatewayRefused("sessions.abort", Fault("UNAVAILABLE", "during gateway restart"))
+
+
+async def test_a_stop_that_is_refused_for_now_is_tried_again(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    await bed.give(1, "turn:1")
+    await settled()
+    bed.gateway.client.abort_refusals = [BUSY, RESTARTS, BUSY]
+    await bed.link.stop(0)
+    assert (bed.gateway.client.aborted, bed.gateway.given_up) == (4, [])
+
+
+async def test_a_stop_is_not_repeated_where_nothing_of_it_is_there(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    await bed.give(1, "turn:1")
+    await settled()
+    unknown = Fault("INVALID_REQUEST", "unknown session")
+    bed.gateway.client.abort_refusals = [GatewayRefused("sessions.abort", unknown)]
+    await bed.link.stop(0)
+    assert (bed.gateway.client.aborted, bed.gateway.given_up) == (1, [])
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_after_a_run_that_cannot_be_ended_nobody_comes_in_its_place(
+    nursery, autojump_clock, own
+) -> None:
+    bed = Bed(nursery)
+    client, warmth = bed.gateway.client, bed.gateway.warmth
+    bed.gateway.own = own
+    await bed.give(1, "turn:1")
+    await settled()
+    client.session = Session("running", RUN)
+    client.abort_refusals = [BUSY] * 1_000
+    with trio.fail_after(gateway_link.ABORT_S_MAX + 1):
+        await bed.link.stop(0)
+    (why,) = bed.gateway.given_up
+    assert "busy" in why
+    if not own:
+        with pytest.raises(trio.TooSlowError):
+            await gateway_link._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
+        client.abort_refusals = []
+        await gateway_link._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
+        client.session, aborted = Session("running", "the next one's"), client.aborted
+        await warmth.enter(client, "s-001")  # type: ignore[arg-type]
+        assert client.aborted == aborted
 
 
 async def test_where_nothing_runs_nothing_is_aborted(nursery, autojump_clock) -> None:
