@@ -203,6 +203,8 @@ class AddedGateway(Connection):
         self._known -= set(gone)
         self._stale = left
         if over:
+            for each in over:
+                self._made.pop((self.door, each), None)
             await self._doors.forget(self.door, over)
         self._changes.ring()
         return not left
@@ -247,7 +249,7 @@ class AddedGateway(Connection):
         return name != self._name(agent_id) or not _is_seat(db, agent_id) or self.ending
 
     async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
-        access = await self._doors.keys(self.door, swarm.id, [seat.id for seat in seats], swarm.model)
+        access = await self._access(swarm, seats)
         return [
             openclaw_gateway.Seat(
                 agent_id, found.url, found.key, found.name, swarm.cwd, self.tag, found.context_tokens
@@ -277,6 +279,7 @@ class AddedGateway(Connection):
         self._boot_id, self._late = client.hello.server.boot_id, ""
         self.tag = openclaw_gateway.tag_of(self._boot_id)
         await self._doors.retire(self.door)
+        self._made = {key: made for key, made in self._made.items() if key[0] == self.door}
         left = await self._world.store.own.read(
             lambda db: attempts.left_at(db, self.name, self._boot_id, LEFT_MAX)
         )

@@ -336,7 +336,7 @@ class Gateway(Connection):
         return swarms.get(db, self.swarm_id), agents.open_seats(db, self.swarm_id)
 
     async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
-        access = await self._doors.keys(self.launch_id, swarm.id, [seat.id for seat in seats], swarm.model)
+        access = await self._access(swarm, seats)
         return [
             openclaw_gateway.Seat(
                 agent_id, found.url, found.key, found.name, swarm.cwd, context_tokens=found.context_tokens

@@ -10,7 +10,7 @@ What a gateway is beside its connection (a process in a jail, a row that somebod
 import contextlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -18,9 +18,11 @@ import trio
 
 import dashd
 from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.store.bells import Bell
+from dashd.store.rows import AgentRow, SwarmRow
 
 from .doors import GatewayDoors
 from .gateway_warmth import Warmth
@@ -61,6 +63,8 @@ class Connection(ABC):
         self._known: set[str] = set()
         """Agents of its configuration, as it calls them."""
         self._adding = trio.Lock()
+        self._made: dict[tuple[str, str], ModelAccess] = {}
+        """Keys by door and agent: each is made once, however often the write is tried that tells of it."""
         self._hearers: dict[str, Callable[[protocol.RunEvent], None]] = {}
         self._raw: OrderedDict[str, str] = OrderedDict()
 
@@ -148,6 +152,14 @@ class Connection(ABC):
     def _doors(self) -> GatewayDoors:
         assert self._world.gateway_doors is not None, "this daemon serves no gateways"
         return self._world.gateway_doors
+
+    async def _access(self, swarm: SwarmRow, seats: Sequence[AgentRow]) -> dict[str, ModelAccess]:
+        """The way to a model of each of these agents, in this start of the gateway."""
+        door, ids = self.door, [seat.id for seat in seats]
+        if fresh := [each for each in ids if (door, each) not in self._made]:
+            found = await self._doors.keys(door, swarm.id, fresh, swarm.model)
+            self._made |= {(door, each): access for each, access in found.items()}
+        return {each: self._made[door, each] for each in ids}
 
     async def _stay_connected(self) -> None:
         """One connection after the other, until it is ending."""

@@ -46,6 +46,9 @@ LOOK_S = 5.0
 ABORT_S_MAX = 30.0
 UNBEGUN_MAX, UNBEGUN_S = 5, 0.5
 REFUSED_AGAIN_MAX = 5
+LOST_S_MAX = 300.0
+"""How long an attempt tries to come in over connections that end."""
+LOST_AGAIN_S_MAX = 5.0
 INPUTS_MAX = 1_000
 
 
@@ -74,6 +77,7 @@ async def enter(world: World, claim: Claim, plan: Plan) -> "GatewayLink | Ending
 
 
 async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -> "GatewayLink | Ending":
+    since: float | None = None
     while True:
         try:
             await gateway.connected(plan.place_boot)
@@ -87,8 +91,11 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
             return Ending("lost" if plan.begun else "never", f"its gateway is gone: {gone}")
         except GatewayRefused as refused:
             return Ending("failed", f"its gateway does not take it: {refused}")
-        except GatewayLost:
-            continue
+        except GatewayLost as lost:
+            since = trio.current_time() if since is None else since
+            if (for_s := trio.current_time() - since) > LOST_S_MAX:
+                return _never_in(gateway, claim, plan, f"not taken within {LOST_S_MAX:g} s: {lost}")
+            await trio.sleep(min(LOST_AGAIN_S_MAX, max(AGAIN_S, for_s / 4)))
         except trio.TooSlowError:
             return Ending("lost", f"its session was not at rest after {REST_S_MAX:g} s")
     assert world.gateway_doors is not None
@@ -102,6 +109,17 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
         link.give_way()
         raise
     return link
+
+
+def _never_in(gateway: Connection, claim: Claim, plan: Plan, why: str) -> Ending:
+    """It did not come in. A run of its that had begun before may go on, and must not for another attempt."""
+    if not plan.begun:
+        return Ending("never", f"by its gateway {why}")
+    if not gateway.give_up(f"an attempt in it was {why}"):
+        agent = openclaw_gateway.agent_name(claim.agent_id, gateway.tag)
+        session = openclaw_gateway.session_key(claim.agent_id, plan.session, gateway.tag)
+        gateway.warmth.leave_working(agent, session)
+    return Ending("lost", f"by its gateway {why}")
 
 
 async def _resumes(gateway: Connection, claim: Claim, plan: Plan, tag: str) -> bool:

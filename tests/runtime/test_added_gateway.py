@@ -35,6 +35,7 @@ class FakeDoors:
         self.asked: list[int | None] = []
         self.keys_of: dict[str, str] = {}
         """Agent to the start that its key was made for."""
+        self.made = 0
         self.held = True
         self.was_shut = False
 
@@ -44,6 +45,7 @@ class FakeDoors:
         return self.port
 
     async def keys(self, gateway, swarm_id, agent_ids, model) -> dict[str, ModelAccess]:
+        self.made += len(agent_ids)
         self.keys_of |= dict.fromkeys(agent_ids, gateway)
         return {each: ModelAccess(f"http://127.0.0.1:{self.port}/v1", "a-key", "m") for each in agent_ids}
 
@@ -320,9 +322,12 @@ async def test_a_write_that_came_in_between_is_no_reason_to_fail(there, autojump
     there.go()
     await there.gateway.add(agents[0])
     assert len(there.openclaw.patches) == 1
+    (other, made) = there.swarm("b", swarm_id="bbbbbb", agents=1)[0], there.doors.made
     there.openclaw.refusals = [CHANGED] * added_gateway.TRIES_MAX
     with pytest.raises(GatewayRefused):
-        await there.gateway.add(there.swarm("b", swarm_id="bbbbbb")[0])
+        await there.gateway.add(other)
+    await there.gateway.add(other)
+    assert there.doors.made == made + 1
 
 
 async def test_another_start_of_it_ends_what_ran_in_the_former(there, autojump_clock) -> None:

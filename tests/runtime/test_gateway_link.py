@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from dashd.domain.attempt import Ending
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
@@ -309,6 +310,29 @@ async def test_whether_an_attempt_goes_on_in_a_session(autojump_clock, session, 
     gateway.client.session = session
     assert await gateway_link._resumes(gateway, CLAIM, plan, "") is found  # type: ignore[arg-type]
     assert gateway.client.aborted == 0
+
+
+@pytest.mark.parametrize(("begun", "state"), [(False, "never"), (True, "lost")])
+async def test_a_connection_that_always_ends_is_not_tried_for_ever(autojump_clock, begun, state) -> None:
+    class Flaps(FakeGateway):
+        boot_id, tag, tries = None, "", 0
+
+        async def add(self, agent_id: str) -> None:
+            await trio.lowlevel.checkpoint()
+            self.tries += 1
+            assert self.tries < 200
+            raise GatewayLost("cut")
+
+    async def commit(_operation: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    gateway, plan = Flaps(), _plan("s-t1.2")
+    plan.begun = begun
+    with trio.fail_after(2 * gateway_link.LOST_S_MAX):
+        ending = await gateway_link._let_in(SimpleNamespace(commit=commit), gateway, CLAIM, plan)  # type: ignore[arg-type]
+    assert isinstance(ending, Ending)
+    assert (ending.state, "cut" in ending.reason) == (state, True)
+    assert (gateway.tries > 10, bool(gateway.given_up)) == (True, begun)
 
 
 async def test_that_there_is_something_in_its_session_is_said_first(nursery, autojump_clock) -> None:
