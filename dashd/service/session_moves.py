@@ -137,6 +137,7 @@ async def _stopping(
         files.begin(tx, forked.agent)
         session_moves.begin(tx, row.id, forked.task, copied=False)
         stops.kill(tx, agents.get(tx.db, row.agent_id), requeue=False, cause=_elsewhere(forked.swarm))
+        agents.set_cause(tx, row.agent_id, None)  # to its swarm one means: nobody does what else is left
         return msgspec.structs.replace(forked, notes=[*forked.notes, *files.notes])
 
     return operation

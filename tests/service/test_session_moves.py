@@ -120,6 +120,21 @@ async def test_one_that_waits_goes_on_nowhere_else_once_its_agent_has_ended(call
     assert scene.states() == ["cancelled", "ready"]
 
 
+async def test_what_else_the_swarm_of_a_running_session_has_is_done(call, scene, other, running) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def migrate() -> None:
+            await call("session.migrate", session=ID, swarm=OTHER)
+
+        nursery.start_soon(migrate)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.end(running, "failed", "killed", exit_signal=9)
+        kept(scene)
+    assert scene.states() == ["cancelled", "ready"]
+    assert f"session goes on in swarm {OTHER}" in (scene.task().cause or "")
+    assert f"{SWARM}-t2" in {claim.task_id for claim in scene.claim()}
+
+
 async def test_what_else_the_swarm_of_a_waiting_session_has_is_done(call, scene, other, lost) -> None:
     await call("session.migrate", session=ID, swarm=OTHER)
     assert scene.states() == ["cancelled", "ready"]
