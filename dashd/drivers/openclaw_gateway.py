@@ -18,13 +18,15 @@ from dashd.jail import view
 from . import compiled, openclaw_config
 from .command import passed_on
 from .driver import Command
-from .openclaw import GONE, RESERVED_BYTES
+from .openclaw import GONE
 from .programs import Programs
 
 STARTER = Path(__file__).with_name("openclaw_gateway_start.py")
 PORT = 18_789
 """Inside, in a network of its own."""
 AGENTS_MAX = 100
+SHARED_RESERVED_BYTES = 32 << 30
+"""One that 20 agents worked in had 18 GiB of address space and used 2 of memory; with 14 it ended."""
 PREFIX = "dash-"
 TAG_DIGITS = 6
 DROP_MAX = 0.3
@@ -162,7 +164,7 @@ def command(programs: Programs, cwd: str, environ: Mapping[str, str]) -> Command
         cwd=cwd,
         stdin=True,
         programs=folders,
-        reserved_bytes=RESERVED_BYTES,
+        reserved_bytes=SHARED_RESERVED_BYTES,
     )
 
 

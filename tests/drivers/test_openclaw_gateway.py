@@ -55,6 +55,7 @@ def test_secrets_are_in_no_argument_and_in_no_environment(programs: Programs, tm
     assert command.argv[1:] == ("-I", "-S", f"{view.CODE}/dashd/drivers/{gateway.STARTER.name}")
     assert gateway.STARTER.is_file()
     assert (command.stdin, command.programs) == (True, (str(tmp_path),))
+    assert command.reserved_bytes > 18 << 30, "what one with 20 agents was seen to have"
     assert "canary" not in str(command.env)
     told = json.loads(gateway.told(programs, SEATS, "canary", "/state"))
     assert "canary" not in str(told["argv"]) + str(told["env"])
