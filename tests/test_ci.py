@@ -23,7 +23,7 @@ GOOD = {
 }
 
 
-def ci(top: Path, **parts: str) -> tuple[int, list[str]]:
+def ci(top: Path, *, live_too: bool = True, **parts: str) -> tuple[int, list[str]]:
     """(the exit status, the lines) with these parts in the place of good ones."""
     (top / ".ci").mkdir()
     shutil.copy(TOP / ".ci/run", top / ".ci/run")
@@ -34,10 +34,13 @@ def ci(top: Path, **parts: str) -> tuple[int, list[str]]:
     (top / "run").chmod(0o755)
     for name, script in (GOOD | parts).items():
         (top / f"{name}.sh").write_text(f"{script}\n")
+    environ = {name: value for name, value in os.environ.items() if name != "DASH_CI_LIVE"}
     done = subprocess.run(
-        [top / ".ci/run"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False
-    )
-    assert (top / "ran").read_text().split() == ["check", "test", "live"]  # whatever became of the others
+        [top / ".ci/run"], env=environ | ({"DASH_CI_LIVE": "1"} if live_too else {}), capture_output=True,
+        text=True, stdin=subprocess.DEVNULL, timeout=60, check=False,
+    )  # fmt: skip
+    ran = ["check", "test", *(["live"] if live_too else [])]
+    assert (top / "ran").read_text().split() == ran  # whatever became of the others
     return done.returncode, done.stdout.splitlines()
 
 
@@ -46,6 +49,12 @@ def test_all_is_well(tmp_path) -> None:
     assert status == 0
     assert lines[-1].strip("= ") == "27 passed, 3 skipped in 6.00s"
     assert not any("FAILED" in line or "NOT TESTED" in line for line in lines)
+
+
+def test_what_is_not_tested_with_the_real_programs_is_said(tmp_path) -> None:
+    status, lines = ci(tmp_path, live_too=False)
+    assert (status, lines[-1].strip("= ")) == (0, "7 passed, 3 skipped in 2.00s")
+    assert lines[-2].startswith("ci: NOT TESTED with the real agent programs: DASH_CI_LIVE=1")
 
 
 @pytest.mark.parametrize(
