@@ -10,7 +10,7 @@ from functools import partial
 
 import msgspec
 
-from dashd.store import added_gateways, attempts, gateways
+from dashd.store import added_gateways, attempts, gateways, registry
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.rows import GatewayRow, Snapshot
 from dashd.store.transaction import Tx
@@ -170,7 +170,7 @@ def _added(row: AddedGatewayRow, load: int, seen: GatewaySeen) -> wire.Gateway:
         swarm=None,
         url=row.url,
         secret=row.secret,  # type: ignore[arg-type]  # the table's CHECK is the wire's Literal
-        capabilities=added_gateways.capabilities(row),
+        capabilities=registry.capabilities(row),
         region=row.region,
         version=row.version,
         capacity=row.capacity,

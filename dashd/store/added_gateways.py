@@ -12,8 +12,9 @@ import msgspec
 from dashd.domain import placement
 from dashd.domain.placement import Health, Place
 
-from . import attempts, rows
-from .rows import Snapshot, columns, placeholders
+from . import attempts
+from .registry import Registry, capabilities
+from .rows import Snapshot
 from .transaction import Tx
 
 
@@ -44,25 +45,12 @@ class Look(NamedTuple):
     version: str | None
 
 
-_COLUMNS = columns(AddedGatewayRow)
-_q_all = f"SELECT {_COLUMNS} FROM added_gateway ORDER BY name"
-_q_one = f"SELECT {_COLUMNS} FROM added_gateway WHERE name = ?"
-_q_put = f"INSERT OR REPLACE INTO added_gateway ({_COLUMNS}) VALUES ({placeholders(AddedGatewayRow)})"
-_q_remove = "DELETE FROM added_gateway WHERE name = ?"
+_table = Registry(AddedGatewayRow, "added_gateway", "gateways")
+every, find, remove = _table.every, _table.find, _table.remove
 _q_drain = "UPDATE added_gateway SET draining = ?2 WHERE name = ?1"
 _q_up = "UPDATE added_gateway SET told = 'up', boot_id = ?2, version = ?3 WHERE name = ?1"
 _q_port = "UPDATE added_gateway SET port = ?2 WHERE name = ?1"
 _q_down = "UPDATE added_gateway SET told = 'down' WHERE name = ?1"
-
-
-def every(db: Snapshot) -> list[AddedGatewayRow]:
-    """All of them, by name."""
-    return rows.every(AddedGatewayRow, db, _q_all)
-
-
-def find(db: Snapshot, name: str) -> AddedGatewayRow | None:
-    """The one of that name."""
-    return rows.first(AddedGatewayRow, db, _q_one, (name,))
 
 
 def places(db: Snapshot, looks: Mapping[str, Look]) -> list[Place]:
@@ -74,20 +62,9 @@ def places(db: Snapshot, looks: Mapping[str, Look]) -> list[Place]:
 def put(tx: Tx, row: AddedGatewayRow) -> AddedGatewayRow:
     """Adds one, or replaces the one of that name, which goes on draining. Gives the row as it is now."""
     before = find(tx.db, row.name)
-    added_at_ms = tx.now_ms if before is None else max(tx.now_ms, before.added_at_ms + 1)
-    draining = row.draining if before is None else before.draining
-    port = row.port if before is None else before.port
-    made = msgspec.structs.replace(row, added_at_ms=added_at_ms, draining=draining, port=port)
-    tx.execute(_q_put, msgspec.structs.astuple(made))
-    tx.ring("gateways")
+    made = _table.put(tx, row if before is None else msgspec.structs.replace(row, port=before.port))
     tx.ring("queue")  # it may have more room
     return made
-
-
-def remove(tx: Tx, name: str) -> None:
-    """It is not there afterwards."""
-    tx.execute(_q_remove, (name,))
-    tx.ring("gateways")
 
 
 def drain(tx: Tx, name: str, *, on: bool) -> bool:
@@ -114,7 +91,7 @@ def set_up(tx: Tx, asked: AddedGatewayRow, boot_id: str, version: str) -> None:
 
     `asked` is the row that was asked: what became of another one of its name is not touched.
     """
-    row = _same(tx, asked)
+    row = _table.same(tx.db, asked)
     if row is None or (row.told == "up" and row.boot_id == boot_id):
         return
     data = {"gateway": row.name, "version": version, "restarted": row.boot_id not in (None, boot_id)}
@@ -124,7 +101,7 @@ def set_up(tx: Tx, asked: AddedGatewayRow, boot_id: str, version: str) -> None:
 
 def set_down(tx: Tx, asked: AddedGatewayRow, reason: str) -> None:
     """It counts as dead; told once. See `set_up`."""
-    row = _same(tx, asked)
+    row = _table.same(tx.db, asked)
     if row is None or row.told == "down":
         return
     tx.execute(_q_down, (row.name,))
@@ -141,11 +118,6 @@ def command(row: AddedGatewayRow) -> list[str]:
     return msgspec.json.decode(row.command or "[]", type=list[str])
 
 
-def capabilities(row: AddedGatewayRow) -> list[str]:
-    """What it was said to be able to."""
-    return msgspec.json.decode(row.capabilities, type=list[str])
-
-
 def _place(row: AddedGatewayRow, load: int, look: Look | None) -> Place:
     if look is not None and look.added_at_ms != row.added_at_ms:
         look = None
@@ -159,8 +131,3 @@ def _place(row: AddedGatewayRow, load: int, look: Look | None) -> Place:
         region=row.region,
         version=placement.parsed((look.version if look else None) or row.version or ""),
     )
-
-
-def _same(tx: Tx, asked: AddedGatewayRow) -> AddedGatewayRow | None:
-    row = find(tx.db, asked.name)
-    return row if row is not None and row.added_at_ms == asked.added_at_ms else None

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from dashd.store import added_gateways
+from dashd.store import added_gateways, registry
 from dashd.store.added_gateways import AddedGatewayRow, Look
 
 DESK = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, '["gpu"]', "eu", 4, 0)
@@ -61,7 +61,7 @@ def test_draining_is_told_and_its_end_is_not(scene) -> None:
 
 
 def test_columns_of_json() -> None:
-    assert (added_gateways.command(DESK), added_gateways.capabilities(DESK)) == ([], ["gpu"])
+    assert (added_gateways.command(DESK), registry.capabilities(DESK)) == ([], ["gpu"])
 
 
 def test_no_column_could_hold_a_token(scene) -> None:
