@@ -173,7 +173,12 @@ class Watchdog:
             await self._some.wait()
             begun, machine = trio.current_time(), usage.machine(self._proc)
             guards = tuple(self._guards)
-            self._tell(await trio.to_thread.run_sync(self._look, guards, machine, limiter=alone))
+            trees, breaches = await trio.to_thread.run_sync(self._look, guards, machine, limiter=alone)
+            # Agents may have ended during the look; what a thread works with is nobody else's meanwhile.
+            self._seen = {guard: tree for guard, tree in trees.items() if guard in self._guards}
+            self._tell(breaches)
+            left = (guard.bounds.memory_bytes - guard.used_bytes for guard in self._guards)
+            self._left_bytes = min(left, default=0)
             await self._rest(machine, trio.current_time() - begun)
 
     async def _rest(self, machine: Machine, took_s: float) -> None:
@@ -187,18 +192,16 @@ class Watchdog:
             if fallen > max(FALL_BYTES_MIN, self._left_bytes // 2) and trio.current_time() >= earliest:
                 return
 
-    def _look(self, guards: Sequence[Guard], machine: Machine) -> list[tuple[Guard, Breach]]:
-        """In a thread: one scan for all of them."""
-        trees = self._seen = self._trees(guards)
-        breaches, left_bytes = [], [1 << 60]
-        for guard in guards:
-            breach = self._memory(guard, trees[guard], machine) or _processes(guard, trees[guard])
-            if breach:
-                breaches.append((guard, breach))
-            else:
-                left_bytes.append(guard.bounds.memory_bytes - guard.used_bytes)
-        self._left_bytes = min(left_bytes)
-        return breaches
+    def _look(
+        self, guards: Sequence[Guard], machine: Machine
+    ) -> tuple[dict[Guard, list[Process]], list[tuple[Guard, Breach]]]:
+        """In a thread: one scan for all of them. What runs of each, and who is over what."""
+        trees = self._trees(guards)
+        found = (
+            (guard, self._memory(guard, tree, machine) or _processes(guard, tree))
+            for guard, tree in trees.items()
+        )
+        return trees, [(guard, breach) for guard, breach in found if breach]
 
     def _trees(self, guards: Sequence[Guard]) -> dict[Guard, list[Process]]:
         """The processes of each; none of one whose holder's pid is somebody else's by now."""

@@ -1,5 +1,6 @@
 """Who is over what, and when somebody looks: made-up /proc trees and disks, in virtual time."""
 
+import contextlib
 import time
 
 import pytest
@@ -91,6 +92,15 @@ async def test_one_exact_look_over_the_bound_is_checked_by_another(
     monkeypatch.setattr(usage, "memory_bytes", lambda tree, path: next(found))
     proc.process(101, HOLDER, rss=110 * PAGES)
     assert await _breach(dog, _guard(memory_bytes=100 * MIB)) == ""
+
+
+async def test_agents_may_end_while_they_are_looked_at(autojump_clock, proc, dog, monkeypatch) -> None:
+    watched = contextlib.ExitStack()
+    ending = [watched.enter_context(dog.watching(_guard(memory_bytes=100 * MIB))) for _ in range(2)]
+    monkeypatch.setattr(usage, "memory_bytes", lambda tree, path: watched.close() or 101 * MIB)
+    proc.process(101, HOLDER, rss=101 * PAGES)
+    assert "exceeded" in await _breach(dog, _guard(memory_bytes=100 * MIB)), "it goes on looking"
+    assert not any(guard.breached.is_set() for guard in ending), "they are nobody's any more"
 
 
 async def test_what_rss_does_not_show_is_looked_for_when_the_machine_has_more_of_it(

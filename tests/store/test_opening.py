@@ -38,6 +38,7 @@ async def test_leaving_drains_even_when_cancelled(path: Path) -> None:
                 nursery.start_soon(ours.writer.apply, Note(str(number)))
             await trio.lowlevel.checkpoint()
             scope.cancel()
+            await trio.sleep_forever()
     assert scope.cancelled_caught
     assert os.listdir(path.parent) == ["dash.db"]
     reopened(path)

@@ -14,6 +14,7 @@ from dashd import client_blocking
 
 START_S_MAX = 60.0
 STOP_S_MAX = 60.0
+LOG_SHOWN = 8_000
 WITHOUT_WALLS = {"DASH_JAIL_REQUIRED": "false"}
 """What is not about walls goes without: an agent's start then takes a tenth of the time."""
 
@@ -62,7 +63,11 @@ class DaemonProcess:
         assert line.startswith(b"READY"), (line, self.log())
 
     def log(self) -> str:
-        return (self.folder / "dashd.log").read_text(errors="replace")
+        """What it wrote so far, from all its starts; empty before the first."""
+        try:
+            return (self.folder / "dashd.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One call on a connection of its own, from a test that is no coroutine."""
@@ -82,13 +87,15 @@ class DaemonProcess:
         self.process.wait()
 
     def end(self) -> None:
-        """Ends it and everything that it started, whatever state that is in."""
+        """Ends it and everything that it started, whatever state that is in; a test that fails shows its log."""
         if self.process is not None and self.process.poll() is None:
             try:
                 self.stop("stop")
             except (client_blocking.CallFailed, subprocess.TimeoutExpired):
                 self.kill()
         leftovers.end(self.folder, wait_s=0 if self.process is None else 2)
+        code = None if self.process is None else self.process.returncode
+        print(f"dashd ended with {code}; the last of its log:\n{self.log()[-LOG_SHOWN:]}")
 
     def processes(self, within_s: float = 10.0) -> list[int]:
         """What still runs of a stopped daemon; what is just ending gets a moment."""
