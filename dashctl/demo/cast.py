@@ -49,8 +49,8 @@ _CASTS = {
     "pi": Cast("pi", cap_usd=0.038, answer_tokens_max=1_600, story_s_max=300.0),
     "openclaw": Cast(
         "openclaw",
-        agent_usd=0.06,
-        cap_usd=0.052,
+        agent_usd=0.09,
+        cap_usd=0.08,
         answer_tokens_max=1_600,
         story_s_max=1_800.0,
         attempt_s=1_800,

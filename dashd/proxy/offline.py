@@ -120,7 +120,8 @@ def _reply(turn: Turn) -> Said:
     done = len(turn.results)
     padding = _padding() if greedy else ""
     if shell is not None and greedy and done < GREEDY_STEPS:
-        command = commands[done % len(commands)] if commands else "true"
+        # It begins again before its last command, so that it has never done what it was told.
+        command = commands[done % max(1, len(commands) - 1)] if commands else "true"
         return _step(shell, command, done, padding)
     if shell is not None and not greedy and done < len(commands):
         return _step(shell, commands[done], done, padding)

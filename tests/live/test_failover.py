@@ -12,9 +12,14 @@ WITHIN_S_MAX = 1.0
 SHELLS = {"pi": "bash", "openclaw": "exec"}
 
 
-@pytest.fixture(params=["pi", "openclaw"])
+@pytest.fixture(params=["pi", "openclaw", "openclaw in a gateway"])
 def driver(request) -> str:
-    return request.param
+    return request.param.partition(" ")[0]
+
+
+@pytest.fixture
+def more(request) -> dict[str, str]:
+    return {"mode": "gateway"} if "gateway" in request.node.callspec.params["driver"] else {}
 
 
 @pytest.fixture
@@ -35,14 +40,14 @@ class Timed(Provider):
 
 
 async def test_another_answers_within_a_second_and_it_is_one_conversation(
-    start_daemon, tmp_path, driver
+    start_daemon, tmp_path, driver, more
 ) -> None:
     tool = Act(text="I look.", tool=(SHELLS[driver], {"command": "echo x >> marks"}))
     down, up = Timed(tool, Act(status=500, bills=False)), Timed(DONE)
     async with scene(start_daemon(), tmp_path, down, driver=driver, within_s=400.0) as on, open_provider(up):
-        more = {"name": "p1", "format": "openai-chat", "url": up.url, "models": [MODEL]}
-        await on.dash.call("provider.add", **more)
-        swarm = await on.swarm()
+        other = {"name": "p1", "format": "openai-chat", "url": up.url, "models": [MODEL]}
+        await on.dash.call("provider.add", **other)
+        swarm = await on.swarm(**more)
         report = await on.ended(swarm)
         assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
         assert (tmp_path / "marks").read_text() == "x\n"

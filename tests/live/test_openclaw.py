@@ -186,6 +186,26 @@ async def test_a_kill_in_a_tool_leaves_nothing_running(start_daemon, tmp_path) -
         await there.balanced(swarm)
 
 
+async def test_a_kill_in_a_call_leaves_nothing_running_and_its_cost_is_shown_apart(
+    start_daemon, tmp_path
+) -> None:
+    async with on(start_daemon(), tmp_path, Act(delay_s=WITHIN_S)) as there:
+        called = trio.Event()
+
+        async def note() -> None:
+            called.set()
+
+        there.provider.on_call = note
+        swarm = await there.swarm()
+        await called.wait()
+        await there.dash.call("agent.kill", agent=f"{swarm}-001")
+        await there.dash.events(swarm, "agent.killed")
+        assert pids_of(f"{swarm}-001") == []
+        await there.not_below(swarm)
+        (cut,) = await there.calls(swarm)
+        assert (cut["confirmed"], cut["agent"]) == (False, f"{swarm}-001")
+
+
 @pytest.mark.parametrize("whole", [False, True], ids=["its process", "all of it"])
 async def test_killed_in_a_tool_it_goes_on_in_its_session(start_daemon, tmp_path, whole) -> None:
     async with on(start_daemon(), tmp_path, run(f"echo x >> marks; {UNTIL_GO}"), DONE) as there:

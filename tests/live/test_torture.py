@@ -3,8 +3,8 @@
 `./run live` does DASH_TORTURE kills of each kind, 2 by default; `./run torture` does 50.
 """
 
-import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,15 @@ KILLS = min(50, int(os.environ.get("DASH_TORTURE") or 2))
 AGENTS = 4 if KILLS > 2 else 2
 SHELLS = {"pi": "bash", "openclaw": "exec"}
 ROUND_S_MAX = 600.0
-GATEWAY_KILLS = KILLS if KILLS > 4 else 2
-"""Each of them is another start of OpenClaw's: fifteen seconds of a core."""
 KILLS_A_SWARM = 5
 EFFECTS_A_KILL = 2
 """Of all agents together, since the kill before: there are enough left for the last one."""
+
+
+def _swarms(kills_each: int) -> Iterator[tuple[int, int]]:
+    """(number, kills in it) of the swarms that all kills take."""
+    for number, before in enumerate(range(0, KILLS, kills_each)):
+        yield number, min(kills_each, KILLS - before)
 
 
 def _environ(request: pytest.FixtureRequest, driver: str) -> dict[str, str]:
@@ -58,53 +62,56 @@ async def _worked_out(
     return round((await on.settled(swarm))["spent_usd"] * 1e9)
 
 
-async def _kills_of_agents(on: Scene, first: int) -> int:
-    """Each of four agents is killed once, at another step."""
-    items = [f"r{first}-{number}" for number in range(AGENTS)]
-    swarm = await on.swarm("step {item}", agents=AGENTS, items=items, limits={"retries": 1})
+async def _kills_of_agents(on: Scene, first: int, kills: int) -> int:
+    """Of four agents, one after the other is killed at its next step, until there were so many kills."""
+    items = [f"r{first}-{number}" for number in range(min(AGENTS, kills))]
+    each = [kills // len(items) + (number < kills % len(items)) for number in range(len(items))]
+    swarm = await on.swarm("step {item}", agents=len(items), items=items, limits={"retries": max(each)})
     one_call_at_a_time = trio.Lock()
 
-    async def kill(item: str, step: int) -> None:
-        await _marked(on.folder, item, step)
-        async with one_call_at_a_time:
-            tasks = (await on.dash.call("task.list", swarm=swarm))["items"]
-        end_node(next(task["agent"] for task in tasks if task["item"] == item))
+    async def kill(number: int, item: str) -> None:
+        for killed in range(each[number]):
+            # Where there are fewer kills than steps, other rounds have them at other steps.
+            await _marked(on.folder, item, 1 + killed + (first + number) % (1 + STEPS - each[number]))
+            async with one_call_at_a_time:
+                tasks = (await on.dash.call("task.list", swarm=swarm))["items"]
+            end_node(next(task["agent"] for task in tasks if task["item"] == item))
 
     async with trio.open_nursery() as nursery:
         for number, item in enumerate(items):
-            nursery.start_soon(kill, item, 1 + (first + number) % STEPS)
-    return await _worked_out(on, swarm, items, attempts=2 * AGENTS)
+            nursery.start_soon(kill, number, item)
+    return await _worked_out(on, swarm, items, attempts=len(items) + kills)
 
 
 @pytest.mark.parametrize("driver", ["pi", "openclaw"])
 async def test_its_program_is_killed_while_its_tool_works(start_daemon, request, tmp_path, driver) -> None:
     model = Stepping(DONE, tool=SHELLS[driver])
-    rounds = math.ceil(KILLS / AGENTS)
     daemon = start_daemon(**_environ(request, driver))
-    async with scene(daemon, tmp_path, model, driver=driver, within_s=ROUND_S_MAX * rounds) as on:
-        spent = sum([await _kills_of_agents(on, number) for number in range(rounds)])
-        assert model.looked.total() >= rounds  # else nothing was killed in the middle
+    async with scene(daemon, tmp_path, model, driver=driver, within_s=ROUND_S_MAX * KILLS) as on:
+        spent = sum([await _kills_of_agents(on, *each) for each in _swarms(AGENTS * STEPS)])
+        assert model.looked.total() >= KILLS / AGENTS  # else nothing was killed in the middle
         assert model.bill_nusd <= spent
 
 
-async def _kill_of_dashd(on: Scene, daemon: daemons.DaemonProcess, number: int) -> int:
-    items = [f"d{number}-{each}" for each in range(AGENTS)]
+async def _kills_of_dashd(on: Scene, daemon: daemons.DaemonProcess, first: int, kills: int) -> int:
+    """One dashd after the other is killed, each at a step of another agent of the same four."""
+    items = [f"d{first}-{each}" for each in range(AGENTS)]
     swarm = await on.swarm("step {item}", agents=AGENTS, items=items, limits={"retries": 0})
-    await _marked(on.folder, items[number % AGENTS], 1 + number % STEPS)
-    daemon.kill()
-    daemon.start()
-    on.dash = await on.doors.enter_async_context(door.open_door(daemon.socket))
-    on.dash.wait_s = ROUND_S_MAX
-    return await _worked_out(on, swarm, items, attempts=AGENTS)
+    for number in range(kills):
+        await _marked(on.folder, items[(first + number) % AGENTS], 1 + number)
+        daemon.kill()
+        daemon.start()
+        on.dash = await on.doors.enter_async_context(door.open_door(daemon.socket))
+        on.dash.wait_s = ROUND_S_MAX
+    return await _worked_out(on, swarm, items, attempts=AGENTS, steps_done=KILLS_A_SWARM)
 
 
 @pytest.mark.parametrize("driver", ["pi", "openclaw"])
 async def test_dashd_is_killed_while_their_tools_work(start_daemon, request, tmp_path, driver) -> None:
-    kills = KILLS if driver == "pi" else max(1, KILLS // 2)
     daemon = start_daemon(**_environ(request, driver))
-    model = Stepping(DONE, tool=SHELLS[driver])
-    async with scene(daemon, tmp_path, model, driver=driver, within_s=ROUND_S_MAX * kills) as on:
-        spent = sum([await _kill_of_dashd(on, daemon, number) for number in range(kills)])
+    model = Stepping(DONE, tool=SHELLS[driver], steps=KILLS_A_SWARM)
+    async with scene(daemon, tmp_path, model, driver=driver, within_s=ROUND_S_MAX * KILLS) as on:
+        spent = sum([await _kills_of_dashd(on, daemon, *each) for each in _swarms(KILLS_A_SWARM)])
         assert model.bill_nusd <= spent
 
 
@@ -132,12 +139,9 @@ async def _kills_of_gateways(on: Scene, first: int, kills: int) -> int:
 
 async def test_gateways_are_killed_while_their_tools_work(start_daemon, openclaw_environ, tmp_path) -> None:
     model = Stepping(DONE, tool=SHELLS["openclaw"], steps=KILLS_A_SWARM)
-    within_s = ROUND_S_MAX * GATEWAY_KILLS
+    within_s = ROUND_S_MAX * KILLS
     daemon = start_daemon(**openclaw_environ)
     async with scene(daemon, tmp_path, model, driver="openclaw", within_s=within_s) as on:
-        spent, left = 0, GATEWAY_KILLS
-        while left > 0:
-            spent += await _kills_of_gateways(on, left, min(left, KILLS_A_SWARM))
-            left -= KILLS_A_SWARM
-        assert model.looked.total() >= GATEWAY_KILLS  # else nothing was killed in the middle
+        spent = sum([await _kills_of_gateways(on, *each) for each in _swarms(KILLS_A_SWARM)])
+        assert model.looked.total() >= KILLS  # else nothing was killed in the middle
         assert model.bill_nusd <= spent

@@ -66,6 +66,7 @@ async def test_a_greedy_task_is_long_and_dear():
     await worked(TASK, modest)
     commands, _ = await worked(f"{TASK} Explain at length.", greedy)
     assert len(commands) == GREEDY_STEPS
+    assert "cat out.txt" not in commands, "it never comes to the last of them"
     assert greedy.bill_nusd > 100 * modest.bill_nusd
 
 
