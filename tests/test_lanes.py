@@ -67,6 +67,14 @@ async def test_files_run_beside_each_other_and_figures_alone_after_them(stage, c
     assert last.strip("= ").startswith("4 passed in ")
 
 
+async def test_what_takes_long_begins_first_and_no_lane_waits_for_the_end_of_a_round(stage) -> None:
+    stage.has(a="", openclaw=stage.waits(4))
+    with trio.fail_after(30):
+        assert await lanes.rounds_of([], 2, 2) == 0
+    assert stage.told()[0] == "began test_openclaw.py"
+    assert stage.told().count("ended test_openclaw.py") == 2
+
+
 async def test_each_round_is_counted(stage, capsys) -> None:
     stage.has(a="", b="")
     assert await lanes.rounds_of([], 3, 2) == 0

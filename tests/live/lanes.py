@@ -28,6 +28,8 @@ from tests import tally
 FOLDER = Path(__file__).parent
 TOP = FOLDER.parents[1]
 LANES = 3
+LONG = ("test_federation", "test_gateway", "test_openclaw", "test_torture")
+"""These begin first, so that no lane works alone at the end: OpenClaw starts in ten seconds of a core."""
 END_S_MAX = 60.0
 """For the fixtures of a pytest that was interrupted: they end all that their tests have started."""
 NOTHING_RAN = 5
@@ -75,7 +77,12 @@ def names_files(arguments: Sequence[str]) -> bool:
 def found_in(folder: Path) -> tuple[list[str], list[str]]:
     """(the files that may run beside another, those that may not)."""
     names = sorted(path.name for path in folder.glob("test_*.py"))
-    return [name for name in names if "figures" not in name], [name for name in names if "figures" in name]
+    beside = sorted((name for name in names if "figures" not in name), key=_is_short)
+    return beside, [name for name in names if "figures" in name]
+
+
+def _is_short(name: str) -> bool:
+    return not name.startswith(LONG)
 
 
 async def run(name: str, arguments: Sequence[str], folder: Path) -> Ran:
@@ -98,21 +105,29 @@ async def run(name: str, arguments: Sequence[str], folder: Path) -> Ran:
     return Ran(name, done.returncode, text, time.monotonic() - began)
 
 
-async def one_round(folder: Path, label: str, arguments: Sequence[str], lanes: int) -> list[Ran]:
-    """Each file once; says of each what became of it, and all of it where it failed."""
-    beside, alone = found_in(FOLDER)
+async def all_rounds(folder: Path, arguments: Sequence[str], rounds: int, lanes: int) -> list[Ran]:
+    """Each file as often as there are rounds; says of each what became of it, and all of it where it failed.
+
+    A lane that is free begins with the next round: nobody waits for the last file of one.
+    """
     ended: list[Ran] = []
 
-    async def lane(names: Iterator[str]) -> None:
-        for name in names:
+    async def lane(jobs: Iterator[tuple[str, str]]) -> None:
+        for name, label in jobs:
             ran = await run(name, [f"tests/live/{name}", *arguments], folder)
             ended.append(ran)
             say(f"{ran.words}{label}" if ran.good else f"{ran.output}\n{ran.words}{label}")
 
-    for names, width in ((iter(beside), lanes), (iter(alone), 1)):
+    beside, alone = found_in(FOLDER)
+    for names, width in ((beside, lanes), (alone, 1)):
+        jobs = (
+            (name, f", round {number} of {rounds}" if rounds > 1 else "")
+            for number in range(1, rounds + 1)
+            for name in names
+        )
         async with trio.open_nursery() as nursery:
             for _ in range(width):
-                nursery.start_soon(lane, names)
+                nursery.start_soon(lane, jobs)
     return ended
 
 
@@ -154,9 +169,7 @@ async def rounds_of(arguments: Sequence[str], rounds: int, lanes: int) -> int:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(interrupted)
-            for number in range(rounds):
-                label = f", round {number + 1} of {rounds}" if rounds > 1 else ""
-                ended += await one_round(Path(folder), label, arguments, lanes)
+            ended = await all_rounds(Path(folder), arguments, rounds, lanes)
             nursery.cancel_scope.cancel(reason="all of it has run")
     if scope.cancelled_caught:
         return 128 + signal.SIGINT

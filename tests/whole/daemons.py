@@ -87,7 +87,7 @@ class DaemonProcess:
         self.process.wait()
 
     def end(self) -> None:
-        """Ends it and everything that it started, whatever state that is in; a test that fails shows its log."""
+        """Ends it and everything that it started, whatever state that is in; a failed test shows its log."""
         if self.process is not None and self.process.poll() is None:
             try:
                 self.stop("stop")
