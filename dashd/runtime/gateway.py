@@ -22,6 +22,7 @@ from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
 from dashd.jail import holder_link, spool
 from dashd.jail.holder_link import HolderGone, HolderLink
+from dashd.jail.launch import Walls
 from dashd.jail.launch_folder import ExitRecord
 from dashd.jail.launcher import ForkServerGone, LaunchFailed, LaunchSpec
 from dashd.store import agents, attempts, bells, gateways, lifecycle, swarms
@@ -142,7 +143,7 @@ class Gateway(Connection):
         asked = _asked(self._world, swarm, len(seats))
         self._bounds = Bounds(self._world.watchdog, asked, self._world.folder(self.launch_id))
         await self._bounds.start(walls.grade)
-        jailed, spec = self._spec(swarm, await self._world.jails.guarding(walls, asked))
+        jailed, spec = self._spec(swarm, walls, await self._world.jails.guarding(walls, asked))
         self.grade, self.shown = jailed.grade, jailed.shown
         told = openclaw_gateway.told(self._programs, await self._seats(swarm, seats), token, state)
         self._world.points.at("gateway.before_launch")
@@ -159,8 +160,7 @@ class Gateway(Connection):
             return await attach.unless_over(link)
         return await self._attach()
 
-    def _spec(self, swarm: SwarmRow, asked: Asked) -> tuple[Jailed, LaunchSpec]:
-        walls = self._world.jails.known
+    def _spec(self, swarm: SwarmRow, walls: Walls, asked: Asked) -> tuple[Jailed, LaunchSpec]:
         command = openclaw_gateway.command(self._programs, swarm.cwd, self._world.environ)
         folder = self._world.folder(self.launch_id)
         jailed = self._world.jails.jailed(walls, asked, command, folder, port=None, listener=True)

@@ -142,12 +142,6 @@ class Jails:
             raise LaunchFailed(f"walls of grade {walls.grade} are too weak: {walls.why}; {walls.fix}")
         return walls
 
-    @property
-    def known(self) -> Walls:
-        """What was found last."""
-        assert self._walls is not None, "walls() comes first"
-        return self._walls
-
     def doubt(self) -> None:
         """A jail did not stand: the machine is asked again before the next one."""
         self._walls = None

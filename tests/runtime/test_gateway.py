@@ -3,11 +3,17 @@
 Its life, with a stand-in in a jail and dashd killed around it, is in tests/whole/test_gateway.py.
 """
 
+import dataclasses
+
 import msgspec
 import pytest
 
+from dashd import drivers
+from dashd.drivers import Programs
+from dashd.jail.launch import Walls
 from dashd.jail.launch_folder import ExitRecord
-from dashd.runtime import gateway
+from dashd.jail.launcher import LaunchFailed
+from dashd.runtime import gateway, gateway_state
 from dashd.runtime.gateway import Gateway
 from tests.fakes.scene import swarm_row
 
@@ -41,3 +47,28 @@ async def test_the_log_says_why_calls_failed(bed, autojump_clock) -> None:
     line = b"x embedded run agent end: runId=r1 isError=true error=- rawError=400 no"
     made._note([line, b"something else"])
     assert await made.raw("r1", 1.0) == "400 no"
+
+
+async def test_walls_that_are_doubted_while_it_is_made_ready_are_those_it_was_to_have(
+    bed, monkeypatch
+) -> None:
+    """Another start has failed meanwhile, so that the machine is asked again before the next one."""
+    bed.world = dataclasses.replace(bed.world, drivers=drivers.over(Programs()))
+    monkeypatch.setattr(Programs, "missing", lambda self, name: None)
+    bed.world.jails._walls = Walls("B", "/usr/bin/bwrap", 7)
+    made, begin = (
+        Gateway(bed.world, bed.scene.swarm(agents_made=0, driver="openclaw", mode="gateway"), None),
+        [],
+    )
+
+    async def doubted(world, swarm_id):
+        world.jails.doubt()
+        begin.append(swarm_id)
+        return "/state"
+
+    monkeypatch.setattr(gateway_state, "begin", doubted)
+    bed.launcher.refusal = LaunchFailed("as far as that")
+    with pytest.raises(LaunchFailed, match="as far as that"):
+        await made._launch()
+    assert begin == [made.swarm_id]
+    assert bed.launcher.specs[0].jail is None, "as a swarm without walls has it"
