@@ -108,7 +108,7 @@ class ModelSide:
 
     async def close(self) -> None:
         """When the last call has been settled: what is still to be said of them."""
-        with contextlib.suppress(errors.StoreFull):
+        with contextlib.suppress(errors.Unavailable):
             await self._exchange.reports.flush(self._store.writer.apply)
 
     async def _swap(self, agent_id: str) -> None:

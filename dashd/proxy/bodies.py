@@ -131,9 +131,11 @@ class Bodies:
 
         try:
             await self._store.writer.apply(operation)
-        except errors.StoreFull:
+        except errors.StoreClosed:
+            raise
+        except errors.Unavailable as error:
             self.missed += row is not None
-            log.warning("what a call said was not kept: the disk is full", extra={"missed": self.missed})
+            log.warning("what a call said was not kept: %s", error.message, extra={"missed": self.missed})
 
 
 def _spoken(data: bytes) -> list[str]:

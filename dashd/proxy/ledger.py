@@ -185,8 +185,8 @@ class Ledger:
     async def settle(self, hold_id: int, settlement: Settlement, happened: Sequence[Happened] = ()) -> bool:
         """Settles a hold, once; False where it was settled before. Never cancelled half-way.
 
-        On a full disk it is kept and written with the next settlement that can be; until then the money stays
-        held, and a crash before that charges the hold in full. Other faults of the store are raised.
+        On a full disk, or a lock, it is kept and written with the next settlement that can be; until then the
+        money stays held, and a crash before that charges the hold in full. Other faults of it are raised.
         """
 
         late, models = list(self._late), self.offers()
@@ -199,7 +199,9 @@ class Ledger:
         with trio.CancelScope(shield=True):  # bounded by one commit
             try:
                 done = await self._store.writer.apply(operation)
-            except errors.StoreFull:
+            except errors.StoreClosed:
+                raise
+            except errors.Unavailable:
                 self._late.append((hold_id, settlement))
                 return True
         self._late = [each for each in self._late if each not in late]

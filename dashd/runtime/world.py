@@ -71,7 +71,7 @@ class World:
     trouble: Trouble = field(default_factory=Trouble)
 
     async def commit(self, operation: Callable[[Tx], T]) -> T:
-        """Applies an operation that must not be dropped; a full disk delays it and is shown.
+        """Applies an operation that must not be dropped; a full disk, or a lock, delays it and is shown.
 
         Raises StoreBroken and StoreClosed, after which this daemon must not go on.
         """

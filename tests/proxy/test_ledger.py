@@ -324,17 +324,20 @@ async def test_after_a_start_nothing_is_held_and_everything_is_charged(tmp_path:
         assert {basis for _, basis, _ in await world.holds()} == {"usage", "crash"}
 
 
-async def test_a_full_disk_keeps_the_settlement_for_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("passing", [errors.StoreFull, errors.Unavailable])
+async def test_a_full_disk_or_a_lock_keeps_the_settlement_for_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passing: type[errors.Unavailable]
+):
     async with open_world(tmp_path, limit=LIMIT) as world:
         held, other = await world.ledger.hold(ask(world)), await world.ledger.hold(ask(world))
         real = world.store.writer.apply
 
         async def full(operation: object) -> None:
-            raise errors.StoreFull
+            raise passing("not now")
 
         monkeypatch.setattr(world.store.writer, "apply", full)
         assert await world.ledger.settle(held.id, used(100))
-        with pytest.raises(errors.StoreFull):
+        with pytest.raises(passing):
             await world.ledger.hold(ask(world))
         monkeypatch.setattr(world.store.writer, "apply", real)
         assert (await world.budget()).held_nusd == 2_000

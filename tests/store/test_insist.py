@@ -3,8 +3,9 @@
 import pytest
 import trio
 
-from dashd.store import insist
+from dashd.store import database, insist
 from dashd.wire import errors
+from tests.store.conftest import opened
 
 
 class _Writer:
@@ -31,6 +32,26 @@ async def test_a_full_disk_only_delays_it(autojump_clock) -> None:
     assert told == [errors.StoreFull().message] * 2
 
 
-async def test_a_broken_store_is_not_waited_for(autojump_clock) -> None:
-    with pytest.raises(errors.StoreBroken):
-        await insist.apply(_Writer(1, errors.StoreBroken), lambda tx: None, lambda text: None)
+async def test_so_does_another_program_s_lock(path, monkeypatch) -> None:
+    """A backup, say, or somebody's sqlite3 that was left open in a transaction."""
+    told = []
+    monkeypatch.setattr(insist, "RETRY_S", 0)
+    async with opened(path) as ours:
+        ours.writer._db.set_busy_timeout(0)
+        other = database.connect(path)
+        other.execute("BEGIN IMMEDIATE")
+
+        def locked(text: str) -> None:
+            told.append(text)
+            other.execute("ROLLBACK")
+
+        assert await insist.apply(ours.writer, lambda tx: "done", locked) == "done"
+        other.close()
+    assert len(told) == 1
+    assert "locked" in told[0]
+
+
+@pytest.mark.parametrize("end", [errors.StoreBroken, errors.StoreClosed])
+async def test_a_broken_store_is_not_waited_for_nor_one_that_was_left(autojump_clock, end) -> None:
+    with pytest.raises(end):
+        await insist.apply(_Writer(1, end), lambda tx: None, lambda text: None)
