@@ -69,7 +69,7 @@ async def open_store(
     tail = tail_.Tail(last_seq)
     writer = writer_.Writer(db, clock, tail, bells, at_point=at_point)
     reader = reader_.Reader(path, vfs=vfs)
-    own = reader_.Reader(path, vfs=vfs)
+    own = reader_.OwnReader(path, vfs=vfs)
     try:
         writer.start()
         yield Store(path, writer, reader, own, tail, bells)

@@ -4,6 +4,8 @@ Nothing read here may decide a mutation (that is what operations are for). A que
 loop or the writer; a cancelled caller never leaves a connection in use behind.
 """
 
+import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -15,11 +17,13 @@ from dashd.store import database
 from dashd.wire import errors
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX: Final = 2
 WAITING_MAX: Final = 1024
 STEPS_PER_LOOK: Final = 20_000
 """SQLite instructions between two looks at whether the caller has been cancelled: below a millisecond."""
+AGAIN_S: Final = 1.0
 
 
 _FAULTS: Final = (
@@ -109,6 +113,26 @@ class Reader:
         connection = database.connect(self._path, readonly=True, vfs=self._vfs)
         connection.set_progress_handler(_look, STEPS_PER_LOOK)
         return connection
+
+
+class OwnReader(Reader):
+    """For the daemon's own questions, of which none is refused: what passes by itself is waited for."""
+
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
+        super().__init__(path, vfs=vfs, waiting_max=sys.maxsize)
+
+    async def read(self, query: Callable[[apsw.Connection], T]) -> T:
+        """See Reader; where the file cannot be read for now (no descriptor is left for it, another program
+        has it locked) it is asked again.
+        """
+        while True:
+            try:
+                return await super().read(query)
+            except errors.StoreClosed:
+                raise
+            except errors.Unavailable as error:
+                log.warning("a question waits: %s", error.message)
+            await trio.sleep(AGAIN_S)
 
 
 def _look() -> bool:

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from dashd.store import reader
+from dashd.store import database, reader
 from dashd.wire import errors
 
 ENDLESS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
@@ -160,3 +160,34 @@ async def test_damage_is_said_with_the_path(db: apsw.Connection, path: Path) -> 
         with pytest.raises(errors.StoreBroken, match=r"reading the database .*dash.db: database disk image"):
             await ours.read(damaged)
         assert await ours.read(epoch) == 0
+
+
+async def test_the_daemon_s_own_questions_wait_for_what_passes(
+    db: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor is left for another connection, say: that must end no task of the daemon's."""
+    connect, tries = database.connect, []
+
+    def scarce(*arguments: object, **options: object) -> apsw.Connection:
+        tries.append(path)
+        if len(tries) < 3:
+            raise errors.Unavailable("opening the database: unable to open database file")
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(database, "connect", scarce)
+    monkeypatch.setattr(reader, "AGAIN_S", 0)
+    own = reader.OwnReader(path)
+    assert await own.read(epoch) == 0
+    assert len(tries) == 3
+    await own.aclose()
+    with pytest.raises(errors.StoreClosed):
+        await own.read(epoch)
+
+
+async def test_the_daemon_s_own_questions_are_never_too_many(db: apsw.Connection, path: Path) -> None:
+    own = reader.OwnReader(path)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for _ in range(reader.WAITING_MAX + 1):
+                nursery.start_soon(own.read, epoch)
+    await own.aclose()
