@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import trio
 
@@ -47,20 +48,28 @@ async def attach(
                 await resume(link, link.listener)
             return await unless_over(link)
         try:
-            found = await trio.to_thread.run_sync(launch_folder.examine, folder)
-        except OSError as error:  # a full disk, mostly: what became of the launch must wait
-            world.trouble.say(f"looking at {folder}: {error.strerror}; trying again")
+            if (found := await trio.to_thread.run_sync(_settled, folder)) is not None:
+                return found
+            await trio.sleep(LEAVING_S)
+        except OSError as error:  # a full disk, mostly, or what survives SIGKILL: it must wait
+            world.trouble.say(f"looking at {folder}: {error.strerror or error}; trying again")
             await trio.sleep(TROUBLE_S)
-            continue
-        match found:
-            case launch_folder.NeverStarted():
-                return Ending("never", "dashd went away before it started")
-            case launch_folder.Ended(record):
-                if record.reason == "lease":  # written first, and its holder may have been killed then
-                    await trio.to_thread.run_sync(processes.end_marked, launch_id)
-                return record
-            case launch_folder.Lost(agent):
-                await trio.to_thread.run_sync(processes.end_marked, launch_id, agent)
-                return Ending("lost", "its holder was killed; what was left of it has been ended")
-            case launch_folder.Alive():
-                await trio.sleep(LEAVING_S)
+
+
+def _settled(folder: Path) -> ExitRecord | Ending | None:
+    """What became of a launch, of which nothing runs any more then; None while its holder lives. Blocking.
+
+    Raises OSError, TimeoutError where some of it cannot be ended.
+    """
+    match launch_folder.examine(folder):
+        case launch_folder.NeverStarted():
+            return Ending("never", "dashd went away before it started")
+        case launch_folder.Ended(record):
+            if record.reason == "lease":  # written first, and its holder may have been killed then
+                processes.end_marked(folder.name)
+            return record
+        case launch_folder.Lost(agent):
+            processes.end_marked(folder.name, agent)
+            return Ending("lost", "its holder was killed; what was left of it has been ended")
+        case launch_folder.Alive():
+            return None

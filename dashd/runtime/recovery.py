@@ -122,4 +122,5 @@ def _end_lost(launches: Path, launch_ids: list[str]) -> None:
             if isinstance(state, launch_folder.Lost):
                 lost[launch_id] = state.agent
     if lost:
-        processes.end_all_marked(list(lost), dict(agent for agent in lost.values() if agent))
+        with contextlib.suppress(OSError):  # what survives SIGKILL is shown by the run that waits for its end
+            processes.end_all_marked(list(lost), dict(agent for agent in lost.values() if agent))

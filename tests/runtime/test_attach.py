@@ -43,3 +43,26 @@ async def test_a_full_disk_keeps_what_became_of_a_launch_undecided(bed, autojump
     assert "No space left" in bed.world.trouble.text
     assert (await run.attach()).state == "never"
     assert looks == [0.0, 1.0, 1.5, 2.5]
+
+
+async def test_what_survives_sigkill_is_waited_for_and_said(bed, autojump_clock, monkeypatch) -> None:
+    """A process that the kernel is stuck with, as on a file system that is away."""
+    tries, tried = [], trio.Event()
+
+    def stuck(*_what):
+        tries.append(trio.current_time())
+        tried.set()
+        if len(tries) < 3:
+            raise TimeoutError("pids [7] of it survive SIGKILL")
+
+    monkeypatch.setattr(processes, "end_marked", stuck)
+    bed.scene.swarm("a", lease_s=7.0)
+    bed.go()
+    holder = await bed.running(LAUNCH)
+    holder.drops()
+    holder.exits(None, sig=9, reason="lease")
+    await tried.wait()
+    await trio.sleep(0.1)
+    assert "survive SIGKILL" in bed.world.trouble.text
+    await bed.until("agent.lost")
+    assert len(tries) == 3

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from dashd.jail import cgroup_tree, launch_folder, launcher
+from dashd.jail import cgroup_tree, launch_folder, launcher, processes
 from dashd.jail.holder_link import EpochRefused, HolderLink
 from dashd.jail.launcher import LaunchSpec
 from dashd.runtime import recovery
@@ -218,3 +218,12 @@ async def test_what_cannot_be_looked_at_may_be_alive(monkeypatch, tmp_path) -> N
 
     monkeypatch.setattr(launch_folder, "examine", refuse)
     assert recovery._is_alive(tmp_path, "a")
+
+
+async def test_what_survives_sigkill_keeps_no_daemon_from_starting(monkeypatch, tmp_path) -> None:
+    def stuck(*_) -> None:
+        raise TimeoutError("pids [7] survive SIGKILL")
+
+    monkeypatch.setattr(launch_folder, "examine", lambda folder: launch_folder.Lost((7, 7)))
+    monkeypatch.setattr(processes, "end_all_marked", stuck)
+    recovery._end_lost(tmp_path, ["a"])  # the run waits for it, and says so
