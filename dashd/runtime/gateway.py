@@ -301,7 +301,7 @@ class Gateway(Connection):
                 records, offset = await trio.to_thread.run_sync(
                     spool.read, folder, self._spool_offset, PIECE_BYTES_MAX
                 )
-            except spool.SpoolCorrupt:
+            except (spool.SpoolCorrupt, OSError):  # hints alone are in it
                 return
             if not records:
                 return

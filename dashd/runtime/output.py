@@ -59,6 +59,9 @@ class Output:
             except spool.SpoolCorrupt:  # its own doing, or the disk's: it reports nothing more
                 log.warning("an output file is damaged", extra={"launch": self._launch_id})
                 break
+            except OSError as error:  # when there is more of it, it is tried again
+                log.warning("output of %s cannot be read: %s", self._launch_id, error.strerror)
+                break
             if not records:
                 break
             self._take(records, offset)

@@ -15,9 +15,25 @@ from .plan import Plan
 from .talk import replayed
 from .world import World
 
+TRIES_MAX, AGAIN_S = 5, 1.0
+"""Of reading what was printed: no descriptor may be left for a moment."""
+
 
 async def judged(world: World, plan: Plan, record: ExitRecord) -> Ending:
-    """By its spool and its journal, which outlive every daemon. Raises SpoolCorrupt."""
+    """By its spool and its journal, which outlive every daemon; what cannot be read is tried again for a
+    while. Raises SpoolCorrupt.
+    """
+    for left in reversed(range(TRIES_MAX)):
+        try:
+            return await _judged(world, plan, record)
+        except OSError as error:
+            if not left:
+                return Ending("failed", f"its output cannot be read, so its result is not known: {error}")
+        await trio.sleep(AGAIN_S)
+    raise AssertionError("the last try ends it")
+
+
+async def _judged(world: World, plan: Plan, record: ExitRecord) -> Ending:
     driver, folder = world.drivers[plan.driver], world.folder(plan.launch_id)
     if driver.conversation(plan.work, {}) is not None:
         rows = await world.store.own.read(partial(inputs.of_launch, launch_id=plan.launch_id))

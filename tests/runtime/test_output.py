@@ -1,10 +1,13 @@
 """What an attempt prints, on its way into rows."""
 
+import errno
+
 import pytest
 import trio
 import trio.testing
 
 from dashd.drivers.command import ProgressReader
+from dashd.jail import spool
 from dashd.runtime.output import Output
 from dashd.store import attempts
 from tests.fakes.holders import FakeHolder
@@ -143,3 +146,22 @@ async def test_a_damaged_file_is_read_no_further(bed, autojump_clock, spooled) -
     await spooled.output.grew(10_000)
     await spooled.output.finish()
     assert [data["done"] for data in spooled.progress] == [1]
+
+
+async def test_what_cannot_be_read_now_is_read_with_what_comes_next(
+    bed, autojump_clock, spooled, monkeypatch
+) -> None:
+    read = spool.read
+
+    def scarce(*_asked):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    spooled.holder.prints(_report(1))
+    monkeypatch.setattr(spool, "read", scarce)
+    await spooled.grew()
+    monkeypatch.setattr(spool, "read", read)
+    spooled.holder.prints(_report(2))
+    await spooled.grew()
+    await spooled.output.finish()
+    assert bed.scene.task().progress_done == 2
+    assert spooled.offset == spooled.holder._spool.file_bytes

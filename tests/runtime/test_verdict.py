@@ -1,13 +1,16 @@
 """What a program's end means: of one that prints, by the end of what it printed."""
 
+import errno
 import os
 
 import msgspec
 import pytest
+import trio
 
 from dashd.drivers.command import CommandDriver
 from dashd.jail import spool
 from dashd.jail.launch_folder import ExitRecord
+from dashd.runtime import verdict
 from dashd.runtime.plan import read_plan
 from dashd.runtime.verdict import judged
 from tests.fakes.scene import SWARM
@@ -53,3 +56,22 @@ async def test_a_damaged_spool_is_no_result(bed, plan) -> None:
     (folder / "spool").write_bytes(b"\xff" * 100)
     with pytest.raises(spool.SpoolCorrupt):
         await judged(bed.world, plan, msgspec.structs.replace(ENDED, spool_bytes=95))
+
+
+@pytest.mark.parametrize(("refusals", "state"), [(2, "succeeded"), (verdict.TRIES_MAX, "failed")])
+async def test_what_cannot_be_read_is_tried_again_for_a_while(
+    bed, plan, autojump_clock, monkeypatch, refusals, state
+) -> None:
+    print_(bed.world.folder(f"{SWARM}-t1.1"), b"all done")
+    tail, tries = spool.tail, []
+
+    def scarce(*asked):
+        tries.append(trio.current_time())
+        if len(tries) <= refusals:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return tail(*asked)
+
+    monkeypatch.setattr(spool, "tail", scarce)
+    ending = await judged(bed.world, plan, msgspec.structs.replace(ENDED, spool_bytes=8))
+    assert ending.state == state
+    assert ending.result == "all done" if state == "succeeded" else "Too many open files" in ending.reason
