@@ -110,6 +110,13 @@ def _refusal(why: str, abi: int) -> tuple[str, str]:
 
 def attempt(walls: Walls) -> Tried:
     """Enters a jail of these walls with /bin/true in it; if they have a way to, with a folder in a folder."""
+    try:
+        return _attempted(walls)
+    except OSError as error:  # a full disk, mostly: then no agent could be started either
+        return Tried(f"{error.filename or tempfile.gettempdir()}: {error.strerror}")
+
+
+def _attempted(walls: Walls) -> Tried:
     with tempfile.TemporaryDirectory(prefix="dash-probe-") as folder, _canary(folder) as outside:
         scratch = os.path.join(folder, "scratch")
         os.makedirs(os.path.join(scratch, "part"))  # it is the agent's folder here as well

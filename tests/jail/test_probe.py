@@ -1,7 +1,9 @@
 """The probe: what it finds here, and what it says where a part is missing, is switched off, or lies."""
 
+import errno
 import re
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,16 @@ def test_an_older_landlock_is_weaker_and_still_stands(monkeypatch):
 def test_on_an_architecture_without_a_filter_nothing_is_promised(monkeypatch):
     monkeypatch.setattr(syscalls, "here", lambda: None)
     assert probe.probe(None).grade == "0"
+
+
+def test_where_the_disk_is_full_it_says_so_and_finds_no_walls(monkeypatch, bwrap):
+    """It is asked again after a start that a full disk has failed, so it must bear one itself."""
+    landlocked()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/dash-probe-x")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    found = probe.probe(bwrap("exit 1"))
+    assert found.grade == "0"
+    assert "/tmp/dash-probe-x: No space left on device" in found.why
