@@ -259,7 +259,11 @@ async def _connect(folder: Path) -> socket.socket:
         here = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise HolderGone(f"no launch folder {folder}: {error.strerror}") from None
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        os.close(here)
+        raise HolderGone(f"no way to the holder in {folder}: {error.strerror}") from None
     sock.setblocking(False)
     try:
         while True:

@@ -197,7 +197,10 @@ class Launcher:
         Saves the adoption's round trip, and no end can be missed, however short the life. Closing the link
         detaches as usual. Raises LaunchFailed and ForkServerGone like `launch`, and HolderGone (examine).
         """
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise LaunchFailed(f"no way to its holder: {error.strerror}") from None
         try:
             with theirs:
                 fds = [theirs.fileno(), *([listener.fileno()] if listener else [])]
@@ -229,25 +232,33 @@ class Launcher:
         if self._server is not None and self._server.serves:  # nearly always: no turn of the loop for a lock
             return self._server
         async with self._starting:
-            if self._server is None or not self._server.serves:
+            server = self._server
+            if server is None or not server.serves:
                 self.close()
-                self._server = self._spawn()  # before it serves, so that `close` ends it
-                await self._server.start()
-            return self._server
+                server = self._server = self._spawn()  # before it serves, so that `close` ends it
+                await server.start()
+            return server  # somebody may have closed it just now: then nobody answers
 
     def _spawn(self) -> _ForkServer:
         """Popen inline: vfork holds the loop for 0.1 ms, while a preexec_fn would fork all of dashd."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         argv = [self._python, "-I", "-S", str(_SCRIPT), str(self._launches), *filter(None, [self._crash_at])]
-        with theirs:
-            process = subprocess.Popen(
-                argv,
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                env=_ENVIRON,
-                cwd="/",
-                start_new_session=True,
-            )
+        with contextlib.ExitStack() as ends:
+            try:
+                ours, theirs = map(
+                    ends.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                )
+                process = subprocess.Popen(
+                    argv,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=_ENVIRON,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except OSError as error:  # no descriptor or no process is left, or Python is gone
+                raise LaunchFailed(f"the fork server cannot be started: {error.strerror}") from None
+            ends.pop_all()
+            theirs.close()
         ours.setblocking(False)
         return _ForkServer(process, trio.socket.from_stdlib_socket(ours))
 

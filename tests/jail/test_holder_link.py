@@ -1,5 +1,6 @@
 """dashd's end: numbered input across connections, limits, and a holder that is not one."""
 
+import errno
 import json
 import os
 import socket
@@ -189,3 +190,15 @@ async def test_adopt_waits_for_a_holder_whose_door_is_full(tmp_path):
 async def adopt_quietly(folder) -> None:
     with pytest.raises(holder_link.EpochRefused):
         await holder_link.adopt(folder, 1)
+
+
+@deadline
+async def test_without_a_descriptor_left_a_holder_is_not_reached(tmp_path, monkeypatch):
+    def scarce(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(holder_link.socket, "socket", scarce)
+    with pytest.raises(holder_link.HolderGone, match="Too many open files"):
+        await holder_link.adopt(tmp_path, 1)
+    assert len(os.listdir("/proc/self/fd")) == before

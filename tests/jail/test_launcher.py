@@ -1,6 +1,7 @@
 """The launcher: many at once, refusals, a fork server that dies, and the one that came before."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -374,3 +375,44 @@ def test_both_ends_agree_on_the_size_of_a_packet():
     found = subprocess.run(argv, cwd=TOP, check=True, capture_output=True, text=True).stdout.split()
     assert "dashd.jail.launcher" in found
     assert not {"dashd.jail.forkserver", "dashd.jail.holder"} & set(found)
+
+
+def _scarce(*_, **__):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@deadline
+async def test_without_a_descriptor_left_nothing_was_started_and_the_next_one_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    spec = launcher.LaunchSpec("a", ["sh", "-c", "exit 5"], PATH, "/", lease_s=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socketpair", _scarce)
+        with pytest.raises(launcher.LaunchFailed, match="Too many open files"):
+            await world.launcher.launch_adopted(spec, 1)
+    world.launcher.close()
+    for scarce in ((socket, "socketpair"), (subprocess, "Popen")):
+        with monkeypatch.context() as patched:
+            patched.setattr(*scarce, _scarce)
+            with pytest.raises(launcher.LaunchFailed, match="Too many open files"):
+                await world.launcher.launch(spec)
+    link = await world.launcher.launch_adopted(spec, 1)
+    assert (await exited(link)).code == 5
+    await link.aclose()
+
+
+@deadline
+async def test_one_that_another_caller_closes_as_it_begins_to_serve_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Whose own launch took too long: it replaces the fork server, whichever that is by then."""
+    start = launcher._ForkServer.start
+
+    async def closed(server) -> None:
+        await start(server)
+        world.launcher.close()
+
+    world.launcher.close()
+    monkeypatch.setattr(launcher._ForkServer, "start", closed)
+    with pytest.raises(launcher.ForkServerGone):
+        await world.launcher.launch(launcher.LaunchSpec("a", ["true"], PATH, "/"))
