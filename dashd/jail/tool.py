@@ -84,6 +84,13 @@ class Finished(msgspec.Struct, frozen=True):
 
 async def run(tool: Tool) -> Finished:
     """Runs the tool to its end; cancelling kills it. Raises ToolFailed and ToolTimeout."""
+    try:
+        return await _run(tool)
+    except OSError as error:  # no descriptor or process is left, or what it began survives SIGKILL
+        raise ToolFailed(f"{tool.argv[0]} cannot be run in a jail: {error.strerror or error}") from None
+
+
+async def _run(tool: Tool) -> Finished:
     walls = await _machine.ask()
     with contextlib.ExitStack() as owned:
         jail = await _start(tool, walls, owned)
@@ -308,8 +315,9 @@ async def _drain(stream: trio.lowlevel.FdStream, kept: _Kept) -> None:
 async def _last_word(jail: _Jail) -> dict[str, Any]:
     """What the leash says of the end, when nothing is left of the tool."""
     word = b""
-    while data := await jail.link.recv(WORD_BYTES_MAX):
-        word = data
+    with contextlib.suppress(ConnectionError):  # its leash was killed
+        while data := await jail.link.recv(WORD_BYTES_MAX):
+            word = data
     jail.over = bool(word)
     found: dict[str, Any] = json.loads(word) if word else {"error": "its leash was killed"}
     return found

@@ -294,3 +294,12 @@ async def test_one_that_cannot_be_mounted_safely_is_told(tmp_path: Path):
     (tmp_path / "link").symlink_to("kept")
     with pytest.raises(ToolFailed, match="a link is in the way"):
         await run("true", read=(real(tmp_path) / "link",), write=(real(tmp_path),))
+
+
+async def test_without_a_descriptor_left_it_is_a_failed_start(monkeypatch: pytest.MonkeyPatch):
+    def scarce(*_: object) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe2", scarce)
+    with pytest.raises(tool.ToolFailed, match="Too many open files"):
+        await run("true")
