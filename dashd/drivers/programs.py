@@ -225,7 +225,10 @@ def named(name: str, path: str, origin: Origin, whence: str) -> Found | Lack:
     """The program at a path, or of that name on PATH, links followed; or why not, which `whence` begins."""
     told = os.path.expanduser(path)
     file = told if os.sep in path else shutil.which(path) or ""
-    real = os.path.realpath(file)
+    try:
+        real = os.path.realpath(file)
+    except OSError:  # a link that somebody replaces just now
+        real = ""
     if not os.path.isfile(real):
         return Lack(
             f"{whence}, which is no program",

@@ -148,3 +148,12 @@ def test_what_is_here_and_what_it_needs_are_told_apart(tmp_path: Path) -> None:
 def test_a_configured_one_that_is_not_there_is_not_replaced_in_silence(tmp_path: Path, path: str) -> None:
     _install(tmp_path, "node")
     assert Programs(tmp_path, {"node": path}).find("node") is None
+
+
+def test_a_link_that_is_replaced_just_then_leads_to_no_program(monkeypatch) -> None:
+    def raced(_path: str) -> str:
+        raise OSError(22, "Invalid argument")  # readlink(2) of what is no link any more
+
+    monkeypatch.setattr(programs.os.path, "realpath", raced)
+    found = programs.named("pi", "/opt/pi/cli.js", "configured", "programs.pi is set")
+    assert isinstance(found, Lack)
