@@ -5,8 +5,9 @@ one holds `lock(owner)`. An agent's run in its tree needs no lock: it is the row
 away from a tree that is run in.
 """
 
+import contextlib
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,10 @@ T = TypeVar("T")
 
 class TooSlow(WorkspaceError):
     """It took longer than it may."""
+
+
+class DiskFailed(WorkspaceError):
+    """The disk, or what is left of descriptors, did not allow it."""
 
 
 class TakenIn(msgspec.Struct, frozen=True):
@@ -73,10 +78,11 @@ class Workspaces:
 
     async def find(self, owner: str) -> Workspace | None:
         """The workspace, if it is there as a whole; what else is left of it goes. Raises WorkspaceError."""
-        known = await trio.to_thread.run_sync(self._known, owner)
-        if known is None:
-            await clone.recover_one(self.root, owner)
-        return known
+        with _disk("looking for its workspace"):
+            known = await trio.to_thread.run_sync(self._known, owner)
+            if known is None:
+                await clone.recover_one(self.root, owner)
+            return known
 
     def _known(self, owner: str) -> Workspace | None:
         for each in place.read_records(self.root):
@@ -86,7 +92,8 @@ class Workspaces:
 
     async def source(self, terms: Terms) -> Source:
         """The repository as it is now. Raises WorkspaceError."""
-        return await source.inspect(Path(terms.path), tuple(map(Path, terms.granted)))
+        with _disk(f"looking at {terms.path}"):
+            return await source.inspect(Path(terms.path), tuple(map(Path, terms.granted)))
 
     async def make(self, owner: str, swarm_id: str, terms: Terms, base: str, *, alone: bool) -> Workspace:
         """The workspace, made where it is not there; nobody else runs in it if `alone`: locks are stale then.
@@ -165,17 +172,19 @@ class Workspaces:
         intend: Intend,
     ) -> Merged:
         """Puts a commit on top of a branch, or changes nothing. Raises WorkspaceError."""
-        return await merge.merge(
-            self.root,
-            await self.source(terms),
-            key=key,
-            commit=commit,
-            target=f"refs/heads/{target}",
-            start=terms.base,
-            at_ms=at_ms,
-            gates=gates,
-            intend=intend,
-        )
+        found = await self.source(terms)
+        with _disk("merging"):
+            return await merge.merge(
+                self.root,
+                found,
+                key=key,
+                commit=commit,
+                target=f"refs/heads/{target}",
+                start=terms.base,
+                at_ms=at_ms,
+                gates=gates,
+                intend=intend,
+            )
 
     async def rebase(
         self,
@@ -189,30 +198,34 @@ class Workspaces:
         intend: Intend,
     ) -> Merged:
         """Puts a branch of Dash's on top of a commit, or changes nothing. Raises WorkspaceError."""
-        return await merge.rebase(
-            self.root,
-            await self.source(terms),
-            key=key,
-            target=f"refs/heads/{target}",
-            onto=onto,
-            at_ms=at_ms,
-            gates=gates,
-            intend=intend,
-        )
+        found = await self.source(terms)
+        with _disk("rebasing"):
+            return await merge.rebase(
+                self.root,
+                found,
+                key=key,
+                target=f"refs/heads/{target}",
+                onto=onto,
+                at_ms=at_ms,
+                gates=gates,
+                intend=intend,
+            )
 
     async def land(self, terms: Terms, *, onto: str, commit: str) -> None:
         """Moves the user's branch, files and all, or changes nothing. Raises WorkspaceError."""
         found, branch = await self.source(terms), f"refs/heads/{onto}"
         try:
-            await land.land(self.root, found, branch=branch, commit=commit)
-        except GitFailed as error:
+            with _disk("landing"):
+                await land.land(self.root, found, branch=branch, commit=commit)
+        except (GitFailed, DiskFailed) as error:
             failed = error
         else:
             return
         # It may have ended half-way; going on, or finding that it had not begun, are both right.
-        for landed in await land.recover(self.root, found):
-            if landed.outcome == "landed" and landed.landing.new == commit:
-                return
+        with _disk("landing"):
+            for landed in await land.recover(self.root, found):
+                if landed.outcome == "landed" and landed.landing.new == commit:
+                    return
         raise failed
 
     async def look(self, workspace: Workspace, *, patch_bytes_max: int, files_max: int) -> Diff:
@@ -225,16 +238,22 @@ class Workspaces:
 
 
 async def _within(limit_s: float, what: str, work: Callable[[], Awaitable[T]]) -> T:
-    """Raises TooSlow past the limit, and GitFailed for what the disk refused."""
+    """Raises TooSlow past the limit, and DiskFailed."""
     try:
-        with trio.fail_after(limit_s):
+        with trio.fail_after(limit_s), _disk(what):
             return await work()
     except trio.TooSlowError:
         raise TooSlow(f"{what} took longer than {limit_s:g} s.") from None
+
+
+@contextlib.contextmanager
+def _disk(what: str) -> Iterator[None]:
+    """Raises DiskFailed for what the disk refused."""
+    try:
+        yield
     except OSError as error:
-        raise WorkspaceError(
-            f"{what}: {error.strerror or error}{f' ({error.filename})' * bool(error.filename)}."
-        ) from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise DiskFailed(f"{what}: {error.strerror or error}{where}.") from error
 
 
 def spoken(path: str) -> str:

@@ -9,6 +9,7 @@
 The state is not in the record but in which of the folders is there. Agents see their own tree alone.
 """
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -118,10 +119,13 @@ def write_record(workspace: Workspace) -> None:
 
 
 def read_records(root: Path) -> list[Workspace]:
-    """All workspaces of `root`, whatever state they are in."""
+    """All workspaces of `root`, whatever state they are in; one that goes meanwhile is left out."""
     folder = root / ".dash"
-    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    return [decode(path.read_bytes()) for path in paths]
+    found = []
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        with contextlib.suppress(FileNotFoundError):
+            found.append(decode(path.read_bytes()))
+    return found
 
 
 def remove_record(workspace: Workspace) -> None:

@@ -7,7 +7,7 @@ import pytest
 from dashd.domain.repository import Terms
 from dashd.runtime import workspaces
 from dashd.runtime.workspaces import Workspaces
-from dashd.workspace import place, source
+from dashd.workspace import land, place, source
 from dashd.workspace.errors import WorkspaceError
 from tests.fakes import jails
 from tests.workspace.world import AT_MS, World
@@ -74,6 +74,24 @@ async def test_what_takes_too_long_and_what_the_disk_refuses_is_said(world, term
     blocked = Workspaces(world.put("file", b"", within=world.folder) / "under")
     with pytest.raises(WorkspaceError, match="Not a directory"):
         await blocked.make("s1-001", "s1", terms, terms.base, alone=True)
+
+
+async def test_what_the_disk_refuses_ends_no_merge_and_no_landing_of_others(world, terms):
+    """Each is the end of what was asked for, with its words: the tasks that do it go on with the next."""
+    blocked = Workspaces(world.put("file", b"", within=world.folder) / "under")
+    asked = {"key": "m-1", "target": "dash/s1/s1", "at_ms": AT_MS, "gates": (), "intend": None}
+    with pytest.raises(workspaces.DiskFailed, match="merging: Not a directory"):
+        await blocked.merge(terms, commit=terms.base, **asked)
+    world.git("branch", "dash/s1/s1")
+    with pytest.raises(workspaces.DiskFailed, match="rebasing: Not a directory"):
+        await blocked.rebase(terms, onto=terms.base, **asked)
+    trees = Workspaces(world.root)
+    land._journal(trees.root, await trees.source(terms)).mkdir(parents=True)
+    with pytest.raises(workspaces.DiskFailed, match="landing: Is a directory"):
+        await trees.land(terms, onto="main", commit=terms.base)
+    (trees.root / ".dash" / "s1-001.json").mkdir()
+    with pytest.raises(workspaces.DiskFailed, match="looking for its workspace: Is a directory"):
+        await trees.find("s1-001")
 
 
 def test_names_can_be_said():

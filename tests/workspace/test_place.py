@@ -71,3 +71,10 @@ def test_an_id_that_cannot_be_a_name_is_refused(word: str):
 @pytest.mark.parametrize("word", ["7k2m9q", "7k2m9q-003", "7k2m9q-003.1", "result"])
 def test_ids_of_dash_are_names(word: str):
     assert place.check_id(word) == word
+
+
+def test_a_record_that_goes_while_all_are_read_is_left_out(tmp_path):
+    """Another agent's, whose workspace is removed just then: it is listed, and not there any more."""
+    (tmp_path / ".dash").mkdir()
+    (tmp_path / ".dash" / "s1-001.json").symlink_to("gone")
+    assert place.read_records(tmp_path) == []
