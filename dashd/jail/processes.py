@@ -63,7 +63,7 @@ def _family() -> Callable[[int], list[int]]:
 def children(pid: int) -> list[int]:
     """Living and dead children of `pid`. One born or ended meanwhile may be missed: walk until stable."""
     found: list[int] = []
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
                 found += map(int, file.read().split())

@@ -15,6 +15,7 @@ system makes room for them as they come.
 """
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ COUNT_S = 1.0
 REST = 3
 """Times as long as a look took nobody looks, so that a bomb of processes cannot make us one too."""
 FALL_BYTES_MIN = 16 * MIB
+log = logging.getLogger(__name__)
 _CTIME_SLACK_S = 0.05
 """File times come from a clock that ticks."""
 
@@ -125,6 +127,8 @@ class Watchdog:
         self._some = trio.Event()
         self._seen: dict[Guard, list[Process]] = {}
         """The processes of each at the last look."""
+        self._last = Machine(0, 0, sys.maxsize)
+        """The machine, when it could last be looked at."""
         self._left_bytes = 0
         """What the agent nearest to its bound of memory had left."""
 
@@ -138,7 +142,7 @@ class Watchdog:
     @contextlib.contextmanager
     def watching(self, guard: Guard) -> Iterator[Guard]:
         """Watches an agent for as long as the block runs."""
-        guard.kernel_bytes = usage.machine(self._proc).kernel_bytes
+        guard.kernel_bytes = self._machine().kernel_bytes
         self._guards.add(guard)
         self._left_bytes = min(self._left_bytes, guard.bounds.memory_bytes)
         self._some.set()
@@ -152,6 +156,12 @@ class Watchdog:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_disks)
             await self._watch_processes()
+
+    def _machine(self) -> Machine:
+        """Where it cannot be read for now, as it was at the last look."""
+        with contextlib.suppress(OSError):
+            self._last = usage.machine(self._proc)
+        return self._last
 
     def _forget(self, guard: Guard) -> None:
         self._guards.discard(guard)
@@ -171,7 +181,7 @@ class Watchdog:
         alone = trio.CapacityLimiter(1)  # whatever else waits for a thread, this does not
         while True:
             await self._some.wait()
-            begun, machine = trio.current_time(), usage.machine(self._proc)
+            begun, machine = trio.current_time(), self._machine()
             guards = tuple(self._guards)
             trees, breaches = await trio.to_thread.run_sync(self._look, guards, machine, limiter=alone)
             # Agents may have ended during the look; what a thread works with is nobody else's meanwhile.
@@ -188,7 +198,7 @@ class Watchdog:
         due = max(ended + LOOK_S, earliest)
         while self._guards and (now := trio.current_time()) < due:
             await trio.sleep(min(TICK_S, due - now))
-            fallen = machine.available_bytes - usage.machine(self._proc).available_bytes
+            fallen = machine.available_bytes - self._machine().available_bytes
             if fallen > max(FALL_BYTES_MIN, self._left_bytes // 2) and trio.current_time() >= earliest:
                 return
 
@@ -205,7 +215,11 @@ class Watchdog:
 
     def _trees(self, guards: Sequence[Guard]) -> dict[Guard, list[Process]]:
         """The processes of each; none of one whose holder's pid is somebody else's by now."""
-        found = usage.all_processes(self._proc)
+        try:
+            found = usage.all_processes(self._proc)
+        except OSError as error:  # no descriptor is left, mostly: it is for the next look to find
+            log.warning("nobody can be looked at: %s", error)
+            found = {}
         trees = usage.trees(found, {guard.holder for guard in guards})
         live = [
             guard

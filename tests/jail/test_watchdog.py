@@ -1,6 +1,7 @@
 """Who is over what, and when somebody looks: made-up /proc trees and disks, in virtual time."""
 
 import contextlib
+import errno
 import time
 
 import pytest
@@ -414,3 +415,23 @@ def test_a_quota_starts_at_the_instant_it_is_told() -> None:
     quota.start(now_s, [Disk(1, 5)])
     assert now_s - 1 < quota.since_s < now_s
     assert (quota.fallen([Disk(1, 2)]), quota.fallen([Disk(2, 9)])) == ((3, 0), (0, 0))
+
+
+@pytest.mark.parametrize("what", ["machine", "all_processes"])
+async def test_what_cannot_be_looked_at_for_a_while_is_looked_at_later(
+    autojump_clock, proc, dog, monkeypatch, what
+) -> None:
+    """No descriptor is left, say: then nobody ends for it, dashd least of all."""
+
+    def scarce(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(usage, "memory_bytes", lambda tree, path: 101 * MIB)
+    proc.process(101, HOLDER, rss=101 * PAGES)
+    with monkeypatch.context() as patched:
+        patched.setattr(usage, what, scarce)
+        if what == "all_processes":
+            assert await _breach(dog, _guard(memory_bytes=100 * MIB)) == ""
+        else:
+            assert "exceeded" in await _breach(dog, _guard(memory_bytes=100 * MIB))
+    assert "exceeded" in await _breach(dog, _guard(memory_bytes=100 * MIB))
