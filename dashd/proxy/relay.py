@@ -197,4 +197,6 @@ def without_secret(said: bytes, secret: str | None) -> bytes:
 
 
 def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: headers[name] for name in PASSED_ON if name in headers}
+    """What a header of ours can carry: a provider's may hold other letters."""
+    found = {name: headers[name] for name in PASSED_ON if name in headers}
+    return {name: value for name, value in found.items() if value.isascii() and value.isprintable()}
