@@ -222,7 +222,10 @@ def _exported(today: datetime.date | None) -> _List:
     """The list, from a process that has nothing of the daemon's environment but the way to its modules."""
     argv = [sys.executable, "-P", str(EXPORT), *([today.isoformat()] if today else [])]
     environ = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    ran = subprocess.run(argv, env=environ, capture_output=True, timeout=EXPORT_S_MAX, check=False)
+    try:
+        ran = subprocess.run(argv, env=environ, capture_output=True, timeout=EXPORT_S_MAX, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise errors.Unavailable(f"reading the price list of genai-prices: {error}") from None
     if ran.returncode != 0:
         why = ran.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise errors.Unavailable(f"reading the price list of genai-prices: {why}", hint="install Dash anew")

@@ -148,3 +148,17 @@ def test_a_list_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(prices, "EXPORT", broken)
     with pytest.raises(errors.Unavailable, match="no such package"):
         PriceList().find("m", "p")
+
+
+def test_so_is_one_that_takes_too_long_or_that_no_process_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(prices, "EXPORT", slow)
+    monkeypatch.setattr(prices, "EXPORT_S_MAX", 0.01)
+    with pytest.raises(errors.Unavailable, match="timed out"):
+        PriceList().find("m", "p")
+    monkeypatch.setattr(prices.sys, "executable", str(tmp_path / "gone"))
+    with pytest.raises(errors.Unavailable, match="No such file"):
+        PriceList().find("m", "p")
