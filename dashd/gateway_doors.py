@@ -23,6 +23,7 @@ import trio
 from dashd.clock import Clock
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
+from dashd.model_doors import told
 from dashd.proxy import door as doors
 from dashd.proxy import pace
 from dashd.proxy.caller import Caller
@@ -112,9 +113,7 @@ class GatewayKeys:
         self, gateway: str, swarm_id: str, agent_ids: Sequence[str], model: str | None
     ) -> dict[str, ModelAccess]:
         """See the protocol."""
-        registry = self._exchange.registry
-        await registry.prepare()
-        name = model or registry.default()[0]
+        name, context_tokens = await told(self._exchange.registry, model)
         made = {agent_id: f"dk_{self._clock.token(KEY_BITS):064x}" for agent_id in agent_ids}
 
         def operation(tx: Tx) -> None:
@@ -129,7 +128,6 @@ class GatewayKeys:
                 served.put(agent_id, doors.digest(key), gateway)
             served.settle()
         url = served.url if served is not None else URL
-        context_tokens = registry.context_tokens(name)
         return {agent_id: ModelAccess(url, key, name, context_tokens) for agent_id, key in made.items()}
 
     async def serve(self, gateway: str, listener: socket.socket) -> None:

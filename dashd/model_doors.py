@@ -6,6 +6,7 @@ there; otherwise it is on the loopback address, where any program of the machine
 the key.
 """
 
+import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ from dashd.proxy.exchange import Exchange
 from dashd.proxy.formats.format import Style
 from dashd.proxy.ledger import Payer
 from dashd.proxy.rates import Limits
+from dashd.proxy.registry import Registry
 from dashd.proxy.tunnel import Tunnels, environment
 from dashd.runtime.doors import OpenDoor
 from dashd.store import agents, audit, budgets, insist, proxy_keys, swarms
@@ -34,6 +36,7 @@ from dashd.store.opening import Store
 from dashd.store.queue import Claim
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
+from dashd.wire import errors
 
 Judge = Callable[[Claim, asking.Ask], Awaitable[asking.Answer]]
 KEY_BITS = 256
@@ -76,10 +79,7 @@ class ModelDoors:
         payer, hosts, style = await self._store.own.read(
             lambda db: (_payer(db, claim), _hosts(db, claim), _style(db, claim))
         )
-        registry = self._exchange.registry
-        await registry.prepare()
-        name = model or registry.default()[0]
-        context_tokens = registry.context_tokens(name)
+        name, context_tokens = await told(self._exchange.registry, model)
         await self._write(
             lambda tx: proxy_keys.insert(
                 tx, doors.digest(key), payer.budget_id, claim.agent_id, claim.attempt_id
@@ -178,6 +178,18 @@ class ModelDoors:
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""
         await insist.apply(self._store.writer, operation, _log.warning)
+
+
+async def told(registry: Registry, model: str | None) -> tuple[str, int | None]:
+    """(the model that an agent is to call, what it takes): `model`, else the usual one. Raises OSError where
+    the price list is needed for it and cannot be read.
+    """
+    try:
+        await registry.prepare()
+        name = model or registry.default()[0]
+        return name, registry.context_tokens(name)
+    except errors.Unavailable as error:
+        raise OSError(errno.EAGAIN, error.message) from None
 
 
 def _hosts(db: Snapshot, claim: Claim) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from dashd.proxy.tunnel_records import TunnelRecords
 from dashd.runtime.doors import OpenDoor
 from dashd.store import agents, proxy_keys
 from dashd.store.queue import Claim
+from dashd.wire import errors
 from tests.proxy import world as proxy_world
 from tests.proxy.world import World
 
@@ -222,3 +223,15 @@ async def test_what_earlier_attempts_have_moved_counts(bed: Bed) -> None:
         (await bed.doors.open(claim, None, inside=False, calls=False)).listener.close()
         (caller,) = bed.doors._doors[claim.attempt_id].callers()
         assert (caller.hosts, caller.traffic.bytes) == (("a.example",), bytes_moved)
+
+
+async def test_without_the_price_list_there_is_no_way_to_a_model(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unread() -> None:
+        raise errors.Unavailable("reading the price list: timed out")
+
+    monkeypatch.setattr(bed.world.registry, "prepare", unread)
+    with pytest.raises(OSError, match="timed out"):
+        await bed.doors.open(bed.claim(), None, inside=False, calls=True)
+    assert await bed.keys() == []

@@ -43,7 +43,7 @@ class GatewayDoors(Protocol):
     async def keys(
         self, gateway: str, swarm_id: str, agent_ids: Sequence[str], model: str | None
     ) -> dict[str, ModelAccess]:
-        """A new key for each of these agents, durable; it opens nothing before `let_in`."""
+        """A new key for each of these agents, durable; it opens nothing before `let_in`. Raises OSError."""
 
     async def serve(self, gateway: str, listener: socket.socket) -> None:
         """Serves the listener of a gateway (its launch id), old keys included; it is owned from here on."""

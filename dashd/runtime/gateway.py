@@ -145,7 +145,11 @@ class Gateway(Connection):
         await self._bounds.start(walls.grade)
         jailed, spec = self._spec(swarm, walls, await self._world.jails.guarding(walls, asked))
         self.grade, self.shown = jailed.grade, jailed.shown
-        told = openclaw_gateway.told(self._programs, await self._seats(swarm, seats), token, state)
+        try:
+            found = await self._seats(swarm, seats)
+        except GatewayLost as lost:
+            raise LaunchFailed(str(lost)) from None
+        told = openclaw_gateway.told(self._programs, found, token, state)
         self._world.points.at("gateway.before_launch")
         with trio.move_on_after(START_S_MAX), contextlib.suppress(ForkServerGone, HolderGone):
             link = await self._world.launcher.launch_adopted(spec, self._world.epoch)

@@ -154,12 +154,18 @@ class Connection(ABC):
         return self._world.gateway_doors
 
     async def _access(self, swarm: SwarmRow, seats: Sequence[AgentRow]) -> dict[str, ModelAccess]:
-        """The way to a model of each of these agents, in this start of the gateway."""
+        """The way to a model of each of these agents, in this start of the gateway. Raises GatewayLost."""
         door, ids = self.door, [seat.id for seat in seats]
-        if fresh := [each for each in ids if (door, each) not in self._made]:
-            found = await self._doors.keys(door, swarm.id, fresh, swarm.model)
+        made = {each: self._made[door, each] for each in ids if (door, each) in self._made}
+        if fresh := [each for each in ids if each not in made]:
+            try:
+                found = await self._doors.keys(door, swarm.id, fresh, swarm.model)
+            except OSError as error:
+                raise GatewayLost(f"no way to a model for its agents: {error.strerror}") from None
+            # Meanwhile it may have begun again, or agents may be over: their keys are nobody's by then.
             self._made |= {(door, each): access for each, access in found.items()}
-        return {each: self._made[door, each] for each in ids}
+            made |= found
+        return made
 
     async def _stay_connected(self) -> None:
         """One connection after the other, until it is ending."""

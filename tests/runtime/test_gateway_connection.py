@@ -2,25 +2,39 @@
 
 import contextlib
 import dataclasses
-from typing import Any
+import errno
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 import trio
 
 from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.runtime import gateway_connection
 from dashd.runtime.gateway_connection import RAW_MAX, Connection, GatewayGone
+from tests.fakes.scene import swarm_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DOOR = "a door"
 
 
 class FakeDoors:
-    """Whether the gateway's calls are held off."""
+    """Whether the gateway's calls are held off; `meanwhile` is called while keys are made."""
 
     def __init__(self) -> None:
         self.held = True
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.made: list[str] = []
+
+    async def keys(self, gateway: str, swarm_id: str, agent_ids, model) -> dict[str, ModelAccess]:
+        await trio.lowlevel.checkpoint()
+        self.meanwhile()
+        self.made += agent_ids
+        return {each: ModelAccess("http://127.0.0.1:1/v1", f"key of {each}", "m") for each in agent_ids}
 
     def hold_off(self, gateway: str, *, on: bool) -> None:
         assert gateway == DOOR
@@ -170,3 +184,24 @@ async def test_only_a_gateway_of_dash_s_own_is_ended_because_it_works_no_more() 
     assert (added.ending, own.ending) == (False, True)
     with pytest.raises(GatewayGone, match="it is sick"):
         await own.connected()
+
+
+async def test_keys_that_go_while_others_are_made_are_still_those_that_were_asked_for(made, bed) -> None:
+    """It began again meanwhile, or an agent has ended: whoever asked first hears of that by itself."""
+    bed.scene.swarm(agents_made=2)
+    doors, seats = made._doors, [bed.scene.agent(1), bed.scene.agent(2)]
+    await made._access(swarm_row(), seats[:1])
+    doors.meanwhile = made._made.clear
+    found = await made._access(swarm_row(), seats)
+    assert [each.key for each in found.values()] == [f"key of {seat.id}" for seat in seats]
+    assert doors.made == [seat.id for seat in seats], "each is made once"
+
+
+async def test_without_a_price_list_no_key_is_made_and_it_is_tried_again(made, bed) -> None:
+    def unread() -> None:
+        raise OSError(errno.EAGAIN, "reading the price list: timed out")
+
+    bed.scene.swarm()
+    made._doors.meanwhile = unread
+    with pytest.raises(GatewayLost, match="timed out"):
+        await made._access(swarm_row(), [bed.scene.agent()])
