@@ -159,9 +159,10 @@ class Talk:
         self.tell(Told("leave", "leave"))
 
     async def _send(self, link: HolderLink) -> None:
-        for row in self._rows[self._sent :]:  # numbers count from 1
+        while self._sent < len(self._rows):  # numbers count from 1
+            row = self._rows[self._sent]
+            self._sent = row.number  # before it is: while it is sent the holder may say that it has less
             await link.send_input(row.number, row.data, eof=bool(row.eof))
-            self._sent = row.number
             self._world.points.at("talk.after_send")
 
     async def _write_down(self) -> None:

@@ -9,13 +9,16 @@ import trio.testing
 
 from dashd.domain.gates import Gate
 from dashd.drivers.driver import Work
+from dashd.jail.holder_link import InputTaken
 from dashd.runtime import approvals
 from dashd.runtime.journal import Journal
+from dashd.runtime.plan import read_plan
 from dashd.runtime.run import Run
 from dashd.runtime.supervisor import Supervisor
-from dashd.runtime.talk import replayed
+from dashd.runtime.talk import Talk, replayed
 from dashd.store import agents, gates, inputs, stops
 from dashd.store import approvals as rows
+from dashd.store.inputs import InputRow
 from tests.fakes.holders import FOR_EVER_S, FakeHolder
 from tests.fakes.scene import SWARM
 from tests.fakes.talking import READY, TalkingDriver
@@ -263,3 +266,24 @@ async def test_a_run_without_a_start_place_gives_none_back(bed, autojump_clock) 
     before = bed.world.starts.value
     Run(bed.world, bed.claim()).give_way()
     assert bed.world.starts.value == before
+
+
+async def test_what_the_holder_takes_back_while_another_is_sent_is_sent_again(bed) -> None:
+    """It has had no room for the second, and has it again while the third is on its way."""
+    rows = [InputRow(LAUNCH, number, f"k{number}", b"x", 0, None) for number in (1, 2, 3)]
+    bed.scene.swarm("a")
+    driver = TalkingDriver()
+    plan = read_plan(bed.store.db, bed.claim(), 0)
+    talk = Talk(bed.world, None, LAUNCH, driver.conversation(plan.work, {}), Journal(tuple(rows)))
+    sent: list[int] = []
+
+    class Link:
+        async def send_input(self, number: int, data: bytes, *, eof: bool) -> None:
+            await trio.lowlevel.checkpoint()
+            if number == 3 and number not in sent:
+                talk.taken(InputTaken(1, full=True, closed=False))
+                talk.taken(InputTaken(1, full=False, closed=False))
+            sent.append(number)
+
+    await talk._send(Link())
+    assert sent == [1, 2, 3, 2, 3]
