@@ -21,6 +21,8 @@ class AgentStdin:
         self.pending = bytearray()
         self.last = 0
         self.refused_full = False
+        self.missing = 0
+        """The input that there was no room for: none after it is taken before it is."""
         self.closed = not is_open
 
     def fds(self) -> tuple[int, ...]:
@@ -29,11 +31,12 @@ class AgentStdin:
 
     def take(self, number: int, data: bytes, eof: bool) -> None:
         """Takes input `number` unless it was taken before, nothing more may come, or there is no room."""
-        if self.closed or number <= self.last:
+        if self.closed or number <= self.last or number > (self.missing or number):
             return
         if self.pending and len(self.pending) + len(data) > PENDING_BYTES_MAX:
-            self.refused_full = True
+            self.refused_full, self.missing = True, number
             return
+        self.missing = 0
         self.last, self.closed = number, eof
         self.pending += data
         self.write()

@@ -48,3 +48,19 @@ def test_without_a_pipe_nothing_is_taken():
     stdin = AgentStdin(False)
     stdin.take(1, b"x", False)
     assert stdin.report() == {"last": 0, "full": False, "closed": True}
+
+
+def test_nothing_is_taken_before_what_there_was_no_room_for():
+    """The daemon learns of a refusal later: what it has sent by then may be short enough to fit."""
+    stdin = AgentStdin(True)
+    stdin.take(1, b"x" * (PENDING_BYTES_MAX - 10), False)
+    stdin.take(2, b"y" * 1_000_000, False)
+    stdin.take(3, b"z", False)
+    assert stdin.report() == {"last": 1, "full": True, "closed": False}
+    read = b""
+    while not stdin.write():
+        read += os.read(stdin.read_end, 1 << 20)
+    stdin.take(4, b"too early", False)
+    for number, data in ((2, b"y"), (3, b"z"), (4, b"end")):
+        stdin.take(number, data, False)
+    assert (stdin.last, os.read(stdin.read_end, 1 << 20)[-5:]) == (4, b"yzend")
