@@ -6,6 +6,7 @@ in this process, which `keep_memory_private` closes to others of its uid.
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import trio
 
 from dashd.wire import errors
 
+log = logging.getLogger(__name__)
 ONE_WORD = "the key alone, as its provider shows it: one word"
 SECRET_BYTES_MAX = 16_384
 COMMAND_S_MAX = 20.0
@@ -92,11 +94,22 @@ class SecretFiles:
             self._sync()
 
     def forget_others(self, kept: Collection[str]) -> None:
-        """Removes the files of everybody else, and what a crash left half written."""
-        with contextlib.suppress(FileNotFoundError):
-            for path in self._folder.iterdir():
-                if path.name not in kept:
-                    path.unlink()
+        """Removes the files of everybody else, and what a crash left half written; what cannot be removed, a
+        folder that somebody made there for example, stays and is said.
+        """
+        try:
+            found = list(self._folder.iterdir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("%s cannot be tidied up: %s", self._folder, error.strerror)
+            return
+        for path in found:
+            if path.name not in kept:
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    log.warning("%s is nobody's and cannot be removed: %s", path, error.strerror)
 
     def _sync(self) -> None:
         fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

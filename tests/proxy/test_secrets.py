@@ -141,3 +141,14 @@ def test_memory_is_closed_and_programs_started_from_there_are_not():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert ran.stdout.split() == ["1", "0", "1"]
+
+
+def test_what_cannot_be_removed_keeps_no_daemon_from_starting(tmp_path: Path):
+    """A folder that somebody made there: it stays, and the rest goes."""
+    files = secrets.SecretFiles(tmp_path)
+    files.keep("one", KEY)
+    files.keep("two", KEY)
+    (tmp_path / "aside").mkdir()
+    files.forget_others({"one"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["aside", "one"]
+    secrets.SecretFiles(tmp_path / "one").forget_others(())  # a file is in its place
