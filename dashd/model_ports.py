@@ -60,12 +60,19 @@ class ProviderPort:
             provider = self._registry.providers.get(row.name)
             if provider is None or provider.frozen != NOT_READ:
                 continue
+            secret, problem = None, ""
             try:
-                provider.secret = await secrets.printed(provider_rows.command(row))
-                self._registry.thaw(row.name)
+                secret = await secrets.printed(provider_rows.command(row))
             except secrets.NoSecret as missing:
-                provider.frozen = missing.message
-                log.warning("provider %s cannot be used: %s", row.name, missing.message)
+                problem = missing.message
+            if provider.frozen != NOT_READ:  # somebody has said what it is meanwhile, or it was tested
+                continue
+            if secret is not None:
+                provider.secret = secret
+                self._registry.thaw(row.name)
+            else:
+                provider.frozen = problem
+                log.warning("provider %s cannot be used: %s", row.name, problem)
 
     async def obtain(self, secret: str | None, command: Sequence[str] | None) -> str | None:
         """See the port."""

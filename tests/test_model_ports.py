@@ -370,3 +370,26 @@ async def test_a_price_that_may_be_for_several_providers_names_one(world: World)
     model = await world("model.set", model="gpt-4o-mini", provider="one", **PRICE)
     assert (model.provider, model.input_usd_per_mtok, model.leads_to) == ("one", 1.0, ["one/gpt-4o-mini"])
     assert (await world("model.set", model="gpt-4o-mini", output_usd_per_mtok=2.0)).output_usd_per_mtok == 2.0
+
+
+async def test_a_secret_that_is_printed_too_late_replaces_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its provider was added anew while the command ran that it had before."""
+    await world("provider.add", name="one", format="openai-chat", url=URL, secret_command=["/bin/echo", "a"])
+    world.again()
+    await world.port.open()
+    printing, printed = trio.Event(), trio.Event()
+
+    async def slow(_argv) -> str:
+        printing.set()
+        await printed.wait()
+        return "old"
+
+    monkeypatch.setattr(secrets, "printed", slow)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.port.run_commands)
+        await printing.wait()
+        await world("provider.add", **ADD)
+        printed.set()
+    assert world.registry.providers["one"].secret == ADD["secret"]
