@@ -51,6 +51,7 @@ class AddedGateways:
         if found is None:
             if await self._store.own.read(partial(added_gateways.find, name=name)) is None:
                 return None
+            await trio.lowlevel.checkpoint_if_cancelled()  # else it could begin where all are let go already
             found = self._found.get(name) or self._begin(name)
         found.uses += 1
         return found

@@ -40,6 +40,7 @@ class Gateways:
 
     async def of(self, swarm_id: str) -> "Gateway":
         """The swarm's; a new one where there is none, or only one that is ending."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # else one could begin where all are let go already
         while (found := self._found.get(swarm_id)) is not None and found.ending:
             await self._changes.ticket().wait()
         return found or self._begin(swarm_id, None)

@@ -59,3 +59,23 @@ async def test_one_that_is_needed_is_made_once_and_after_its_end_anew(found, aut
 
 async def test_there_is_none_of_a_name_that_was_not_added(found, autojump_clock) -> None:
     assert await found.of("cellar") is None
+
+
+async def test_none_begins_where_all_are_being_let_go(bed, autojump_clock, monkeypatch) -> None:
+    """A look at rows is not cut short, and dashd may have begun to stop meanwhile."""
+    bed.scene.do(lambda tx: added_gateways.put(tx, DESK))
+    made = AddedGateways()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.run, bed.store, FakeGateway)
+        nursery.cancel_scope.cancel()
+
+    async def read(query):
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
+        return query(bed.store.db)
+
+    monkeypatch.setattr(bed.store.own, "read", read)
+    with trio.CancelScope() as stopping:
+        stopping.cancel()
+        await made.of("desk")
+    assert stopping.cancelled_caught

@@ -56,3 +56,15 @@ async def test_all_are_ended_together(gateways, autojump_clock) -> None:
     with trio.fail_after(2):
         await gateways.end_all()
     assert (gateways.find("s1"), gateways.find("s2")) == (None, None)
+
+
+async def test_none_begins_where_all_are_being_let_go(autojump_clock) -> None:
+    """An attempt comes from a write, which is not cancelled, when dashd has begun to stop."""
+    made = Gateways()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.run, FakeGateway, [])
+        nursery.cancel_scope.cancel()
+    with trio.CancelScope() as stopping:
+        stopping.cancel()
+        await made.of("s1")
+    assert stopping.cancelled_caught
