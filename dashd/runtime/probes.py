@@ -71,6 +71,7 @@ class Probes:
         self._owned: dict[str, str] = {}
         """The start of each in which its configuration was found good."""
         self._slots = trio.Semaphore(AT_ONCE_MAX)
+        self._following = trio.Lock()
 
     async def run(self) -> None:
         """Asks whoever is due, until cancelled."""
@@ -95,15 +96,17 @@ class Probes:
 
     async def follow(self) -> None:
         """Knows those whose rows there are; one that was added anew is another one."""
-        rows = await self._world.store.own.read(added_gateways.every)
-        before, now = self.seen, trio.current_time()
-        self.seen = {}
-        for row in rows:
-            found = before.get(row.name)
-            same = found is not None and found.row.added_at_ms == row.added_at_ms
-            self.seen[row.name] = found if found is not None and same else Seen(row, now, version=row.version)
-        self.followed = True
-        self.changes.ring()
+        async with self._following:  # so that whoever reads last also sets last
+            rows = await self._world.store.own.read(added_gateways.every)
+            before, now = self.seen, trio.current_time()
+            self.seen = {}
+            for row in rows:
+                found = before.get(row.name)
+                same = found is not None and found.row.added_at_ms == row.added_at_ms
+                known = found if same else None
+                self.seen[row.name] = known or Seen(row, now, version=row.version)
+            self.followed = True
+            self.changes.ring()
 
     def hurry(self, name: str) -> None:
         """Something speaks against it being there: it is asked at once."""

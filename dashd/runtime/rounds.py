@@ -46,6 +46,7 @@ class Rounds(Generic[R]):
         self.seen: dict[str, Seen[R]] = {}
         self._bell = bell
         self._slots = trio.Semaphore(AT_ONCE_MAX)
+        self._following = trio.Lock()
 
     async def rows(self) -> list[R]:
         """Those that are to be asked."""
@@ -82,12 +83,13 @@ class Rounds(Generic[R]):
 
     async def follow(self) -> None:
         """Knows those whose rows there are; one that was added anew is another one."""
-        rows = await self.rows()
-        before, self.seen = self.seen, {}
-        for row in rows:
-            found = before.get(row.name)
-            same = found is not None and found.row.added_at_ms == row.added_at_ms
-            self.seen[row.name] = found if found is not None and same else self.fresh(row)
+        async with self._following:  # so that whoever reads last also sets last
+            rows = await self.rows()
+            before, self.seen = self.seen, {}
+            for row in rows:
+                found = before.get(row.name)
+                same = found is not None and found.row.added_at_ms == row.added_at_ms
+                self.seen[row.name] = found if found is not None and same else self.fresh(row)
 
     def looks(self) -> dict[str, Look]:
         """By name, what work is placed by."""

@@ -100,3 +100,24 @@ async def test_one_is_asked_although_it_is_not_due(rounds, autojump_clock):
     await trio.sleep(2)
     assert (await rounds.ask("a")).health == "alive"
     assert len(rounds.asked) == 2
+
+
+async def test_rows_that_were_read_late_replace_no_newer_ones(rounds, autojump_clock):
+    """Somebody asks while a round looks: the older answer may come last."""
+    await trio.sleep(1)
+    rows, first = rounds.rows, []
+
+    async def slow():
+        found = await rows()
+        if not first:
+            first.append(found)
+            await trio.sleep(5)
+        return found
+
+    rounds.rows = slow
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rounds.ask, "a")
+        await trio.sleep(1)
+        rounds.put(Row("a"))
+    await trio.sleep(5)
+    assert list(rounds.seen) == ["a"]
