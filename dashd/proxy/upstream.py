@@ -77,7 +77,10 @@ class HttpUpstream:
 
     async def send(self, request: Request) -> Answer:
         """See Upstream. The first call loads httpx2 in a thread, and the first to https the certificates."""
-        transport = await self._transport(request.url.partition(":")[0])
+        try:
+            transport = await self._transport(request.url.partition(":")[0])
+        except OSError as error:  # no descriptor is left, or its certificates are not there any more
+            raise _broken(error, request) from error
         import httpx2
 
         async def note(name: str, info: Mapping[str, object]) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from dashd.proxy import upstream as upstream_module
 from dashd.proxy.upstream import Answer, HttpUpstream, Request, UpstreamBroken
 from tests.fakes.provider import Act, Provider, open_provider
 
@@ -124,3 +125,13 @@ def test_nothing_heavy_is_loaded_before_the_first_call():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
     )
     assert done.stdout.strip() == "[]"
+
+
+async def test_without_certificates_or_descriptors_nobody_is_reached(monkeypatch: pytest.MonkeyPatch):
+    def gone(_secure: bool) -> object:
+        raise FileNotFoundError(2, "No such file or directory", "cacert.pem")
+
+    monkeypatch.setattr(upstream_module, "_open", gone)
+    async with opened() as upstream:
+        with pytest.raises(UpstreamBroken, match="No such file"):
+            await upstream.send(made("https://127.0.0.1:1/v1"))
