@@ -63,6 +63,8 @@ async def create(
         workspace.making.rename(workspace.path)
         place.sync_folder(root)
     except BaseException:
+        if workspace.path.is_dir():  # and perhaps not durably: nobody was told of it yet
+            workspace.path.rename(workspace.making)
         with trio.CancelScope(deadline=trio.current_time() + git.DEADLINE_S, shield=True):
             await take_back(workspace)
         raise

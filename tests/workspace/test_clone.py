@@ -1,6 +1,7 @@
 """Workspaces: made, half-made, taken back."""
 
 import dataclasses
+import errno
 import itertools
 import os
 from pathlib import Path
@@ -303,3 +304,21 @@ async def test_a_ref_that_cannot_be_removed_is_told_and_the_rest_done(world: Wor
 
 async def test_a_root_that_is_not_there_has_nothing_to_recover(bare_world: World):
     assert await clone.recover(bare_world.root) == []
+
+
+async def test_where_the_last_step_fails_nothing_is_left_either(world: World, monkeypatch):
+    """It is in its place then, and perhaps not durably."""
+    sync = place.sync_folder
+
+    def scarce(folder):
+        if folder == world.root:
+            raise OSError(errno.EMFILE, "Too many open files")
+        sync(folder)
+
+    monkeypatch.setattr(place, "sync_folder", scarce)
+    with pytest.raises(OSError, match="Too many open files"):
+        await world.workspace()
+    monkeypatch.undo()
+    assert place.read_records(world.root) == []
+    assert [path.name for path in world.root.iterdir() if "a1" in path.name] == []
+    assert world.ref("refs/dash/base/a1") == ""
