@@ -50,7 +50,7 @@ from dashd.service import HANDLERS, feed
 from dashd.service.core import Core, Daemon
 from dashd.service.speakers import Speakers
 from dashd.session_ports import SessionPort
-from dashd.store import attempts, audit, database, proxy_keys, sessions, stops
+from dashd.store import attempts, audit, database, insist, proxy_keys, sessions, stops
 from dashd.store.opening import Store, open_store
 from dashd.store.transaction import Tx
 from dashd.wire import errors, tenant
@@ -343,7 +343,9 @@ async def _check_database(store: Store, daemon: Daemon, starts: trio.CancelScope
         daemon.troubles.append(f"the database is damaged: {found[0]}; stop dashd and restore a backup")
         log.critical("quick_check failed", extra={"found": found[:10]})
         starts.cancel(reason="the database is damaged: nothing new is started")
-        await store.writer.apply(lambda tx: tx.emit("system.alert", data={"check": found[:10]}))
+        await insist.apply(
+            store.writer, lambda tx: tx.emit("system.alert", data={"check": found[:10]}), log.warning
+        )
 
 
 async def _die_with_the_store(store: Store) -> None:
