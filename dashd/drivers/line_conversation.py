@@ -11,6 +11,7 @@ import msgspec
 
 from dashd.domain import brief
 from dashd.domain.attempt import Ending
+from dashd.jail.holder_link import INPUT_BYTES_MAX
 from dashd.jail.launch_folder import ExitRecord
 
 from . import results
@@ -165,6 +166,9 @@ class LineConversation:
 
     def _add_input(self, made: Input) -> None:
         if made.key in self._keys:
+            return
+        if len(made.data) > INPUT_BYTES_MAX:
+            self._fail_once(f"too_much: what {self.PROGRAM} is to be told at once is more than it can be")
             return
         self._keys.add(made.key)
         self.inputs.append(made)

@@ -5,6 +5,7 @@ import json
 from dashd.domain import brief
 from dashd.drivers.driver import Input, Progress, Stage, Told
 from dashd.drivers.line_conversation import LINE_BYTES_MAX, REASON_CHARACTERS_MAX, LineConversation, short
+from dashd.jail.holder_link import INPUT_BYTES_MAX
 from dashd.jail.launch_folder import ExitRecord
 
 WORKING = Stage("working", None)
@@ -82,3 +83,11 @@ def test_what_was_told_comes_at_the_place_where_it_came() -> None:
 def test_a_reason_is_short() -> None:
     assert short("a") == "a"
     assert len(short("a" * 1_000)) == REASON_CHARACTERS_MAX + 1
+
+
+def test_more_than_an_input_may_be_ends_the_attempt_alone() -> None:
+    """Many messages may have come, which are all said at once."""
+    talk = Echo()
+    talk._say("all", text="x" * INPUT_BYTES_MAX)
+    assert [each.key for each in talk.inputs] == ["first", "end"]
+    assert "more than it can be" in talk.ending(_exit()).reason
