@@ -24,6 +24,8 @@ WAITING_MAX: Final = 1024
 STEPS_PER_LOOK: Final = 20_000
 """SQLite instructions between two looks at whether the caller has been cancelled: below a millisecond."""
 AGAIN_S: Final = 1.0
+NO_THREAD: Final = "can't start new thread"
+"""How Python says that processes are used up: by agents of the same user, for example."""
 
 
 _FAULTS: Final = (
@@ -122,8 +124,8 @@ class OwnReader(Reader):
         super().__init__(path, vfs=vfs, waiting_max=sys.maxsize)
 
     async def read(self, query: Callable[[apsw.Connection], T]) -> T:
-        """See Reader; where the file cannot be read for now (no descriptor is left for it, another program
-        has it locked) it is asked again.
+        """See Reader; where the file cannot be read for now (no descriptor or thread is left for it, another
+        program has it locked) it is asked again.
         """
         while True:
             try:
@@ -132,6 +134,10 @@ class OwnReader(Reader):
                 raise
             except errors.Unavailable as error:
                 log.warning("a question waits: %s", error.message)
+            except RuntimeError as error:
+                if NO_THREAD not in str(error):
+                    raise
+                log.warning("a question waits: %s", error)
             await trio.sleep(AGAIN_S)
 
 

@@ -191,3 +191,23 @@ async def test_the_daemon_s_own_questions_are_never_too_many(db: apsw.Connection
             for _ in range(reader.WAITING_MAX + 1):
                 nursery.start_soon(own.read, epoch)
     await own.aclose()
+
+
+async def test_so_they_do_where_no_thread_is_left(
+    db: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Agents of the same user may have used up all processes that it may have."""
+    run_sync, tries = trio.to_thread.run_sync, []
+
+    async def scarce(*arguments: object, **options: object) -> object:
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise RuntimeError("can't start new thread")
+        return await run_sync(*arguments, **options)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", scarce)
+    monkeypatch.setattr(reader, "AGAIN_S", 0)
+    own = reader.OwnReader(path)
+    assert await own.read(epoch) == 0
+    assert len(tries) == 3
+    await own.aclose()
