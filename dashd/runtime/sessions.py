@@ -32,6 +32,7 @@ from dashd.store.transaction import Tx
 from .jails import Asked
 from .plan import Plan
 from .transcripts import NAME, NothingThere
+from .workspaces import spoken
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ async def keep(world: World, claim: Claim, plan: Plan) -> Callable[[Tx], None]:
     except NothingThere:
         pass
     except (OSError, NotASession) as error:
-        problem = str(error)
+        problem = spoken(str(error))  # it may name a file as an agent has named it
         log.warning("no checkpoint", extra={"session": plan.session, "why": problem})
     return partial(_ended, world, claim, plan, row, problem)
 

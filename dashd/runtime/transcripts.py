@@ -85,7 +85,7 @@ def _read(name: str, folder: int) -> bytes:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with open(os.open(name, flags, dir_fd=folder), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{name} is no plain file")
+            raise OSError(f"{name!a} is no plain file")
         return file.read(BYTES_MAX + 1)
 
 

@@ -1,6 +1,7 @@
 """A session's folder: made before the launch, inside the walls, and that of the forerunner after a kill."""
 
 import dataclasses
+import os
 
 import pytest
 
@@ -71,3 +72,16 @@ async def test_it_is_inside_the_walls_of_those_that_keep_one(kept) -> None:
     assert sessions.shown(without, plan, plan.asked) is plan.asked
     within = dataclasses.replace(plan, gateway=True)
     assert sessions.planned(kept.world, within) is within
+
+
+async def test_a_session_that_its_agent_has_put_something_else_in_place_of(kept, autojump_clock) -> None:
+    """Of a name, too, that no row takes as it is."""
+    kept.scene.swarm("a", cwd="/", retries=0)
+    kept.go()
+    holder = await kept.running(f"{SWARM}-t1.1")
+    folder = os.fsencode(kept.world.folder(f"{SWARM}-t1.1") / sessions.NAME)
+    os.mkfifo(folder + b"/\xff_%s.jsonl" % PiSessions.session_id.encode())
+    holder.exits(1)
+    told = (await kept.until("session.error"))["data"]["reason"]
+    assert told.endswith("is no plain file")
+    await kept.until("task.dead")
