@@ -25,9 +25,13 @@ class WorkspaceError(Exception):
     """A workspace could not be worked on."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self.message = message
-        self.hint = hint
-        super().__init__(f"{message} {hint}".strip())
+        """Either may name files as agents have named them; it can be written down all the same."""
+        self.message, self.hint = _sayable(message), _sayable(hint)
+        super().__init__(f"{self.message} {self.hint}".strip())
+
+
+def _sayable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class UnsupportedRepository(WorkspaceError):

@@ -39,3 +39,9 @@ def test_every_class_says_what_it_is():
         kind = found.pop()
         assert kind.__name__.startswith("_") or kind.__doc__, kind
         found += kind.__subclasses__()
+
+
+def test_whatever_a_file_is_called_the_error_can_be_written_down():
+    """No row and no event takes what is not UTF-8, and errors end up there."""
+    error = errors.WorkspaceError("reading (b\udcff): no", hint="mend \udcff")
+    assert (error.message, str(error)) == ("reading (b\\udcff): no", "reading (b\\udcff): no mend \\udcff")
