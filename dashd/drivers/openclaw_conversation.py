@@ -10,6 +10,7 @@ that a run has begun, which tool works, and how the proxy has refused a call.
 
 import re
 from collections import deque
+from typing import Annotated
 
 import msgspec
 
@@ -65,7 +66,7 @@ class _Turned(msgspec.Struct, tag="turned"):
     text: str = ""
     error: str = ""
     code: int | None = None
-    signal: int | None = None
+    signal: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     raw: str = ""
     """How the last call of a turn failed, from a gateway; otherwise in the log."""
 
