@@ -125,7 +125,10 @@ class Client:
         """(agents, model providers, all of it): what each takes up of its configuration, in bytes."""
         found = await self.call("config.get", protocol.Hash)
         config = found.parsed or found.config
-        return _sizes(config, "agents", "entries"), _sizes(config, "models", "providers"), _size(config)
+        try:
+            return _sizes(config, "agents", "entries"), _sizes(config, "models", "providers"), _size(config)
+        except RecursionError:
+            raise GatewayLost("its configuration is nested too deep") from None
 
     async def owned(self) -> bool:
         """Whether each of its agents is named wherever one is meant. Where it is not so, another agent takes

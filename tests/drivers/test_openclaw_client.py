@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from dashd.drivers import openclaw_client
-from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused, is_ready, open_client
+from dashd.drivers import openclaw_protocol as protocol
+from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
 from tests.fakes import gateway_contract
 from tests.fakes.openclaw_gateway import Gateway, Peer
 
@@ -152,3 +153,19 @@ async def test_what_is_no_gateway_is_not_waited_for_for_ever(standing, monkeypat
             with pytest.raises(GatewayLost):
                 async with open_client(stream, TOKEN, "0", print):
                     pass
+
+
+async def test_a_configuration_that_is_nested_too_deep_is_no_fault() -> None:
+    """As deep as can just be read is deeper than can be written, which is how its parts are measured."""
+    config: dict[str, object] = {}
+    for _ in range(5_000):
+        config = {"a": config}
+    client = Client(None, print)
+
+    async def call(_method: str, _answer: object) -> protocol.Hash:
+        await trio.lowlevel.checkpoint()
+        return protocol.Hash("h", config)
+
+    client.call = call
+    with pytest.raises(GatewayLost, match="nested too deep"):
+        await client.configured()
