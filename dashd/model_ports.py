@@ -155,9 +155,12 @@ class ProviderPort:
 
     async def _refresh(self, row: ProviderRow, provider: Provider) -> Tested | None:
         try:
-            provider.secret = await self._secret(row)
+            secret = await self._secret(row)
         except secrets.NoSecret as missing:
             return Tested(False, missing.message)
+        if await self._store.own.read(lambda db: provider_rows.find(db, row.name)) != row:
+            return Tested(False, "it was added anew or removed while its secret was read: test it again")
+        provider.secret = secret
         return None
 
     async def _ask(self, provider: Provider) -> tuple[int, bytes]:

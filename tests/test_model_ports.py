@@ -393,3 +393,18 @@ async def test_a_secret_that_is_printed_too_late_replaces_no_other(
         await world("provider.add", **ADD)
         printed.set()
     assert world.registry.providers["one"].secret == ADD["secret"]
+
+
+async def test_nor_does_one_that_is_printed_too_late_for_a_test(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world("provider.add", name="one", format="openai-chat", url=URL, secret_command=["/bin/echo", "a"])
+
+    async def slow(_argv) -> str:
+        await world("provider.add", **ADD)
+        return "old"
+
+    monkeypatch.setattr(secrets, "printed", slow)
+    tested = await world("provider.test", name="one")
+    assert (tested.ok, "test it again" in tested.text) == (False, True)
+    assert world.registry.providers["one"].secret == ADD["secret"]
