@@ -16,7 +16,8 @@ _NAMED_MAX = 5
 def retry(tx: Tx, task: TaskRow, seat_id: str | None = None) -> None:
     """The task gets all its retries again; the seat, by default the one that ran it, takes tasks again.
 
-    In a swarm that is full the seat stays ended, and any other takes the task.
+    In a swarm that is full the seat stays ended, and any other takes the task. In one that is not, seats that
+    had ended as nothing was left for them do so too: several that are retried run at once, as at its start.
     Raises SwarmEnded in an ended swarm, IllegalTransition where the task is open or completed.
     """
     swarm = swarms.get(tx.db, task.swarm_id)
@@ -42,6 +43,7 @@ def retry(tx: Tx, task: TaskRow, seat_id: str | None = None) -> None:
     has_room = is_child or agents.open_tops(tx.db, swarm.id) < swarm.agents_max
     if seat is not None and seat.state in agent_rules.MACHINE.ended and has_room:
         seats.reopen(tx, seat)
+    seats.refill(tx, swarm)
     seats.ensure_one(tx, swarm)
     tx.ring("queue")
 

@@ -56,6 +56,10 @@ _q_last_ended = (
     f"SELECT {_COLUMNS} FROM agent WHERE swarm_id = ? AND ended_at_ms IS NOT NULL AND parent_id IS NULL"
     " ORDER BY ended_at_ms DESC, cause IS NULL, number DESC LIMIT 1"
 )
+_q_retired = (
+    f"SELECT {_COLUMNS} FROM agent WHERE swarm_id = ? AND state IN ('completed', 'failed')"
+    " AND wanted = 'run' AND parent_id IS NULL ORDER BY number"
+)
 _q_ids = "SELECT id FROM agent WHERE swarm_id = ? ORDER BY number DESC LIMIT 10"
 
 
@@ -155,6 +159,11 @@ def scope_of(row: AgentRow, swarm: SwarmRow) -> Scope:
 def last_ended(db: apsw.Connection, swarm_id: str) -> AgentRow | None:
     """The seat that has ended last, of two at once the one with a cause, no child; None where none has."""
     return rows.first(AgentRow, db, _q_last_ended, (swarm_id,))
+
+
+def retired(db: apsw.Connection, swarm_id: str) -> list[AgentRow]:
+    """The seats that ended as nothing was left for them, and nobody has paused; no children, by number."""
+    return rows.every(AgentRow, db, _q_retired, (swarm_id,))
 
 
 def completed(db: apsw.Connection, swarm_id: str) -> frozenset[str]:

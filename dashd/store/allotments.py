@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from dashd.domain import budget as rules
+from dashd.domain import standing
 
 from . import budgets
 from .budgets import BudgetRow
@@ -66,6 +67,12 @@ def end_seat(tx: Tx, agent_id: str) -> None:
 def reopen_seat(tx: Tx, agent_id: str) -> None:
     """A seat that takes tasks again shares again."""
     budgets.set_ended(tx, agent_id, ended=False)
+
+
+def may_spend(db: Snapshot, agent_id: str) -> bool:
+    """Whether the seat's own node lets calls go; those above it are all seats' alike."""
+    row = budgets.find(db, agent_id)
+    return row is None or standing.blocked(budgets.node(db, row)) is None
 
 
 def succeed(tx: Tx, before_id: str, after_id: str) -> None:

@@ -135,6 +135,20 @@ def reopen(tx: Tx, seat: AgentRow) -> None:
     tx.ring("queue")
 
 
+def refill(tx: Tx, swarm: SwarmRow) -> None:
+    """Tasks were given back by hand: seats that had ended as nothing was left for them take tasks again, as
+    many as there is to do for and as the swarm is large.
+
+    Not those that somebody, or a budget, killed or paused, and not those that have nothing left to spend.
+    """
+    wanted = min(swarm.agents_max, tasks.open_tops(tx.db, swarm.id)) - agents.open_tops(tx.db, swarm.id)
+    wanted = min(wanted, AGENTS_MAX - agents.open_count(tx.db, swarm.id))
+    for seat in agents.retired(tx.db, swarm.id) if wanted > 0 else ():
+        if wanted > 0 and allotments.may_spend(tx.db, seat.id):
+            reopen(tx, seat)
+            wanted -= 1
+
+
 def ensure_one(tx: Tx, swarm: SwarmRow) -> None:
     """A swarm with open tasks and no seat left for them gets one, so that none given back is stranded.
 

@@ -59,6 +59,10 @@ _exists_open = (
 )
 _q_any_open = f"{_exists_open})"
 _q_any_unclaimed = f"{_exists_open} AND state != 'running' AND NOT {_of_child})"
+_q_open_tops = (
+    "SELECT count(*) FROM task INDEXED BY task_open WHERE swarm_id = ?"
+    f" AND state NOT IN ('completed', 'dead', 'cancelled') AND NOT {_of_child}"
+)
 _q_dependents = (
     f"SELECT {_COLUMNS} FROM task WHERE state = 'waiting'"
     " AND id IN (SELECT after_id FROM task_edge WHERE before_id = ?) ORDER BY number"
@@ -257,6 +261,12 @@ def any_open(db: apsw.Connection, swarm_id: str) -> bool:
 def any_unclaimed(db: apsw.Connection, swarm_id: str) -> bool:
     """True while a task of the swarm is open and does not run, one of a child's alone left out."""
     return bool(rows.value(db, _q_any_unclaimed, (swarm_id,)))
+
+
+def open_tops(db: apsw.Connection, swarm_id: str) -> int:
+    """How many tasks of the swarm are open, those of a child's alone left out."""
+    count: int = rows.value(db, _q_open_tops, (swarm_id,))
+    return count
 
 
 def counts(db: apsw.Connection, swarm_id: str | None = None) -> dict[str, int]:

@@ -335,6 +335,7 @@ class Dash:
             and len(self.open_seats(task.swarm)) < self.swarms[task.swarm].agents_max
         ):
             seat.state, seat.wanted = "idle", "run"
+        self._refill(task.swarm)
         self._ensure_one(task.swarm)
 
     def retry_agent(self, id_: str) -> None:
@@ -360,6 +361,14 @@ class Dash:
         if swarm.state in SWARM_ENDED or swarm.wanted == "destroy":
             raise Refusal("SwarmEnded")
         return swarm
+
+    def _refill(self, swarm: str) -> None:
+        """Seats that ended as nothing was left for them come back, for as many tasks as there are."""
+        tasks = sum(task.state not in TASK_ENDED for task in self.tasks_of(swarm))
+        wanted = min(self.swarms[swarm].agents_max, tasks) - len(self.open_seats(swarm))
+        ended = [each for each in self.seats_of(swarm) if each.state in ("completed", "failed")]
+        for seat in [each for each in ended if each.wanted == "run"][: max(0, wanted)]:
+            seat.state = "idle"
 
     def _ensure_one(self, swarm: str) -> None:
         if not self.open_seats(swarm):

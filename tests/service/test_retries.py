@@ -3,7 +3,8 @@
 import pytest
 
 from dashd.service import retries
-from dashd.store import agents, stops, swarms
+from dashd.store import agents, budgets, stops, swarms
+from dashd.store.queue import Claim
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -76,3 +77,51 @@ def test_all_retries_are_given_again_after_lost_attempts_too(scene, clock) -> No
     _retry(scene)
     scene.run("lost")
     assert scene.task().state == "retrying"
+
+
+def _one_seat_left(scene, *killed: int) -> Claim:
+    """A swarm of four seats: one ran five tasks, of which four are dead, and the others' ended well."""
+    scene.swarm(*"abcdefgh", agents_made=4, retries=0)
+    first, *others = scene.claim()
+    scene.end(first, "failed")
+    for _ in range(3):
+        scene.end(*scene.claim(), "failed")
+    (last,) = scene.claim()
+    for number in killed:
+        scene.do(lambda tx, number=number: stops.kill(tx, scene.agent(number), requeue=False))
+    for each in others:
+        scene.end(each)
+    states = ["killed" if number in killed else "completed" for number in (2, 3, 4)]
+    assert scene.seat_states() == ["spawning", *states]
+    return last
+
+
+def _retry_all(scene, *numbers: int) -> None:
+    for number in numbers or (1, 5, 6, 7):
+        _retry(scene, number)
+
+
+def test_several_that_are_retried_run_at_once_as_at_the_start(scene) -> None:
+    last = _one_seat_left(scene)
+    _retry(scene, 1)
+    assert scene.seat_states().count("idle") == 1  # for one task there is one seat more
+    _retry_all(scene, 5, 6, 7)
+    assert len(scene.claim()) == 3
+    scene.end(last)
+    assert len(scene.claim()) == 1
+    assert scene.states().count("running") == 4
+    assert len(scene.seat_states()) == 4  # those it had, and none beside them
+
+
+def test_a_seat_that_was_killed_or_has_spent_its_own_stays_ended(scene) -> None:
+    _one_seat_left(scene, 3)
+    scene.do(lambda tx: budgets.set_limits(tx, f"{SWARM}-002", 0, None))
+    _retry_all(scene)
+    assert scene.seat_states() == ["spawning", "completed", "killed", "idle"]
+
+
+def test_no_more_seats_are_reopened_than_the_swarm_is_large(scene) -> None:
+    _one_seat_left(scene)
+    scene.do(lambda tx: swarms.set_agents_max(tx, SWARM, 2))
+    _retry_all(scene)
+    assert scene.seat_states() == ["spawning", "idle", "completed", "completed"]
