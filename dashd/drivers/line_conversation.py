@@ -31,6 +31,11 @@ RESUMED = (
     "may have done all it should, a part of it, or nothing: look before you do it again. Then go on."
 )
 
+AGAIN = (
+    "An attempt at this before you was lost at its work. It may have done all of it, a part, or nothing: look"
+    " at what there is before you do a step that it may have done. Then go on."
+)
+
 
 class Lines:
     """Cuts a stream into lines, which end with LF alone: other line ends may stand inside strings."""

@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 
 from .driver import History, Progress, Session, Stage, Told
-from .line_conversation import NOTE_CHARACTERS_MAX, RESUMED, LineConversation, Lines, short
+from .line_conversation import AGAIN, NOTE_CHARACTERS_MAX, RESUMED, LineConversation, Lines, short
 from .openclaw_protocol import LOG_BYTES_MAX
 
 READY = Stage("ready", 60.0)
@@ -42,6 +42,8 @@ class _Ready(msgspec.Struct, tag="ready"):
 
     resumed: bool = False
     """There is something in its session already, of an attempt that was lost with its gateway."""
+    again: bool = False
+    """An attempt was lost whose session is not there."""
 
 
 class _Turn(msgspec.Struct, tag="turn"):
@@ -136,7 +138,8 @@ class OpenClawConversation(LineConversation):
             return None
         match frame:
             case _Ready() if self.stage is READY:
-                self._prompt(f"{RESUMED}\n\n{self._first}" if frame.resumed else self._first)
+                before = RESUMED if frame.resumed else AGAIN if frame.again else ""
+                self._prompt(f"{before}\n\n{self._first}" if before else self._first)
             case _Turn():
                 return Progress(None, None, f"turn {self._count}")
             case _Begun() if self.stage is STARTING:

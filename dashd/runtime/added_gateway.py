@@ -5,13 +5,14 @@
 Dash writes two things into its configuration, and removes both when a swarm has ended: for each seat an agent
 and its way to a model. Both are named after the gateway's present start (`tag`). A gateway that begins again
 takes interrupted sessions up by itself; those are then agents of an earlier start, whose keys
-open nothing. What ran in an earlier start, or in a gateway that counts as dead, is lost. One that returns as
-it was goes on with what runs, and is told to end what was given up meanwhile.
+open nothing. What ran in an earlier start, or in a gateway that counts as dead, is lost. The next attempt
+goes on in its session, where the gateway has it: as the agent of that start, which gets a key of this one.
+One that returns as it was goes on with what runs, and is told to end what was given up meanwhile.
 """
 
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import trio
@@ -20,7 +21,7 @@ from dashd.domain import agent as agent_rules
 from dashd.drivers import openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
-from dashd.store import added_gateways, agents, attempts, bells, swarms
+from dashd.store import added_gateways, agents, attempts, bells, gateways, swarms
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 
@@ -60,11 +61,12 @@ class AddedGateway(Connection):
         """How often somebody has asked for it: so that it does not end on who is just coming."""
         self._probes = probes
         self._boot_id = ""
-        self._wanted: set[str] = set()
+        self._wanted: dict[str, str] = {}
+        """Agents that are waited for, and the tag of each."""
         self._writes: deque[float] = deque()
         self._late = ""
         self._stale: set[str] = set()
-        """Agents of its configuration that are over, as it calls them."""
+        """Agents of its configuration that are over, or will be with a task of theirs, as it calls them."""
 
     @property
     def door(self) -> str:
@@ -86,18 +88,18 @@ class AddedGateway(Connection):
             raise GatewayGone("it has begun again since")
         return client
 
-    async def add(self, agent_id: str) -> None:
+    async def add(self, agent_id: str, tag: str = "") -> None:
         """See Connection. Who comes while it is being written to is part of the next write, with all of its
         swarm.
         """
-        self._wanted.add(agent_id)
+        self._wanted[agent_id] = tag
         try:
             async with self._adding:
                 client = await self.connected()
-                while self._name(agent_id) not in self._known:
+                while self._name(agent_id, tag) not in self._known:
                     await self._bring(client)
         finally:
-            self._wanted.discard(agent_id)
+            self._wanted.pop(agent_id, None)
 
     async def raw(self, run_id: str, within_s: float) -> str:
         """See Connection. It is asked for the end of its log."""
@@ -165,29 +167,29 @@ class AddedGateway(Connection):
     def _left(self, holders: set[str], db: Snapshot) -> tuple[bool, bool]:
         """(anything of Dash's is in it, or is to come; some of it is over)."""
         open_ = bool(attempts.agents_at(db, self.name))
-        over = bool(self._stale) or any(not _is_seat(db, each) for each in holders)
-        return over or bool(holders) or open_, over
+        over = any(self._is_over(db, each) for each in self._stale)
+        over = over or any(not _is_seat(db, each) for each in holders)
+        return bool(self._stale) or bool(holders) or open_, over
 
     # -- its configuration ---------------------------------------------------------------------------------
 
-    def _name(self, agent_id: str) -> str:
-        return openclaw_gateway.agent_name(agent_id, self.tag)
+    def _name(self, agent_id: str, tag: str = "") -> str:
+        return openclaw_gateway.agent_name(agent_id, tag or self.tag)
 
     async def _bring(self, client: Client) -> None:
         """All that is wanted, in one change. Raises GatewayLost and GatewayRefused."""
-        coming = await self._world.store.own.read(partial(self._wanted_seats, sorted(self._wanted)))
+        coming = await self._world.store.own.read(partial(self._wanted_seats, dict(self._wanted)))
         seats = [seat for swarm, fresh in coming for seat in await self._seats(swarm, fresh)]
         self._world.points.at("added.before_write")
         await self._patch(client, openclaw_gateway.guests(seats))
         self._world.points.at("added.after_write")
-        self._known |= {self._name(seat.agent_id) for seat in seats}
+        self._known |= {self._name(seat.agent_id, seat.tag) for seat in seats}
 
     async def _take_out(self, client: Client) -> bool:
         """All that is over; False where some of it is left, as it is busy. See `_bring`."""
         named, providers, size = await client.configured()
-        gone, over = await self._world.store.own.read(
-            partial(self._what_goes, _guests(named, providers), self._holders())
-        )
+        listed = _guests(named, providers)
+        gone, over = await self._world.store.own.read(partial(self._what_goes, listed, self._holders()))
         left = set()
         for name in gone:
             async with self._adding:
@@ -201,7 +203,7 @@ class AddedGateway(Connection):
             async with self._adding:
                 await self._patch(client, change, lists)
         self._known -= set(gone)
-        self._stale = left
+        self._stale = (self._stale & listed - set(gone)) | left
         if over:
             for each in over:
                 self._made.pop((self.door, each), None)
@@ -225,12 +227,16 @@ class AddedGateway(Connection):
                 await trio.sleep(refused.retry_after_s or AGAIN_S)
         raise AssertionError("the last try ends it")
 
-    def _wanted_seats(self, wanted: Sequence[str], db: Snapshot) -> list[tuple[SwarmRow, list[AgentRow]]]:
+    def _wanted_seats(self, wanted: Mapping[str, str], db: Snapshot) -> list[tuple[SwarmRow, list[AgentRow]]]:
         """Those that are waited for and others of their swarms, by swarm."""
-        asked = [row for each in wanted if (row := agents.find(db, each)) is not None]
+        asked = [row for each in sorted(wanted) if (row := agents.find(db, each)) is not None]
         ids = {row.swarm_id for row in asked}
         others = [each for swarm_id in ids for each in agents.open_seats(db, swarm_id)]
-        fresh = {each.id: each for each in (*asked, *others) if self._name(each.id) not in self._known}
+        fresh = {
+            each.id: each
+            for each in (*asked, *others)
+            if self._name(each.id, wanted.get(each.id, "")) not in self._known
+        }
         found: dict[str, list[AgentRow]] = {}
         for seat in list(fresh.values())[:SEATS_MAX]:
             found.setdefault(seat.swarm_id, []).append(seat)
@@ -241,18 +247,34 @@ class AddedGateway(Connection):
         gone = [name for name in sorted(listed) if self._is_over(db, name)]
         return gone, [each for each in holders if self.ending or not _is_seat(db, each)]
 
-    def _is_over(self, db: Snapshot, name: str) -> bool:
+    def _is_former(self, db: Snapshot, name: str) -> bool:
         """An agent of this daemon's, of an earlier start of the gateway or of a seat that has ended."""
         agent_id = openclaw_gateway.agent_id_of(name)
         if agent_id is None or agents.find(db, agent_id) is None:
             return False
         return name != self._name(agent_id) or not _is_seat(db, agent_id) or self.ending
 
+    def _is_over(self, db: Snapshot, name: str) -> bool:
+        """The same, and nothing goes on in a session of its, or will."""
+        agent_id = openclaw_gateway.agent_id_of(name)
+        if agent_id is None or not self._is_former(db, name):
+            return False
+        if self.ending or not _is_seat(db, agent_id):
+            return True
+        boots = attempts.session_boots(db, agent_id, self.name)
+        return name not in {self._name(agent_id, openclaw_gateway.tag_of(each)) for each in boots}
+
     async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
         access = await self._access(swarm, seats)
         return [
             openclaw_gateway.Seat(
-                agent_id, found.url, found.key, found.name, swarm.cwd, self.tag, found.context_tokens
+                agent_id,
+                found.url,
+                found.key,
+                found.name,
+                swarm.cwd,
+                self._wanted.get(agent_id) or self.tag,
+                found.context_tokens,
             )
             for agent_id, found in access.items()
         ]
@@ -280,22 +302,28 @@ class AddedGateway(Connection):
         self.tag = openclaw_gateway.tag_of(self._boot_id)
         await self._doors.retire(self.door)
         self._made = {key: made for key, made in self._made.items() if key[0] == self.door}
-        left = await self._world.store.own.read(
-            lambda db: attempts.left_at(db, self.name, self._boot_id, LEFT_MAX)
-        )
-        for agent_id, attempt_id in left:
+        for session in await self._world.store.own.read(self._sessions_left):
             try:
-                await client.abort(openclaw_gateway.session_key(agent_id, attempt_id, self.tag))
+                await client.abort(session)
             except GatewayRefused as refused:
                 if refused.code != INVALID:  # else it knows nothing of it any more
                     raise GatewayLost(f"a run that was given up may go on: {refused}") from None
         named, providers, _ = await client.configured()
         listed = _guests(named, providers)
-        gone = await self._world.store.own.read(
-            lambda db: [name for name in listed if self._is_over(db, name)]
+        former = await self._world.store.own.read(
+            lambda db: [name for name in listed if self._is_former(db, name)]
         )
-        self._stale = set(gone)
+        self._stale = set(former)
         return await client.agents() & {self._name(each) for each in self._holders()}
+
+    def _sessions_left(self, db: Snapshot) -> list[str]:
+        """In which runs were given up in this start of it, or stopped."""
+        found = []
+        for row in attempts.left_at(db, self.name, self._boot_id, LEFT_MAX):
+            session = gateways.session_of(db, row)
+            tag = openclaw_gateway.tag_of(session.place_boot or self._boot_id)
+            found.append(openclaw_gateway.session_key(row.agent_id, session.id, tag))
+        return found
 
     def _cut_off(self) -> None:
         """See Connection."""

@@ -94,7 +94,7 @@ class Gateway(Connection):
             await self._changes.ticket().wait()
         return self._gone and self._unborn
 
-    async def add(self, agent_id: str) -> None:
+    async def add(self, agent_id: str, _tag: str = "") -> None:
         """See Connection; with it go all that joined its swarm since."""
         async with self._adding:
             client = await self.connected()

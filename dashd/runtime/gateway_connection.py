@@ -76,8 +76,10 @@ class Connection(ABC):
         """What its listener at the proxy is called, and its agents' keys are kept under."""
 
     @abstractmethod
-    async def add(self, agent_id: str) -> None:
-        """Has the agent in its configuration. Raises GatewayLost, GatewayRefused, GatewayGone."""
+    async def add(self, agent_id: str, tag: str = "") -> None:
+        """Has the agent in its configuration, under the name with this tag; by default that of its present
+        start. Raises GatewayLost, GatewayRefused, GatewayGone.
+        """
 
     @property
     def version(self) -> str | None:

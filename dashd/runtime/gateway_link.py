@@ -6,7 +6,9 @@ written down before it is sent; asked again after a crash, the gateway says how 
 twice. Events are hints: that it has begun, which tool works.
 
 An attempt whose forerunner was lost with its gateway goes on in the session of that one, as the state of the
-next gateway has it. What the gateway takes up there by itself is ended first, and calls no model meanwhile.
+next gateway has it, or the next start of the same added one. What the gateway takes up there by itself is
+ended first, and calls no model meanwhile. Where another gateway does it, or another agent, it is told that a
+part of it may be done.
 """
 
 import contextlib
@@ -81,9 +83,9 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
     while True:
         try:
             await gateway.connected(plan.place_boot)
-            boot_id, tag = gateway.boot_id, gateway.tag
+            boot_id, tag = gateway.boot_id, _tag(gateway, plan)
             await world.commit(partial(_enter, gateway, plan.launch_id))
-            await gateway.add(claim.agent_id)
+            await gateway.add(claim.agent_id, tag)
             resumed = await _resumes(gateway, claim, plan, tag)
             break
         except GatewayGone as gone:
@@ -100,7 +102,8 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
             return Ending("lost", f"its session was not at rest after {REST_S_MAX:g} s")
     assert world.gateway_doors is not None
     replayed = len(plan.journal.rows)
-    link = GatewayLink(gateway, claim, plan.session, replayed, boot_id, tag, resumed=resumed)
+    again = plan.follows_killed and not resumed
+    link = GatewayLink(gateway, claim, plan.session, replayed, boot_id, tag, resumed=resumed, again=again)
     if not plan.begun:  # else it has begun, and its calls wait
         await link.take_turn()
     try:
@@ -116,10 +119,16 @@ def _never_in(gateway: Connection, claim: Claim, plan: Plan, why: str) -> Ending
     if not plan.begun:
         return Ending("never", f"by its gateway {why}")
     if not gateway.give_up(f"an attempt in it was {why}"):
-        agent = openclaw_gateway.agent_name(claim.agent_id, gateway.tag)
-        session = openclaw_gateway.session_key(claim.agent_id, plan.session, gateway.tag)
+        tag = _tag(gateway, plan)
+        agent = openclaw_gateway.agent_name(claim.agent_id, tag)
+        session = openclaw_gateway.session_key(claim.agent_id, plan.session, tag)
         gateway.warmth.leave_working(agent, session)
     return Ending("lost", f"by its gateway {why}")
+
+
+def _tag(gateway: Connection, plan: Plan) -> str:
+    """What its agent's name ends with: one that goes on in a session has the name that it had in that."""
+    return openclaw_gateway.tag_of(plan.session_boot) if plan.session_boot else gateway.tag
 
 
 async def _resumes(gateway: Connection, claim: Claim, plan: Plan, tag: str) -> bool:
@@ -178,10 +187,12 @@ class GatewayLink(HolderLink):
         tag: str = "",
         *,
         resumed: bool = False,
+        again: bool = False,
     ) -> None:
         """Use `enter`. The first `replayed` inputs may have been given before; `session` is the launch that
-        began its session, and `resumed` says that there is something in it. `boot_id` and `tag` are those
-        of the gateway's start in which it runs, where another one may follow.
+        began its session, and `resumed` says that there is something in it; `again`, that there is not, and
+        another attempt was lost. `boot_id` is of the gateway's start in which it runs and `tag` of the one in
+        which its session began, where another one may follow.
         """
         self.listener = None
         process = gateway.link.adopted if gateway.link else Adopted("running", 0, 0, 0, 0, "", None)
@@ -191,7 +202,7 @@ class GatewayLink(HolderLink):
         self._boot_id = boot_id
         self._agent = openclaw_gateway.agent_name(claim.agent_id, tag)
         self._session = openclaw_gateway.session_key(claim.agent_id, session, tag)
-        self._resumed = resumed
+        self._begins = {"resumed": resumed, "again": again}
         self._turns: deque[dict[str, Any]] = deque()
         self._given = 0
         self._ends = False
@@ -281,7 +292,7 @@ class GatewayLink(HolderLink):
             if talk is not None:
                 talk.look()
 
-        _say(say, type="ready", resumed=self._resumed)
+        _say(say, type="ready", **self._begins)
         try:
             while not self._over.is_set():
                 bell = self._bell

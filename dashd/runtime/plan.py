@@ -21,7 +21,7 @@ from dashd.store import (
     workspaces,
 )
 from dashd.store.queue import Claim
-from dashd.store.rows import Snapshot, SwarmRow
+from dashd.store.rows import AttemptRow, LaunchRow, Snapshot, SwarmRow
 
 from .jails import Asked, asked_of
 from .journal import Journal
@@ -71,6 +71,10 @@ class Plan:
     """Which of several places it was given to: the name of an added gateway, or of an instance."""
     place_boot: str | None = None
     """The start of the added gateway that it has begun to run in."""
+    session_boot: str | None = None
+    """The start of the added gateway that its session was begun in."""
+    follows_killed: bool = False
+    """An attempt before it was killed at its work."""
 
     @property
     def begun(self) -> bool:
@@ -103,14 +107,15 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         earlier=tuple(Earlier(*each) for each in tasks.earlier(db, task.id, EARLIER_MAX)),
         program=instances.program(db, launch.place) if swarm.driver == instances.DRIVER else "",
     )
+    session = _session(db, swarm, repo, attempt)
     return Plan(
         work=work_in(work, _cwd(swarm, repo, asked), asked),
         driver=swarm.driver,
         model=swarm.model,
         launch_id=attempt.launch_id,
-        session=attempts.session_launch(
-            db, attempt, lambda agent_id: _place(swarm, repo, agent_id) == _place(swarm, repo, seat.id)
-        ),
+        session=session.id,
+        session_boot=session.place_boot,
+        follows_killed=attempts.follows_killed(db, attempt),
         seed=sessions.seed(db, task.id),
         compacts=sessions.compacts(db, task.id),
         broken_off=sessions.is_broken_off(db, task.id),
@@ -135,13 +140,17 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
     )
 
 
-def _place(swarm: SwarmRow, repo: Terms | None, agent_id: str) -> str:
-    """Whose the folder is that an agent works in: without a repository, everybody's. In a gateway a session
-    is one agent's.
-    """
+def _session(db: Snapshot, swarm: SwarmRow, repo: Terms | None, attempt: AttemptRow) -> LaunchRow:
+    """The launch that began the session it works in."""
     if swarm.mode == gateways.MODE:
-        return agent_id
-    return repo.owner(swarm.id, agent_id) if repo else ""
+        return gateways.session_of(db, attempt)
+
+    def place(row: AttemptRow) -> str:
+        """Whose the folder is that its agent works in: without a repository, everybody's."""
+        return repo.owner(swarm.id, row.agent_id) if repo else ""
+
+    found = attempts.session_launch(db, attempt, lambda before: place(before) == place(attempt))
+    return attempts.launch(db, found)
 
 
 def _asks(swarm: SwarmRow, asked: Asked, kinds: list[str]) -> tuple[asking.Kind, ...]:

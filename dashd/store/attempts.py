@@ -84,9 +84,14 @@ _q_begun_at = (
     " WHERE a.state IN ('claimed', 'starting', 'running') AND l.place = ? AND l.place_boot IS NOT NULL"
 )
 _q_left_at = (
-    "SELECT a.agent_id, a.id FROM attempt a JOIN launch l ON l.id = a.launch_id"
+    f"SELECT {columns(AttemptRow, 'a.')} FROM attempt a JOIN launch l ON l.id = a.launch_id"
     " WHERE l.place = ?1 AND l.place_boot = ?2 AND a.ended_at_ms IS NOT NULL"
     " AND (a.state = 'lost' OR a.stop IS NOT NULL) ORDER BY a.ended_at_ms DESC LIMIT ?3"
+)
+_q_session_boots = (
+    "SELECT DISTINCT l.place_boot FROM attempt a JOIN launch l ON l.id = a.launch_id"
+    " JOIN task t ON t.id = a.task_id WHERE a.agent_id = ? AND l.place = ? AND l.place_boot IS NOT NULL"
+    " AND t.state NOT IN ('completed', 'dead', 'cancelled')"
 )
 _q_place_boot = "UPDATE launch SET place_boot = ?2 WHERE id = ?1"
 _q_spool_offset = "UPDATE launch SET spool_offset = ?2 WHERE id = ?1"
@@ -151,21 +156,27 @@ def set_walls(tx: Tx, launch_id: str, grade: str, jail: str | None) -> None:
     tx.execute(_q_walled, (launch_id, grade, jail))
 
 
-def session_launch(db: apsw.Connection, attempt: AttemptRow, same_place: Callable[[str], bool]) -> str:
+def session_launch(db: apsw.Connection, attempt: AttemptRow, same_place: Callable[[AttemptRow], bool]) -> str:
     """The launch whose folder holds the session that the attempt works in: its own, or that of the first of
-    those before it that were killed one after the other. `same_place`: an agent worked where this one does.
+    those before it that were killed one after the other. `same_place`: one before it worked where it does.
     """
     found = attempt.launch_id
     for before in rows.every(AttemptRow, db, _q_before, (attempt.task_id, attempt.number)):
         if before.started_at_ms is None:  # nothing was executed
             continue
-        if not (
-            rules.leaves_session(before.state, before.stop, before.exit_signal)
-            and same_place(before.agent_id)
-        ):
+        if not (rules.leaves_session(before.state, before.stop, before.exit_signal) and same_place(before)):
             break
         found = before.launch_id
     return found
+
+
+def follows_killed(db: apsw.Connection, attempt: AttemptRow) -> bool:
+    """Whether one before it was killed at its work, or nobody knows what became of that."""
+    return any(
+        before.started_at_ms is not None
+        and rules.leaves_session(before.state, before.stop, before.exit_signal)
+        for before in rows.every(AttemptRow, db, _q_before, (attempt.task_id, attempt.number))
+    )
 
 
 def next_number(db: apsw.Connection, task_id: str) -> int:
@@ -230,11 +241,16 @@ def begun_at(db: apsw.Connection, place: str) -> list[str]:
     return [agent_id for (agent_id,) in rows.table(db, _q_begun_at, (place,))]
 
 
-def left_at(db: apsw.Connection, place: str, boot_id: str, limit: int) -> list[tuple[str, str]]:
-    """(agent, attempt) of runs in this start of a place that were given up or stopped, newest first: whether
-    they have ended there too is not known.
+def left_at(db: apsw.Connection, place: str, boot_id: str, limit: int) -> list[AttemptRow]:
+    """Runs in this start of a place that were given up or stopped, newest first: whether they have ended
+    there too is not known.
     """
-    return rows.table(db, _q_left_at, (place, boot_id, limit))
+    return rows.every(AttemptRow, db, _q_left_at, (place, boot_id, limit))
+
+
+def session_boots(db: apsw.Connection, agent_id: str, place: str) -> list[str]:
+    """The starts of a place in which sessions of the agent's were begun whose tasks are not done."""
+    return [boot_id for (boot_id,) in rows.table(db, _q_session_boots, (agent_id, place))]
 
 
 def set_place_boot(tx: Tx, launch_id: str, boot_id: str) -> None:

@@ -6,7 +6,7 @@ import msgspec
 from dashd.domain import ids
 
 from . import attempts, rows, tasks
-from .rows import GatewayRow, LaunchRow, columns, placeholders
+from .rows import AttemptRow, GatewayRow, LaunchRow, columns, placeholders
 from .transaction import Tx
 
 MODE = "gateway"
@@ -72,3 +72,15 @@ def set_ended(tx: Tx, row: GatewayRow, reason: str) -> None:
 def enter(tx: Tx, launch_id: str, gateway_launch: str) -> None:
     """An attempt, by its launch, runs in this gateway from now on: in this one or in none."""
     tx.execute(_q_within, (launch_id, gateway_launch))
+
+
+def session_of(db: apsw.Connection, row: AttemptRow) -> LaunchRow:
+    """The launch that began the session of an attempt in a gateway: a session is one agent's, and where there
+    are several gateways that one's alone.
+    """
+    place = attempts.launch(db, row.launch_id).place
+
+    def is_same(before: AttemptRow) -> bool:
+        return before.agent_id == row.agent_id and attempts.launch(db, before.launch_id).place == place
+
+    return attempts.launch(db, attempts.session_launch(db, row, is_same))

@@ -202,8 +202,8 @@ def _heal(
         jitter=jitter,
     )
     where = {"swarm": task.swarm_id, "agent": attempt.agent_id, "task": task.id}
-    if lost and swarm.mode == gateways.MODE and swarm.walls == "required":
-        tasks.pin(tx, task.id, attempt.agent_id)  # the next gateway has its session, as that agent's alone
+    if lost and swarm.mode == gateways.MODE:
+        tasks.pin(tx, task.id, attempt.agent_id)  # the gateway's next start has its session, as that agent's
     if lost:
         tx.emit("agent.lost", **where, data={"attempt": attempt.number, "reason": reason})
     else:

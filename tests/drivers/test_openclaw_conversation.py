@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dashd.domain import brief
 from dashd.drivers.driver import Session, Told
-from dashd.drivers.line_conversation import RESUMED
+from dashd.drivers.line_conversation import AGAIN, RESUMED
 from dashd.drivers.openclaw_conversation import HEED, REFUSED, RESUME, RESUMES_MAX, OpenClawConversation
 from dashd.jail.launch_folder import ExitRecord
 
@@ -258,7 +258,8 @@ def test_every_recording_is_read() -> None:
 
 
 def test_in_a_session_with_something_in_it_the_model_is_told_to_look_first() -> None:
-    talk = OpenClawConversation("the brief", {})
-    _feed(talk, {"type": "ready", "resumed": True})
-    ((_, said),) = _said(talk)
-    assert said == f"{RESUMED}\n\nthe brief"
+    for told, before in (({"resumed": True}, RESUMED), ({"resumed": False, "again": True}, AGAIN)):
+        talk = OpenClawConversation("the brief", {})
+        _feed(talk, {"type": "ready", **told})
+        ((_, said),) = _said(talk)
+        assert said == f"{before}\n\nthe brief"

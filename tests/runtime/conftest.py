@@ -20,6 +20,7 @@ from dashd.runtime.world import World
 from dashd.store import attempts
 from dashd.store.queue import Claim
 from tests.fakes.clock import FixedClock
+from tests.fakes.desk import There, stand
 from tests.fakes.doors import FakeDoors
 from tests.fakes.holders import FakeHolder
 from tests.fakes.inline import InlineStore
@@ -142,3 +143,9 @@ class Bed:
             while len(found := [event for event in self.scene.events() if event["kind"] == kind]) < count:
                 await self.store.bells.events.ticket().wait()
         return found[-1]
+
+
+@pytest.fixture
+def there(bed: Bed, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> There:
+    """An added gateway, and all that it stands on."""
+    return stand(bed, nursery, monkeypatch)

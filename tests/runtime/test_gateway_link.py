@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from dashd.domain.attempt import Ending
+from dashd.drivers import openclaw_gateway
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
@@ -292,7 +293,9 @@ async def test_a_run_whose_session_changed_meanwhile_is_asked_for_again(nursery,
 
 def _plan(session: str, rows: tuple[str, ...] = ()) -> Any:
     journal = SimpleNamespace(rows=rows)
-    return SimpleNamespace(launch_id="s-t1.2", session=session, journal=journal, place_boot=None)
+    return SimpleNamespace(
+        launch_id="s-t1.2", session=session, journal=journal, place_boot=None, session_boot=None
+    )
 
 
 @pytest.mark.parametrize(
@@ -317,7 +320,7 @@ async def test_a_connection_that_always_ends_is_not_tried_for_ever(autojump_cloc
     class Flaps(FakeGateway):
         boot_id, tag, tries = None, "", 0
 
-        async def add(self, agent_id: str) -> None:
+        async def add(self, agent_id: str, tag: str) -> None:
             await trio.lowlevel.checkpoint()
             self.tries += 1
             assert self.tries < 200
@@ -335,11 +338,42 @@ async def test_a_connection_that_always_ends_is_not_tried_for_ever(autojump_cloc
     assert (gateway.tries > 10, bool(gateway.given_up)) == (True, begun)
 
 
-async def test_that_there_is_something_in_its_session_is_said_first(nursery, autojump_clock) -> None:
-    link, heard = _link(FakeGateway(), resumed=True), Heard()
+@pytest.mark.parametrize(
+    ("session", "killed", "told"),
+    [
+        (Session("done", "x"), True, (True, False)),
+        (None, True, (False, True)),  # it was in another gateway, or another agent's
+        (None, False, (False, False)),
+    ],
+)
+async def test_what_was_before_it_is_said_first(nursery, autojump_clock, session, killed, told) -> None:
+    class Known(FakeGateway):
+        boot_id, tag, door = "boot-2", "b", "desk"
+        added: tuple[str, str]
+
+        async def add(self, agent_id: str, tag: str) -> None:
+            await trio.lowlevel.checkpoint()
+            self.added = agent_id, tag
+
+    async def commit(_operation: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    class Doors:
+        async def let_in(self, _door: str, _claim: Claim) -> None:
+            await trio.lowlevel.checkpoint()
+
+    gateway, heard = Known(), Heard()
+    gateway.warmth.warm.add(f"s-001-{openclaw_gateway.tag_of('boot-1')}")
+    gateway.client.session = session
+    plan = _plan("s-t1.1")
+    plan.begun, plan.follows_killed, plan.session_boot = False, killed, "boot-1"
+    world = SimpleNamespace(commit=commit, gateway_doors=Doors())
+    link = await gateway_link._let_in(world, gateway, CLAIM, plan)  # type: ignore[arg-type]
+    assert isinstance(link, GatewayLink)
+    assert gateway.added == (CLAIM.agent_id, openclaw_gateway.tag_of("boot-1"))
     nursery.start_soon(link.carry, heard, None)
     await settled()
-    assert heard.frames == [{"type": "ready", "resumed": True}]
+    assert heard.frames == [{"type": "ready", "resumed": told[0], "again": told[1]}]
 
 
 @pytest.mark.parametrize("own", [True, False])

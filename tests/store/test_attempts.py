@@ -177,5 +177,31 @@ def test_what_runs_at_a_place_and_what_was_left_there(scene) -> None:
     scene.end(claims[0], "lost", "it is dead")
     scene.start(claims[1])
     scene.end(claims[1])
-    assert attempts.left_at(scene.db, "desk", "b1", 10) == [(claims[0].agent_id, claims[0].attempt_id)]
+    (left,) = attempts.left_at(scene.db, "desk", "b1", 10)
+    assert left.id == claims[0].attempt_id
     assert attempts.left_at(scene.db, "desk", "b2", 10) == []
+
+
+def test_sessions_of_an_earlier_start_are_needed_while_their_task_is_open(scene, clock) -> None:
+    scene.swarm("a", "b", mode="gateway")
+    for boot_id in ("b1", "b2"):
+        (claim,) = scene.claim()
+        scene.do(lambda tx, claim=claim: _put_at(tx, claim, "desk"))
+        scene.do(lambda tx, claim=claim, boot=boot_id: attempts.set_place_boot(tx, claim.attempt_id, boot))
+        scene.start(claim)
+        assert attempts.follows_killed(scene.db, scene.attempt(claim)) is (boot_id == "b2")
+        scene.end(claim, "lost")
+        clock.advance(60_000)
+    assert sorted(attempts.session_boots(scene.db, claim.agent_id, "desk")) == ["b1", "b2"]
+    assert attempts.session_boots(scene.db, claim.agent_id, "attic") == []
+    (claim,) = scene.claim()
+    assert claim.task_id == f"{SWARM}-t1"
+    scene.start(claim)
+    scene.end(claim)
+    assert attempts.session_boots(scene.db, claim.agent_id, "desk") == []
+    (claim,) = scene.claim()
+    assert not attempts.follows_killed(scene.db, scene.attempt(claim))
+
+
+def _put_at(tx, claim, place: str) -> None:
+    tx.execute("UPDATE launch SET place = ? WHERE id = ?", (place, claim.attempt_id))

@@ -3,6 +3,7 @@
 import pytest
 
 from dashd.store import attempts, gateways, lifecycle, proxy_keys, swarms
+from tests.fakes.scene import SWARM
 
 TOKEN = "t" * 64
 
@@ -66,3 +67,20 @@ def test_agents_in_gateways_take_no_place_of_processes(scene) -> None:
     scene.swarm("a", "b", mode="gateway", driver="openclaw", agents_made=2)
     scene.claim()
     assert attempts.open_by_driver(scene.db) == {}
+
+
+def test_a_session_is_gone_on_with_by_its_agent_in_its_gateway_alone(scene, clock) -> None:
+    scene.swarm("a", mode="gateway", agents_made=2)
+    found = []
+    for place in ("desk", "desk", "attic", "desk", "desk"):
+        (claim,) = scene.claim()
+        assert claim.agent_id == f"{SWARM}-001"  # the session is its alone, wherever it goes on
+        scene.do(lambda tx, at=(place, claim): tx.execute(_q_put, (at[0], at[1].attempt_id)))
+        scene.start(claim)
+        found.append(gateways.session_of(scene.db, scene.attempt(claim)).id)
+        scene.end(claim, "lost")
+        clock.advance(60_000)
+    assert [int(each.rpartition(".")[2]) for each in found] == [1, 1, 3, 4, 4]
+
+
+_q_put = "UPDATE launch SET place = ? WHERE id = ?"

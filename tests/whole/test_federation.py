@@ -7,10 +7,12 @@ import contextlib
 import json
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 import trio
 
+from dashd.drivers.line_conversation import AGAIN, RESUMED
 from tests.test_gateway_ports import TOKEN, Standing
 from tests.whole import daemons
 from tests.whole.door import Door, open_door
@@ -41,6 +43,14 @@ class Fleet:
         """Nothing of Dash's is in it."""
         told = self.told(name)
         return told["agents"]["entries"] == {} and not told.get("models", {}).get("providers")
+
+    def sessions(self, name: str) -> dict[str, list[str]]:
+        """What Dash has said in each session of one, but those that only warm an agent."""
+        held, _ = json.loads(Path(f"{self.standing[name].config}.sessions").read_text())
+        return {
+            key: [each["content"] for each in messages if each["role"] == "user"]
+            for key, messages in held.items()
+        }
 
     async def cleaned(self) -> None:
         with trio.fail_after(30):
@@ -128,6 +138,9 @@ async def test_one_is_killed_in_a_tool_and_the_other_does_it(start_daemon, fleet
         report = await dash.ended(swarm)
         assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 1), report
         assert await _place(dash, f"{swarm}-001") != first
+        second = await _place(dash, f"{swarm}-001")
+        ((said,),) = fleet.sessions(second).values()
+        assert said.startswith(AGAIN)
         assert not fleet.is_clean(first)  # nobody could
         fleet.standing[first].start()
         assert (await dash.call("gateway.health", name=first))["ok"]
@@ -173,6 +186,8 @@ async def test_one_that_begins_anew_loses_its_run_and_what_it_took_up_is_refused
         report = await dash.ended(swarm)
         assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 1), report
         assert (work / "marks").read_text() == "x\n"
+        ((_, said),) = fleet.sessions("east").items()  # the same one, with all that was said before
+        assert [each.startswith(RESUMED) for each in said] == [False, True]
         await fleet.cleaned()
 
 

@@ -1,0 +1,42 @@
+"""Sessions of an added gateway's earlier starts: gone on with, and removed once nothing will be."""
+
+import trio
+
+from dashd.drivers import openclaw_gateway
+from dashd.store import attempts
+from tests.fakes.desk import added_claim
+
+
+async def test_the_agent_of_a_session_that_is_gone_on_with_stays_until_its_task_is_done(
+    there, autojump_clock
+) -> None:
+    (agent,) = there.swarm("a", agents=1)
+    there.go()
+    await there.gateway.add(agent)
+    first, before = there.openclaw.boot_id, there.name(agent)
+    (lost,) = attempts.open_attempts(there.bed.scene.db)
+    there.bed.scene.do(lambda tx: attempts.set_place_boot(tx, lost.launch_id, first))
+    there.bed.scene.start(added_claim(lost))
+    there.openclaw.boot_id = "boot-2"
+    there.openclaw.cut()
+    there.bed.scene.end(added_claim(lost), "lost", "it has begun again since")
+    await trio.sleep(100)
+    assert before in there.openclaw.names
+    (claim,) = there.again()
+    await there.gateway.add(agent, openclaw_gateway.tag_of(first))
+    _, told, _ = there.openclaw.patches[-1]
+    assert set(told["agents"]["entries"]) == {before}  # with a key of this start
+    row = attempts.get(there.bed.scene.db, claim.attempt_id)
+    there.bed.scene.do(lambda tx: attempts.set_place_boot(tx, row.launch_id, "boot-2"))
+    there.bed.scene.start(claim)
+    there.openclaw.cut()  # the same start of it, after which it is told again
+    await there.gateway.add(agent, openclaw_gateway.tag_of(first))
+    assert (before in there.openclaw.names, there.doors.made) == (True, 2)
+    there.bed.scene.do(lambda tx: attempts.ask_stop(tx, row.id, "timeout"))
+    there.bed.scene.end(claim, "failed", "it took too long", retry=False)
+    there.openclaw.cut()
+    await trio.sleep(30)
+    session = openclaw_gateway.session_key(agent, lost.id, openclaw_gateway.tag_of(first))
+    assert there.openclaw.aborted == [session]  # that of the first attempt, where both have worked
+    assert (there.openclaw.names, there.openclaw.providers) == ({"keeper"}, {"theirs"})
+    assert there.gateway.ending
