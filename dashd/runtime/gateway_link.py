@@ -33,6 +33,7 @@ from dashd.store.transaction import Tx
 from .attach import Attached
 from .gateway import Gateway
 from .gateway_connection import AGAIN_S, INVALID, Connection, GatewayGone
+from .gateway_log import GatewayLog
 from .gateway_warmth import REST_S_MAX, at_rest
 from .output import Output
 from .plan import Plan
@@ -103,7 +104,10 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
     assert world.gateway_doors is not None
     replayed = len(plan.journal.rows)
     again = plan.follows_killed and not resumed
-    link = GatewayLink(gateway, claim, plan.session, replayed, boot_id, tag, resumed=resumed, again=again)
+    kept = GatewayLog(world, plan.launch_id)
+    link = GatewayLink(
+        gateway, claim, plan.session, replayed, boot_id, tag, resumed=resumed, again=again, log=kept
+    )
     if not plan.begun:  # else it has begun, and its calls wait
         await link.take_turn()
     try:
@@ -188,11 +192,12 @@ class GatewayLink(HolderLink):
         *,
         resumed: bool = False,
         again: bool = False,
+        log: GatewayLog | None = None,
     ) -> None:
         """Use `enter`. The first `replayed` inputs may have been given before; `session` is the launch that
         began its session, and `resumed` says that there is something in it; `again`, that there is not, and
         another attempt was lost. `boot_id` is of the gateway's start in which it runs and `tag` of the one in
-        which its session began, where another one may follow.
+        which its session began, where another one may follow. `log` keeps what is said, for people.
         """
         self.listener = None
         process = gateway.link.adopted if gateway.link else Adopted("running", 0, 0, 0, 0, "", None)
@@ -202,6 +207,7 @@ class GatewayLink(HolderLink):
         self._boot_id = boot_id
         self._agent = openclaw_gateway.agent_name(claim.agent_id, tag)
         self._session = openclaw_gateway.session_key(claim.agent_id, session, tag)
+        self._log = log
         self._begins = {"resumed": resumed, "again": again}
         self._turns: deque[dict[str, Any]] = deque()
         self._given = 0
@@ -293,6 +299,13 @@ class GatewayLink(HolderLink):
                 talk.look()
 
         _say(say, type="ready", **self._begins)
+        async with trio.open_nursery() as nursery:
+            if self._log is not None:
+                nursery.start_soon(self._log.keep)
+            await self._give_turns(say)
+            nursery.cancel_scope.cancel(reason="it is over, or its connection is lost")
+
+    async def _give_turns(self, say: Callable[[bytes], None]) -> None:
         try:
             while not self._over.is_set():
                 bell = self._bell
@@ -312,7 +325,7 @@ class GatewayLink(HolderLink):
         for tried in range(UNBEGUN_MAX):
             run_id = f"{self._claim.attempt_id}:{told['id']}" + (f"~{tried}" if tried else "")
             begun = trio.Event()
-            forget = self._gateway.hear(run_id, partial(_heard, say, begun))
+            forget = self._gateway.hear(run_id, partial(self._heard, say, begun))
             try:
                 waited = await self._settled(run_id, told, begun)
             except GatewayRefused as refused:
@@ -328,7 +341,19 @@ class GatewayLink(HolderLink):
         if waited.sick and self._gateway.give_up(waited.fault):
             raise GatewayGone(waited.fault)
         raw = await self._gateway.raw(run_id, RAW_S_MAX) if waited.fault else ""
+        if self._log is not None:
+            self._log.settle(waited.text, waited.fault)
         _say(say, type="turned", id=told["id"], answered=True, text=waited.text, error=waited.fault, raw=raw)
+
+    def _heard(self, say: Callable[[bytes], None], begun: trio.Event, event: protocol.RunEvent) -> None:
+        phase = event.data.get("phase")
+        if self._log is not None:
+            self._log.hear(event)
+        if event.stream == "lifecycle" and phase in ("start", "model") and not begun.is_set():
+            begun.set()
+            _say(say, type="begun")
+        elif event.stream == "tool" and phase == "start":
+            _say(say, type="tool", name=str(event.data.get("name", "")))
 
     async def _settled(self, run_id: str, told: dict[str, Any], begun: trio.Event) -> protocol.Waited:
         """How the run ended; begun here where it was not before."""
@@ -398,15 +423,6 @@ async def _until_begun(client: Client, run_id: str, begun: trio.Event) -> None:
     while not begun.is_set() and not (await client.wait(run_id, 0)).over:
         with trio.move_on_after(LOOK_S):
             await begun.wait()
-
-
-def _heard(say: Callable[[bytes], None], begun: trio.Event, event: protocol.RunEvent) -> None:
-    phase = event.data.get("phase")
-    if event.stream == "lifecycle" and phase in ("start", "model") and not begun.is_set():
-        begun.set()
-        _say(say, type="begun")
-    elif event.stream == "tool" and phase == "start":
-        _say(say, type="tool", name=str(event.data.get("name", "")))
 
 
 def _say(say: Callable[[bytes], None], **frame: object) -> None:

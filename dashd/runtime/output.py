@@ -68,7 +68,7 @@ class Output:
         self._world.growth.ring(self._launch_id)
 
     def hear(self, line: bytes) -> None:
-        """Takes in what is in no spool: an attempt in a gateway prints nothing of its own."""
+        """Takes in what no spool has for it: an attempt in a gateway prints nothing of its own."""
         for progress in self._reader.feed(1, line):
             self._newest = progress
             self._fresh.set()

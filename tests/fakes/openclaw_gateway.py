@@ -231,12 +231,14 @@ class Gateway:
             said = self.ask(run, messages)
             messages.append(said)
             self.keep()
+            if text := said.get("content"):
+                self.tell(run, "assistant", text=text, delta=text)
             calls = said.get("tool_calls") or []
             for each in calls:
-                self.tell(run, "tool", phase="start", name="exec", toolCallId=each["id"])
-                command = json.loads(each["function"]["arguments"])["command"]
+                args = json.loads(each["function"]["arguments"])
+                self.tell(run, "tool", phase="start", name="exec", toolCallId=each["id"], args=args)
                 run.child = subprocess.Popen(
-                    ["bash", "-c", command],
+                    ["bash", "-c", args["command"]],
                     cwd=self.config["agents"]["entries"][run.agent]["workspace"],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,

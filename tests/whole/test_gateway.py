@@ -95,7 +95,10 @@ async def test_agents_work_in_one_gateway_and_return_their_results(dash, tmp_pat
     seen = await dash.events(swarm, ["gateway.*", "swarm.completed"], 2)
     assert [event["kind"] for event in seen] == ["gateway.up", "swarm.completed"]  # its end is no news
     logs = await dash.call("agent.logs", agent=f"{swarm}-001")
-    assert (logs["text"], logs["ended"]) == ("", True)
+    assert "step 1.\n[exec echo " in logs["text"], logs  # what it said, and what it called
+    assert logs["text"].count('{"summary"') == 1
+    tools = await dash.call("agent.logs", agent=f"{swarm}-001", stream="stderr")
+    assert tools["text"].count("\n") == tools["text"].count("[exec echo ") == 1
     agents = [await dash.call("agent.get", agent=f"{swarm}-00{number}") for number in (1, 2)]
     assert {(each["mode"], each["identity"], each["grade"] in ("A", "B")) for each in agents} == {
         ("gateway", "key", True)
