@@ -359,6 +359,8 @@ class Gateway(Connection):
     def _write_end(self, tx: Tx) -> None:
         assert self._row is not None
         gateways.set_ended(tx, self._row, self._why)
+        if self._row.boot_id is None:
+            tx.ring("swarms")  # the sweeper keeps few of those that did not start
         if self._why and self._row.boot_id is not None:  # otherwise nothing has changed: it is tried again
             data = {"gateway": self.launch_id, "reason": self._why}
             tx.emit("gateway.down", swarm=self.swarm_id, data=data)

@@ -1,5 +1,5 @@
 """Removes launch folders, and with them what agents printed: of destroyed swarms at once, of others in time.
-And copies of conversations that nobody asked for, in their time.
+And copies of conversations that nobody asked for, in their time; of gateways that did not start it keeps few.
 
 Until then logs and reports read it. It waits for a swarm's end or for one deadline, when the oldest output
 has been kept long enough; where nothing is kept it sleeps without one.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import trio
 
 from dashd.jail import launch_folder
-from dashd.store import attempts, sessions, swarms
+from dashd.store import attempts, gateways, sessions, swarms
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
@@ -30,6 +30,8 @@ class _Found(NamedTuple):
 
     expired: list[str]
     launches: list[str]
+    failed: list[str]
+    """Launches of gateways."""
     swept: list[str]
     oldest_ms: int | None
 
@@ -62,16 +64,19 @@ def _expire_copies(made_by_ms: int, tx: Tx) -> list[str]:
 
 async def _sweep(world: World, kept_ms: int) -> int | None:
     """Until nothing is left to do; gives the instant at which the oldest swarm with output ended."""
-    after = ""
+    after = after_failed = ""
     while True:
-        found = await world.store.own.read(partial(_look, world.clock.now_ms() - kept_ms, after))
+        ended_by_ms = world.clock.now_ms() - kept_ms
+        found = await world.store.own.read(partial(_look, ended_by_ms, after, after_failed))
         if found.expired:
             await world.commit(partial(_expire, found.expired))
         elif found.launches:
-            folders = [world.folder(launch_id) for launch_id in found.launches]
-            removed = await trio.to_thread.run_sync(_remove, folders)
+            removed = await _removed(world, found.launches)
             await world.commit(partial(_set_removed, removed))
             after = found.launches[-1]  # what could not be removed is tried again another time
+        elif found.failed:
+            await world.commit(partial(_forget, await _removed(world, found.failed)))
+            after_failed = found.failed[-1]
         elif found.swept:
             await world.commit(partial(_set_gone, found.swept))
         else:
@@ -85,10 +90,11 @@ def _deadline(world: World, oldest_ms: int | None, kept_ms: int) -> float:
     return trio.current_time() + max(0, due_ms - world.clock.now_ms()) / 1_000
 
 
-def _look(ended_by_ms: int, after: str, db: Snapshot) -> _Found:
+def _look(ended_by_ms: int, after: str, after_failed: str, db: Snapshot) -> _Found:
     return _Found(
         swarms.expired(db, ended_by_ms, AT_ONCE_MAX),
         attempts.removable_launches(db, after, AT_ONCE_MAX),
+        gateways.old_failures(db, after_failed, AT_ONCE_MAX),
         swarms.swept(db),
         swarms.oldest_kept_ms(db),
     )
@@ -104,8 +110,17 @@ def _set_removed(launch_ids: list[str], tx: Tx) -> None:
     attempts.set_removed(tx, launch_ids)
 
 
+def _forget(launch_ids: list[str], tx: Tx) -> None:
+    gateways.forget(tx, launch_ids)
+
+
 def _set_gone(swarm_ids: list[str], tx: Tx) -> None:
     swarms.set_output_gone(tx, swarm_ids)
+
+
+async def _removed(world: World, launch_ids: list[str]) -> list[str]:
+    folders = [world.folder(launch_id) for launch_id in launch_ids]
+    return await trio.to_thread.run_sync(_remove, folders)
 
 
 def _remove(folders: list[Path]) -> list[str]:

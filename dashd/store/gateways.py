@@ -11,6 +11,8 @@ from .transaction import Tx
 
 MODE = "gateway"
 """Column `swarm.mode` of swarms that have one."""
+FAILURES_KEPT_MAX = 3
+"""Of a swarm's gateways so many, the newest, are kept where they never came up."""
 _COLUMNS = columns(GatewayRow)
 _q_insert = f"INSERT INTO gateway ({_COLUMNS}) VALUES ({placeholders(GatewayRow)})"
 _q_next_number = "SELECT coalesce(max(number), 0) + 1 FROM gateway WHERE swarm_id = ?"
@@ -24,6 +26,15 @@ _q_wanted = (
 )
 _q_boot = "UPDATE gateway SET boot_id = ?2 WHERE launch_id = ?1"
 _q_ended = "UPDATE gateway SET ended_at_ms = ?2, reason = ?3 WHERE launch_id = ?1 AND ended_at_ms IS NULL"
+# Not the first one: its folder holds the sessions of all that follow.
+_q_failures = (
+    "WITH newest AS (SELECT swarm_id, max(number) AS number FROM gateway GROUP BY swarm_id)"
+    " SELECT g.launch_id FROM gateway g JOIN newest n USING (swarm_id)"
+    " WHERE g.boot_id IS NULL AND g.ended_at_ms IS NOT NULL AND g.number > 1 AND g.number <= n.number - ?1"
+    " AND g.launch_id > ?2 ORDER BY g.launch_id LIMIT ?3"
+)
+_q_forget = "DELETE FROM gateway WHERE launch_id = ?"
+_q_forget_launch = "DELETE FROM launch WHERE id = ?"
 _q_launch_ended = "UPDATE launch SET ended = 1 WHERE id = ?"
 _q_within = "UPDATE launch SET within = ?2 WHERE id = ?1"
 
@@ -67,6 +78,18 @@ def set_ended(tx: Tx, row: GatewayRow, reason: str) -> None:
     """No process of it is left."""
     tx.execute(_q_ended, (row.launch_id, tx.now_ms, reason))
     tx.execute(_q_launch_ended, (row.launch_id,))
+
+
+def old_failures(db: apsw.Connection, after: str, limit: int) -> list[str]:
+    """Launches of gateways that never came up, but for the newest of each swarm; by id, behind `after`."""
+    return [each for (each,) in rows.table(db, _q_failures, (FAILURES_KEPT_MAX, after, limit))]
+
+
+def forget(tx: Tx, launch_ids: list[str]) -> None:
+    """Their folders are gone, and nothing was ever done in them."""
+    for launch_id in launch_ids:
+        tx.execute(_q_forget, (launch_id,))
+        tx.execute(_q_forget_launch, (launch_id,))
 
 
 def enter(tx: Tx, launch_id: str, gateway_launch: str) -> None:

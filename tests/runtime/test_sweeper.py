@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from dashd.runtime import sweeper
-from dashd.store import attempts, sessions, swarms
+from dashd.store import attempts, gateways, sessions, swarms
 from dashd.store.sessions import CheckpointRow
 from tests.fakes.scene import SWARM
 
@@ -166,3 +166,24 @@ async def test_what_cannot_be_removed_now_stays_for_the_next_time(bed, autojump_
     holder.exits(0)
     await bed.until("swarm.completed")
     assert sweeper._remove([holder.folder]) == [claim.attempt_id]
+
+
+async def test_of_gateways_that_do_not_start_few_folders_are_left(bed, autojump_clock) -> None:
+    bed.scene.swarm("a", mode="gateway", driver="openclaw")
+    bed.nursery.start_soon(sweeper.run, bed.world, 7)
+    left = set()
+    for _ in range(20):
+        row = bed.scene.do(lambda tx: gateways.insert(tx, SWARM, "t"))
+        bed.world.folder(row.launch_id).mkdir()
+
+        def ended(tx, row=row) -> None:
+            gateways.set_ended(tx, row, "it did not start")
+            tx.ring("swarms")
+
+        bed.scene.do(ended)
+        await trio.testing.wait_all_tasks_blocked()
+        left = {path.name for path in bed.world.launches.iterdir()}
+        assert len(left) <= 1 + gateways.FAILURES_KEPT_MAX
+    assert left == {f"{SWARM}-g{number}" for number in (1, 18, 19, 20)}
+    kept = [each for (each,) in bed.scene.db.execute("SELECT launch_id FROM gateway ORDER BY number")]
+    assert set(kept) == left

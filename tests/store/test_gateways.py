@@ -84,3 +84,31 @@ def test_a_session_is_gone_on_with_by_its_agent_in_its_gateway_alone(scene, cloc
 
 
 _q_put = "UPDATE launch SET place = ? WHERE id = ?"
+
+
+def _failed(scene, swarm: str, count: int) -> list[str]:
+    """Launches of gateways that did not come up."""
+    made = []
+    for _ in range(count):
+        row = scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN))
+        scene.do(lambda tx, row=row: gateways.set_ended(tx, row, "it did not start"))
+        made.append(row.launch_id)
+    return made
+
+
+def test_of_those_that_never_came_up_the_newest_are_kept_and_the_first_with_its_sessions(scene) -> None:
+    swarm = scene.swarm("a", mode="gateway", driver="openclaw")
+    made = _failed(scene, swarm, 3)
+    row = scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN))
+    scene.do(lambda tx: gateways.set_boot(tx, row, "boot"))
+    scene.do(lambda tx: gateways.set_ended(tx, row, "it ended"))
+    assert gateways.old_failures(scene.db, "", 10) == []
+    made += _failed(scene, swarm, gateways.FAILURES_KEPT_MAX)
+    other = scene.swarm("a", swarm_id="bbbbbb", mode="gateway", driver="openclaw")
+    _failed(scene, other, gateways.FAILURES_KEPT_MAX + 1)
+    assert gateways.old_failures(scene.db, "", 10) == made[1:3]
+    assert gateways.old_failures(scene.db, made[1], 10) == made[2:3]
+    assert gateways.old_failures(scene.db, "", 1) == made[1:2]
+    scene.do(lambda tx: gateways.forget(tx, made[1:3]))
+    assert gateways.old_failures(scene.db, "", 10) == []
+    assert scene.do(lambda tx: gateways.insert(tx, swarm, TOKEN)).number == 8  # no number comes twice
