@@ -55,6 +55,8 @@ class Client:
         """Use `open_client`."""
         self.hello = Hello(0, protocol.Server())
         self.lost = trio.Event()
+        self.heard_at = trio.current_time()
+        """When it has last said anything: it ticks every 30 s."""
         self._socket = socket
         self._heard = heard
         self._last = 0
@@ -152,7 +154,9 @@ class Client:
 
         try:
             while True:
-                self._take(protocol.decode(await self._socket.get_message()))
+                message = await self._socket.get_message()
+                self.heard_at = trio.current_time()
+                self._take(protocol.decode(message))
         except ConnectionClosed:
             pass
         finally:

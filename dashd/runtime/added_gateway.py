@@ -33,6 +33,10 @@ AGAIN_S_MAX = 5.0
 """Between two tries where it has not answered for long."""
 CONNECT_S_MAX = 300.0
 """How long attempts wait for a gateway that is alive and cannot be connected to."""
+SILENT_S_MAX = 60.0
+"""How long the connection to one that counts as dead is kept while it says nothing: one that is only busy
+ticks every 30 s, and answers as often those who wait for its runs.
+"""
 WRITES_MAX, WRITES_S = 20, 60.0
 """It takes 30 changes of its configuration a minute, and not all of them are Dash's."""
 SEATS_MAX = 16
@@ -119,6 +123,7 @@ class AddedGateway(Connection):
                 await self._open(door, row)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._stay_connected)
+                    nursery.start_soon(self._let_go_of_the_dead)
                     await self._clean_up()
                     nursery.cancel_scope.cancel(reason="nothing of Dash's is left in the gateway")
         except OSError as error:
@@ -330,6 +335,21 @@ class AddedGateway(Connection):
         if self._client is not None:
             self._probes.hurry(self.name)
         super()._cut_off()
+
+    async def _let_go_of_the_dead(self) -> None:
+        """A process that was stopped ends no connection: what runs in it would wait for the limit of a call,
+        and then for another one.
+        """
+        while True:
+            tickets = self._changes.ticket(), self._probes.changes.ticket()
+            client, seen, left_s = self._client, self._probes.seen.get(self.name), float("inf")
+            if client is not None and seen is not None and seen.health == "dead":
+                left_s = client.heard_at + SILENT_S_MAX - trio.current_time()
+                if left_s <= 0:
+                    client.lost.set()
+                    left_s = float("inf")
+            with trio.move_on_after(left_s):
+                await bells.either(*tickets)
 
     def _unreachable(self, _error: Exception, for_s: float) -> float:
         """See Connection. The probes say what it means, and why."""

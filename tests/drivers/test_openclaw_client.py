@@ -60,7 +60,9 @@ async def test_who_has_the_token_is_let_in_and_hears_what_it_asks(standing) -> N
             await client.patch({"agents": {"entries": {"b": {}}}})
             assert await client.agents() == {"a", "b"}
             assert await client.describe("agent:a:x") is None
+            before = client.heard_at
             assert not (await client.wait("nobody's", 0)).over
+            assert before < client.heard_at <= trio.current_time()
 
 
 async def test_the_stand_in_keeps_the_contract(standing) -> None:

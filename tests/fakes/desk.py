@@ -121,6 +121,7 @@ class FakeClient:
     def __init__(self, openclaw: FakeOpenClaw) -> None:
         self.hello = protocol.Hello(4, protocol.Server("1.2.3", openclaw.boot_id))
         self.lost = trio.Event()
+        self.heard_at = trio.current_time()
         self._openclaw = openclaw
 
     async def agents(self) -> set[str]:

@@ -10,7 +10,7 @@ from dashd.drivers import openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.runtime import added_gateway
-from dashd.runtime.added_gateway import CONNECT_S_MAX, SEATS_MAX, WRITES_MAX, WRITES_S
+from dashd.runtime.added_gateway import CONNECT_S_MAX, SEATS_MAX, SILENT_S_MAX, WRITES_MAX, WRITES_S
 from dashd.runtime.gateway_connection import GatewayGone
 from dashd.store import added_gateways, attempts
 from tests.fakes.desk import There, added_claim
@@ -174,6 +174,28 @@ async def test_nobody_waits_for_one_that_is_dead_or_cannot_be_connected_to(there
         nursery.start_soon(wait)
         await trio.sleep(1)
         there.probes.say("dead", "no answer")
+
+
+async def test_one_that_stands_still_is_let_go_of_and_one_that_is_only_busy_is_not(
+    there, autojump_clock
+) -> None:
+    there.swarm("a")
+    there.go()
+    client = await there.gateway.connected()
+    await trio.sleep(SILENT_S_MAX + 10)
+    assert not client.lost.is_set()  # nobody has asked, and the probes are content
+    client.heard_at = trio.current_time()
+    there.probes.say("dead", "no answer")
+    for _ in range(10):
+        await trio.sleep(SILENT_S_MAX - 1)
+        client.heard_at = trio.current_time()
+        there.probes.say("dead", "no answer again")
+    assert await there.gateway.connected() is client  # it ticks
+    there.openclaw.there = False
+    await trio.sleep(SILENT_S_MAX + 1)
+    assert client.lost.is_set()
+    with trio.fail_after(1), pytest.raises(GatewayGone, match="it is dead: no answer"):
+        await there.gateway.connected()
 
 
 async def test_without_a_token_it_is_tried_again(there, autojump_clock) -> None:

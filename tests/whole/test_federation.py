@@ -52,6 +52,11 @@ class Fleet:
             for key, messages in held.items()
         }
 
+    def working(self, name: str) -> dict[str, str]:
+        """The sessions of one in which something works, as it has written down."""
+        _, working = json.loads(Path(f"{self.standing[name].config}.sessions").read_text())
+        return working
+
     async def cleaned(self) -> None:
         with trio.fail_after(30):
             while not all(self.is_clean(name) for name in self.standing):  # noqa: ASYNC110  # no bell
@@ -118,10 +123,10 @@ async def _place(dash: Door, agent: str) -> str:
     return (await dash.call("agent.get", agent=agent))["gateway"]
 
 
-async def _marked(folder) -> None:
+async def _marked(folder, marks: str = "x\n") -> None:
     with trio.fail_after(30):
-        while not (folder / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
-            await trio.sleep(0.02)
+        while not (folder / "marks").exists() or (folder / "marks").read_text() != marks:  # noqa: ASYNC110
+            await trio.sleep(0.02)  # a file rings no bell
 
 
 async def test_one_is_killed_in_a_tool_and_the_other_does_it(start_daemon, fleet, work) -> None:
@@ -189,6 +194,53 @@ async def test_one_that_begins_anew_loses_its_run_and_what_it_took_up_is_refused
         ((_, said),) = fleet.sessions("east").items()  # the same one, with all that was said before
         assert [each.startswith(RESUMED) for each in said] == [False, True]
         await fleet.cleaned()
+
+
+IN_A_HURRY = """
+import runpy
+from dashd.drivers import openclaw_client
+from dashd.runtime import added_gateway, probes
+probes.EVERY_S = probes.AGAIN_S = probes.PROBE_S_MAX = added_gateway.SILENT_S_MAX = 1.0
+openclaw_client.CONNECT_S_MAX = 2.0
+runpy.run_module("dashd", run_name="__main__", alter_sys=True)
+"""
+"""A dashd that takes a gateway for dead within seconds."""
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_one_that_is_stopped_and_thaws_does_nothing_twice(
+    tmp_path_factory, fleet, work, goes_on
+) -> None:
+    """Its tool ends while it is stopped, so that it goes on by itself at once; or it has to be ended."""
+    daemon = daemons.DaemonProcess(tmp_path_factory.mktemp("c"), ("-c", IN_A_HURRY), **CONFIGURED)
+    try:
+        daemon.start()
+        async with open_door(daemon.socket) as dash:
+            await fleet.add(dash, "east", "west")
+            task = f"do `echo x >> marks; {UNTIL_GO}`, then `echo y >> marks`"
+            swarm = await _swarm(dash, task, work, limits={"retries": 0})
+            await _marked(work)
+            first = await _place(dash, f"{swarm}-001")
+            fleet.standing[first].process.send_signal(signal.SIGSTOP)
+            (lost,) = await dash.events(swarm, "task.retrying")
+            assert "dead" in lost["data"]["reason"], lost
+            await _marked(work, "x\nx\n")  # the other one does it, in a conversation of its own
+            if goes_on:
+                (work / "go").touch()
+                report = await dash.ended(swarm)
+            fleet.standing[first].process.send_signal(signal.SIGCONT)
+            with trio.fail_after(30):
+                while fleet.working(first):  # noqa: ASYNC110  # a file rings no bell
+                    await trio.sleep(0.05)
+            if not goes_on:
+                (work / "go").touch()
+                report = await dash.ended(swarm)
+            assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 1), report
+            assert (work / "marks").read_text() == "x\nx\ny\n"
+            await fleet.cleaned()
+            assert (work / "marks").read_text() == "x\nx\ny\n"
+    finally:
+        daemon.end()
 
 
 async def test_a_connection_that_is_cut_is_made_again_and_the_run_goes_on(start_daemon, fleet, work) -> None:
