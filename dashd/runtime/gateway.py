@@ -33,7 +33,7 @@ from . import attach, gateway_state
 from .attach import START_S_MAX, Attached
 from .bounds import Bounds
 from .gateway_connection import AGAIN_S, Connection, GatewayGone
-from .gateway_warmth import WARMING_MAX
+from .gateway_warmth import REST_S_MAX, WARMING_MAX
 from .jails import Asked, Jailed, asked_of
 from .world import World
 
@@ -47,6 +47,8 @@ BASE_BYTES, EACH_BYTES = 3 << 30, 128 << 20
 """Memory of a gateway, and for each agent in it: 20 at work together were seen to take 2 GiB."""
 TMP_BYTES = 1 << 30
 PIECE_BYTES_MAX = 1 << 20
+LEFT_MAX = 200
+"""Runs that were stopped, of which is asked whether they have ended."""
 
 
 class Gateway(Connection):
@@ -214,6 +216,7 @@ class Gateway(Connection):
                 nursery.start_soon(self._bounds.keep, link, self.grade)
                 nursery.start_soon(self._stay_connected)
                 nursery.start_soon(self._end_with_its_swarm, link)
+                nursery.start_soon(self._end_what_is_left)
                 for _ in range(WARMING_MAX):
                     nursery.start_soon(self._keep_warm)
                 record = await self._listen(link)
@@ -259,6 +262,20 @@ class Gateway(Connection):
                 except GatewayLost:
                     await trio.sleep(AGAIN_S)
 
+    async def _end_what_is_left(self) -> None:
+        """Ends runs that were given up while it was too busy for that; where it cannot, it ends with them."""
+        with contextlib.suppress(GatewayGone):
+            while True:
+                ticket = self.warmth.left.ticket()
+                try:
+                    await self.warmth.end_left(await self.connected())
+                except trio.TooSlowError:
+                    return self.end(f"a run in it could not be ended within {REST_S_MAX:g} s")
+                except GatewayLost:
+                    await trio.sleep(AGAIN_S)
+                else:
+                    await ticket.wait()
+
     async def _end_with_its_swarm(self, link: HolderLink) -> None:
         with contextlib.suppress(HolderGone):  # whoever listens to it hears of that too
             while not self.ending:
@@ -280,7 +297,18 @@ class Gateway(Connection):
             return None
         if self._boot_id is None:
             await self._world.commit(partial(self._write_up, client.hello))
+        elif not self._known:  # an earlier daemon's, which may have left runs to end
+            for agent_id, session in await self._world.store.own.read(self._sessions_left):
+                self.warmth.leave_working(openclaw_gateway.agent_name(agent_id), session)
         return await client.agents()
+
+    def _sessions_left(self, db: Snapshot) -> list[tuple[str, str]]:
+        """(agent, its session), oldest first. Nothing goes on in one in which a run was told to stop."""
+        stopped = attempts.stopped_within(db, self.launch_id, LEFT_MAX)
+        return [
+            (row.agent_id, openclaw_gateway.session_key(row.agent_id, gateways.session_of(db, row).id))
+            for row in reversed(stopped)
+        ]
 
     def _unreachable(self, error: Exception, for_s: float) -> float:
         """See Connection."""

@@ -114,6 +114,10 @@ class Connection(ABC):
         self.end(why)
         return True
 
+    def has_spoken(self, since: float) -> bool:
+        """Whether it has said anything since then: it is slow at most, and does not stand still."""
+        return self._client is not None and self._client.heard_at > since
+
     def hear(self, run_id: str, hearer: Callable[[protocol.RunEvent], None]) -> Callable[[], object]:
         """Has the events of a run told; what it returns ends that."""
         self._hearers[run_id] = hearer

@@ -391,12 +391,13 @@ class GatewayLink(HolderLink):
         raise AssertionError("the last try ends it")
 
     async def _abort(self) -> None:
-        """Ends what runs in the session; a gateway that is gone has ended it already. One that does not is
-        ended where it is Dash's own; in another one the agent's next attempt waits for the session's rest.
+        """Ends what runs in the session; a gateway that is gone has ended it already. One that stands still
+        is ended where it is Dash's own; in one that is only slow the run is left to end, and the agent's next
+        attempt waits for that.
         """
         if not self._turns and self._given >= self._replayed:
             return
-        why = "it was not connected"
+        why, since = "it was not connected", trio.current_time()
         with trio.move_on_after(ABORT_S_MAX) as limit, contextlib.suppress(GatewayGone):
             while True:
                 try:
@@ -410,7 +411,11 @@ class GatewayLink(HolderLink):
                         return
                     why = str(refused)
                     await trio.sleep(refused.retry_after_s or AGAIN_S)
-        if limit.cancelled_caught and not self._gateway.give_up(f"a run in it could not be ended: {why}"):
+        if not limit.cancelled_caught:
+            return
+        if self._gateway.has_spoken(since) or not self._gateway.give_up(
+            f"a run in it could not be ended: {why}"
+        ):
             self._gateway.warmth.leave_working(self._agent, self._session)
 
     def _ring(self) -> None:

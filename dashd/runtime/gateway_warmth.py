@@ -33,6 +33,8 @@ class Warmth:
         self.warm: set[str] = set()
         self.entries = Bell()
         """Rung with each attempt that comes in: what was ready when nobody looked is under way."""
+        self.left = Bell()
+        """Rung with each run that is left to end."""
         self._entered: set[str] = set()
         self._warming: dict[str, trio.Event] = {}
         self._working: dict[str, str] = {}
@@ -50,6 +52,14 @@ class Warmth:
     def leave_working(self, agent: str, session: str) -> None:
         """An attempt of the agent is over, and its run may go on: until it does not, no other comes in."""
         self._working[agent] = session
+        self.left.ring()
+
+    async def end_left(self, client: Client) -> None:
+        """Returns once none of those runs goes on. Raises TooSlowError, GatewayLost."""
+        for agent, session in list(self._working.items()):
+            await at_rest(client, session)
+            if self._working.get(agent) == session:
+                del self._working[agent]
 
     async def enter(self, client: Client, agent: str) -> None:
         """An attempt of the agent is about to be let in. Raises GatewayLost, GatewayRefused, TooSlowError."""

@@ -88,6 +88,11 @@ _q_left_at = (
     " WHERE l.place = ?1 AND l.place_boot = ?2 AND a.ended_at_ms IS NOT NULL"
     " AND (a.state = 'lost' OR a.stop IS NOT NULL) ORDER BY a.ended_at_ms DESC LIMIT ?3"
 )
+_q_stopped_within = (
+    f"SELECT {columns(AttemptRow, 'a.')} FROM attempt a JOIN launch l ON l.id = a.launch_id"
+    " WHERE l.within = ? AND a.ended_at_ms IS NOT NULL AND a.stop IS NOT NULL"
+    " ORDER BY a.ended_at_ms DESC LIMIT ?"
+)
 _q_session_boots = (
     "SELECT DISTINCT l.place_boot FROM attempt a JOIN launch l ON l.id = a.launch_id"
     " JOIN task t ON t.id = a.task_id WHERE a.agent_id = ? AND l.place = ? AND l.place_boot IS NOT NULL"
@@ -246,6 +251,11 @@ def left_at(db: apsw.Connection, place: str, boot_id: str, limit: int) -> list[A
     there too is not known.
     """
     return rows.every(AttemptRow, db, _q_left_at, (place, boot_id, limit))
+
+
+def stopped_within(db: apsw.Connection, gateway: str, limit: int) -> list[AttemptRow]:
+    """Runs in this gateway, by its launch, that were told to stop and are over, newest first; the same."""
+    return rows.every(AttemptRow, db, _q_stopped_within, (gateway, limit))
 
 
 def session_boots(db: apsw.Connection, agent_id: str, place: str) -> list[str]:

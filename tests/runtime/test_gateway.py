@@ -7,15 +7,21 @@ import dataclasses
 
 import msgspec
 import pytest
+import trio
 
 from dashd import drivers
 from dashd.drivers import Programs
+from dashd.drivers.openclaw_gateway import session_key
+from dashd.drivers.openclaw_protocol import Session
 from dashd.jail.launch import Walls
 from dashd.jail.launch_folder import ExitRecord
 from dashd.jail.launcher import LaunchFailed
 from dashd.runtime import gateway, gateway_state
 from dashd.runtime.gateway import Gateway
-from tests.fakes.scene import swarm_row
+from dashd.runtime.gateway_warmth import REST_S_MAX
+from dashd.store import attempts, gateways
+from tests.fakes.scene import SWARM, swarm_row
+from tests.runtime.test_gateway_link import FakeClient
 
 RECORD = ExitRecord(None, 9, "exit", None, 0, 0, 1, 0, 0)
 
@@ -72,3 +78,32 @@ async def test_walls_that_are_doubted_while_it_is_made_ready_are_those_it_was_to
         await made._launch()
     assert begin == [made.swarm_id]
     assert bed.launcher.specs[0].jail is None, "as a swarm without walls has it"
+
+
+async def test_a_run_that_does_not_end_takes_the_gateway_with_it(bed, nursery, autojump_clock) -> None:
+    made, client = Gateway(bed.world, "s", None), FakeClient()
+    made._client = client  # type: ignore[assignment]
+    client.session, client.aborts_needed = Session("running", None), 1_000
+    nursery.start_soon(made._end_what_is_left)
+    await trio.sleep(1_000)
+    assert not made.ending
+    made.warmth.leave_working("s-001", "agent:s-001:x")
+    await trio.sleep(REST_S_MAX - 1)
+    assert not made.ending  # it may only be slow
+    await trio.sleep(2)
+    assert made.ending
+
+
+async def test_after_a_restart_of_dashd_it_is_asked_for_runs_that_were_stopped(bed) -> None:
+    scene = bed.scene
+    scene.swarm("a", "b", "c", agents_made=3, mode="gateway", driver="openclaw")
+    row = scene.do(lambda tx: gateways.insert(tx, SWARM, "t"))
+    first, second, _ = claims = scene.claim()
+    for claim in claims:
+        scene.do(lambda tx, claim=claim: gateways.enter(tx, claim.attempt_id, row.launch_id))
+        scene.start(claim)
+    scene.do(lambda tx: attempts.ask_stop(tx, first.attempt_id, "kill"))
+    scene.end(first, "failed")
+    scene.end(second, "lost")  # which is gone on with
+    left = Gateway(bed.world, SWARM, row)._sessions_left(scene.db)
+    assert left == [(first.agent_id, session_key(first.agent_id, first.attempt_id))]

@@ -57,6 +57,7 @@ class FakeClient:
     def __init__(self) -> None:
         self.hello = protocol.Hello(4, protocol.Server("1.2.3", "boot"))
         self.lost = trio.Event()
+        self.heard_at = trio.current_time()
 
     async def agents(self) -> set[str]:
         await trio.lowlevel.checkpoint()
@@ -133,6 +134,18 @@ async def test_it_is_made_again_and_calls_are_held_off_meanwhile(made, nursery, 
         await trio.lowlevel.checkpoint()
     assert (made._doors.held, made.version) == (True, None)
     assert await made.connected() is not first
+
+
+async def test_whether_it_stands_still_is_known_by_what_it_says(made, nursery, autojump_clock) -> None:
+    assert not made.has_spoken(0.0)  # it was never there
+    nursery.start_soon(made._stay_connected)
+    client = await made.connected()
+    asked_at = trio.current_time() + 1
+    await trio.sleep(10)
+    assert not made.has_spoken(asked_at)
+    client.heard_at = trio.current_time()
+    assert made.has_spoken(asked_at)
+    made.end("")
 
 
 async def test_a_refusal_for_good_and_a_greeting_that_fails_are_the_subclass_s(

@@ -77,7 +77,8 @@ class FakeGateway:
         self.hearers: dict[str, Any] = {}
         self.raws: dict[str, str] = {}
         self.given_up: list[str] = []
-        self.own = True
+        self.own = self.speaks = True
+        self.asked_since: float | None = None
 
     async def connected(self, boot_id: str | None = None) -> FakeClient:
         return self.client
@@ -88,6 +89,10 @@ class FakeGateway:
 
     async def raw(self, run_id, within_s) -> str:
         return self.raws.get(run_id, "")
+
+    def has_spoken(self, since: float) -> bool:
+        self.asked_since = since
+        return self.speaks
 
     def give_up(self, why: str) -> bool:
         self.given_up.append(why)
@@ -220,29 +225,44 @@ async def test_a_stop_is_not_repeated_where_nothing_of_it_is_there(nursery, auto
     assert (bed.gateway.client.aborted, bed.gateway.given_up) == (1, [])
 
 
+async def test_a_gateway_that_stands_still_is_ended(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    bed.gateway.speaks = False
+    await bed.give(1, "turn:1")
+    await settled()
+    bed.gateway.client.abort_refusals = [GatewayLost("no answer to sessions.abort")] * 1_000
+    began = trio.current_time()
+    with trio.fail_after(gateway_link.ABORT_S_MAX + 1):
+        await bed.link.stop(0)
+    (why,) = bed.gateway.given_up
+    assert "no answer" in why
+    assert bed.gateway.asked_since == began
+
+
 @pytest.mark.parametrize("own", [True, False])
 async def test_after_a_run_that_cannot_be_ended_nobody_comes_in_its_place(
     nursery, autojump_clock, own
 ) -> None:
     bed = Bed(nursery)
     client, warmth = bed.gateway.client, bed.gateway.warmth
-    bed.gateway.own = own
+    bed.gateway.own, bed.gateway.speaks = own, own  # in an added one, whether it speaks or not
     await bed.give(1, "turn:1")
     await settled()
     client.session = Session("running", RUN)
     client.abort_refusals = [BUSY] * 1_000
     with trio.fail_after(gateway_link.ABORT_S_MAX + 1):
         await bed.link.stop(0)
-    (why,) = bed.gateway.given_up
-    assert "busy" in why
-    if not own:
-        with pytest.raises(trio.TooSlowError):
-            await gateway_link._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
-        client.abort_refusals = []
+    assert (len(bed.gateway.given_up), warmth.left.ticket().is_set()) == (int(not own), False)
+    with pytest.raises(trio.TooSlowError):
         await gateway_link._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
-        client.session, aborted = Session("running", "the next one's"), client.aborted
-        await warmth.enter(client, "s-001")  # type: ignore[arg-type]
-        assert client.aborted == aborted
+    with pytest.raises(trio.TooSlowError):
+        await warmth.end_left(client)  # type: ignore[arg-type]
+    client.abort_refusals = []
+    await gateway_link._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
+    client.session, aborted = Session("running", "the next one's"), client.aborted
+    await warmth.enter(client, "s-001")  # type: ignore[arg-type]
+    await warmth.end_left(client)  # type: ignore[arg-type]
+    assert client.aborted == aborted
 
 
 async def test_where_nothing_runs_nothing_is_aborted(nursery, autojump_clock) -> None:

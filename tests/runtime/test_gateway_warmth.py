@@ -64,3 +64,15 @@ async def test_a_session_that_does_not_come_to_rest_is_given_up(autojump_clock) 
     with pytest.raises(trio.TooSlowError):
         await at_rest(client, "agent:s-001:x")  # type: ignore[arg-type]
     assert trio.current_time() == pytest.approx(gateway_warmth.REST_S_MAX)
+
+
+async def test_a_run_that_was_left_is_ended_without_anybody_coming_in(autojump_clock) -> None:
+    warmth, client = Warmth(), FakeClient()
+    left = warmth.left.ticket()
+    client.session, client.aborts_needed = Session("running", None), 3
+    warmth.leave_working(AGENT, f"agent:{AGENT}:x")
+    assert left.is_set()
+    await warmth.end_left(client)  # type: ignore[arg-type]
+    client.session = Session("running", None)
+    await warmth.end_left(client)  # type: ignore[arg-type]
+    assert client.aborted == 3
