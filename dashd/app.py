@@ -156,6 +156,7 @@ async def _serve(
             watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
             workspaces=Workspaces(config.daemon.state_dir / "workspaces"),
             transcripts=Transcripts(config.daemon.state_dir / "sessions", launches),
+            checkpoints_bytes_max=config.daemon.checkpoints_total_mib << 20,
         )
         side.doors.judge = Asks(world).answer
         gateway_starts = GatewayStarts(world, auto=config.programs.openclaw_autostart)
@@ -218,6 +219,7 @@ def _core(
         useful_tokens=config.proxy.useful_output_tokens,
         repositories=RepositoryPort(world.workspaces, _own(config)),
         sessions=SessionPort(world),
+        checkpoints_bytes_max=world.checkpoints_bytes_max,
         cleanup_after_s=config.workspace.cleanup_after_h * 3_600,
         keys=Speakers(world.store, world.clock),
     )

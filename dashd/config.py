@@ -76,6 +76,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long what agents printed is kept after their swarm has ended; results are kept for good."""
     checkpoints_kept_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0
     """How long a session's automatic checkpoint is kept; those that somebody asked for are kept for good."""
+    checkpoints_total_mib: Annotated[int, Meta(ge=1, le=1_048_576)] = 1_024
+    """Of all checkpoints together; the oldest go first that nobody asked for, then new ones are refused."""
 
 
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):

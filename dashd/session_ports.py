@@ -1,5 +1,7 @@
 """Composition of service and conversations: `service.ports.Sessions` over `dashd.runtime.transcripts`."""
 
+from collections.abc import Sequence
+
 import trio
 
 from dashd.domain.session_tree import Transcript
@@ -47,6 +49,10 @@ class SessionPort:
             await self._world.transcripts.keep(checkpoint_id, data)
         except OSError as error:
             raise errors.Unavailable(f"no copy was made: {error.strerror}") from None
+
+    def forget(self, checkpoint_ids: Sequence[str]) -> None:
+        """See the port."""
+        self._world.transcripts.forget(checkpoint_ids)
 
     def _form(self, driver: str) -> SessionFormat:
         form = self._world.drivers[driver].sessions if driver in self._world.drivers else None

@@ -75,6 +75,7 @@ def test_the_user_file_is_where_xdg_says(environ: dict[str, str], tmp_path: Path
         ("DASH_DAEMON_SHUTDOWN_GRACE_S", "shutdown_grace_s", "2.0"),
         ("DASH_DAEMON_OUTPUT_KEPT_DAYS", "output_kept_days", "0.5"),
         ("DASH_DAEMON_CHECKPOINTS_KEPT_DAYS", "checkpoints_kept_days", "1.0"),
+        ("DASH_DAEMON_CHECKPOINTS_TOTAL_MIB", "checkpoints_total_mib", "2"),
     ],
 )
 def test_names_in_the_environment(environ: dict[str, str], name: str, key: str, value: str) -> None:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dashd.crash_points import CrashPoints
 from dashd.drivers import DRIVERS
 from dashd.drivers.pi_transcript import PiSessions
 from dashd.runtime.transcripts import NAME, Transcripts
@@ -18,7 +19,9 @@ HEADER = {"type": "session", "version": 3, "id": "dash", "timestamp": "2026-01-0
 def world(tmp_path):
     keeps = SimpleNamespace(sessions=PiSessions())
     return SimpleNamespace(
-        drivers={**DRIVERS, "pi": keeps}, transcripts=Transcripts(tmp_path / "kept", tmp_path / "launches")
+        drivers={**DRIVERS, "pi": keeps},
+        transcripts=Transcripts(tmp_path / "kept", tmp_path / "launches"),
+        points=CrashPoints(),
     )
 
 
@@ -37,6 +40,9 @@ async def test_a_conversation_is_read_and_copied(port, tmp_path):
     assert found.tree.leaf is None
     await port.keep("c-1", found.whole)
     assert (await port.kept("pi", "c-1")).header == HEADER
+    port.forget(["c-1", "c-9"])
+    with pytest.raises(errors.Unavailable, match="c-1 cannot be read"):
+        await port.kept("pi", "c-1")
 
 
 async def test_what_cannot_be_read_says_why(port, tmp_path):

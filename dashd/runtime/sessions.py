@@ -110,7 +110,13 @@ async def keep(world: World, claim: Claim, plan: Plan) -> Callable[[Tx], None]:
     except (OSError, NotASession) as error:
         problem = spoken(str(error))  # it may name a file as an agent has named it
         log.warning("no checkpoint", extra={"session": plan.session, "why": problem})
+        problem = str(error)
+        _say_none(plan.session, problem)
     return partial(_ended, world, claim, plan, row, problem)
+
+
+def _say_none(session: str, why: str) -> None:
+    log.warning("no checkpoint", extra={"session": session, "why": why})
 
 
 async def clear(world: World, claim: Claim, plan: Plan) -> None:
@@ -130,11 +136,17 @@ def _leaves(attempt: AttemptRow) -> bool:
 def _ended(world: World, claim: Claim, plan: Plan, row: CheckpointRow | None, problem: str, tx: Tx) -> None:
     """To be called once the end of the attempt is in the rows."""
     if sessions.find(tx.db, plan.session) is None:
+        if row is not None:
+            tx.after_commit(partial(world.transcripts.forget, [row.id]))
         return  # nothing of it ever ran
     where = {"swarm": claim.swarm_id, "agent": claim.agent_id, "task": claim.task_id}
     if row is not None:
-        gone = sessions.keep(tx, row)
-        tx.after_commit(lambda: world.transcripts.forget(gone))
+        needed = session_moves.is_open(tx.db, plan.session)
+        gone, full = sessions.keep_newest(tx, row, world.checkpoints_bytes_max, needed=needed)
+        if full:
+            gone, row, problem = [row.id], None, f"no checkpoint of it was kept: {full}"
+            tx.after_commit(partial(_say_none, plan.session, problem))
+        tx.after_commit(partial(world.transcripts.forget, gone))
     session_moves.ended(tx, plan.session, row.id if row else None, problem)
     if problem:
         tx.emit("session.error", **where, data={"session": plan.session, "reason": problem})
@@ -165,7 +177,10 @@ async def _kept(world: World, plan: Plan, form: SessionFormat) -> CheckpointRow 
 
 async def _sow(world: World, plan: Plan, checkpoint_id: str, form: SessionFormat) -> None:
     """Writes what the session begins from, for the folder that the agent works in."""
-    data = await world.transcripts.kept(checkpoint_id)
+    try:
+        data = await world.transcripts.kept(checkpoint_id)
+    except FileNotFoundError:
+        raise NotASession("somebody has removed its file from Dash's state directory") from None
 
     def sow() -> None:
         found = form.read(data)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import trio
 
 from dashd.jail import launch_folder
-from dashd.store import attempts, gateways, sessions, swarms
+from dashd.store import attempts, gateways, session_room, sessions, swarms
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
@@ -47,19 +47,28 @@ async def run(world: World, kept_days: float) -> None:
 
 
 async def forget(world: World, kept_days: float) -> None:
-    """The same for automatic checkpoints: rows first, since a file without a row goes at the next start."""
+    """The same for copies that nobody asked for, those that are too old and those that are too many.
+
+    Rows go first, since a file without a row goes at the next start.
+    """
     kept_ms = round(kept_days * _DAY_MS)
     while True:
         ticket = world.store.bells.swarms.ticket()
         while gone := await world.commit(partial(_expire_copies, world.clock.now_ms() - kept_ms)):
             await world.transcripts.remove(gone)
-        oldest_ms = await world.store.own.read(sessions.oldest_needless_ms)
+        while gone := await world.commit(partial(_trim_copies, world.checkpoints_bytes_max)):
+            await world.transcripts.remove(gone)
+        oldest_ms = await world.store.own.read(session_room.oldest_ms)
         with trio.move_on_at(_deadline(world, oldest_ms, kept_ms)):
             await ticket.wait()
 
 
 def _expire_copies(made_by_ms: int, tx: Tx) -> list[str]:
-    return sessions.expire(tx, made_by_ms, AT_ONCE_MAX)
+    return session_room.expire(tx, made_by_ms, AT_ONCE_MAX)
+
+
+def _trim_copies(bytes_max: int, tx: Tx) -> list[str]:
+    return session_room.trim(tx, bytes_max, AT_ONCE_MAX)
 
 
 async def _sweep(world: World, kept_ms: int) -> int | None:

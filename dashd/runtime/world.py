@@ -12,7 +12,7 @@ from dashd.clock import Clock
 from dashd.drivers import Driver
 from dashd.jail.launcher import Launcher
 from dashd.jail.watchdog import Watchdog
-from dashd.store import insist
+from dashd.store import insist, session_room
 from dashd.store.opening import Store
 from dashd.store.transaction import Tx
 
@@ -60,6 +60,8 @@ class World:
     watchdog: Watchdog
     workspaces: Workspaces
     transcripts: Transcripts
+    checkpoints_bytes_max: int = session_room.BYTES_MAX
+    """Of all copies of conversations together."""
     places: Mapping[str, int] = field(default_factory=dict)
     """How many agents of a driver may run at once, where that is less than all."""
     gateway_doors: GatewayDoors | None = None

@@ -260,3 +260,6 @@ class NoSessions:
     async def keep(self, _checkpoint_id: str, _data: bytes) -> None:
         """Refused."""
         raise errors.Unsupported("this daemon keeps no sessions")
+
+    def forget(self, _checkpoint_ids: Sequence[str]) -> None:
+        """There are none."""

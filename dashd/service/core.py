@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from dashd.clock import Clock
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
+from dashd.store import session_room
 from dashd.store.added_gateways import Look
 from dashd.store.opening import Store
 
@@ -107,6 +108,8 @@ class Core:
     cleanup_after_s: float = 86_400.0
     """How long workspaces stay after their swarm's end, where cleanup is delayed."""
     sessions: Sessions = field(default_factory=NoSessions)
+    checkpoints_bytes_max: int = session_room.BYTES_MAX
+    """Of all copies of conversations together."""
     useful_tokens: int = USEFUL_OUTPUT_TOKENS
     """The output tokens that a model call must have room for, to be worth making."""
     keys: Keys = field(default_factory=NoKeys)

@@ -374,3 +374,6 @@ class Sessions(Protocol):
 
     async def keep(self, checkpoint_id: str, data: bytes) -> None:
         """Makes a copy, durable when this returns. Raises Unavailable."""
+
+    def forget(self, checkpoint_ids: Sequence[str]) -> None:
+        """Removes copies whose rows are no more, or never were; to be called after a commit."""

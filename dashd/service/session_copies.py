@@ -4,16 +4,21 @@ What is there is read whole, every branch: where a session is to go on (`goes_on
 whose folder is gone the fullest copy is left.
 """
 
+from typing import TypeVar
+
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import ids
 from dashd.domain.session_tree import Node, NotASession, SessionTree, Transcript, UnknownStep
-from dashd.store import agents, attempts, sessions, swarms, tasks
+from dashd.store import agents, attempts, session_room, sessions, swarms, tasks
 from dashd.store.rows import Snapshot
 from dashd.store.sessions import CheckpointRow, SessionRow
+from dashd.store.transaction import Operation, Tx
 from dashd.wire import errors
 from dashd.wire.methods import session as wire
 
 from .core import Core
+
+T = TypeVar("T")
 
 
 async def read(core: Core, session: str, checkpoint_id: str | None = None) -> tuple[SessionRow, Transcript]:
@@ -69,7 +74,10 @@ def step(found: SessionTree, wanted: str | None) -> Node:
 async def copy(
     core: Core, session: str, *, kind: str, at: str | None = None, name: str = ""
 ) -> CheckpointRow:
-    """The row of a copy whose file is there when this returns; a checkpoint that is named is read from."""
+    """The row of a copy whose file is there when this returns; a checkpoint that is named is read from.
+
+    Its row is to be written by `written`, with nothing to wait for in between. Raises Conflict without room.
+    """
     return await _keep(core, *await _at(core, session, at), kind=kind, name=name)
 
 
@@ -104,6 +112,8 @@ async def _keep(
     if node.id != found.tree.leaf:
         cwd = (await core.store.reader.read(lambda db: swarms.get(db, row.swarm_id))).cwd
         data = found.cut(node.id, session_id=row.id, cwd=cwd, at_ms=core.clock.now_ms())
+    room = core.checkpoints_bytes_max
+    await core.store.reader.read(lambda db: session_room.refuse_full(db, len(data), room))
     made = CheckpointRow(
         id=f"c-{ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))}",
         session_id=row.id,
@@ -116,6 +126,32 @@ async def _keep(
     )
     await core.sessions.keep(made.id, data)
     return made
+
+
+async def written(core: Core, made: CheckpointRow, work: Operation[T]) -> T:
+    """Applies what writes the row of a copy; where no row comes of it, its file goes again."""
+    there: list[str] = []
+
+    def operation(tx: Tx) -> T:
+        result = work(tx)
+        if sessions.checkpoint(tx.db, made.session_id, made.id) is not None:
+            tx.after_commit(lambda: there.append(made.id))
+        return result
+
+    try:
+        return await core.store.writer.apply(operation)
+    except errors.StoreBroken:
+        there.append(made.id)  # nobody knows: the next start does, and removes what has no row
+        raise
+    finally:
+        if not there:
+            core.sessions.forget([made.id])
+
+
+def write_down(core: Core, tx: Tx, made: CheckpointRow) -> None:
+    """Writes the row of a copy; what goes for it is no more. Raises Conflict."""
+    if gone := sessions.keep(tx, made, core.checkpoints_bytes_max):
+        tx.after_commit(lambda: core.sessions.forget(gone))
 
 
 async def standing(core: Core, session: str) -> tuple[SessionRow, wire.SessionState]:

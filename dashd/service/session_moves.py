@@ -4,7 +4,8 @@ The copy is durable before the new agent is; its files are looked after by `sess
 migrated while it runs is stopped first and copied then, as `store.session_moves` draws it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ import trio
 
 from dashd.domain import ids
 from dashd.domain.task import ENDED
-from dashd.store import agents, lifecycle, session_moves, sessions, stops, swarms, tasks
+from dashd.store import agents, lifecycle, session_moves, session_room, sessions, stops, swarms, tasks
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.sessions import CheckpointRow, SessionRow
 from dashd.store.transaction import Tx
@@ -32,6 +33,9 @@ MOVE_S_MAX: Final = 120.0
 """For the end of what runs in a session that is migrated; the answer waits no longer, the move does."""
 Begin = Callable[[Tx, str], wire.SessionForked]
 """Makes the new agent in this transaction, told this task; what it goes on from is not in the answer yet."""
+Going = tuple[CheckpointRow, Callable[[Tx], wire.SessionForked]]
+"""The copy, whose file is there, and what writes it down with who goes on from it."""
+Apply = Callable[[Callable[[Tx], wire.SessionForked]], Awaitable[wire.SessionForked]]
 
 
 async def fork(
@@ -44,7 +48,7 @@ async def fork(
     key = params.idempotency_key
     if (known := await replay(core, caller, "session.fork", params, key, wire.SessionForked)) is not None:
         return known
-    begin = await _going_on(core, caller, params)
+    copy, begin = await _going_on(core, caller, params)
 
     def operation(tx: Tx) -> wire.SessionForked:
         forked = begin(tx)
@@ -53,7 +57,7 @@ async def fork(
         return forked
 
     work = once(caller, "session.fork", params, key, operation, wire.SessionForked)
-    return await core.store.writer.apply(work)
+    return await copies.written(core, copy, work)
 
 
 async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire.SessionChanged:
@@ -72,7 +76,8 @@ async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire
         done = await agent_service.resume(core, caller, ResumeAgent(agent=row.agent_id))
         _, now = await copies.standing(core, row.id)
         return wire.SessionChanged(session=row.id, state=now, changed=done.changed, agent=row.agent_id)
-    begin = await _going_on(core, caller, wire.ForkSession(session=row.id, task=params.task or GO_ON))
+    wanted = wire.ForkSession(session=row.id, task=params.task or GO_ON)
+    copy, begin = await _going_on(core, caller, wanted)
 
     def operation(tx: Tx) -> wire.SessionChanged:
         forked = begin(tx)
@@ -88,7 +93,7 @@ async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire
         )
 
     work = once(caller, "session.resume", params, key, operation, wire.SessionChanged)
-    return await core.store.writer.apply(work)
+    return await copies.written(core, copy, work)
 
 
 async def migrate(core: Core, caller: Caller, params: wire.MigrateSession) -> wire.SessionForked:
@@ -99,13 +104,15 @@ async def migrate(core: Core, caller: Caller, params: wire.MigrateSession) -> wi
     made: wire.SessionForked | None = None
     while made is None:  # again, where it came to rest, or ran on, between a look and the transaction
         row, state = await _unmoved(core, params.session)
+        apply: Apply = core.store.writer.apply
         if state in ("open", "paused"):
             moving = await _stopping(core, caller, row, params)
         else:
-            moving = await _resting(core, caller, row, state, params)
+            copy, moving = await _resting(core, caller, row, state, params)
+            apply = partial(copies.written, core, copy)
         work = once(caller, "session.migrate", params, key, moving, wire.SessionForked)
         try:
-            made = await core.store.writer.apply(work)
+            made = await apply(work)
         except _Changed:
             continue
     return await _moved(core, params.session, made)
@@ -129,10 +136,12 @@ async def _stopping(
     copies.step(found.tree, None)
     begin = await _beginning(core, caller, row, params.swarm, "")
     files = await core.store.reader.read(lambda db: session_places.files(db, row, params.swarm, stops=True))
+    so_far, room = len(found.whole), core.checkpoints_bytes_max
 
     def operation(tx: Tx) -> wire.SessionForked:
         if copies.state(tx.db, row) not in ("open", "paused") or sessions.get(tx.db, row.id) != row:
             raise _Changed
+        session_room.refuse_full(tx.db, so_far, room)  # the copy that is made at its end is kept in any case
         forked = begin(tx, files.told(params.task or GO_ON))
         files.begin(tx, forked.agent)
         session_moves.begin(tx, row.id, forked.task, copied=False)
@@ -145,10 +154,10 @@ async def _stopping(
 
 async def _resting(
     core: Core, caller: Caller, row: SessionRow, state: wire.SessionState, params: wire.MigrateSession
-) -> Callable[[Tx], wire.SessionForked]:
+) -> Going:
     """Of one in which nothing runs, though an attempt may be about to."""
     wanted = wire.ForkSession(session=row.id, task=params.task or GO_ON, swarm=params.swarm)
-    begin = await _going_on(core, caller, wanted)
+    copy, begin = await _going_on(core, caller, wanted)
 
     def operation(tx: Tx) -> wire.SessionForked:
         if copies.state(tx.db, row) != state or sessions.get(tx.db, row.id) != row:
@@ -160,7 +169,7 @@ async def _resting(
             lifecycle.settle_swarm(tx, row.swarm_id)
         return forked
 
-    return operation
+    return copy, operation
 
 
 def _elsewhere(swarm_id: str) -> str:
@@ -171,10 +180,8 @@ async def _moved(core: Core, session: str, made: wire.SessionForked) -> wire.Ses
     """The answer with what it goes on from, once that is there. Raises Unavailable where it will never be."""
 
     def query(db: Snapshot) -> tuple[CheckpointRow | None, str]:
-        seed = sessions.seed(db, made.task)
-        task = tasks.get(db, made.task)
-        row = sessions.checkpoint(db, sessions.of_checkpoint(db, seed).id, seed) if seed else None
-        return row, (task.cause or task.state) if seed is None and task.state in ENDED else ""
+        row, task = sessions.begun_with(db, made.task), tasks.get(db, made.task)
+        return row, (task.cause or task.state) if row is None and task.state in ENDED else ""
 
     if made.checkpoint:
         return made
@@ -193,27 +200,25 @@ async def _moved(core: Core, session: str, made: wire.SessionForked) -> wire.Ses
     return made
 
 
-async def _going_on(
-    core: Core, caller: Caller, params: wire.ForkSession
-) -> Callable[[Tx], wire.SessionForked]:
+async def _going_on(core: Core, caller: Caller, params: wire.ForkSession) -> Going:
     """What makes the new agent; the copy is there when this returns."""
     row = await core.store.reader.read(lambda db: sessions.get(db, params.session))
     swarm = await core.store.reader.read(lambda db: _swarm(db, row, params.swarm or ""))
     begin = await _beginning(core, caller, row, swarm.id if swarm else "", params.name or "")
-    copy, broken_off = await copies.copy_to_go_on(core, row.id, at=params.at or None)
     files = await core.store.reader.read(
         lambda db: session_places.files(db, row, swarm.id if swarm else "", stops=False)
     )
+    copy, broken_off = await copies.copy_to_go_on(core, row.id, at=params.at or None)
 
     def operation(tx: Tx) -> wire.SessionForked:
-        sessions.keep(tx, copy)
+        copies.write_down(core, tx, copy)
         forked = begin(tx, files.told(params.task))
         files.begin(tx, forked.agent)
         sessions.sow(tx, forked.task, copy.id, broken_off=broken_off)
         notes = [*forked.notes, *files.notes]
         return msgspec.structs.replace(forked, checkpoint=copy.id, step=copy.step, notes=notes)
 
-    return operation
+    return copy, operation
 
 
 async def _beginning(core: Core, caller: Caller, row: SessionRow, swarm_id: str, name: str) -> Begin:

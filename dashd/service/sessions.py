@@ -136,11 +136,11 @@ async def _keep(
     made = await copies.copy(core, params.session, at=params.at or None, kind="named", name=params.name or "")
 
     def operation(tx: Tx) -> wire.CheckpointMade:
-        sessions.keep(tx, made)
+        copies.write_down(core, tx, made)
         return _made(made)
 
     work = once(caller, method, params, key, operation, wire.CheckpointMade)
-    return await core.store.writer.apply(work)
+    return await copies.written(core, made, work)
 
 
 async def archive(core: Core, _caller: Caller, params: wire.NameSession) -> wire.CheckpointMade:
@@ -158,6 +158,7 @@ async def rewind(core: Core, _caller: Caller, params: wire.MoveSession) -> wire.
 
     def operation(tx: Tx) -> wire.SessionMoved:
         copies.resting(tx.db, row.id)
+        sessions.find_checkpoint(tx.db, there.id, "to")  # it may have gone meanwhile
         sessions.set_head(tx, row.id, there.id)
         where = {"swarm": row.swarm_id, "agent": row.agent_id, "task": row.task_id}
         tx.emit("session.state", **where, data={"session": row.id, "head": there.id, "step": there.step})
@@ -239,7 +240,7 @@ def _terminate(tx: Tx, row: SessionRow) -> bool:
 async def _copied(core: Core, session: str, *, kind: str, at: str | None = None) -> CheckpointRow:
     """A copy whose file and row are both there when this returns."""
     made = await copies.copy(core, session, kind=kind, at=at)
-    await core.store.writer.apply(lambda tx: sessions.keep(tx, made))
+    await copies.written(core, made, lambda tx: copies.write_down(core, tx, made))
     return made
 
 

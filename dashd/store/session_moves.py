@@ -40,6 +40,12 @@ def find(db: Snapshot, session_id: str) -> MoveRow | None:
     return rows.first(MoveRow, db, _q_find, (session_id,))
 
 
+def is_open(db: Snapshot, session_id: str) -> bool:
+    """Whether a task waits for the copy of a session."""
+    found = find(db, session_id)
+    return found is not None and not found.copied
+
+
 def is_stopping(db: Snapshot, attempt_id: str) -> bool:
     """Whether the session of an attempt that has not ended goes on elsewhere."""
     return bool(rows.table(db, _q_stopping, (attempt_id,)))

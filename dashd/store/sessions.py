@@ -4,7 +4,7 @@ import msgspec
 
 from dashd.wire import errors
 
-from . import agents, made_sessions, rows, swarms, tasks
+from . import agents, made_sessions, rows, session_room, swarms, tasks
 from .rows import AttemptRow, Snapshot, columns, placeholders
 from .transaction import Tx
 
@@ -52,29 +52,20 @@ _q_page = (
     f" AND rowid > ?3 AND {rows.among('swarm_id', 5)} ORDER BY rowid LIMIT ?4"
 )
 _q_latest_of_agent = f"SELECT {_SESSION} FROM session WHERE agent_id = ? ORDER BY rowid DESC LIMIT 1"
-_q_checkpoint = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE id = ?"
+_q_begun_with = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE id = ?"
+_q_checkpoint = f"{_q_begun_with} AND removed_at_ms IS NULL"
 _q_named = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ?1 AND name = ?2 AND name <> ''"
-_q_checkpoints = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? ORDER BY rowid"
+_q_checkpoints = (
+    f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? AND removed_at_ms IS NULL ORDER BY rowid"
+)
 _q_keep = f"INSERT INTO checkpoint ({_CHECKPOINT}) VALUES ({placeholders(CheckpointRow)})"
-_needless = (
-    "kind = 'automatic' AND id NOT IN (SELECT checkpoint_id FROM session_seed)"
-    " AND id NOT IN (SELECT head FROM session WHERE head IS NOT NULL)"
-    " AND id NOT IN (SELECT begun_from FROM session WHERE begun_from IS NOT NULL)"
-)
-"""Nobody asked for it, and nothing goes on from it."""
-_q_superseded = f"DELETE FROM checkpoint WHERE session_id = ?1 AND id <> ?2 AND {_needless} RETURNING id"
-_q_oldest_needless = f"SELECT min(at_ms) FROM checkpoint WHERE {_needless}"
-_q_expire = (
-    "DELETE FROM checkpoint WHERE id IN"
-    f" (SELECT id FROM checkpoint WHERE at_ms <= ?1 AND {_needless} ORDER BY at_ms LIMIT ?2)"
-    " RETURNING id, session_id"
-)
-_q_ids = "SELECT id FROM checkpoint"
-_q_count = "SELECT count(*) FROM checkpoint WHERE session_id = ?"
+_q_ids = "SELECT id FROM checkpoint WHERE removed_at_ms IS NULL"
+_q_count = "SELECT count(*) FROM checkpoint WHERE session_id = ? AND removed_at_ms IS NULL"
 _q_only_compact = "UPDATE session_seed SET compacts = 1 WHERE task_id = ?"
 _q_compacts = "SELECT compacts FROM session_seed WHERE task_id = ?"
 _q_fullest = (
-    f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? ORDER BY steps DESC, rowid DESC LIMIT 1"
+    f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? AND removed_at_ms IS NULL"
+    " ORDER BY steps DESC, rowid DESC LIMIT 1"
 )
 _q_seed = "INSERT INTO session_seed (task_id, checkpoint_id, broken_off) VALUES (?, ?, ?)"
 _q_broken_off = "SELECT 1 FROM session_seed WHERE task_id = ? AND broken_off = 1"
@@ -161,40 +152,45 @@ def set_head(tx: Tx, session_id: str, checkpoint_id: str | None) -> None:
     tx.execute(_q_head, (session_id, checkpoint_id))
 
 
-def keep(tx: Tx, row: CheckpointRow) -> list[str]:
-    """A copy whose file is there already; gives the ids of older automatic ones that are no more."""
+def keep(tx: Tx, row: CheckpointRow, bytes_max: int) -> list[str]:
+    """A copy that somebody asked for, whose file is there already; gives the ids of those that went for it.
+
+    Raises Conflict for a name that is taken, and where there is no room for it.
+    """
     if row.name and rows.first(CheckpointRow, tx.db, _q_named, (row.session_id, row.name)):
         raise errors.Conflict(
             f"session {row.session_id} has a checkpoint {row.name!r}",
             hint="give it another name",
             path="name",
         )
-    if row.kind != AUTOMATIC and rows.value(tx.db, _q_count, (row.session_id,)) >= OF_SESSION_MAX:
+    if rows.value(tx.db, _q_count, (row.session_id,)) >= OF_SESSION_MAX:
         raise errors.Conflict(
             f"session {row.session_id} has {OF_SESSION_MAX:,} checkpoints, the most that one may have",
-            hint="agent.spawn begins from one of them without a further copy: begin_from is its id",
+            hint="session.forget removes one; agent.spawn begins from one of them without a further copy:"
+            " begin_from is its id",
         )
+    gone = session_room.make(tx, row.bytes, bytes_max)
     tx.execute(_q_keep, msgspec.structs.astuple(row))
-    if row.kind != AUTOMATIC:
-        return []
-    return [found for (found,) in rows.table(tx.db, _q_superseded, (row.session_id, row.id))]
+    return gone
 
 
-def oldest_needless_ms(db: Snapshot) -> int | None:
-    """When the oldest automatic copy was made that nothing goes on from."""
-    found: int | None = rows.value(db, _q_oldest_needless)
-    return found
+def keep_newest(tx: Tx, row: CheckpointRow, bytes_max: int, *, needed: bool) -> tuple[list[str], str]:
+    """An automatic copy, whose file is there already, in place of those before it.
 
-
-def expire(tx: Tx, made_by_ms: int, limit: int) -> list[str]:
-    """Those of them that were made by then are no more; gives their ids, at most `limit`."""
-    gone = rows.table(tx.db, _q_expire, (made_by_ms, limit))
-    for checkpoint_id, session_id in gone:
-        row = get(tx.db, session_id)
-        where = {"swarm": row.swarm_id, "agent": row.agent_id, "task": row.task_id}
-        data = {"session": row.id, "removed": checkpoint_id, "why": "kept long enough"}
-        tx.emit("session.state", **where, data=data)
-    return [checkpoint_id for checkpoint_id, _ in gone]
+    Gives the ids of those that are no more, and why it was not kept, where there was no room for it; for one
+    that is `needed` there always is.
+    """
+    before = session_room.superseded(tx.db, row.session_id)
+    ids, more = [each.id for each in before], row.bytes - sum(each.bytes for each in before)
+    try:
+        gone = session_room.make(tx, more, bytes_max, ids)
+    except errors.Conflict as refusal:
+        if not needed:
+            return [], f"{refusal.message} ({refusal.hint})"
+        gone = session_room.trim(tx, bytes_max - more, session_room.ALL, ids)
+    tx.execute(_q_keep, msgspec.structs.astuple(row))
+    session_room.drop(tx, ids)
+    return [*ids, *gone], ""
 
 
 def checkpoint(db: Snapshot, session_id: str, wanted: str) -> CheckpointRow | None:
@@ -210,16 +206,30 @@ def checkpoints(db: Snapshot, session_id: str) -> list[CheckpointRow]:
     return rows.every(CheckpointRow, db, _q_checkpoints, (session_id,))
 
 
-def of_checkpoint(db: Snapshot, checkpoint_id: str) -> SessionRow:
-    """Whose it is. Raises NotFound."""
+def find_checkpoint(db: Snapshot, checkpoint_id: str, path: str = "begin_from") -> CheckpointRow:
+    """Raises NotFound."""
     found = rows.first(CheckpointRow, db, _q_checkpoint, (checkpoint_id,))
     if found is None:
+        gone = session_room.removed_at(db, checkpoint_id)
         raise errors.NotFound(
-            f"there is no checkpoint {checkpoint_id!r}",
-            hint="session.get lists those of a session",
-            path="begin_from",
+            f"checkpoint {checkpoint_id} is no more: it was removed at {gone}"
+            if gone
+            else f"there is no checkpoint {checkpoint_id!r}",
+            hint="session.get lists those of a session, with their ids",
+            path=path,
         )
-    return get(db, found.session_id)
+    return found
+
+
+def of_checkpoint(db: Snapshot, checkpoint_id: str, path: str = "begin_from") -> SessionRow:
+    """Whose it is. Raises NotFound."""
+    return get(db, find_checkpoint(db, checkpoint_id, path).session_id)
+
+
+def begun_with(db: Snapshot, task_id: str) -> CheckpointRow | None:
+    """What a task's conversation began with, even if that is no more."""
+    found = seed(db, task_id)
+    return rows.first(CheckpointRow, db, _q_begun_with, (found,)) if found else None
 
 
 def fullest(db: Snapshot, session_id: str) -> CheckpointRow | None:
@@ -228,7 +238,7 @@ def fullest(db: Snapshot, session_id: str) -> CheckpointRow | None:
 
 
 def kept(db: Snapshot) -> frozenset[str]:
-    """The ids of all checkpoints."""
+    """The ids of all checkpoints that there are."""
     return frozenset(found for (found,) in rows.table(db, _q_ids))
 
 

@@ -1,6 +1,7 @@
 """A session's folder: made before the launch, inside the walls, and that of the forerunner after a kill."""
 
 import dataclasses
+import logging
 import os
 
 import pytest
@@ -10,6 +11,9 @@ from dashd.drivers.pi_transcript import PiSessions
 from dashd.runtime import sessions
 from dashd.runtime.plan import read_plan
 from dashd.runtime.supervisor import Supervisor
+from dashd.store import sessions as rows
+from dashd.store.sessions import CheckpointRow
+from tests.drivers.test_pi_transcript import ENTRIES, file
 from tests.fakes.scene import SWARM
 from tests.fakes.talking import TalkingDriver
 
@@ -85,3 +89,64 @@ async def test_a_session_that_its_agent_has_put_something_else_in_place_of(kept,
     told = (await kept.until("session.error"))["data"]["reason"]
     assert told.endswith("is no plain file")
     await kept.until("task.dead")
+
+
+async def ended_talk(bed) -> str:
+    """An attempt has said something and ended: its session."""
+    holder = await bed.running(f"{SWARM}-t1.1")
+    folder = bed.world.folder(f"{SWARM}-t1.1") / sessions.NAME
+    (folder / PiSessions().file_name(0)).write_bytes(file(*ENTRIES))
+    holder.exits(0)
+    await bed.until("session.closed")
+    return f"{SWARM}-t1.1"
+
+
+def files(bed) -> list[str]:
+    folder = bed.world.launches.parent / "sessions"
+    return sorted(path.stem for path in folder.iterdir()) if folder.exists() else []
+
+
+async def test_at_the_end_of_an_attempt_a_copy_is_kept(kept, autojump_clock) -> None:
+    kept.scene.swarm("a", cwd="/", retries=0)
+    kept.go()
+    session = await ended_talk(kept)
+    (row,) = rows.checkpoints(kept.store.db, session)
+    assert (row.kind, row.bytes, files(kept)) == ("automatic", len(file(*ENTRIES)), [row.id])
+
+
+async def test_where_there_is_no_room_for_it_that_is_said_and_its_file_goes(
+    kept, autojump_clock, caplog
+) -> None:
+    kept.world = dataclasses.replace(kept.world, checkpoints_bytes_max=100)
+    kept.supervisor = Supervisor(kept.world, kept.nursery)
+    kept.scene.swarm("a", cwd="/", retries=0)
+    kept.go()
+    with caplog.at_level(logging.WARNING):
+        session = await ended_talk(kept)
+    assert rows.checkpoints(kept.store.db, session) == []
+    assert files(kept) == []
+    (said,) = [event["data"] for event in kept.scene.events() if event["kind"] == "session.error"]
+    assert said["reason"].startswith("no checkpoint of it was kept: the copies of sessions take")
+    assert "raise daemon.checkpoints_total_mib" in said["reason"]
+    assert [record.why for record in caplog.records if record.message == "no checkpoint"] == [said["reason"]]
+    assert (await kept.until("session.closed"))["data"]["checkpoint"] is None
+
+
+async def test_one_whose_checkpoint_has_lost_its_file_does_not_start_and_says_why(
+    kept, autojump_clock
+) -> None:
+    kept.scene.swarm("a", cwd="/", retries=0)
+    kept.go()
+    session = await ended_talk(kept)
+    row = CheckpointRow("c-9", session, "named", "", "n", 1, 1, 0)
+    kept.scene.swarm("c", swarm_id="other1", cwd="/", retries=0)
+
+    def other(tx) -> None:
+        rows.keep(tx, row, 1_000)
+        rows.sow(tx, "other1-t1", row.id)
+
+    kept.scene.do(other)
+    kept.scene.do(lambda tx: tx.ring("queue"))
+    await kept.until("task.dead", 2)  # the first one ended without a word
+    cause = kept.scene.task(1, "other1").cause or ""
+    assert "cannot begin from checkpoint c-9: somebody has removed its file" in cause

@@ -1,5 +1,7 @@
 """Folders of destroyed swarms go at once, others once they have been kept long enough."""
 
+import dataclasses
+
 import pytest
 import trio
 import trio.testing
@@ -119,17 +121,25 @@ async def test_with_no_time_at_all_output_goes_when_its_swarm_ends(bed, autojump
     assert not bed.world.folder(f"{SWARM}-t1.1").exists()
 
 
+async def copied(bed, number: int, size: int, name: str = "") -> None:
+    """A copy of the conversation of the swarm's first attempt: `c-NUMBER`."""
+    if not sessions.find(bed.store.db, f"{SWARM}-t1.1"):
+        attempt = attempts.get(bed.store.db, bed.claim().attempt_id)
+        bed.scene.do(lambda tx: sessions.opened(tx, attempt.launch_id, attempt, SWARM, "pi"))
+    kind = "named" if name else "automatic"
+    made_ms = bed.world.clock.now_ms()
+    row = CheckpointRow(f"c-{number}", f"{SWARM}-t1.1", kind, name, "s", 1, size, made_ms)
+    await bed.world.transcripts.keep(row.id, b"{}")
+    if name:
+        bed.scene.do(lambda tx: sessions.keep(tx, row, 1_000))
+    else:
+        bed.scene.do(lambda tx: sessions.keep_newest(tx, row, 1_000, needed=False))
+
+
 async def test_automatic_checkpoints_are_kept_for_their_time(bed, autojump_clock) -> None:
     bed.scene.swarm("a")
-    attempt = attempts.get(bed.store.db, bed.claim().attempt_id)
-    made_ms = bed.world.clock.now_ms()
-    for name in ("", "asked for"):
-        row = CheckpointRow(
-            f"c-{len(name)}", attempt.launch_id, "named" if name else "automatic", name, "s", 1, 1, made_ms
-        )
-        await bed.world.transcripts.keep(row.id, b"{}")
-        bed.scene.do(lambda tx: sessions.opened(tx, attempt.launch_id, attempt, SWARM, "pi"))
-        bed.scene.do(lambda tx, row=row: sessions.keep(tx, row))
+    await copied(bed, 0, 1)
+    await copied(bed, 9, 1, "asked for")
     bed.nursery.start_soon(sweeper.forget, bed.world, 30)
     await trio.sleep(30 * 24 * 3_600 - 300)
     assert await bed.world.transcripts.kept("c-0") == b"{}"
@@ -138,6 +148,19 @@ async def test_automatic_checkpoints_are_kept_for_their_time(bed, autojump_clock
         await bed.world.transcripts.kept("c-0")
     assert sessions.kept(bed.store.db) == {"c-9"}
     assert await bed.world.transcripts.kept("c-9") == b"{}"
+
+
+async def test_those_that_are_too_many_go_at_the_start(bed, autojump_clock) -> None:
+    bed.scene.swarm("a")
+    await copied(bed, 0, 60)
+    await copied(bed, 9, 60, "asked for")
+    bed.world = dataclasses.replace(bed.world, checkpoints_bytes_max=100)  # it was more before
+    bed.nursery.start_soon(sweeper.forget, bed.world, 30)
+    await trio.testing.wait_all_tasks_blocked()
+    assert sessions.kept(bed.store.db) == {"c-9"}
+    with pytest.raises(FileNotFoundError):
+        await bed.world.transcripts.kept("c-0")
+    assert bed.scene.kinds()[-1] == "session.state"
 
 
 async def test_many_folders_go_in_steps(bed, autojump_clock, monkeypatch) -> None:

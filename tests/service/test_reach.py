@@ -203,7 +203,7 @@ def foreign(scene):
 
     def talk(tx):
         sessions.opened(tx, session, scene.attempt(claim), made, "command")
-        sessions.keep(tx, CheckpointRow("c-1", session, "named", "", "n1", 1, 1, 0))
+        sessions.keep(tx, CheckpointRow("c-1", session, "named", "", "n1", 1, 1, 0), 1_000)
 
     scene.do(talk)
     approval = scene.do(operation)

@@ -42,7 +42,7 @@ def kept(scene, checkpoint="c-1"):
     row = CheckpointRow(checkpoint, ID, "automatic", "", "n4", 4, 10, 0)
 
     def operation(tx):
-        sessions.keep(tx, row)
+        sessions.keep_newest(tx, row, 1_000, needed=True)
         session_moves.ended(tx, ID, row.id, "")
 
     scene.do(operation)

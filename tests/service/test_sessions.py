@@ -23,7 +23,9 @@ class Talk:
             Node("n3", "n2", "tool", "hi", answers="c"),
         ]
     )
-    whole = b"whole"
+
+    def __init__(self, whole=b"whole"):
+        self.whole = whole
 
     def text(self, node_id):
         return self.tree.nodes[node_id].text
@@ -39,9 +41,10 @@ class Sessions:
         self.scene = scene
         self.copies = {}
         self.rows_before = []
+        self.whole = b"whole"
 
     async def live(self, driver, launch_id):
-        return Talk()
+        return Talk(self.whole)
 
     async def kept(self, driver, checkpoint_id):
         assert checkpoint_id in self.copies
@@ -50,6 +53,10 @@ class Sessions:
     async def keep(self, checkpoint_id, data):
         self.rows_before.append(len(sessions.kept(self.scene.db)))
         self.copies[checkpoint_id] = data
+
+    def forget(self, checkpoint_ids):
+        for each in checkpoint_ids:
+            self.copies.pop(each, None)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def test_its_task_waits_for_the_copy(scene, moving) -> None:
     assert session_moves.is_stopping(scene.db, moving.attempt_id)
     assert scene.claim() == []
     row = CheckpointRow("c-1", ID, "automatic", "", "n1", 1, 1, 0)
-    scene.do(lambda tx: sessions.keep(tx, row))
+    scene.do(lambda tx: sessions.keep_newest(tx, row, 1_000, needed=True))
     scene.do(lambda tx: session_moves.ended(tx, ID, "c-1", ""))
     assert not session_moves.is_stopping(scene.db, moving.attempt_id)
     assert (sessions.seed(scene.db, NEXT), sessions.is_broken_off(scene.db, NEXT)) == ("c-1", True)

@@ -22,8 +22,13 @@ def session(scene):
 
 
 def kept(scene, number, kind="automatic", name=""):
+    """A copy of ten bytes; gives the ids of those that are no more."""
     row = CheckpointRow(f"c-{number}", ID, kind, name, f"step{number}", number, 10, 0)
-    return scene.do(lambda tx: sessions.keep(tx, row))
+    if kind != "automatic":
+        return scene.do(lambda tx: sessions.keep(tx, row, 1_000))
+    gone, why_not = scene.do(lambda tx: sessions.keep_newest(tx, row, 1_000, needed=False))
+    assert why_not == ""
+    return gone
 
 
 def test_it_is_found_by_its_id_and_by_its_agent(scene, session):
@@ -71,30 +76,6 @@ def test_a_name_is_given_once(scene, session):
     for wanted, driver, error in (("c-9", "pi", errors.NotFound), ("c-1", "command", errors.Unsupported)):
         with pytest.raises(error, match=wanted):
             sessions.refuse_foreign(scene.db, wanted, driver)
-
-
-def test_automatic_copies_go_in_time_unless_something_goes_on_from_them(scene, session):
-    kept(scene, 1)
-    scene.do(lambda tx: sessions.set_head(tx, ID, "c-1"))
-    kept(scene, 2)
-    kept(scene, 3, "named", "good")
-    assert sessions.oldest_needless_ms(scene.db) == 0
-    assert scene.do(lambda tx: sessions.expire(tx, -1, 10)) == []
-    assert scene.do(lambda tx: sessions.expire(tx, 0, 10)) == ["c-2"]
-    assert [row.id for row in sessions.checkpoints(scene.db, ID)] == ["c-1", "c-3"]
-    assert sessions.oldest_needless_ms(scene.db) is None
-    assert scene.kinds()[-1] == "session.state"
-
-
-def test_no_more_of_them_go_at_once_than_asked_for(scene):
-    scene.swarm("a", "b", "c", agents_made=3)
-    for claim in scene.claim(3):
-        attempt = attempts.get(scene.db, claim.attempt_id)
-        scene.do(lambda tx, attempt=attempt: sessions.opened(tx, attempt.launch_id, attempt, SWARM, "pi"))
-        row = CheckpointRow(f"c-{attempt.id}", attempt.launch_id, "automatic", "", "s", 1, 1, 5)
-        scene.do(lambda tx, row=row: sessions.keep(tx, row))
-    found = [len(scene.do(lambda tx: sessions.expire(tx, 5, 2))) for _ in range(3)]
-    assert found == [2, 1, 0]
 
 
 def test_one_session_has_so_many_copies_and_no_more(scene, session, monkeypatch):
