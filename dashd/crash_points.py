@@ -44,6 +44,7 @@ OWN = (
     "gateway.after_told",
     "added.before_write",
     "added.after_write",
+    "session.before_unlink",
     "proxy.billed",
     "workspace.before_make",
     "workspace.after_make",

@@ -52,6 +52,7 @@ class SessionPort:
 
     def forget(self, checkpoint_ids: Sequence[str]) -> None:
         """See the port."""
+        self._world.points.at("session.before_unlink")
         self._world.transcripts.forget(checkpoint_ids)
 
     def _form(self, driver: str) -> SessionFormat:

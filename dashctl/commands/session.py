@@ -79,7 +79,8 @@ def get(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     for each in found["checkpoints"]:
         name = f" {safe.line(each['name'])}" if each["name"] else ""
         steps = "1 step" if each["steps"] == 1 else f"{each['steps']} steps"
-        out.line(f"  {each['id']}{name}  {each['kind']}, {steps} to {safe.line(each['step'])}")
+        size = _size(each["bytes"])
+        out.line(f"  {each['id']}{name}  {each['kind']}, {steps} to {safe.line(each['step'])}, {size}")
     return 0
 
 
@@ -174,6 +175,24 @@ def _kept(out: Output, found: dict[str, object]) -> int:
         name = f" as {safe.line(str(found['name']))}" if found["name"] else ""
         out.line(f"Checkpoint '{found['id']}' holds session {found['session']} up to {found['step']}{name}")
     return 0
+
+
+def forget(args: SimpleNamespace, dash: Dash, out: Output) -> int:
+    """Removes a copy for good."""
+    found = dash.call("session.forget", checkpoint=args.checkpoint)
+    if out.as_json:
+        out.data(found)
+        return 0
+    name = f" ({safe.line(found['name'])})" if found["name"] else ""
+    out.line(f"Checkpoint '{found['id']}'{name} of session {found['session']} is no more")
+    kept, most = _size(found["kept_bytes"]), _size(found["bytes_max"])
+    out.line(f"  it took {_size(found['bytes'])}; the others take {kept} of {most}")
+    return 0
+
+
+def _size(count: int) -> str:
+    mib = count / (1 << 20)
+    return f"{mib:,.1f} MiB" if mib >= 1 else f"{-(-count // 1_024)} KiB"
 
 
 def rewind(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -329,6 +348,10 @@ def _branching(parser: ArgumentParser) -> None:
     _keyed(parser)
 
 
+def _forgetting(parser: ArgumentParser) -> None:
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="its id, as `session get` shows it")
+
+
 def _moving(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("to", metavar="STEP", help="a step, a checkpoint or its name")
@@ -372,6 +395,7 @@ COMMANDS = {
     "checkpoint": Command(checkpoint, "keep a copy", _keeping),
     "branch": Command(branch, "keep a copy up to a step, under a name", _branching),
     "archive": Command(archive, "keep all of one for good", _one),
+    "forget": Command(forget, "remove a copy that nothing goes on from, for good", _forgetting),
     "rewind": Command(rewind, "have it go on from an earlier step", _moving),
     "switch": Command(switch, "have it go on in another branch", _moving),
     "restore": Command(restore, "have it go on from a checkpoint", _moving),

@@ -126,6 +126,7 @@ _HANDLERS: dict[str, Handler] = {
     "session.checkpoint": sessions.checkpoint,
     "session.branch": sessions.branch,
     "session.archive": sessions.archive,
+    "session.forget": sessions.forget,
     "session.rewind": sessions.rewind,
     "session.switch": sessions.rewind,
     "session.restore": sessions.rewind,

@@ -30,7 +30,7 @@ Handler = Callable[[Core, Caller, Any], Result | Awaitable[Result]]
 
 SUBJECTS: Final = (
     *("agent", "task", "swarm", "budget", "approvals", "gate", "session", "key", "name", "model", "provider"),
-    *("project", "worktree", "merge", "circuit", "escalation", "id"),
+    *("project", "checkpoint", "worktree", "merge", "circuit", "escalation", "id"),
 )
 """The parameters that say what a call is about, the nearest first."""
 

@@ -48,6 +48,7 @@ SWARM_OF: Final[dict[str, Callable[[Snapshot, str], str | None]]] = {
     "begin_from": lambda db, name: (
         None if made_sessions.find(db, name) else sessions.of_checkpoint(db, name).swarm_id
     ),
+    "checkpoint": lambda db, name: sessions.of_checkpoint(db, name, "checkpoint").swarm_id,
     "merge": lambda db, name: merges.get(db, name).swarm_id,
     "approvals": lambda db, name: approvals.get(db, name).swarm_id,
     "budget": lambda db, name: node.swarm_id if (node := budgets.find(db, name)) else None,

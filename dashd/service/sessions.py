@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from dashd.domain.session_tree import SPOKEN, Node, Transcript
-from dashd.store import agents, attempts, inputs, lifecycle, sessions, stops
+from dashd.store import agents, attempts, inputs, lifecycle, session_room, sessions, stops
 from dashd.store import made_sessions as made_rows
 from dashd.store.rows import Snapshot
 from dashd.store.sessions import CheckpointRow, SessionRow
@@ -147,6 +147,30 @@ async def archive(core: Core, _caller: Caller, params: wire.NameSession) -> wire
     """A copy of all of it that stays when its agent's output goes; of one that runs, refused."""
     row = await core.store.reader.read(lambda db: copies.resting(db, params.session))
     return _made(await _copied(core, row.id, kind="archive"))
+
+
+async def forget(core: Core, caller: Caller, params: wire.ForgetCheckpoint) -> wire.CheckpointForgotten:
+    """Its file goes once that is durable. What is kept for good, an archive, the operator alone forgets."""
+
+    def operation(tx: Tx) -> wire.CheckpointForgotten:
+        row = sessions.find_checkpoint(tx.db, params.checkpoint, "checkpoint")
+        if row.kind == "archive" and caller.actor != "operator":
+            raise errors.Forbidden(
+                f"{row.id} is an archive, and {caller.who} may not remove it",
+                hint=f"ask the operator: dashctl session forget {row.id}",
+            )
+        session_room.forget(tx, row.id)
+        tx.after_commit(lambda: core.sessions.forget([row.id]))
+        return wire.CheckpointForgotten(
+            id=row.id,
+            session=row.session_id,
+            name=row.name,
+            bytes=row.bytes,
+            kept_bytes=session_room.total(tx.db),
+            bytes_max=core.checkpoints_bytes_max,
+        )
+
+    return await core.store.writer.apply(operation)
 
 
 async def rewind(core: Core, _caller: Caller, params: wire.MoveSession) -> wire.SessionMoved:

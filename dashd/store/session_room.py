@@ -51,7 +51,8 @@ _COPY = (
 _q_total = "SELECT coalesce(sum(bytes), 0) FROM checkpoint WHERE removed_at_ms IS NULL"
 _q_goes = (
     "SELECT c.id, c.bytes, s.id, s.swarm_id, s.agent_id, s.task_id FROM ("
-    f"SELECT id, bytes, session_id, kind, at_ms FROM checkpoint WHERE kind IN ('automatic', 'fork') AND {_SPENT}"
+    "SELECT id, bytes, session_id, kind, at_ms FROM checkpoint"
+    f" WHERE kind IN ('automatic', 'fork') AND {_SPENT}"
     " AND id NOT IN (SELECT value FROM json_each(?1)) ORDER BY kind, at_ms LIMIT ?2"
     ") c JOIN session s ON s.id = c.session_id ORDER BY c.kind, c.at_ms"
 )
@@ -112,8 +113,8 @@ def refuse_full(db: Snapshot, more: int, bytes_max: int) -> None:
 def full(db: Snapshot, more: int, bytes_max: int) -> errors.Conflict:
     """The refusal."""
     return errors.Conflict(
-        f"the copies of sessions take {mib(total(db))} of {mib(bytes_max)}, and all of them were asked for or"
-        f" are gone on with: one of {mib(more)} more has no room",
+        f"the copies of sessions take {size(total(db))} of {size(bytes_max)}, and all of them were asked for"
+        f" or are gone on with: one of {size(more)} more has no room",
         hint="session.forget removes one that is not needed: session.get shows those of a session, and what"
         " each takes; or raise daemon.checkpoints_total_mib",
     )
@@ -158,9 +159,9 @@ def removed_at(db: Snapshot, checkpoint_id: str) -> str:
     return iso(found[0][0]) if found else ""
 
 
-def mib(count: int) -> str:
-    """`0.3 MiB`, `1,024.0 MiB`."""
-    return f"{count / MIB:,.1f} MiB"
+def size(count: int) -> str:
+    """`12 KiB`, `1,024.0 MiB`."""
+    return f"{count / MIB:,.1f} MiB" if count >= MIB else f"{-(-count // 1_024)} KiB"
 
 
 def drop(tx: Tx, checkpoint_ids: list[str]) -> None:
@@ -171,7 +172,7 @@ def drop(tx: Tx, checkpoint_ids: list[str]) -> None:
 
 
 def _why(bytes_max: int) -> str:
-    return f"all copies together may take {mib(bytes_max)} (daemon.checkpoints_total_mib)"
+    return f"all copies together may take {size(bytes_max)} (daemon.checkpoints_total_mib)"
 
 
 def _room(

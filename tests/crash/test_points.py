@@ -8,7 +8,7 @@ from tests.tidy import TOP
 
 ELSEWHERE = {
     point: f"tests/whole/test_{name}.py"
-    for part, name in (("gateway.", "gateway"), ("added.", "federation"))
+    for part, name in (("gateway.", "gateway"), ("added.", "federation"), ("session.", "sessions"))
     for point in OWN
     if point.startswith(part)
 }

@@ -218,6 +218,7 @@ def foreign(scene):
         "budget": made,
         "session": session,
         "begin_from": "c-1",
+        "checkpoint": "c-1",
     }
 
 

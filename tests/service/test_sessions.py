@@ -5,9 +5,12 @@ import dataclasses
 import pytest
 
 from dashd.domain.session_tree import Node, SessionTree
+from dashd.service import HANDLERS
+from dashd.service.core import Caller
 from dashd.service.ports import DriverAbilities
 from dashd.store import attempts, inputs, seats, sessions, stops
 from dashd.wire import errors
+from dashd.wire.methods import session as wire
 from tests.fakes.scene import SWARM
 
 ID = f"{SWARM}-t1.1"
@@ -153,6 +156,49 @@ async def test_one_that_waits_for_another_agent_is_terminated_too(call, scene, l
     assert (await call("session.get", session=ID)).state == "waiting"
     assert (await call("session.terminate", session=ID)).changed
     assert scene.states() == ["cancelled", "ready"]
+
+
+async def test_a_copy_is_forgotten_for_good_and_its_name_is_free(call, scene, port, running):
+    made = await call("session.checkpoint", session=ID, name="good")
+    gone = await call("session.forget", checkpoint=made.id)
+    assert (gone.id, gone.session, gone.name, gone.bytes) == (made.id, ID, "good", 5)
+    assert (gone.kept_bytes, gone.bytes_max) == (0, 1 << 30)
+    assert port.copies == {}
+    (told,) = [event for event in scene.events() if event["kind"] == "session.state"]
+    assert told["data"] == {"session": ID, "removed": made.id, "why": "on request"}
+    with pytest.raises(errors.NotFound, match="there is no checkpoint") as refused:
+        await call("session.forget", checkpoint=made.id)
+    assert refused.value.path == "checkpoint"
+    assert (await call("session.checkpoint", session=ID, name="good")).id != made.id
+
+
+async def test_what_something_goes_on_from_is_not_forgotten_and_its_file_stays(call, port, running):
+    made = await call("session.checkpoint", session=ID)
+    forked = await call("session.fork", session=ID, at=made.id, task="t")
+    with pytest.raises(errors.Conflict, match=f"task {forked.task} begins with it"):
+        await call("session.forget", checkpoint=forked.checkpoint)
+    assert set(port.copies) == {made.id, forked.checkpoint}
+    await call("session.forget", checkpoint=made.id)
+    assert set(port.copies) == {forked.checkpoint}
+
+
+async def test_an_archive_is_the_operators_to_remove(call, core, scene, port, running):
+    scene.end(running)
+    kept = await call("session.archive", session=ID)
+    other = Caller("orchestrator", 1)
+    with pytest.raises(errors.Forbidden, match=f"{kept.id} is an archive") as refused:
+        await HANDLERS["session.forget"](core, other, wire.ForgetCheckpoint(checkpoint=kept.id))
+    assert f"dashctl session forget {kept.id}" in refused.value.hint
+    assert set(port.copies) == {kept.id}
+    await call("session.forget", checkpoint=kept.id)
+    assert port.copies == {}
+
+
+async def test_what_is_forgotten_is_on_record(call, scene, running):
+    made = await call("session.checkpoint", session=ID)
+    await call("session.forget", checkpoint=made.id)
+    rows = (await call("audit.list")).rows
+    assert [row.subject for row in rows if row.action == "session.forget"] == [made.id]
 
 
 async def test_nonsense_says_what_would_be_right(call, scene, running):

@@ -61,7 +61,7 @@ def test_the_oldest_that_nobody_asked_for_go_first_and_it_is_said(scene, talks):
 def test_where_only_those_are_left_that_were_asked_for_a_new_one_is_refused(scene, talks):
     asked(scene, 1, talks[0], 60)
     automatic(scene, 2, talks[1], 10)
-    with pytest.raises(errors.Conflict, match=r"take 0\.0 MiB of 0\.0 MiB") as refused:
+    with pytest.raises(errors.Conflict, match=r"take 1 KiB of 1 KiB") as refused:
         asked(scene, 3, talks[2], 50)
     assert "session.forget" in refused.value.hint
     assert "raise daemon.checkpoints_total_mib" in refused.value.hint
@@ -73,7 +73,7 @@ def test_where_only_those_are_left_that_were_asked_for_a_new_one_is_refused(scen
 
 def test_sizes_are_told_in_mib(scene, talks):
     said = session_room.full(scene.db, 3 << 20, 1 << 30).message
-    assert "0.0 MiB of 1,024.0 MiB" in said
+    assert "0 KiB of 1,024.0 MiB" in said
     assert "one of 3.0 MiB more" in said
 
 
@@ -82,7 +82,7 @@ def test_an_automatic_one_is_left_out_and_the_one_before_it_stays(scene, talks):
     asked(scene, 2, talks[0], 80)
     gone, why_not = automatic(scene, 3, talks[0], 21)
     assert gone == []
-    assert "one of 0.0 MiB more has no room" in why_not
+    assert "one of 1 KiB more has no room" in why_not
     assert sessions.kept(scene.db) == {"c-1", "c-2"}
     assert automatic(scene, 4, talks[0], 20) == (["c-1"], ""), "it takes the place of the one before"
 

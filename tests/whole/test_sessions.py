@@ -206,6 +206,38 @@ async def test_a_copy_is_there_or_is_no_more_whenever_dashd_dies(tmp_path_factor
         made.end()
 
 
+async def test_a_forgotten_copy_is_no_more_wherever_dashd_dies(tmp_path_factory, tmp_path) -> None:
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("s"), **CONFIGURED)
+    try:
+        made.start("--crash-at", "session.before_unlink")  # its row is gone, its file is not
+        async with open_door(made.socket) as dash:
+            swarm = await dash.call("swarm.create", task="do `true`", cwd=str(tmp_path))
+            await dash.ended(swarm["id"])
+            session = f"{swarm['id']}-001"
+            kept = [await dash.call("session.checkpoint", session=session, name=name) for name in "ab"]
+            with pytest.raises(AssertionError, match="dashd closed"):
+                await dash.call("session.forget", checkpoint=kept[0]["id"])
+        with trio.fail_after(30):
+            assert await trio.to_thread.run_sync(made.process.wait) == -9
+        assert (made.state / "sessions" / f"{kept[0]['id']}.jsonl").exists()
+        made.start()
+        async with open_door(made.socket) as dash:
+            known = [each["id"] for each in (await dash.call("session.get", session=session))["checkpoints"]]
+            assert kept[0]["id"] not in known
+            assert kept[1]["id"] in known
+            files = {path.stem for path in (made.state / "sessions").iterdir()}
+            assert files == set(known)
+            with pytest.raises(Refused) as refused:
+                await dash.call("session.forget", checkpoint=kept[0]["id"])
+            assert refused.value.kind == "NotFound"
+            (made.state / "sessions" / f"{kept[1]['id']}.jsonl").unlink()  # by somebody
+            with pytest.raises(Refused, match="somebody has removed its file|cannot be read"):
+                await dash.call("session.tree", session=session, checkpoint="b")
+            assert (await dash.call("session.forget", checkpoint=kept[1]["id"]))["name"] == "b"
+    finally:
+        made.end()
+
+
 async def test_one_that_was_made_before_is_begun_in_and_locked_through_a_kill_of_dashd(
     daemon, dash, tmp_path, gate
 ) -> None:

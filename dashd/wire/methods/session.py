@@ -289,6 +289,26 @@ class SessionChanged(Result):
     deduplicated: bool = False
 
 
+class ForgetCheckpoint(Params):
+    """Removes a copy that nothing goes on from, for good."""
+
+    checkpoint: Id
+    """Its id, as `session.get` shows it."""
+
+
+class CheckpointForgotten(Result):
+    """What is gone, and what is left."""
+
+    id: str
+    session: str
+    name: str
+    bytes: int
+    kept_bytes: int
+    """Of all checkpoints that there are still."""
+    bytes_max: int
+    """Of all that there may be."""
+
+
 METHODS = (
     Method(
         "session.create",
@@ -324,6 +344,14 @@ METHODS = (
     ),
     Method(
         "session.archive", NameSession, CheckpointMade, "Keeps a whole conversation for good.", changes=True
+    ),
+    Method(
+        "session.forget",
+        ForgetCheckpoint,
+        CheckpointForgotten,
+        "Removes a copy that nothing goes on from, for good.",
+        changes=True,
+        destructive=True,
     ),
     Method(
         "session.rewind", MoveSession, SessionMoved, "Has a session go on from an earlier step.", changes=True

@@ -24,7 +24,7 @@ class Method(msgspec.Struct, frozen=True):
     changes: bool = False
     """It changes state; such a method may carry an idempotency key."""
     destructive: bool = False
-    """It can end work that runs."""
+    """It can end work that runs, or what was kept for good."""
     idempotent: bool = True
     """Calling it twice with the same parameters leaves the same state as calling it once."""
 

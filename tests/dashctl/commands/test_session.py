@@ -25,8 +25,20 @@ def test_list_and_get(dashd, ctl):
     dashd.on("session.get", a_session(begun_from="c-0", head="c-1", checkpoints=[kept]))
     out = ctl("session", "get", S).out
     assert "begun from checkpoint c-0" in out
-    assert "named, 1 step to n1" in out
+    assert "named, 1 step to n1, 1 KiB" in out
     assert "\x1b" not in out
+
+
+def test_what_is_forgotten_is_told_with_what_is_left(dashd, ctl):
+    gone = wire.CheckpointForgotten(
+        id="c-1", session=S, name="g\x1b[m", bytes=1_500, kept_bytes=3 << 20, bytes_max=1 << 30
+    )
+    dashd.on("session.forget", gone)
+    out = ctl("session", "forget", "c-1").out
+    assert "Checkpoint 'c-1' (g" in out
+    assert "it took 2 KiB; the others take 3.0 MiB of 1,024.0 MiB" in out
+    assert "\x1b" not in out
+    assert dashd.asked("session.forget") == [{"checkpoint": "c-1"}]
 
 
 def test_tree_and_show_are_safe(dashd, ctl):

@@ -27,6 +27,7 @@ def test_the_defaults_are_the_latest_steps_of_where_it_goes_on():
         ("session.tree", b'{"session":"s","limit":1001}'),
         ("session.export", b'{"session":"s","format":"pdf"}'),
         ("session.list", b'{"limit":101}'),
+        ("session.forget", b'{"session":"s"}'),
     ],
 )
 def test_what_is_refused(method, text):
@@ -34,6 +35,10 @@ def test_what_is_refused(method, text):
         decode(method, text)
 
 
-def test_only_what_ends_an_agent_is_destructive():
+def test_only_what_ends_an_agent_or_removes_a_copy_is_destructive():
     rows = [row for name, row in methods.METHODS.items() if name.startswith("session.")]
-    assert {row.name for row in rows if row.destructive} == {"session.migrate", "session.terminate"}
+    assert {row.name for row in rows if row.destructive} == {
+        "session.migrate",
+        "session.terminate",
+        "session.forget",
+    }
