@@ -121,11 +121,17 @@ async def test_with_no_time_at_all_output_goes_when_its_swarm_ends(bed, autojump
     assert not bed.world.folder(f"{SWARM}-t1.1").exists()
 
 
+def talked(bed):
+    """The swarm's first attempt has a conversation."""
+    bed.scene.swarm("a")
+    claim = bed.claim()
+    attempt = attempts.get(bed.store.db, claim.attempt_id)
+    bed.scene.do(lambda tx: sessions.opened(tx, attempt.launch_id, attempt, SWARM, "pi"))
+    return claim
+
+
 async def copied(bed, number: int, size: int, name: str = "") -> None:
-    """A copy of the conversation of the swarm's first attempt: `c-NUMBER`."""
-    if not sessions.find(bed.store.db, f"{SWARM}-t1.1"):
-        attempt = attempts.get(bed.store.db, bed.claim().attempt_id)
-        bed.scene.do(lambda tx: sessions.opened(tx, attempt.launch_id, attempt, SWARM, "pi"))
+    """A copy of that: `c-NUMBER`."""
     kind = "named" if name else "automatic"
     made_ms = bed.world.clock.now_ms()
     row = CheckpointRow(f"c-{number}", f"{SWARM}-t1.1", kind, name, "s", 1, size, made_ms)
@@ -137,7 +143,7 @@ async def copied(bed, number: int, size: int, name: str = "") -> None:
 
 
 async def test_automatic_checkpoints_are_kept_for_their_time(bed, autojump_clock) -> None:
-    bed.scene.swarm("a")
+    talked(bed)
     await copied(bed, 0, 1)
     await copied(bed, 9, 1, "asked for")
     bed.nursery.start_soon(sweeper.forget, bed.world, 30)
@@ -150,8 +156,28 @@ async def test_automatic_checkpoints_are_kept_for_their_time(bed, autojump_clock
     assert await bed.world.transcripts.kept("c-9") == b"{}"
 
 
+async def test_copies_outlive_a_swarm_that_is_destroyed_the_automatic_ones_for_their_time(
+    bed, autojump_clock
+) -> None:
+    claim = talked(bed)
+    await copied(bed, 0, 1)
+    await copied(bed, 9, 1, "asked for")
+    bed.nursery.start_soon(sweeper.run, bed.world, 7)
+    bed.nursery.start_soon(sweeper.forget, bed.world, 30)
+    bed.scene.do(lambda tx: swarms.want_destroyed(tx, SWARM))
+    bed.scene.end(claim)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (bed.scene.row().state, bed.scene.row().output) == ("destroyed", "gone")
+    await trio.sleep(29 * 24 * 3_600)
+    assert sessions.kept(bed.store.db) == {"c-0", "c-9"}
+    assert await bed.world.transcripts.kept("c-0") == b"{}"
+    await trio.sleep(24 * 3_600 + 3_600)
+    assert sessions.kept(bed.store.db) == {"c-9"}
+    assert await bed.world.transcripts.kept("c-9") == b"{}"
+
+
 async def test_those_that_are_too_many_go_at_the_start(bed, autojump_clock) -> None:
-    bed.scene.swarm("a")
+    talked(bed)
     await copied(bed, 0, 60)
     await copied(bed, 9, 60, "asked for")
     bed.world = dataclasses.replace(bed.world, checkpoints_bytes_max=100)  # it was more before
