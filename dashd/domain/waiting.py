@@ -45,6 +45,10 @@ class Facts:
     """What that waits for in words, and what to run."""
     unplaced: str = ""
     """Why no place takes its swarm's next task, and what to run."""
+    follows: str = ""
+    """The agent whose session its task goes on with, and that has not ended."""
+    follows_text: str = ""
+    """Since when that is told to stop, and what to run."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -79,6 +83,8 @@ def explain(facts: Facts) -> Waiting:
         return Waiting("place", f"{facts.ready} ready task(s); {facts.unplaced}")
     if facts.ready:
         return Waiting("start", f"{facts.ready} ready task(s); one starts now")
+    if facts.follows:
+        return Waiting("predecessor", facts.follows_text, (facts.follows,))
     if facts.retry_task:
         return Waiting("retry", f"task {facts.retry_task} is tried again soon", (facts.retry_task,))
     if facts.blocked_on:

@@ -12,6 +12,8 @@ from dashd.store import (
     budgets,
     gateways,
     placements,
+    session_moves,
+    sessions,
     situations,
     standings,
     swarms,
@@ -20,6 +22,7 @@ from dashd.store import (
 from dashd.store.added_gateways import Look
 from dashd.store.budgets import BudgetRow
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
+from dashd.store.session_moves import MoveRow
 from dashd.wire.methods import agent as wire
 
 from .ports import CallWait, Drivers
@@ -44,18 +47,14 @@ def why(
     `gateway` says why its swarm's own is not up.
     """
     swarm_row = swarms.get(db, row.swarm_id)
-    working, places = attempts.open_count(db), drivers.abilities(swarm_row.driver).places
-    if (
-        places is not None
-        and not swarm_row.mode
-        and (of_its := attempts.open_by_driver(db).get(swarm_row.driver, 0)) >= places
-    ):
-        working, agents_max = of_its, places
+    working, agents_max = _slots(db, swarm_row, agents_max, drivers)
     run = attempts.open_of_agent(db, row.id)
     retry = tasks.next_retrying(db, row.swarm_id)
     asked = next(iter(approvals.open_of_agent(db, row.id)), None)
     paused_by = _paused_by(db, row)
     frozen = None if held else _frozen(db, row.id)
+    move = session_moves.awaited(db, row.id) if run is None else None
+    follows, follows_text = _follows(db, row, move, now_ms) if move else ("", "")
     call_on, call_text = _call(db, held or frozen, now_ms)
     found = waiting.explain(
         waiting.Facts(
@@ -78,13 +77,17 @@ def why(
             call_on=call_on,
             call_text=call_text,
             unplaced=_unplaced(db, swarm_row, looks) or (gateway(row.swarm_id) if _own(swarm_row) else ""),
+            follows=follows,
+            follows_text=follows_text,
         )
     )
     until_ms = retry.retry_at_ms if retry and found.waits_for == "retry" else None
     if asked and found.on == (asked.id,):
         until_ms = asked.deadline_at_ms
     since_ms = (run.started_at_ms or run.created_at_ms) if run else None
-    if found.on and paused_by and found.on == (paused_by.id,):
+    if move and found.waits_for == "predecessor":
+        since_ms = move.at_ms
+    elif found.on and paused_by and found.on == (paused_by.id,):
         since_ms = _stopped_at_ms(db, paused_by) or since_ms
     elif held and found.waits_for in ("budget", "rate", "provider"):
         since_ms, until_ms = held.since_ms, held.until_ms
@@ -95,6 +98,29 @@ def why(
         since=iso_or_none(since_ms),
         until=iso_or_none(until_ms),
         on=list(found.on),
+    )
+
+
+def _slots(db: Snapshot, row: SwarmRow, agents_max: int, drivers: Drivers) -> tuple[int, int]:
+    """(agents that work, how many may): of its program, where that has fewer places and all are taken."""
+    places = drivers.abilities(row.driver).places
+    if places is not None and not row.mode:
+        working = attempts.open_by_driver(db).get(row.driver, 0)
+        if working >= places:
+            return working, places
+    return attempts.open_count(db), agents_max
+
+
+def _follows(db: Snapshot, row: AgentRow, move: MoveRow, now_ms: int) -> tuple[str, str]:
+    """(the agent that goes first, in words how it stands and what to run)."""
+    session = sessions.get(db, move.session_id)
+    first, swarm = session.agent_id, swarms.get(db, session.swarm_id)
+    ago_s = max(0, now_ms - move.at_ms) // 1_000
+    back = ", and its work is brought back" if swarm.repo else ""
+    return first, (
+        f"it goes on with session {session.id} once agent {first} has ended{back}: that was told to stop"
+        f" {ago_s} s ago and is killed if it takes more than {swarm.grace_s:g} s; agent.why {first} and"
+        f" agent.logs {first} show how it stands, agent.kill {row.id} gives this up"
     )
 
 

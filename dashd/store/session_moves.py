@@ -32,6 +32,10 @@ _q_stopping = (
     "SELECT 1 FROM session s JOIN session_move m ON m.session_id = s.id"
     " WHERE s.attempt_id = ? AND m.copied = 0"
 )
+_q_awaited = (
+    f"SELECT {columns(MoveRow, 'm.')} FROM session_move m JOIN task t ON t.id = m.task_id"
+    " WHERE m.copied = 0 AND t.pinned_to = ? AND t.state IN ('waiting', 'ready', 'retrying')"
+)
 _q_copied = "UPDATE session_move SET copied = 1 WHERE session_id = ?"
 
 
@@ -49,6 +53,11 @@ def is_open(db: Snapshot, session_id: str) -> bool:
 def is_stopping(db: Snapshot, attempt_id: str) -> bool:
     """Whether the session of an attempt that has not ended goes on elsewhere."""
     return bool(rows.table(db, _q_stopping, (attempt_id,)))
+
+
+def awaited(db: Snapshot, agent_id: str) -> MoveRow | None:
+    """The move whose end an agent waits for, to go on with its session."""
+    return rows.first(MoveRow, db, _q_awaited, (agent_id,))
 
 
 def refuse_moved(db: Snapshot, session_id: str) -> None:

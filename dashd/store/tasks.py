@@ -34,6 +34,7 @@ _q_pinned = f"SELECT {_COLUMNS} FROM task WHERE pinned_to = ? AND state IN ('wai
 _q_takeable = (
     "SELECT count(*) FROM task WHERE swarm_id = ?1 AND state = 'ready' AND (pinned_to = ?2"
     " OR (pinned_to IS NULL AND (SELECT parent_id FROM agent WHERE id = ?2) IS NULL))"
+    " AND id NOT IN (SELECT task_id FROM session_move WHERE copied = 0)"
 )
 _q_next_retrying = (
     f"SELECT {_COLUMNS} FROM task WHERE swarm_id = ? AND state = 'retrying' ORDER BY retry_at_ms LIMIT 1"

@@ -43,6 +43,13 @@ def test_a_task_that_no_place_takes_says_why_unless_no_slot_is_free() -> None:
     assert explain(IDLE, unplaced="x")[0] == "work"
 
 
+def test_one_that_goes_on_with_anothers_session_waits_for_its_end() -> None:
+    follows = {"follows": "s-001", "follows_text": "it goes on with it"}
+    assert explain(IDLE, **follows) == ("predecessor", ("s-001",))
+    assert explain(IDLE, ready=1, **follows)[0] == "start", "there is other work that it may take"
+    assert explain(IDLE, swarm_state="paused", **follows)[0] == "pause"
+
+
 def test_nothing_while_it_works() -> None:
     assert explain(RUNNING, ready=5, working=2) == ("nothing", ("s-t1",))
 

@@ -1,6 +1,7 @@
 """Going on with a session: once, stopped before it is copied, and in a new swarm where its own has ended."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 import trio
@@ -9,6 +10,7 @@ from dashd.domain.session_tree import Node, SessionTree
 from dashd.store import agents, seats, session_moves, sessions, stops, swarms, tasks
 from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors
+from dashd.wire.events import iso
 from tests.fakes.scene import SWARM
 from tests.service.test_sessions import ID, Sessions, Talk, lost, running
 
@@ -189,3 +191,24 @@ async def test_where_its_swarm_has_ended_it_goes_on_in_a_new_one_on_the_same_ter
     assert resumed.swarm not in (SWARM, forked.swarm)
     with pytest.raises(errors.Conflict, match="has ended"):
         await call("session.fork", session=ID, task="more", swarm=SWARM)
+
+
+async def test_a_successor_says_whom_it_waits_for_how_long_and_what_to_do(
+    call, scene, clock, other, running
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(call, "session.migrate", session=ID, swarm=OTHER))
+        await trio.testing.wait_all_tasks_blocked()
+        seat, at = f"{OTHER}-002", clock.now_ms()
+        for claim in scene.claim():
+            scene.start(claim)
+        clock.advance(12_000)
+        found = await call("agent.why", agent=seat)
+        first = f"{SWARM}-001"
+        assert (found.waits_for, found.on, found.since) == ("predecessor", [first], iso(at))
+        assert f"goes on with session {ID} once agent {first} has ended" in found.text
+        assert "told to stop 12 s ago and is killed if it takes more than 5 s" in found.text
+        assert f"agent.kill {seat} gives this up" in found.text
+        scene.end(running, "failed", "killed", exit_signal=9)
+        kept(scene)
+    assert (await call("agent.why", agent=seat)).waits_for == "start"

@@ -42,6 +42,7 @@ Waiting = Literal[
     "budget",
     "rate",
     "provider",
+    "predecessor",
 ]
 
 
