@@ -43,6 +43,7 @@ from .workspaces import TakenIn, spoken
 from .world import World
 
 MESSAGE_CHARS_MAX = 200
+WHY_CHARS_MAX = 300
 NESTED_MAX = LEFT_MAX = 20
 """Nested repositories that come before all files, where there are more than a row names."""
 
@@ -133,8 +134,10 @@ class WorkingTree:
             return
         async with self._world.workspaces.lock(self.owner):
             row, alone, scope = await self._world.store.own.read(self._rows)
-            if row is None or not row.place or (shares and not alone):
+            if row is None or not row.place:
                 yield ending, _nothing
+            elif shares and not alone:
+                yield ending, self._left("others still work in it")
             else:
                 yield await self._take_in(row, ending, item, alone=alone, scope=scope)
 
@@ -152,11 +155,16 @@ class WorkingTree:
         try:
             taken = await self._world.workspaces.take_in(workspace, message, within=scope, all_of_it=alone)
         except WorkspaceError as error:
+            left = self._left(str(error))
             if ending.state != "succeeded":
-                return ending, _nothing
-            return replace(ending, state="failed", reason=f"import_failed: {error}"), _nothing
+                return ending, left
+            return replace(ending, state="failed", reason=f"import_failed: {error}"), left
         self._world.points.at("workspace.after_import")
         return ending, partial(_set_imported, self.owner, taken)
+
+    def _left(self, why: str) -> Callable[[Tx], None]:
+        """What becomes of it where the attempt's session goes on elsewhere."""
+        return partial(_say_left, self._claim.attempt_id, self.owner, why)
 
     def _moves(self, db: Snapshot) -> bool:
         """Another agent goes on with the attempt's session, and with its files."""
@@ -201,6 +209,10 @@ def _set_imported(owner: str, taken: TakenIn, tx: Tx) -> None:
     ]
     changed = [*aside[:NESTED_MAX], *left[:LEFT_MAX], *changed, *aside[NESTED_MAX:], *left[LEFT_MAX:]]
     workspaces.set_imported(tx, owner, taken.commit, changed)
+
+
+def _say_left(attempt_id: str, owner: str, why: str, tx: Tx) -> None:
+    session_moves.files_left(tx, attempt_id, owner, why.rstrip(".")[:WHY_CHARS_MAX])
 
 
 def _nothing(_tx: Tx) -> None:

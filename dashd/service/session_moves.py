@@ -179,18 +179,21 @@ def _elsewhere(swarm_id: str) -> str:
 async def _moved(core: Core, session: str, made: wire.SessionForked) -> wire.SessionForked:
     """The answer with what it goes on from, once that is there. Raises Unavailable where it will never be."""
 
-    def query(db: Snapshot) -> tuple[CheckpointRow | None, str]:
+    def query(db: Snapshot) -> tuple[CheckpointRow | None, str, str]:
         row, task = sessions.begun_with(db, made.task), tasks.get(db, made.task)
-        return row, (task.cause or task.state) if row is None and task.state in ENDED else ""
+        move = session_moves.find(db, row.session_id) if row else None
+        problem = (task.cause or task.state) if row is None and task.state in ENDED else ""
+        return row, move.note if move else "", problem
 
     if made.checkpoint:
         return made
     with trio.move_on_after(MOVE_S_MAX):
         while core.daemon.state != "stopping":
             ticket = core.store.bells.events.ticket()
-            row, problem = await core.store.reader.read(query)
+            row, note, problem = await core.store.reader.read(query)
             if row is not None:
-                return msgspec.structs.replace(made, checkpoint=row.id, step=row.step)
+                notes = [*made.notes, note] if note else made.notes
+                return msgspec.structs.replace(made, checkpoint=row.id, step=row.step, notes=notes)
             if problem:
                 raise errors.Unavailable(
                     f"session {session} was stopped, and task {made.task} does not go on with it: {problem}",

@@ -10,11 +10,10 @@ import msgspec
 
 from dashd.domain import dollars, folders, repository
 from dashd.domain.budget import DEFAULT_CEILING_NUSD
-from dashd.store import agents, attempts, budgets, swarms, workspaces
+from dashd.store import agents, attempts, budgets, session_moves, swarms, workspaces
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.store.sessions import SessionRow
 from dashd.store.transaction import Tx
-from dashd.store.workspaces import WorkspaceRow
 from dashd.wire.methods.swarm import CreateSwarm
 from dashd.wire.methods.table import PRIORITIES
 
@@ -32,7 +31,7 @@ class Files(NamedTuple):
 
     def told(self, task: str) -> str:
         """The task as the agent is told it."""
-        return f"{task}\n\nYour files are not those that you saw: {self.notes[0]}." if self.lost else task
+        return session_moves.told(task, self.notes[0]) if self.lost else task
 
     def begin(self, tx: Tx, agent_id: str) -> None:
         """To be called where the agent is made."""
@@ -58,27 +57,25 @@ def files(db: Snapshot, row: SessionRow, swarm_id: str, *, stops: bool) -> Files
     if tree is None:
         return Files()
     if after.workspace != "agent":
-        return Files(notes=(f"it works in the clone of swarm {new.id}; {_left(tree)}",), lost=True)
+        return Files(
+            notes=(f"it works in the clone of swarm {new.id}; {workspaces.whereabouts(tree)}",), lost=True
+        )
     if stops:
-        return Files(owner, (f"its clone begins with what {owner} has done, brought back as a branch",))
+        # When it has ended; where that fails, `session_moves.files_left` says so to both.
+        return Files(owner, (f"its clone begins with what {owner} has done, once brought back as a branch",))
     done = attempts.get(db, row.attempt_id).state == "succeeded"
     if tree.imported and done:
         return Files(owner, (f"its clone begins with branch {tree.branch}, what {owner} has done",))
     base = (tree.imported or after.base)[:12]
-    return Files(owner if tree.imported else "", (f"its clone begins at {base}; {_left(tree)}",), lost=True)
+    return Files(
+        owner if tree.imported else "",
+        (f"its clone begins at {base}; {workspaces.whereabouts(tree)}",),
+        lost=True,
+    )
 
 
 def _of(swarm: SwarmRow) -> str:
     return f"a clone of {repository.from_json(swarm.repo).path}" if swarm.repo else swarm.cwd
-
-
-def _left(tree: WorkspaceRow) -> str:
-    """Where the rest is of what an agent has done."""
-    if tree.state == "removed":
-        where = f"refs/dash/salvage/{tree.owner}" if tree.salvage else f"branch {tree.branch}"
-    else:
-        where = f"the clone of {tree.owner}, {tree.path}"
-    return f"what {tree.owner} has done is in {where}"
 
 
 def terms(db: Snapshot, row: SessionRow, name: str) -> CreateSwarm:

@@ -9,9 +9,10 @@ and a death of dashd between any two steps leaves nothing to do but what the nex
 
 import msgspec
 
+from dashd.domain import repository
 from dashd.wire import errors
 
-from . import lifecycle, rows, sessions, tasks
+from . import lifecycle, rows, sessions, swarms, tasks, workspaces
 from .rows import Snapshot, columns, placeholders
 from .transaction import Tx
 
@@ -23,19 +24,22 @@ class MoveRow(msgspec.Struct, frozen=True):
     task_id: str
     copied: int
     at_ms: int
+    note: str = ""
+    """What was told to the new agent only when the old one had ended."""
 
 
 _MOVE = columns(MoveRow)
 _q_find = f"SELECT {_MOVE} FROM session_move WHERE session_id = ?"
 _q_insert = f"INSERT INTO session_move ({_MOVE}) VALUES ({placeholders(MoveRow)})"
-_q_stopping = (
-    "SELECT 1 FROM session s JOIN session_move m ON m.session_id = s.id"
-    " WHERE s.attempt_id = ? AND m.copied = 0"
-)
 _q_awaited = (
     f"SELECT {columns(MoveRow, 'm.')} FROM session_move m JOIN task t ON t.id = m.task_id"
     " WHERE m.copied = 0 AND t.pinned_to = ? AND t.state IN ('waiting', 'ready', 'retrying')"
 )
+_q_of_attempt = (
+    f"SELECT {columns(MoveRow, 'm.')} FROM session_move m JOIN session s ON s.id = m.session_id"
+    " WHERE s.attempt_id = ? AND m.copied = 0"
+)
+_q_note = "UPDATE session_move SET note = ?2 WHERE session_id = ?1"
 _q_copied = "UPDATE session_move SET copied = 1 WHERE session_id = ?"
 
 
@@ -52,7 +56,7 @@ def is_open(db: Snapshot, session_id: str) -> bool:
 
 def is_stopping(db: Snapshot, attempt_id: str) -> bool:
     """Whether the session of an attempt that has not ended goes on elsewhere."""
-    return bool(rows.table(db, _q_stopping, (attempt_id,)))
+    return rows.first(MoveRow, db, _q_of_attempt, (attempt_id,)) is not None
 
 
 def awaited(db: Snapshot, agent_id: str) -> MoveRow | None:
@@ -76,6 +80,29 @@ def begin(tx: Tx, session_id: str, task_id: str, *, copied: bool) -> None:
     refuse_moved(tx.db, session_id)
     row = MoveRow(session_id, task_id, int(copied), tx.now_ms)
     tx.execute(_q_insert, msgspec.structs.astuple(row))
+
+
+def told(task: str, note: str) -> str:
+    """A task as it is told to who goes on with a session and finds other files."""
+    return f"{task}\n\nYour files are not those that you saw: {note}."
+
+
+def files_left(tx: Tx, attempt_id: str, owner: str, why: str) -> None:
+    """What was done in a workspace could not be brought back. Where an agent was to begin with it, that agent
+    is told, and who asked for the move: it begins elsewhere.
+    """
+    found = rows.first(MoveRow, tx.db, _q_of_attempt, (attempt_id,))
+    task = tasks.get(tx.db, found.task_id) if found else None
+    if found is None or task is None or workspaces.start_of(tx.db, task.pinned_to or "") != owner:
+        return
+    swarm, tree = swarms.get(tx.db, task.swarm_id), workspaces.get(tx.db, owner)
+    base = tree.imported or repository.from_json(swarm.repo or "").base
+    left = f"{workspaces.whereabouts(tree)}, and could not be brought back ({why})"
+    note = f"its clone begins at {base[:12]}; {left}"
+    tasks.set_text(tx, task.id, told(swarm.goal if task.text is None else task.text, note))
+    tx.execute(_q_note, (found.session_id, note))
+    where = {"swarm": task.swarm_id, "agent": task.pinned_to, "task": task.id}
+    tx.emit("session.error", **where, data={"session": found.session_id, "reason": note})
 
 
 def ended(tx: Tx, session_id: str, checkpoint_id: str | None, problem: str) -> None:

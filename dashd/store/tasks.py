@@ -31,6 +31,7 @@ _q_fresh = (
 _q_pin = "UPDATE task SET pinned_to = ?2 WHERE id = ?1"
 _q_unpin = "UPDATE task SET pinned_to = NULL WHERE pinned_to = ?"
 _q_pinned = f"SELECT {_COLUMNS} FROM task WHERE pinned_to = ? AND state IN ('waiting', 'ready', 'retrying')"
+_q_text = "UPDATE task SET text = ?2 WHERE id = ?1"
 _q_takeable = (
     "SELECT count(*) FROM task WHERE swarm_id = ?1 AND state = 'ready' AND (pinned_to = ?2"
     " OR (pinned_to IS NULL AND (SELECT parent_id FROM agent WHERE id = ?2) IS NULL))"
@@ -225,6 +226,11 @@ def unpin(tx: Tx, agent_id: str) -> None:
 def pinned(db: apsw.Connection, agent_id: str) -> list[TaskRow]:
     """Open tasks that only this seat may take and that do not run yet."""
     return rows.every(TaskRow, db, _q_pinned, (agent_id,))
+
+
+def set_text(tx: Tx, task_id: str, text: str) -> None:
+    """What its agent is told, of a task that nobody has begun."""
+    tx.execute(_q_text, (task_id, text))
 
 
 def takeable_count(db: apsw.Connection, swarm_id: str, agent_id: str) -> int:

@@ -86,6 +86,7 @@ _q_first_wanted = f"SELECT {_COLUMNS} FROM workspace WHERE wanted <> '' ORDER BY
 _q_mature = "UPDATE workspace SET wanted = 'remove', due_ms = NULL WHERE due_ms <= ? AND wanted = ''"
 _q_next_due = "SELECT min(due_ms) FROM workspace WHERE due_ms IS NOT NULL AND wanted = ''"
 _q_start_with = "INSERT INTO workspace_start (owner, from_owner) VALUES (?, ?)"
+_q_started_with = "SELECT from_owner FROM workspace_start WHERE owner = ?"
 _q_start = (
     "SELECT w.imported FROM workspace_start s JOIN workspace w ON w.owner = s.from_owner WHERE s.owner = ?"
 )
@@ -125,6 +126,21 @@ def page(
 def start_with(tx: Tx, owner: str, from_owner: str) -> None:
     """A workspace that is not there yet begins with what has come back of another one, by then."""
     tx.execute(_q_start_with, (owner, from_owner))
+
+
+def start_of(db: Snapshot, owner: str) -> str | None:
+    """Whose work a workspace begins with, where that is another one's."""
+    found = rows.table(db, _q_started_with, (owner,))
+    return found[0][0] if found else None
+
+
+def whereabouts(row: WorkspaceRow) -> str:
+    """Where that is what was done in it, beside a branch that others begin with."""
+    if row.state == "removed":
+        where = f"refs/dash/salvage/{row.owner}" if row.salvage else f"branch {row.branch}"
+    else:
+        where = f"the clone of {row.owner}, {row.path}"
+    return f"what {row.owner} has done is in {where}"
 
 
 def begin(tx: Tx, owner: str, swarm_id: str, base: str) -> WorkspaceRow:

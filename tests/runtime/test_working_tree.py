@@ -10,7 +10,7 @@ from dashd.domain import scope as scopes
 from dashd.domain.attempt import Ending
 from dashd.jail.view import Folder
 from dashd.runtime.jails import view_of
-from dashd.store import workspaces
+from dashd.store import agents, attempts, session_moves, sessions, stops, workspaces
 from dashd.workspace.adding import Left
 from tests.fakes.scene import SWARM
 from tests.fakes.trees import BASE, COMMIT, TERMS, FakeWorkspaces
@@ -77,8 +77,6 @@ async def test_what_cannot_be_brought_back_is_no_success(bed, trees, autojump_cl
 
 
 async def test_a_stop_does_not_wait_for_a_workspace(bed, trees, autojump_clock):
-    from dashd.store import agents, stops
-
     swarm(bed, "x")
     trees.gate = trio.Event()
     bed.go()
@@ -156,3 +154,35 @@ async def test_a_repository_that_an_agent_made_is_named_and_flagged(bed, trees, 
     where = f"not in the branch, but in the clone and refs/dash/salvage/{SEAT}"
     assert first.flags == (f"a repository of its own: {where}",)
     assert left.flags == (f"it cannot be read: {where}",)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_where_a_moved_session_leaves_its_files_behind_its_successor_is_told(
+    bed, trees, autojump_clock, shared
+):
+    """Because they cannot be brought back; or because others still work where they are."""
+    terms = repository.Terms("/repo", BASE, workspace="swarm") if shared else TERMS
+    swarm(bed, *("xy" if shared else "x"), terms=terms, agents_made=2, retries=0)
+    bed.go()
+    holder = await bed.running(f"{SWARM}-t1.1")
+    if shared:
+        await bed.running(f"{SWARM}-t2.1")
+    trees.refuse("take_in", "its .git is broken.")
+    owner = SWARM if shared else SEAT
+    bed.scene.swarm("w", swarm_id="other1", repo=repository.to_json(TERMS), cwd="/repo", state="paused")
+    attempt = attempts.get(bed.store.db, f"{SWARM}-t1.1")
+
+    def migrated(tx):
+        sessions.opened(tx, attempt.launch_id, attempt, SWARM, "command")
+        tx.execute("UPDATE task SET pinned_to = 'other1-001', text = 'go on' WHERE id = 'other1-t1'")
+        workspaces.start_with(tx, "other1-001", owner)
+        session_moves.begin(tx, attempt.launch_id, "other1-t1", copied=False)
+        stops.kill(tx, agents.get(tx.db, attempt.agent_id), requeue=False)
+
+    bed.scene.do(migrated)
+    holder.exits(None, sig=9)
+    await bed.until("agent.killed")
+    why = "others still work in it" if shared else "its .git is broken"
+    told = bed.scene.task(1, "other1").text
+    assert f"its clone begins at {BASE[:12]}; what {owner} has done is in the clone of {owner}" in told
+    assert told.endswith(f"and could not be brought back ({why}).")

@@ -212,3 +212,20 @@ async def test_a_successor_says_whom_it_waits_for_how_long_and_what_to_do(
         scene.end(running, "failed", "killed", exit_signal=9)
         kept(scene)
     assert (await call("agent.why", agent=seat)).waits_for == "start"
+
+
+async def test_files_that_were_not_brought_back_are_said_in_the_answer(call, scene, other, running) -> None:
+    made = []
+    async with trio.open_nursery() as nursery:
+
+        async def migrate() -> None:
+            made.append(await call("session.migrate", session=ID, swarm=OTHER, idempotency_key="k"))
+
+        nursery.start_soon(migrate)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.end(running, "failed", "killed", exit_signal=9)
+        scene.do(lambda tx: tx.execute("UPDATE session_move SET note = 'its clone begins at b'"))
+        kept(scene)
+    assert made[0].notes == ["its clone begins at b"]
+    again = await call("session.migrate", session=ID, swarm=OTHER, idempotency_key="k")
+    assert (again.notes, again.deduplicated) == (["its clone begins at b"], True)

@@ -57,6 +57,7 @@ def test_where_it_cannot_both_who_asks_and_the_agent_are_told(scene, session) ->
     assert found.told("go on") == f"go on\n\nYour files are not those that you saw: {where}."
     stopped = session_places.files(scene.db, row, OTHER, stops=True)
     assert (stopped.from_owner, stopped.lost) == (OWNER, False)
+    assert stopped.notes == (f"its clone begins with what {OWNER} has done, once brought back as a branch",)
 
 
 def test_another_folder_or_repository_is_said(scene, session) -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from dashd.store import attempts, session_moves, sessions, tasks
+from dashd.domain import repository
+from dashd.domain.repository import Terms
+from dashd.store import attempts, session_moves, sessions, tasks, workspaces
 from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
@@ -45,3 +47,50 @@ def test_what_could_not_be_copied_ends_its_task(scene, moving) -> None:
     found = tasks.get(scene.db, NEXT)
     assert (found.state, found.cause) == ("cancelled", f"session {ID} could not be copied: no room")
     scene.do(lambda tx: session_moves.ended(tx, "other", None, ""))
+
+
+@pytest.fixture
+def on_repo(scene):
+    """A session that runs on a repository; the agent of `other1` goes on with it, and with its files."""
+    repo = repository.to_json(Terms("/repo", "b" * 40))
+    scene.swarm("a", repo=repo, cwd="/repo")
+    scene.swarm("w", swarm_id="other1", repo=repo, cwd="/repo")
+    claim = next(each for each in scene.claim(1) if each.swarm_id == SWARM)
+    attempt = attempts.get(scene.db, claim.attempt_id)
+
+    def operation(tx):
+        sessions.opened(tx, ID, attempt, SWARM, "pi")
+        workspaces.begin(tx, f"{SWARM}-001", SWARM, "b" * 40)
+        workspaces.set_ready(tx, f"{SWARM}-001", place="p", path="/w/1", branch="dash/x")
+        tx.execute("UPDATE task SET pinned_to = 'other1-001', text = 'go on' WHERE id = 'other1-t1'")
+        session_moves.begin(tx, ID, "other1-t1", copied=False)
+
+    scene.do(operation)
+    return claim
+
+
+@pytest.mark.parametrize("imported", ["", "d" * 40])
+def test_what_could_not_be_brought_back_is_told_to_who_was_to_begin_with_it(scene, on_repo, imported) -> None:
+    owner = f"{SWARM}-001"
+    if imported:
+        scene.do(lambda tx: workspaces.set_imported(tx, owner, imported, []))
+    scene.do(lambda tx: session_moves.files_left(tx, on_repo.attempt_id, owner, "no room"))
+    assert tasks.get(scene.db, "other1-t1").text == "go on", "it was not to begin with it"
+    scene.do(lambda tx: workspaces.start_with(tx, "other1-001", owner))
+    scene.do(lambda tx: session_moves.files_left(tx, on_repo.attempt_id, owner, "no room"))
+    note = (
+        f"its clone begins at {(imported or 'b' * 40)[:12]}; what {owner} has done is in the clone of"
+        f" {owner}, /w/1, and could not be brought back (no room)"
+    )
+    assert tasks.get(scene.db, "other1-t1").text == f"go on\n\nYour files are not those that you saw: {note}."
+    assert session_moves.find(scene.db, ID).note == note
+    event = scene.events()[-1]
+    assert (event["kind"], event["agent"], event["data"]["reason"]) == ("session.error", "other1-001", note)
+    made = scene.do(lambda tx: workspaces.begin(tx, "other1-001", "other1", "b" * 40))
+    assert made.base == (imported or "b" * 40), "as it was told"
+
+
+def test_an_attempt_whose_session_stays_tells_nobody(scene, on_repo) -> None:
+    before = scene.seq
+    scene.do(lambda tx: session_moves.files_left(tx, "another", f"{SWARM}-001", "no room"))
+    assert scene.seq == before
