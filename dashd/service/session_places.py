@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from dashd.domain import attempt as attempt_rules
 from dashd.domain import dollars, folders, repository
 from dashd.domain.budget import DEFAULT_CEILING_NUSD
 from dashd.store import agents, attempts, budgets, session_moves, swarms, workspaces
@@ -63,15 +64,13 @@ def files(db: Snapshot, row: SessionRow, swarm_id: str, *, stops: bool) -> Files
     if stops:
         # When it has ended; where that fails, `session_moves.files_left` says so to both.
         return Files(owner, (f"its clone begins with what {owner} has done, once brought back as a branch",))
-    done = attempts.get(db, row.attempt_id).state == "succeeded"
-    if tree.imported and done:
+    attempt = attempts.get(db, row.attempt_id).state
+    if tree.imported and attempt == "succeeded":
         return Files(owner, (f"its clone begins with branch {tree.branch}, what {owner} has done",))
     base = (tree.imported or after.base)[:12]
-    return Files(
-        owner if tree.imported else "",
-        (f"its clone begins at {base}; {workspaces.whereabouts(tree)}",),
-        lost=True,
-    )
+    runs = ", and comes back when that has ended" if attempt in attempt_rules.OPEN else ""
+    note = f"its clone begins at {base}; {workspaces.whereabouts(tree)}{runs}"
+    return Files(owner if tree.imported else "", (note,), lost=True)
 
 
 def _of(swarm: SwarmRow) -> str:

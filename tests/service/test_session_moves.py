@@ -6,8 +6,10 @@ from functools import partial
 import pytest
 import trio
 
+from dashd.domain import repository
+from dashd.domain.repository import Terms
 from dashd.domain.session_tree import Node, SessionTree
-from dashd.store import agents, seats, session_moves, sessions, stops, swarms, tasks
+from dashd.store import agents, seats, session_moves, sessions, stops, swarms, tasks, workspaces
 from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors
 from dashd.wire.events import iso
@@ -229,3 +231,26 @@ async def test_files_that_were_not_brought_back_are_said_in_the_answer(call, sce
     assert made[0].notes == ["its clone begins at b"]
     again = await call("session.migrate", session=ID, swarm=OTHER, idempotency_key="k")
     assert (again.notes, again.deduplicated) == (["its clone begins at b"], True)
+
+
+async def test_a_fork_of_one_that_runs_on_a_repository_says_that_it_has_none_of_its_files(
+    call, scene
+) -> None:
+    repo = repository.to_json(Terms("/repo", "b" * 40))
+    scene.swarm("a", repo=repo, cwd="/repo", agents_max=4)
+    (claim,) = scene.claim(1)
+    scene.start(claim)
+    owner = claim.agent_id
+
+    def operation(tx):
+        sessions.opened(tx, ID, scene.attempt(claim), SWARM, "command")
+        workspaces.begin(tx, owner, SWARM, "b" * 40)
+        workspaces.set_ready(tx, owner, place="p", path="/w/1", branch="dash/x")
+
+    scene.do(operation)
+    forked = await call("session.fork", session=ID, task="go on")
+    note = f"its clone begins at {'b' * 12}; what {owner} has done is in the clone of {owner}, /w/1"
+    assert forked.notes == [f"{note}, and comes back when that has ended"]
+    assert tasks.get(scene.db, forked.task).text.endswith(
+        f"Your files are not those that you saw: {note}, and comes back when that has ended."
+    )

@@ -49,7 +49,10 @@ def test_a_clone_begins_with_what_the_other_has_brought_back(scene, session) -> 
 
 
 def test_where_it_cannot_both_who_asks_and_the_agent_are_told(scene, session) -> None:
-    _, row = session()
+    claim, row = session()
+    found = session_places.files(scene.db, row, OTHER, stops=False)
+    assert found.notes[0].endswith("/w/1, and comes back when that has ended"), "it runs"
+    scene.end(claim, "failed", "exit code 1")
     found = session_places.files(scene.db, row, OTHER, stops=False)
     assert (found.from_owner, found.lost) == ("", True)
     where = f"its clone begins at {'b' * 12}; what {OWNER} has done is in the clone of {OWNER}, /w/1"
