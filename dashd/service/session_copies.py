@@ -170,6 +170,18 @@ def state(db: Snapshot, row: SessionRow) -> wire.SessionState:
     return "waiting" if leaves and tasks.get(db, row.task_id).state in ("ready", "retrying") else "closed"
 
 
+def irreplaceable(db: Snapshot, row: CheckpointRow) -> str:
+    """What a copy is that cannot be made again; "" for one whose session, or a fuller copy, is there."""
+    if row.kind == "archive":
+        return "an archive"
+    others = [each for each in sessions.checkpoints(db, row.session_id) if each.id != row.id]
+    if state(db, sessions.get(db, row.session_id)) == "gone" and row.steps > max(
+        (each.steps for each in others), default=0
+    ):
+        return f"the fullest that is left of session {row.session_id}"
+    return ""
+
+
 def resting(db: Snapshot, session: str) -> SessionRow:
     """The session, in which nothing runs. Raises Conflict."""
     row = sessions.get(db, session)

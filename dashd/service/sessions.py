@@ -150,13 +150,16 @@ async def archive(core: Core, _caller: Caller, params: wire.NameSession) -> wire
 
 
 async def forget(core: Core, caller: Caller, params: wire.ForgetCheckpoint) -> wire.CheckpointForgotten:
-    """Its file goes once that is durable. What is kept for good, an archive, the operator alone forgets."""
+    """Its file goes once that is durable. The operator alone forgets an archive, or decides that something is
+    lost: the last that is left of what was said.
+    """
 
     def operation(tx: Tx) -> wire.CheckpointForgotten:
         row = sessions.find_checkpoint(tx.db, params.checkpoint, "checkpoint")
-        if row.kind == "archive" and caller.actor != "operator":
+        what = copies.irreplaceable(tx.db, row)
+        if what and caller.actor != "operator":
             raise errors.Forbidden(
-                f"{row.id} is an archive, and {caller.who} may not remove it",
+                f"{row.id} is {what}, and {caller.who} may not remove it",
                 hint=f"ask the operator: dashctl session forget {row.id}",
             )
         session_room.forget(tx, row.id)

@@ -194,6 +194,20 @@ async def test_an_archive_is_the_operators_to_remove(call, core, scene, port, ru
     assert port.copies == {}
 
 
+async def test_the_last_that_is_left_is_the_operators_to_remove(call, core, scene, port, running):
+    scene.end(running)
+    part = await call("session.branch", session=ID, at="n1", name="start")
+    whole = await call("session.checkpoint", session=ID)
+    scene.do(lambda tx: attempts.set_removed(tx, [ID]))
+    other, forget = Caller("orchestrator", 1), HANDLERS["session.forget"]
+    with pytest.raises(errors.Forbidden, match=f"{whole.id} is the fullest that is left of session {ID}"):
+        await forget(core, other, wire.ForgetCheckpoint(checkpoint=whole.id))
+    await forget(core, other, wire.ForgetCheckpoint(checkpoint=part.id))
+    assert set(port.copies) == {whole.id}
+    await call("session.forget", checkpoint=whole.id)
+    assert port.copies == {}
+
+
 async def test_what_is_forgotten_is_on_record(call, scene, running):
     made = await call("session.checkpoint", session=ID)
     await call("session.forget", checkpoint=made.id)

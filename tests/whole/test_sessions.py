@@ -207,7 +207,8 @@ async def test_a_copy_is_there_or_is_no_more_whenever_dashd_dies(tmp_path_factor
 
 
 async def test_a_forgotten_copy_is_no_more_wherever_dashd_dies(tmp_path_factory, tmp_path) -> None:
-    made = daemons.DaemonProcess(tmp_path_factory.mktemp("s"), **CONFIGURED)
+    told = CONFIGURED | {"DASH_DAEMON_CHECKPOINTS_TOTAL_MIB": "7"}
+    made = daemons.DaemonProcess(tmp_path_factory.mktemp("s"), **told)
     try:
         made.start("--crash-at", "session.before_unlink")  # its row is gone, its file is not
         async with open_door(made.socket) as dash:
@@ -233,7 +234,8 @@ async def test_a_forgotten_copy_is_no_more_wherever_dashd_dies(tmp_path_factory,
             (made.state / "sessions" / f"{kept[1]['id']}.jsonl").unlink()  # by somebody
             with pytest.raises(Refused, match="somebody has removed its file|cannot be read"):
                 await dash.call("session.tree", session=session, checkpoint="b")
-            assert (await dash.call("session.forget", checkpoint=kept[1]["id"]))["name"] == "b"
+            gone = await dash.call("session.forget", checkpoint=kept[1]["id"])
+            assert (gone["name"], gone["bytes_max"]) == ("b", 7 << 20)
     finally:
         made.end()
 
