@@ -109,8 +109,6 @@ async def keep(world: World, claim: Claim, plan: Plan) -> Callable[[Tx], None]:
         pass
     except (OSError, NotASession) as error:
         problem = spoken(str(error))  # it may name a file as an agent has named it
-        log.warning("no checkpoint", extra={"session": plan.session, "why": problem})
-        problem = str(error)
         _say_none(plan.session, problem)
     return partial(_ended, world, claim, plan, row, problem)
 
