@@ -271,7 +271,7 @@ class Gateway(Connection):
                     await self.warmth.end_left(await self.connected())
                 except trio.TooSlowError:
                     return self.end(f"a run in it could not be ended within {REST_S_MAX:g} s")
-                except GatewayLost:
+                except (GatewayLost, GatewayRefused):
                     await trio.sleep(AGAIN_S)
                 else:
                     await ticket.wait()

@@ -55,9 +55,15 @@ class Warmth:
         self.left.ring()
 
     async def end_left(self, client: Client) -> None:
-        """Returns once none of those runs goes on. Raises TooSlowError, GatewayLost."""
+        """Returns once none of those runs goes on. Raises TooSlowError, GatewayLost, and GatewayRefused where
+        it may be asked again.
+        """
         for agent, session in list(self._working.items()):
-            await at_rest(client, session)
+            try:
+                await at_rest(client, session)
+            except GatewayRefused as refused:
+                if refused.retry_after_s is not None:
+                    raise
             if self._working.get(agent) == session:
                 del self._working[agent]
 

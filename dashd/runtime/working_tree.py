@@ -212,7 +212,7 @@ def _set_imported(owner: str, taken: TakenIn, tx: Tx) -> None:
 
 
 def _say_left(attempt_id: str, owner: str, why: str, tx: Tx) -> None:
-    session_moves.files_left(tx, attempt_id, owner, why.rstrip(".")[:WHY_CHARS_MAX])
+    session_moves.files_left(tx, attempt_id, owner, spoken(why).rstrip(".")[:WHY_CHARS_MAX])
 
 
 def _nothing(_tx: Tx) -> None:

@@ -232,7 +232,7 @@ async def test_a_forgotten_copy_is_no_more_wherever_dashd_dies(tmp_path_factory,
                 await dash.call("session.forget", checkpoint=kept[0]["id"])
             assert refused.value.kind == "NotFound"
             (made.state / "sessions" / f"{kept[1]['id']}.jsonl").unlink()  # by somebody
-            with pytest.raises(Refused, match="somebody has removed its file|cannot be read"):
+            with pytest.raises(Refused, match="cannot be read"):
                 await dash.call("session.tree", session=session, checkpoint="b")
             gone = await dash.call("session.forget", checkpoint=kept[1]["id"])
             assert (gone["name"], gone["bytes_max"]) == ("b", 7 << 20)
