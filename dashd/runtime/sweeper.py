@@ -12,7 +12,7 @@ from typing import NamedTuple
 import trio
 
 from dashd.jail import launch_folder
-from dashd.store import attempts, gateways, session_room, sessions, swarms
+from dashd.store import attempts, gateways, session_room, swarms
 from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
