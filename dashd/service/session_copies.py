@@ -167,7 +167,19 @@ def state(db: Snapshot, row: SessionRow) -> wire.SessionState:
     if attempts.launch(db, row.id).removed:
         return "gone"
     leaves = attempt_rules.leaves_session(attempt.state, attempt.stop, attempt.exit_signal)
-    return "waiting" if leaves and tasks.get(db, row.task_id).state in ("ready", "retrying") else "closed"
+    return "waiting" if leaves and (_is_due(db, row.task_id) or is_claimed(db, row.task_id)) else "closed"
+
+
+def _is_due(db: Snapshot, task_id: str) -> bool:
+    return tasks.get(db, task_id).state in ("ready", "retrying")
+
+
+def is_claimed(db: Snapshot, task_id: str) -> bool:
+    """Whether the task's next attempt was given to a seat, and nobody has seen its program run yet. Once that
+    runs the session is its own, unless it began another one.
+    """
+    run = attempts.open_of_task(db, task_id)
+    return run is not None and run.state != "running"
 
 
 def irreplaceable(db: Snapshot, row: CheckpointRow) -> str:

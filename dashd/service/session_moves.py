@@ -80,6 +80,7 @@ async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire
     copy, begin = await _going_on(core, caller, wanted)
 
     def operation(tx: Tx) -> wire.SessionChanged:
+        copies.resting(tx.db, row.id)  # still
         forked = begin(tx)
         return wire.SessionChanged(
             session=row.id,
@@ -103,10 +104,10 @@ async def migrate(core: Core, caller: Caller, params: wire.MigrateSession) -> wi
         return await _moved(core, params.session, known)
     made: wire.SessionForked | None = None
     while made is None:  # again, where it came to rest, or ran on, between a look and the transaction
-        row, state = await _unmoved(core, params.session)
+        row, state, held = await _unmoved(core, params.session)
         apply: Apply = core.store.writer.apply
-        if state in ("open", "paused"):
-            moving = await _stopping(core, caller, row, params)
+        if held:
+            moving = await _stopping(core, caller, row, state, params)
         else:
             copy, moving = await _resting(core, caller, row, state, params)
             apply = partial(copies.written, core, copy)
@@ -118,10 +119,21 @@ async def migrate(core: Core, caller: Caller, params: wire.MigrateSession) -> wi
     return await _moved(core, params.session, made)
 
 
-async def _unmoved(core: Core, session: str) -> tuple[SessionRow, wire.SessionState]:
-    row, state = await copies.standing(core, session)
-    await core.store.reader.read(lambda db: session_moves.refuse_moved(db, row.id))
-    return row, state
+async def _unmoved(core: Core, session: str) -> tuple[SessionRow, wire.SessionState, bool]:
+    """(the session, its state, whether it is to be stopped first)."""
+
+    def query(db: Snapshot) -> tuple[SessionRow, wire.SessionState, bool]:
+        row = sessions.get(db, session)
+        session_moves.refuse_moved(db, row.id)
+        return row, copies.state(db, row), _is_held(db, row)
+
+    return await core.store.reader.read(query)
+
+
+def _is_held(db: Snapshot, row: SessionRow) -> bool:
+    """Whether an attempt runs in it, or was claimed to, and may be starting at this moment."""
+    state = copies.state(db, row)
+    return state in ("open", "paused") or (state == "waiting" and copies.is_claimed(db, row.task_id))
 
 
 class _Changed(Exception):
@@ -129,24 +141,29 @@ class _Changed(Exception):
 
 
 async def _stopping(
-    core: Core, caller: Caller, row: SessionRow, params: wire.MigrateSession
+    core: Core, caller: Caller, row: SessionRow, state: wire.SessionState, params: wire.MigrateSession
 ) -> Callable[[Tx], wire.SessionForked]:
-    """Of one that runs. Raises Conflict where nothing was said in it yet."""
+    """Of one that runs, or is about to. Raises Conflict where nothing was said in it yet."""
+    runs = state != "waiting"
     _, found = await copies.read(core, row.id)
     copies.step(found.tree, None)
     begin = await _beginning(core, caller, row, params.swarm, "")
-    files = await core.store.reader.read(lambda db: session_places.files(db, row, params.swarm, stops=True))
+    files = await core.store.reader.read(lambda db: session_places.files(db, row, params.swarm, stops=runs))
     so_far, room = len(found.whole), core.checkpoints_bytes_max
 
     def operation(tx: Tx) -> wire.SessionForked:
-        if copies.state(tx.db, row) not in ("open", "paused") or sessions.get(tx.db, row.id) != row:
+        now = copies.state(tx.db, row)
+        if not _is_held(tx.db, row) or (now != "waiting") != runs or sessions.get(tx.db, row.id) != row:
             raise _Changed
         session_room.refuse_full(tx.db, so_far, room)  # the copy that is made at its end is kept in any case
         forked = begin(tx, files.told(params.task or GO_ON))
         files.begin(tx, forked.agent)
         session_moves.begin(tx, row.id, forked.task, copied=False)
-        stops.kill(tx, agents.get(tx.db, row.agent_id), requeue=False, cause=_elsewhere(forked.swarm))
-        agents.set_cause(tx, row.agent_id, None)  # to its swarm one means: nobody does what else is left
+        if runs:
+            stops.kill(tx, agents.get(tx.db, row.agent_id), requeue=False, cause=_elsewhere(forked.swarm))
+            agents.set_cause(tx, row.agent_id, None)  # to its swarm one means: nobody does what else is left
+        else:
+            stops.leave(tx, row.task_id, row.agent_id, _elsewhere(forked.swarm))
         return msgspec.structs.replace(forked, notes=[*forked.notes, *files.notes])
 
     return operation
@@ -155,12 +172,13 @@ async def _stopping(
 async def _resting(
     core: Core, caller: Caller, row: SessionRow, state: wire.SessionState, params: wire.MigrateSession
 ) -> Going:
-    """Of one in which nothing runs, though an attempt may be about to."""
+    """Of one in which nothing runs, though its task may be due to."""
     wanted = wire.ForkSession(session=row.id, task=params.task or GO_ON, swarm=params.swarm)
     copy, begin = await _going_on(core, caller, wanted)
 
     def operation(tx: Tx) -> wire.SessionForked:
-        if copies.state(tx.db, row) != state or sessions.get(tx.db, row.id) != row:
+        is_as_it_was = copies.state(tx.db, row) == state and not _is_held(tx.db, row)
+        if not is_as_it_was or sessions.get(tx.db, row.id) != row:
             raise _Changed
         forked = begin(tx)
         session_moves.begin(tx, row.id, forked.task, copied=True)

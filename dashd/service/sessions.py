@@ -254,7 +254,8 @@ def _terminate(tx: Tx, row: SessionRow) -> bool:
     """Whether there was something to end."""
     state = copies.state(tx.db, row)
     seat = agents.get(tx.db, row.agent_id)
-    if state == "waiting":
+    run = attempts.open_of_task(tx.db, row.task_id)
+    if state == "waiting" and (run is None or run.stop not in ("cancel", "kill")):
         stops.leave(tx, row.task_id, seat.id, "its session was terminated")
     elif state in ("open", "paused") and seat.wanted != "kill":
         stops.kill(tx, seat, requeue=False)

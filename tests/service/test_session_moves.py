@@ -14,9 +14,9 @@ from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors
 from dashd.wire.events import iso
 from tests.fakes.scene import SWARM
-from tests.service.test_sessions import ID, Sessions, Talk, lost, running
+from tests.service.test_sessions import ID, Sessions, Talk, claimed, lost, running
 
-__all__ = ["lost", "running"]
+__all__ = ["claimed", "lost", "running"]
 OTHER = "other1"
 
 
@@ -78,6 +78,59 @@ async def test_what_runs_is_stopped_first_and_its_successor_waits_for_its_end(
     assert (again.agent, again.checkpoint, again.deduplicated) == (seat.id, "c-1", True)
     with pytest.raises(errors.Conflict, match=f"was migrated: agent {seat.id} of swarm {OTHER}"):
         await call("session.migrate", session=ID, swarm=OTHER)
+
+
+@pytest.mark.parametrize("began", [False, True])
+async def test_an_attempt_that_is_about_to_begin_is_stopped_first_too(
+    call, scene, other, claimed, began
+) -> None:
+    made = []
+    async with trio.open_nursery() as nursery:
+
+        async def migrate() -> None:
+            made.append(await call("session.migrate", session=ID, swarm=OTHER))
+
+        nursery.start_soon(migrate)
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.attempt(claimed).stop == "cancel"
+        (task,) = tasks.pinned(scene.db, f"{OTHER}-002")
+        assert task.id not in {claim.task_id for claim in scene.claim()}, "its program may be starting"
+        if began:
+            scene.start(claimed)
+            attempt = scene.attempt(claimed)
+            scene.do(lambda tx: sessions.opened(tx, ID, attempt, SWARM, "command"))
+            scene.end(claimed, "failed", "killed", exit_signal=9)
+        else:
+            scene.end(claimed, "never", "stopped before it started")
+        kept(scene)
+    assert (made[0].task, made[0].checkpoint) == (task.id, "c-1")
+    assert scene.task().cause == f"its session goes on in swarm {OTHER}"
+    assert sessions.is_broken_off(scene.db, task.id)
+    assert task.id in {claim.task_id for claim in scene.claim()}
+
+
+async def test_one_that_is_claimed_while_it_is_copied_is_looked_at_again(
+    call, scene, clock, port, other, lost
+) -> None:
+    keep, found = port.keep, []
+
+    async def slow(checkpoint_id, data):
+        await keep(checkpoint_id, data)
+        clock.advance(60_000)
+        found.extend(claim for claim in scene.claim() if claim.task_id == f"{SWARM}-t1")
+
+    port.keep = slow
+    async with trio.open_nursery() as nursery:
+
+        async def migrate() -> None:
+            await call("session.migrate", session=ID, swarm=OTHER)
+
+        nursery.start_soon(migrate)
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.attempt(found[0]).stop == "cancel"
+        scene.end(found[0], "never", "stopped before it started")
+        kept(scene)
+    assert scene.states() == ["cancelled", "ready"]
 
 
 async def test_what_could_not_be_copied_is_said_by_its_task(call, scene, other, running) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from dashd.domain.session_tree import Node, SessionTree
-from dashd.service import HANDLERS
+from dashd.service import HANDLERS, retries
 from dashd.service.core import Caller
 from dashd.service.ports import DriverAbilities
 from dashd.store import attempts, inputs, seats, sessions, stops
@@ -132,6 +132,47 @@ def lost(scene, running):
     """The same session, which waits to be gone on with: its attempt was lost."""
     scene.end(running, "lost", "nobody knows")
     return running
+
+
+@pytest.fixture
+def claimed(scene, clock, lost):
+    """The same session, whose next attempt was given to its agent and has not begun."""
+    clock.advance(60_000)
+    return next(claim for claim in scene.claim() if claim.task_id == f"{SWARM}-t1")
+
+
+async def test_one_whose_next_attempt_is_claimed_still_waits(call, scene, claimed):
+    assert (await call("session.get", session=ID)).state == "waiting"
+    with pytest.raises(errors.Conflict, match="is waiting: its agent writes in it"):
+        await call("session.rewind", session=ID, to="n1")
+    assert not (await call("session.resume", session=ID)).task, "its own task goes on with it"
+    scene.start(claimed)
+    assert (await call("session.get", session=ID)).state == "closed", "that began another session"
+    scene.do(lambda tx: sessions.opened(tx, ID, scene.attempt(claimed), SWARM, "command"))
+    assert (await call("session.get", session=ID)).state == "open"
+
+
+async def test_an_attempt_that_was_claimed_is_terminated_before_it_begins(call, scene, claimed):
+    assert (await call("session.terminate", session=ID)).changed
+    assert scene.attempt(claimed).stop == "cancel"
+    assert not (await call("session.terminate", session=ID)).changed
+    scene.end(claimed, "never", "stopped before it started")
+    assert (scene.states(), scene.task().cause) == (["cancelled", "ready"], "its session was terminated")
+    assert (await call("session.get", session=ID)).state == "closed"
+
+
+async def test_one_that_runs_again_meanwhile_is_not_gone_on_with_twice(call, scene, port, running):
+    scene.end(running, "lost", "once too often", retry=False)
+    keep = port.keep
+
+    async def retried(checkpoint_id, data):
+        await keep(checkpoint_id, data)
+        scene.do(lambda tx: retries.retry(tx, scene.task(), running.agent_id))
+
+    port.keep = retried
+    with pytest.raises(errors.Conflict, match="is waiting"):
+        await call("session.resume", session=ID)
+    assert len(scene.states()) == 2
 
 
 async def test_one_that_waits_is_terminated_with_its_task_and_its_agent(call, scene, lost):
