@@ -22,7 +22,7 @@ from dashd.wire.methods import session as wire
 from dashd.wire.methods.agent import ResumeAgent, SpawnAgent
 
 from . import agents as agent_service
-from . import reach, session_places
+from . import reach, session_places, session_seats
 from . import session_copies as copies
 from . import swarms as swarm_service
 from .core import Caller, Core
@@ -243,16 +243,17 @@ async def _going_on(core: Core, caller: Caller, params: wire.ForkSession) -> Goi
 
 
 async def _beginning(core: Core, caller: Caller, row: SessionRow, swarm_id: str, name: str) -> Begin:
-    """Makes the agent in that swarm; "": in a new one, on the terms of the session's agent."""
+    """Makes the agent in that swarm, below the parent of the session's; "": in a new one, on its terms."""
     if not swarm_id:
         return await _alone(core, caller, row, name)
     swarm = await core.store.reader.read(lambda db: _swarm(db, row, swarm_id))
     assert swarm is not None, "a swarm that is named is there"
     await reach.check_swarm(core, caller, swarm)
+    await core.store.reader.read(lambda db: session_seats.check(db, caller, row, swarm_id))
 
     def begin(tx: Tx, task: str) -> wire.SessionForked:
         wanted = SpawnAgent(task=task, swarm=swarm_id, name=name or msgspec.UNSET)
-        spawned = agent_service.spawn_in(tx, wanted)
+        spawned = session_seats.spawn(tx, caller, row, wanted)
         return wire.SessionForked(
             agent=spawned.id,
             swarm=spawned.swarm,
@@ -267,13 +268,15 @@ async def _beginning(core: Core, caller: Caller, row: SessionRow, swarm_id: str,
 
 async def _alone(core: Core, caller: Caller, row: SessionRow, name: str) -> Begin:
     terms = await core.store.reader.read(lambda db: session_places.terms(db, row, name))
+    why = await core.store.reader.read(lambda db: session_seats.closed(db, row))
     if not (await core.walls.state()).required:
         terms = session_places.without_walls(terms)
     make = await swarm_service.prepare(core, caller, terms)
 
     def begin(tx: Tx, task: str) -> wire.SessionForked:
         made = make(tx, task)
-        note = f"swarm {row.swarm_id} has ended: it goes on in a new one, {made.id}, on the same terms"
+        session_places.narrow(tx, row, made.id)
+        note = f"{why}: it goes on in a new swarm of one, {made.id}, on the same terms"
         return wire.SessionForked(
             agent=ids.agent_id(made.id, 1),
             swarm=made.id,
@@ -289,7 +292,7 @@ async def _alone(core: Core, caller: Caller, row: SessionRow, name: str) -> Begi
 
 
 def _swarm(db: Snapshot, row: SessionRow, named: str) -> SwarmRow | None:
-    """The swarm to go on in: the one that is named, or the session's own where it is open; None: a new one.
+    """The swarm to go on in: the one that is named, or the session's own where one can; None: a new one.
 
     Raises Unsupported, SwarmEnded.
     """
@@ -300,10 +303,10 @@ def _swarm(db: Snapshot, row: SessionRow, named: str) -> SwarmRow | None:
             hint=f"name a swarm of driver {row.driver}",
             path="swarm",
         )
+    if not named:
+        return None if session_seats.closed(db, row) else swarm
     if swarm.ended_at_ms is None and swarm.wanted != "destroy":
         return swarm
-    if not named:
-        return None
     raise errors.Conflict(
         f"swarm {swarm.id} has ended: {swarm.state}",
         hint=f"name an open swarm of driver {row.driver}; or session.fork {row.id} without one, which makes"

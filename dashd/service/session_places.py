@@ -119,6 +119,15 @@ def terms(db: Snapshot, row: SessionRow, name: str) -> CreateSwarm:
     return found
 
 
+def narrow(tx: Tx, row: SessionRow, swarm_id: str) -> None:
+    """To be called where a swarm was made on these terms: of a child it has the very scope, which says more
+    than a swarm can be asked for (how deep it goes, that less than its folder is read).
+    """
+    seat = agents.get(tx.db, row.agent_id)
+    if seat.parent_id is not None and seat.scope:
+        swarms.set_scope(tx, swarm_id, seat.scope)
+
+
 def without_walls(asked: CreateSwarm) -> CreateSwarm:
     """The same where this daemon gives nobody walls, and so none can be given up."""
     none = msgspec.UNSET

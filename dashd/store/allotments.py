@@ -75,19 +75,29 @@ def may_spend(db: Snapshot, agent_id: str) -> bool:
     return row is None or standing.blocked(budgets.node(db, row)) is None
 
 
-def succeed(tx: Tx, before_id: str, after_id: str) -> None:
-    """A seat replaces an ended one: it gets that one's limits where they are tighter, who set them, and its
-    actions.
+def succeed(
+    tx: Tx, before_id: str, after_id: str, *, why: str = "it replaces", only_left: bool = False
+) -> None:
+    """A seat replaces an ended one, or goes on with its work: it gets that one's limits where they are
+    tighter (`only_left`: what is left of them), who set them, and its actions.
     """
     before, after = budgets.find(tx.db, before_id), budgets.get(tx.db, after_id)
     if before is None:
         return
-    limit = _tighter(before.limit_nusd, after.limit_nusd)
-    budgets.set_limits(tx, after.id, limit, _tighter(before.limit_tokens, after.limit_tokens))
+    nusd, tokens = own_left(before) if only_left else (before.limit_nusd, before.limit_tokens)
+    limit = _tighter(nusd, after.limit_nusd)
+    budgets.set_limits(tx, after.id, limit, _tighter(tokens, after.limit_tokens))
     budgets.set_by_hand(tx, after.id, before.set_by)
     budgets.set_actions(tx, after.id, before.action_75, before.action_90, before.action_100)
     if limit != after.limit_nusd:
-        budgets.change(tx, after.id, "set", after.limit_nusd, limit, f"it replaces {before.id}")
+        budgets.change(tx, after.id, "set", after.limit_nusd, limit, f"{why} {before.id}")
+
+
+def own_left(row: BudgetRow) -> tuple[int | None, int | None]:
+    """(nano-dollars, tokens) that a node has neither spent nor held of its own limits; None: no limit."""
+    nusd = None if row.limit_nusd is None else max(0, row.limit_nusd - row.spent_nusd - row.held_nusd)
+    spent = row.spent_tokens + row.held_tokens
+    return nusd, None if row.limit_tokens is None else max(0, row.limit_tokens - spent)
 
 
 def _tighter(one: int | None, other: int | None) -> int | None:

@@ -31,6 +31,7 @@ _q_swept = (
 )
 _q_output = "UPDATE swarm SET output = ?2 WHERE id = ?1"
 _q_wanted = "UPDATE swarm SET wanted = 'destroy' WHERE id = ?"
+_q_scope = "UPDATE swarm SET scope = ?2 WHERE id = ?1"
 _q_agents_max = "UPDATE swarm SET agents_max = ?2 WHERE id = ?1"
 _q_take_numbers = (
     "UPDATE swarm SET next_agent = next_agent + ?2, next_task = next_task + ?3 WHERE id = ?1"
@@ -131,6 +132,11 @@ def swept(db: apsw.Connection) -> list[str]:
 def set_agents_max(tx: Tx, swarm_id: str, agents_max: int) -> None:
     """Sets how many seats may work at once."""
     tx.execute(_q_agents_max, (swarm_id, agents_max))
+
+
+def set_scope(tx: Tx, swarm_id: str, scope: str) -> None:
+    """Sets what its agents may reach, as JSON, of one that nothing runs in yet."""
+    tx.execute(_q_scope, (swarm_id, scope))
 
 
 def take_numbers(tx: Tx, swarm_id: str, *, agents: int = 0, tasks: int = 0) -> tuple[int, int]:

@@ -240,7 +240,7 @@ async def test_where_its_swarm_has_ended_it_goes_on_in_a_new_one_on_the_same_ter
     assert new.agents_max == 1
     assert sessions.seed(scene.db, forked.task) == forked.checkpoint
     assert [claim.agent_id for claim in scene.claim()] == [forked.agent]
-    assert f"a new one, {forked.swarm}" in forked.notes[0]
+    assert f"swarm {SWARM} has ended: it goes on in a new swarm of one, {forked.swarm}" in forked.notes[0]
     assert (await call("session.fork", session=ID, task="more", idempotency_key="k")).deduplicated
     resumed = await call("session.resume", session=ID)
     assert resumed.swarm not in (SWARM, forked.swarm)

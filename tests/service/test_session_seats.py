@@ -1,0 +1,151 @@
+"""Going on with a child's session: below its own parent, with its own scope and what is left of its money."""
+
+import dataclasses
+
+import pytest
+
+from dashd.domain import scope as scopes
+from dashd.domain.gates import Gate
+from dashd.service import HANDLERS
+from dashd.service.core import Caller
+from dashd.service.ports import DriverAbilities
+from dashd.service.speakers import Speakers
+from dashd.service.speaking import introduce
+from dashd.store import agents, attempts, budgets, children, gates, sessions, swarms
+from dashd.wire import errors, methods
+from tests.fakes.scene import SWARM
+from tests.service.test_sessions import Sessions
+from tests.service.test_walls import FakeWalls
+
+PARENT, OTHER = f"{SWARM}-001", "other1"
+SCOPE = scopes.parse(write=["."], read=["."], hosts=["a.example"], depth=2, root="/")
+NARROW = scopes.parse(write=["src"], read=["src"], hosts=[], root="/")
+
+
+@pytest.fixture
+def core(core, scene):
+    keys = Speakers(core.store, core.clock)
+    return dataclasses.replace(core, sessions=Sessions(scene), walls=FakeWalls(), keys=keys)
+
+
+@pytest.fixture
+def parent(scene):
+    """One of two agents that run; it may spend 2 dollars."""
+    scene.swarm("p", "q", walls="required", scope=scopes.to_json(SCOPE), agents_made=2)
+    claims = scene.claim()
+    for claim in claims:
+        scene.start(claim)
+    scene.do(lambda tx: budgets.set_limits(tx, PARENT, 2_000_000_000, None))
+    return next(claim for claim in claims if claim.agent_id == PARENT)
+
+
+@pytest.fixture
+def child(scene, parent):
+    """Its child, in a session: 0.6 dollars, of which 0.2 are spent, and 900 tokens."""
+    wish = children.Wish(parent=PARENT, task="t", scope=scopes.to_json(NARROW))
+    made = scene.do(lambda tx: children.add(tx, wish))
+    (claim,) = scene.claim()
+    assert claim.agent_id == made.agent
+    scene.start(claim)
+    attempt = attempts.get(scene.db, claim.attempt_id)
+
+    def operation(tx):
+        sessions.opened(tx, claim.attempt_id, attempt, SWARM, "command")
+        budgets.set_limits(tx, made.agent, budgets.get(tx.db, made.agent).limit_nusd, 900)
+        budgets.set_by_hand(tx, made.agent, "operator:1")
+        figures = {"held_nusd": 0, "held_tokens": 0, "cost_nusd": 200_000_000, "tokens": 500}
+        budgets.settle(tx, made.agent, confirmed=True, **figures)
+
+    scene.do(operation)
+    return claim
+
+
+def _is_like(scene, agent_id, child):
+    """A child of the same parent with the same scope, and what was left."""
+    new, old = agents.get(scene.db, agent_id), agents.get(scene.db, child.agent_id)
+    assert (new.parent_id, new.scope) == (PARENT, old.scope)
+    assert scopes.within(agents.scope_of(new, scene.row()), agents.scope_of(old, scene.row()))
+    node = budgets.get(scene.db, new.id)
+    assert (node.parent_id, node.limit_nusd, node.limit_tokens) == (PARENT, 400_000_000, 400)
+    assert node.set_by == "operator:1"
+
+
+@pytest.mark.parametrize("verb", ["fork", "resume", "compact"])
+async def test_it_goes_on_in_a_child_of_the_same_parent(call, core, scene, child, verb, monkeypatch) -> None:
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", True, compacts=True))
+    if verb != "fork":
+        scene.end(child)
+    told = {} if verb == "compact" else {"task": "more"}
+    made = await call(f"session.{verb}", session=child.attempt_id, **told)
+    assert made.agent == f"{PARENT}.2"
+    _is_like(scene, made.agent, child)
+    assert sessions.seed(scene.db, made.task) is not None
+    assert [claim.agent_id for claim in scene.claim()] == [made.agent]
+
+
+async def test_one_that_runs_is_migrated_within_its_own_swarm(call, core, scene, child) -> None:
+    core.daemon.state = "stopping"  # the answer does not wait for the old one's end
+    made = await call("session.migrate", session=child.attempt_id, swarm=SWARM)
+    _is_like(scene, made.agent, child)
+    assert scene.attempt(child).stop == "kill"
+    assert scene.attempt(child).agent_id != made.agent
+
+
+@pytest.mark.parametrize("verb", ["fork", "migrate"])
+async def test_it_goes_on_in_no_other_swarm(call, core, scene, child, verb) -> None:
+    scene.swarm("w", swarm_id=OTHER)
+    before = scene.seq
+    with pytest.raises(
+        errors.Forbidden, match=f"a child of {PARENT}, and goes on below that alone"
+    ) as refused:
+        await call(f"session.{verb}", session=child.attempt_id, task="more", swarm=OTHER)
+    assert f"name swarm {SWARM}" in refused.value.hint
+    assert (scene.seq, core.sessions.copies) == (before, {})
+
+
+async def test_its_parent_has_no_more_than_it_has_left(call, scene, child) -> None:
+    scene.do(lambda tx: budgets.set_limits(tx, PARENT, 300_000_000, None))
+    made = await call("session.fork", session=child.attempt_id, task="more")
+    assert budgets.get(scene.db, made.agent).limit_nusd == 100_000_000, "of which the child has spent 0.2"
+
+
+@pytest.mark.parametrize(("verdict", "why"), [("ask", "wants a yes first"), ("deny", "gate deep forbids it")])
+async def test_whom_a_gate_keeps_from_spawning_it_keeps_from_this(
+    call, core, scene, child, verdict, why
+) -> None:
+    made = await call("key.create", name="claude", kind="orchestrator", unsafe_no_jail=True)
+    claude = await introduce(core, Caller("operator", 1), "test", made.secret)
+    gate = Gate("deep", "depth", "", 0, verdict, "operator", False, 60.0, "deny")
+    scene.do(lambda tx: gates.put(tx, gate))
+    asked = methods.METHODS["session.fork"].params(session=child.attempt_id, task="more")
+    with pytest.raises(errors.Forbidden, match=f"{why}.*spawn a child of agent {PARENT}"):
+        await HANDLERS["session.fork"](core, claude, asked)
+    assert len(agents.children(scene.db, PARENT)) == 1
+    if verdict == "ask":
+        assert (await call("session.fork", session=child.attempt_id, task="more")).agent
+
+
+async def test_once_its_parent_has_ended_it_goes_on_in_a_swarm_of_one_as_narrow(
+    call, scene, parent, child
+) -> None:
+    scene.end(child)
+    scene.end(parent)
+    made = await call("session.fork", session=child.attempt_id, task="more")
+    assert made.swarm != SWARM
+    assert f"agent {PARENT} has ended: it goes on in a new swarm of one" in made.notes[0]
+    new = swarms.get(scene.db, made.swarm)
+    old = agents.scope_of(agents.get(scene.db, child.agent_id), scene.row())
+    assert agents.scope_of(agents.get(scene.db, made.agent), new) == old
+    assert budgets.get(scene.db, made.swarm).limit_nusd == 600_000_000
+    with pytest.raises(errors.IllegalTransition, match=f"a child, and agent {PARENT} has ended"):
+        await call("session.fork", session=child.attempt_id, task="more", swarm=SWARM)
+
+
+async def test_any_other_keeps_the_limits_that_somebody_has_set_for_its_agent(call, scene, parent) -> None:
+    scene.do(lambda tx: sessions.opened(tx, parent.attempt_id, scene.attempt(parent), SWARM, "command"))
+    scene.do(lambda tx: budgets.set_by_hand(tx, PARENT, "operator:1"))
+    scene.swarm("w", swarm_id=OTHER)
+    for told in ({}, {"swarm": OTHER}):
+        made = await call("session.fork", session=parent.attempt_id, task="more", **told)
+        node = budgets.get(scene.db, made.agent)
+        assert (node.limit_nusd, node.set_by, node.parent_id) == (2_000_000_000, "operator:1", made.swarm)
