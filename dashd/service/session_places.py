@@ -11,12 +11,13 @@ import msgspec
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import dollars, folders, repository
 from dashd.domain.budget import DEFAULT_CEILING_NUSD
+from dashd.domain.placement import Terms
 from dashd.store import agents, attempts, budgets, session_moves, swarms, workspaces
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.store.sessions import SessionRow
 from dashd.store.transaction import Tx
 from dashd.wire.methods.swarm import CreateSwarm
-from dashd.wire.methods.table import PRIORITIES
+from dashd.wire.methods.table import PRIORITIES, Placement
 
 from .walls import limits_of
 
@@ -78,7 +79,9 @@ def _of(swarm: SwarmRow) -> str:
 
 
 def terms(db: Snapshot, row: SessionRow, name: str) -> CreateSwarm:
-    """A swarm of one for an agent like the session's: walls, limits and budget are that one's, never more."""
+    """A swarm of one for an agent like the session's: walls, rules about commands, where it runs, limits and
+    budget are that one's, never more.
+    """
     swarm, seat = swarms.get(db, row.swarm_id), agents.get(db, row.agent_id)
     scope = agents.scope_of(seat, swarm)
     found = CreateSwarm(
@@ -94,6 +97,9 @@ def terms(db: Snapshot, row: SessionRow, name: str) -> CreateSwarm:
         model=seat.model or swarm.model or msgspec.UNSET,
         budget=_budget(db, seat),
         label=swarm.label or msgspec.UNSET,
+        placement=_placement(swarm),
+        allow_commands=msgspec.UNSET if scope.commands.allow is None else list(scope.commands.allow),
+        deny_commands=list(scope.commands.deny) or msgspec.UNSET,
         unsafe_no_jail=swarm.walls != "required",
     )
     if swarm.walls == "required":
@@ -102,8 +108,6 @@ def terms(db: Snapshot, row: SessionRow, name: str) -> CreateSwarm:
             scope=list(scope.write) if scope.write is not None else msgspec.UNSET,
             read=[each for each in scope.read or () if each != folders.ROOT],
             hosts=list(scope.hosts or ()) or msgspec.UNSET,
-            allow_commands=msgspec.UNSET if scope.commands.allow is None else list(scope.commands.allow),
-            deny_commands=list(scope.commands.deny) or msgspec.UNSET,
         )
     if swarm.repo:
         repo = repository.from_json(swarm.repo)
@@ -132,6 +136,19 @@ def without_walls(asked: CreateSwarm) -> CreateSwarm:
     """The same where this daemon gives nobody walls, and so none can be given up."""
     none = msgspec.UNSET
     return msgspec.structs.replace(asked, unsafe_no_jail=False, scope=none, read=none, hosts=none)
+
+
+def _placement(swarm: SwarmRow) -> Placement | msgspec.UnsetType:
+    """As it was asked for."""
+    if not swarm.placement:
+        return msgspec.UNSET
+    asked = msgspec.json.decode(swarm.placement, type=Terms)
+    return Placement(
+        policy=asked.policy,
+        capabilities=list(asked.capabilities),
+        region=asked.region,
+        version=asked.version,
+    )
 
 
 def _budget(db: Snapshot, seat: AgentRow) -> float | msgspec.UnsetType:

@@ -1,14 +1,22 @@
 """Terms and files of an agent that goes on with another one's conversation."""
 
+import dataclasses
+
 import msgspec
 import pytest
 
 from dashd.domain import repository
 from dashd.domain import scope as scopes
+from dashd.domain.placement import Terms as PlacementTerms
 from dashd.domain.repository import Terms
 from dashd.service import session_places
-from dashd.store import attempts, budgets, sessions, workspaces
+from dashd.service import swarms as swarm_service
+from dashd.service.core import Caller
+from dashd.service.ports import DriverAbilities
+from dashd.store import attempts, budgets, sessions, swarms, workspaces
+from tests.fakes.ports import FakeDrivers
 from tests.fakes.scene import SWARM
+from tests.service.test_walls import FakeWalls
 
 ID = f"{SWARM}-t1.1"
 OTHER = "other1"
@@ -84,3 +92,36 @@ def test_the_terms_are_those_of_the_agent_and_never_more(scene, session) -> None
     assert found.deny_commands == ["rm *"]
     bare = session_places.without_walls(msgspec.structs.replace(found, unsafe_no_jail=True))
     assert (bare.unsafe_no_jail, bare.scope) == (False, msgspec.UNSET)
+
+
+class Pi(FakeDrivers):
+    """Has that one too."""
+
+    def choose(self, driver, *, has_argv):
+        return driver, "it was asked for"
+
+    def abilities(self, _name):
+        return DriverAbilities(pause="soft", message=True)
+
+    def remarks(self, _name, _argv):
+        return []
+
+
+@pytest.mark.parametrize("walls", ["required", "none"])
+async def test_rules_about_commands_and_where_it_runs_stay_with_walls_or_without(core, scene, walls) -> None:
+    scope = scopes.parse(write=["."], read=["."], hosts=[], allow=["ls *"], deny=["git push *"], root="/")
+    wanted = PlacementTerms("round-robin", ("browser",), "eu", "1.6")
+    asked = msgspec.json.encode(wanted).decode()
+    row = {"walls": walls, "scope": scopes.to_json(scope), "placement": asked, "driver": "pi"}
+    scene.swarm("a", **row)
+    (claim,) = scene.claim()
+    scene.start(claim)
+    scene.do(lambda tx: sessions.opened(tx, ID, scene.attempt(claim), SWARM, "pi"))
+    scene.end(claim)
+    found = session_places.terms(scene.db, sessions.get(scene.db, ID), "")
+    here = dataclasses.replace(core, walls=FakeWalls(), drivers=Pi())
+    made = await swarm_service.prepare(here, Caller("operator", 1), found)
+    new = swarms.get(scene.db, scene.do(lambda tx: made(tx, "more")).id)
+    assert scopes.from_json(new.scope).commands == scope.commands
+    assert msgspec.json.decode(new.placement, type=PlacementTerms) == wanted
+    assert (new.walls, session_places.without_walls(found).deny_commands) == (walls, ["git push *"])
