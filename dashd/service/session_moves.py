@@ -31,6 +31,8 @@ from .idempotency import once, replay
 GO_ON: Final = "Go on from where you were."
 MOVE_S_MAX: Final = 120.0
 """For the end of what runs in a session that is migrated; the answer waits no longer, the move does."""
+NAMED_MAX: Final = 5
+"""Children that a message names."""
 Begin = Callable[[Tx, str], wire.SessionForked]
 """Makes the new agent in this transaction, told this task; what it goes on from is not in the answer yet."""
 Going = tuple[CheckpointRow, Callable[[Tx], wire.SessionForked]]
@@ -125,6 +127,7 @@ async def _unmoved(core: Core, session: str) -> tuple[SessionRow, wire.SessionSt
     def query(db: Snapshot) -> tuple[SessionRow, wire.SessionState, bool]:
         row = sessions.get(db, session)
         session_moves.refuse_moved(db, row.id)
+        _refuse_parent(db, row)
         return row, copies.state(db, row), _is_held(db, row)
 
     return await core.store.reader.read(query)
@@ -134,6 +137,21 @@ def _is_held(db: Snapshot, row: SessionRow) -> bool:
     """Whether an attempt runs in it, or was claimed to, and may be starting at this moment."""
     state = copies.state(db, row)
     return state in ("open", "paused") or (state == "waiting" and copies.is_claimed(db, row.task_id))
+
+
+def _refuse_parent(db: Snapshot, row: SessionRow) -> None:
+    """Raises Conflict where its agent would be ended with it, and others that work for that one."""
+    seat = agents.get(db, row.agent_id)
+    ends = copies.state(db, row) in ("open", "paused", "waiting") and seat.task_id == row.task_id
+    at_work = session_seats.children_at_work(db, seat.id) if ends else []
+    if at_work:
+        more = f" and {len(at_work) - NAMED_MAX} more" if len(at_work) > NAMED_MAX else ""
+        raise errors.Conflict(
+            f"agent {seat.id} is ended where its session goes on elsewhere, and its children would be with"
+            f" it: {', '.join(at_work[:NAMED_MAX])}{more}",
+            hint=f"wait until they have ended, or agent.kill {at_work[0]} gives its work up; session.fork"
+            f" {row.id} copies it and ends nobody",
+        )
 
 
 class _Changed(Exception):
@@ -155,6 +173,7 @@ async def _stopping(
         now = copies.state(tx.db, row)
         if not _is_held(tx.db, row) or (now != "waiting") != runs or sessions.get(tx.db, row.id) != row:
             raise _Changed
+        _refuse_parent(tx.db, row)
         session_room.refuse_full(tx.db, so_far, room)  # the copy that is made at its end is kept in any case
         forked = begin(tx, files.told(params.task or GO_ON))
         files.begin(tx, forked.agent)
@@ -180,6 +199,7 @@ async def _resting(
         is_as_it_was = copies.state(tx.db, row) == state and not _is_held(tx.db, row)
         if not is_as_it_was or sessions.get(tx.db, row.id) != row:
             raise _Changed
+        _refuse_parent(tx.db, row)
         forked = begin(tx)
         session_moves.begin(tx, row.id, forked.task, copied=True)
         if state == "waiting":  # its agent may be at another task, or have ended

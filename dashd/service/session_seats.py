@@ -7,6 +7,8 @@ with its swarm's rights, which keeps the limits of the one before it.
 
 from typing import Final
 
+from dashd.domain import agent as rules
+from dashd.domain import scope as scopes
 from dashd.store import agents, allotments, budgets, children, decisions, swarms
 from dashd.store.rows import AgentRow, Snapshot
 from dashd.store.sessions import SessionRow
@@ -27,6 +29,12 @@ def closed(db: Snapshot, row: SessionRow) -> str:
     if swarm.ended_at_ms is not None or swarm.wanted == "destroy":
         return f"swarm {swarm.id} has ended"
     return children.obstacle(db, agents.get(db, parent_id)) if parent_id else ""
+
+
+def children_at_work(db: Snapshot, agent_id: str) -> list[str]:
+    """The children of an agent that have not ended, and that nobody has ended."""
+    found = agents.children(db, agent_id)
+    return [each.id for each in found if each.state not in rules.MACHINE.ended and each.wanted != "kill"]
 
 
 def check(db: Snapshot, caller: Caller, row: SessionRow, swarm_id: str) -> None:
@@ -88,4 +96,5 @@ def _wish(db: Snapshot, before: AgentRow, parent_id: str, task: str, name: str) 
     nusd = allotments.own_left(node)[0] if node is not None else None
     if nusd is not None and above is not None:
         nusd = min(nusd, above)
-    return children.Wish(parent=parent_id, task=task, name=name, scope=before.scope or "", nusd=nusd)
+    scope = before.scope or scopes.to_json(scopes.EVERYTHING)  # as much as its parent has
+    return children.Wish(parent=parent_id, task=task, name=name, scope=scope, nusd=nusd)

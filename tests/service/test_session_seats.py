@@ -149,3 +149,39 @@ async def test_any_other_keeps_the_limits_that_somebody_has_set_for_its_agent(ca
         made = await call("session.fork", session=parent.attempt_id, task="more", **told)
         node = budgets.get(scene.db, made.agent)
         assert (node.limit_nusd, node.set_by, node.parent_id) == (2_000_000_000, "operator:1", made.swarm)
+
+
+async def test_a_parent_is_not_migrated_away_from_children_that_work(
+    call, core, scene, parent, child
+) -> None:
+    scene.do(lambda tx: sessions.opened(tx, parent.attempt_id, scene.attempt(parent), SWARM, "command"))
+    scene.swarm("w", swarm_id=OTHER)
+    before = scene.seq
+    with pytest.raises(errors.Conflict, match=f"its children would be with it: {child.agent_id}$") as refused:
+        await call("session.migrate", session=parent.attempt_id, swarm=OTHER)
+    assert f"agent.kill {child.agent_id}" in refused.value.hint
+    assert (scene.seq, scene.attempt(parent).stop, scene.attempt(child).stop) == (before, None, None)
+    scene.end(parent, "lost", "nobody knows")
+    with pytest.raises(errors.Conflict, match="its children would be"):
+        await call("session.migrate", session=parent.attempt_id, swarm=OTHER)
+    assert core.sessions.copies == {}
+    scene.end(child)
+    assert (await call("session.migrate", session=parent.attempt_id, swarm=OTHER)).swarm == OTHER
+
+
+async def test_a_child_that_comes_while_its_parent_is_migrated_is_not_ended_either(
+    call, core, scene, parent
+) -> None:
+    scene.do(lambda tx: sessions.opened(tx, parent.attempt_id, scene.attempt(parent), SWARM, "command"))
+    scene.swarm("w", swarm_id=OTHER)
+    wish = children.Wish(parent=PARENT, task="t", scope=scopes.to_json(NARROW))
+    live = core.sessions.live
+
+    async def spawns(driver, launch_id):
+        scene.do(lambda tx: children.add(tx, wish))
+        return await live(driver, launch_id)
+
+    core.sessions.live = spawns
+    with pytest.raises(errors.Conflict, match="its children would be"):
+        await call("session.migrate", session=parent.attempt_id, swarm=OTHER)
+    assert scene.attempt(parent).stop is None
