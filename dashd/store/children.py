@@ -99,7 +99,7 @@ def check(db: Snapshot, wish: Wish) -> Scope:
     refuse_full(db, parent.swarm_id)
     refuse_poor(db, parent, wish.nusd)
     if wish.begin_from is not None:
-        sessions.refuse_foreign(db, wish.begin_from, swarms.get(db, parent.swarm_id).driver)
+        sessions.refuse_unfit(db, wish.begin_from, swarms.get(db, parent.swarm_id))
     return granted(db, parent, scopes.from_json(wish.scope))
 
 

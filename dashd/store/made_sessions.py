@@ -69,24 +69,28 @@ def waiting(db: Snapshot) -> list[MadeRow]:
 
 def take(tx: Tx, row: MadeRow, task_id: str, *, driver: str, cwd: str) -> None:
     """The task is the one that begins in it. Raises Conflict, Unsupported."""
+    refuse_unfit(row, driver=driver, cwd=cwd)
+    tx.execute(_q_take, (row.id, task_id))
+
+
+def refuse_unfit(row: MadeRow, *, driver: str, cwd: str) -> None:
+    """Raises Conflict, Unsupported where no task of that driver and folder can begin in it."""
     if row.task_id is not None:
         raise errors.Conflict(
             f"session {row.name!r} was begun by task {row.task_id}",
             hint="session.fork goes on from it; or make another one for each task",
             path="begin_from",
         )
-    refuse_foreign(row, driver)
+    _refuse_foreign(row, driver)
     if row.cwd != cwd:
         raise errors.Conflict(
             f"session {row.name!r} is of the folder {row.cwd}, and this works in {cwd}",
             hint=f"cwd: {row.cwd}",
             path="begin_from",
         )
-    tx.execute(_q_take, (row.id, task_id))
 
 
-def refuse_foreign(row: MadeRow, driver: str) -> None:
-    """Raises Unsupported where an agent of this driver cannot begin in it."""
+def _refuse_foreign(row: MadeRow, driver: str) -> None:
     if row.driver != driver:
         raise errors.Unsupported(
             f"session {row.name!r} is of {row.driver}, and {driver} cannot begin in it",

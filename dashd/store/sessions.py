@@ -242,13 +242,18 @@ def kept(db: Snapshot) -> frozenset[str]:
     return frozenset(found for (found,) in rows.table(db, _q_ids))
 
 
-def refuse_foreign(db: Snapshot, checkpoint_id: str, driver: str) -> None:
-    """Raises NotFound, or Unsupported where an agent of this driver cannot go on from a checkpoint, or cannot
-    begin in a session that was made.
+def refuse_unfit(db: Snapshot, checkpoint_id: str, swarm: rows.SwarmRow) -> None:
+    """Raises NotFound, Unsupported or Conflict where a task of this swarm cannot go on from a checkpoint, or
+    cannot begin in a session that was made.
     """
     if (made := made_sessions.find(db, checkpoint_id)) is not None:
-        made_sessions.refuse_foreign(made, driver)
-        return
+        made_sessions.refuse_unfit(made, driver=swarm.driver, cwd=swarm.cwd)
+    else:
+        refuse_foreign(db, checkpoint_id, swarm.driver)
+
+
+def refuse_foreign(db: Snapshot, checkpoint_id: str, driver: str) -> None:
+    """Raises NotFound, or Unsupported where an agent of this driver cannot go on from a checkpoint."""
     found = of_checkpoint(db, checkpoint_id)
     if found.driver != driver:
         raise errors.Unsupported(
@@ -261,7 +266,7 @@ def refuse_foreign(db: Snapshot, checkpoint_id: str, driver: str) -> None:
 def begin_from(tx: Tx, task_id: str, checkpoint_id: str | None, driver: str) -> None:
     """The task's conversation goes on from a copy of another one, or is one that was made for it.
 
-    Raises as `refuse_foreign` does, and Conflict where another task has that, or works in another folder.
+    Raises as `refuse_unfit` does.
     """
     if checkpoint_id is not None and (made := made_sessions.find(tx.db, checkpoint_id)) is not None:
         cwd = swarms.get(tx.db, tasks.get(tx.db, task_id).swarm_id).cwd

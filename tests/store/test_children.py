@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dashd.domain import scope as scopes
-from dashd.store import agents, children
+from dashd.store import agents, children, made_sessions
+from dashd.store.made_sessions import MadeRow
 from dashd.wire import errors
-from tests.fakes.scene import swarm_row
+from tests.fakes.scene import SWARM, swarm_row
 
 NAMES = st.lists(st.sampled_from([".", "src", "src/a", "docs", "/etc", "/usr/share"]), max_size=3)
 SCOPE = st.builds(
@@ -68,3 +69,26 @@ def test_a_swarm_from_before_scopes_gives_its_children_its_folder(scene):
     assert agents.scope_of(scene.agent(), swarm_row()) == scopes.DEFAULT
     with pytest.raises(errors.Forbidden, match="write /etc"):
         children.granted(scene.db, scene.agent(), scopes.parse(write=["/etc"]))
+
+
+@pytest.mark.parametrize("why", ["was begun by task other1-t1", "is of the folder /elsewhere"])
+def test_an_allowed_child_whose_session_has_gone_is_not_made(scene, why):
+    scene.swarm("x", scope=scopes.to_json(scopes.DEFAULT))
+    scene.swarm("w", swarm_id="other1")
+    cwd = "/elsewhere" if "folder" in why else "/"
+    scene.do(lambda tx: made_sessions.insert(tx, MadeRow("s-1", "mine", "command", cwd, None, None, 0)))
+    everything = scopes.to_json(scopes.EVERYTHING)
+    wish = children.Wish(parent=f"{SWARM}-001", task="t", scope=everything, begin_from="mine")
+    if cwd == "/":
+        scene.do(lambda tx: children.check(tx.db, wish))
+        other = made_sessions.find(scene.db, "mine")
+        scene.do(lambda tx: made_sessions.take(tx, other, "other1-t1", driver="command", cwd="/"))
+    since = scene.seq
+    scene.do(lambda tx: children.allowed(tx, msgspec.to_builtins(wish)))
+    (event,) = scene.events(since)
+    assert event["kind"] == "escalation.raised"
+    assert "was not made" in event["data"]["what"]
+    assert why in event["data"]["why"]
+    assert (scene.states(), agents.children(scene.db, f"{SWARM}-001")) == (["ready"], [])
+    with pytest.raises(errors.Conflict, match=why):
+        children.check(scene.db, wish)
