@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from dashd.domain import placement
-from dashd.domain.placement import Place, Terms
+from dashd.domain.placement import Demand, Place, Terms
 
-from . import attempts, rows
+from . import attempts, queue, swarms
 from .added_gateways import Look
 from .registry import Registry, capabilities
-from .rows import Snapshot
+from .rows import Snapshot, SwarmRow
 from .transaction import Tx
 
 DRIVER = "pi"
@@ -47,14 +47,6 @@ class InstanceRow(msgspec.Struct, frozen=True):
 
 _table = Registry(InstanceRow, "instance", "instances")
 every, find, put = _table.every, _table.find, _table.put
-# The list of open states repeats the condition of the index swarm_open, which SQLite would not use otherwise.
-_q_waiting = """
-SELECT (SELECT q.id FROM task q WHERE q.swarm_id = s.id AND q.state = 'ready'
-    ORDER BY q.level, q.number LIMIT 1), s.id, s.placement
-FROM swarm s WHERE s.state IN ('creating', 'active', 'paused') AND s.state = 'active' AND s.wanted = 'run'
-AND s.driver = 'pi' AND EXISTS (SELECT 1 FROM task r WHERE r.swarm_id = s.id AND r.state = 'ready')
-AND EXISTS (SELECT 1 FROM agent i WHERE i.swarm_id = s.id AND i.state = 'idle' AND i.wanted = 'run')
-"""
 _q_up = "UPDATE instance SET told = 'up', stamp = ?2, version = ?3 WHERE name = ?1"
 _q_down = "UPDATE instance SET told = 'down' WHERE name = ?1"
 _q_version = "UPDATE instance SET stamp = ?2, version = ?3 WHERE name = ?1"
@@ -84,16 +76,16 @@ def program(db: Snapshot, place: str | None) -> str:
 
 
 def waiting(db: Snapshot, agents_max: int, like: Sequence[InstanceRow] = ()) -> list[str]:
-    """The first task of each swarm whose agents could work on it, had they one more place `like` these; none
-    where the daemon has no slot left either.
+    """The task of each swarm that the queue would give away next, had its agents one more place `like` these;
+    none where the daemon has no slot left either.
     """
     if attempts.open_count(db) >= agents_max:
         return []
     one_more = _place(own("", 1, like), 0, None)
     return [
-        task
-        for task, swarm, terms in rows.table(db, _q_waiting)
-        if placement.misfit(one_more, placement.demand(_terms(terms), swarm, None)) is None
+        task.id
+        for task, _ in queue.heads(db, driver=DRIVER)
+        if placement.misfit(one_more, _demand(swarms.get(db, task.swarm_id))) is None
     ]
 
 
@@ -174,5 +166,6 @@ def _place(row: InstanceRow, load: int, look: Look | None) -> Place:
     )
 
 
-def _terms(stored: str) -> Terms:
-    return msgspec.json.decode(stored, type=Terms) if stored else Terms()
+def _demand(swarm: SwarmRow) -> Demand:
+    asked = msgspec.json.decode(swarm.placement, type=Terms) if swarm.placement else Terms()
+    return placement.demand(asked, swarm.id, None)

@@ -43,6 +43,7 @@ FROM swarm s JOIN task t ON t.id = (
 WHERE s.state IN ('creating', 'active', 'paused') AND s.state = 'active' AND s.wanted = 'run'
 AND (s.mode <> '' OR s.driver NOT IN (SELECT value FROM json_each(?1)))
 AND s.id NOT IN (SELECT value FROM json_each(?2))
+AND (?3 = '' OR s.driver = ?3)
 AND EXISTS (SELECT 1 FROM agent i WHERE i.swarm_id = s.id AND i.state = 'idle' AND i.wanted = 'run')
 ORDER BY t.level, t.created_at_ms, t.rowid
 """
@@ -107,7 +108,7 @@ def head(
     """The task that starts next and the seat that takes it; drivers that are `full` start nothing, and swarms
     that are `left` out nothing either.
     """
-    return next(_heads(db, full, left), None)
+    return next(heads(db, full, left), None)
 
 
 def claim(tx: Tx, agents_max: int, placing: Placing = HERE) -> Claimed:
@@ -126,7 +127,7 @@ def _startable(
     db: apsw.Connection, placing: Placing, left: list[str]
 ) -> tuple[TaskRow, str, str | None] | None:
     """The first in order that finds a place; swarms before it that find none are added to `left`."""
-    for task, seat in _heads(db, placing.full(db), left):
+    for task, seat in heads(db, placing.full(db), left):
         found = placing.choose(db, task, seat, swarms.get(db, task.swarm_id))
         if not isinstance(found, Unplaced):
             return task, seat, found.place if found else None
@@ -134,11 +135,14 @@ def _startable(
     return None
 
 
-def _heads(
-    db: apsw.Connection, full: Collection[str], left: Collection[str]
+def heads(
+    db: apsw.Connection, full: Collection[str] = (), left: Collection[str] = (), driver: str = ""
 ) -> Iterator[tuple[TaskRow, str]]:
-    """What could start next of each swarm, in the order of the queue."""
-    for *fields, seat in db.execute(_q_head, (json.dumps(list(full)), json.dumps(list(left)))):
+    """What could start next of each swarm, and the seat that would take it, in the order of the queue; of one
+    agent program alone, if one is named.
+    """
+    told = (json.dumps(list(full)), json.dumps(list(left)), driver)
+    for *fields, seat in db.execute(_q_head, told):
         task = TaskRow(*fields)
         yield task, task.pinned_to or seat
 

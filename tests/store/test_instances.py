@@ -1,10 +1,13 @@
 """Rows of instances: what is told of them, and told once; what waits for one."""
 
 import msgspec
+import pytest
 
-from dashd.store import instances
+from dashd.store import agents, instances, seats, session_moves, sessions, tasks
 from dashd.store.instances import InstanceRow
+from tests.fakes.scene import SWARM
 
+ID = f"{SWARM}-t1.1"
 NEXT = InstanceRow("next", "static", "/p/cli.js", "[]", None, 4)
 
 
@@ -70,3 +73,51 @@ def test_capacity_changes_with_the_settings(scene) -> None:
     row = put(scene, instances.own("local", 2))
     scene.do(lambda tx: instances.resize(tx, row, 3))
     assert instances.find(scene.db, "local") == msgspec.structs.replace(row, capacity=3)
+
+
+@pytest.fixture
+def idle(scene):
+    """A swarm of Pis, one that works, and one that is idle."""
+    scene.swarm("a", driver="pi", agents_made=2)
+    (claim,) = scene.claim()
+    scene.start(claim)
+    scene.do(lambda tx: sessions.opened(tx, ID, scene.attempt(claim), SWARM, "pi"))
+    return next(f"{SWARM}-{number:03d}" for number in (1, 2) if f"{SWARM}-{number:03d}" != claim.agent_id)
+
+
+def _adds(scene, pinned_to):
+    row = tasks.new(scene.row(), 9, "", at_ms=0, text="t", pinned_to=pinned_to)
+    scene.do(lambda tx: tasks.insert(tx, row))
+    return row.id
+
+
+def _agree(scene, waiting):
+    """What waits for a place is what would be claimed, had it one."""
+    assert instances.waiting(scene.db, 100) == waiting
+    assert [claim.task_id for claim in scene.claim()] == waiting
+
+
+def test_what_nobody_may_take_now_waits_for_no_place(scene, idle) -> None:
+    _agree(scene, [])
+    scene.do(lambda tx: seats.add(tx, SWARM, 1))
+    scene.do(lambda tx: agents.set_wanted(tx, f"{SWARM}-003", "pause"))
+    pinned = _adds(scene, f"{SWARM}-003")
+    _agree(scene, [])
+    scene.do(lambda tx: agents.set_wanted(tx, f"{SWARM}-003", "run"))
+    _agree(scene, [pinned])
+
+
+def test_what_goes_on_with_a_session_waits_for_no_place_until_that_is_copied(scene, idle) -> None:
+    task = _adds(scene, idle)
+    scene.do(lambda tx: session_moves.begin(tx, ID, task, copied=False))
+    _agree(scene, [])
+    scene.do(lambda tx: tx.execute("UPDATE session_move SET copied = 1"))
+    _agree(scene, [task])
+
+
+def test_other_programs_wait_for_other_places(scene, idle) -> None:
+    scene.swarm("b", swarm_id="other1", agents_made=1)
+    assert instances.waiting(scene.db, 100) == []
+    task = _adds(scene, None)
+    assert instances.waiting(scene.db, 100) == [task]
+    assert instances.waiting(scene.db, 1) == [], "dashd has no slot for it"

@@ -157,7 +157,8 @@ def test_nothing_is_claimed_for_a_killed_seat(scene) -> None:
 
 
 def test_a_claim_does_not_get_dearer_with_the_queue(scene) -> None:
-    plan = " / ".join(row[3] for row in scene.db.execute(f"EXPLAIN QUERY PLAN {queue._q_head}", ("[]", "[]")))
+    explained = scene.db.execute(f"EXPLAIN QUERY PLAN {queue._q_head}", ("[]", "[]", ""))
+    plan = " / ".join(row[3] for row in explained)
     assert "task_ready" in plan
     assert "SCAN q" not in plan
     assert "SCAN t " not in plan
