@@ -32,6 +32,7 @@ from dashd.store import (
     tasks,
     workspaces,
 )
+from dashd.store.made_sessions import MadeRow
 from dashd.store.rows import Among, Snapshot, SwarmRow
 from dashd.wire import errors, methods
 from dashd.wire.methods.table import Id, Params
@@ -46,7 +47,9 @@ SWARM_OF: Final[dict[str, Callable[[Snapshot, str], str | None]]] = {
     "worktree": lambda db, name: workspaces.get(db, name).swarm_id,
     "session": sessions.swarm_of,
     "begin_from": lambda db, name: (
-        None if made_sessions.find(db, name) else sessions.of_checkpoint(db, name).swarm_id
+        sessions.swarm_of(db, name)
+        if made_sessions.find(db, name)
+        else sessions.of_checkpoint(db, name).swarm_id
     ),
     "checkpoint": lambda db, name: sessions.of_checkpoint(db, name, "checkpoint").swarm_id,
     "merge": lambda db, name: merges.get(db, name).swarm_id,
@@ -54,6 +57,8 @@ SWARM_OF: Final[dict[str, Callable[[Snapshot, str], str | None]]] = {
     "budget": lambda db, name: node.swarm_id if (node := budgets.find(db, name)) else None,
 }
 """By parameter: the swarm of what it names; None where that is no swarm's."""
+OF_SESSIONS: Final = ("session", "begin_from")
+"""What may name a session that is no swarm's yet."""
 STEERING: Final = frozenset({"agent.message", "session.compact"})
 """What gives an agent that runs new work: asked for walls too, as adding one is."""
 
@@ -101,6 +106,23 @@ async def check_named(core: Core, caller: Caller, method: str, params: Params) -
             )
         if steers:
             await check_swarm(core, caller, row)
+    await _check_made(core, caller, method, params)
+
+
+async def _check_made(core: Core, caller: Caller, method: str, params: Params) -> None:
+    """The same for sessions that were made and are no swarm's yet; their folder is not told."""
+    texts = [each for name in NAMED[method] if name in OF_SESSIONS for each in _texts(getattr(params, name))]
+
+    def query(db: Snapshot) -> list[tuple[str, MadeRow | None]]:
+        return [(each, made_sessions.find(db, each)) for each in texts]
+
+    for wanted, row in await core.store.reader.read(query) if texts else []:
+        if row is not None and row.task_id is None and await _outside(caller, [row.cwd]) is not None:
+            raise errors.Forbidden(
+                f"{caller.who} may act on what lies in {', '.join(caller.within or ())}, and session"
+                f" {wanted!r} is of another folder",
+                hint="session.list {new: true} shows those that this key may begin in",
+            )
 
 
 def is_bounded(caller: Caller) -> bool:

@@ -110,10 +110,13 @@ def is_name_of_another(db: Snapshot, name: str) -> bool:
 
 
 def swarm_of(db: Snapshot, session_id: str) -> str | None:
-    """The swarm of what `get` finds; None of one that has not begun. Raises NotFound."""
+    """The swarm of what `get` finds, or of the task that is to begin it; None of one that nobody has begun.
+
+    Raises NotFound.
+    """
     made = made_sessions.find(db, session_id)
     if made is not None and made.session_id is None and find(db, session_id) is None:
-        return None
+        return tasks.get(db, made.task_id).swarm_id if made.task_id else None
     return get(db, session_id).swarm_id
 
 

@@ -12,6 +12,7 @@ from dashd.domain.gates import Gate
 from dashd.domain.repository import Terms
 from dashd.service import HANDLERS, reach, rights
 from dashd.service.core import Caller
+from dashd.service.ports import DriverAbilities
 from dashd.service.speakers import Speakers
 from dashd.service.speaking import introduce
 from dashd.store import decisions, gates, gateways, merges, sessions, swarms, workspaces
@@ -399,3 +400,33 @@ async def test_only_the_operator_gives_up_what_is_not_saved(core, call, scene, f
     assert foreign[named] in caught.value.hint
     assert "dashctl worktree cleanup" in caught.value.hint
     assert workspaces.get(scene.db, foreign["agent"]).wanted == ""
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_of_a_session_that_was_made_elsewhere_a_key_learns_nothing(
+    core, ask, call, scene, mine, tmp_path, monkeypatch, begun
+):
+    beside = tmp_path.resolve() / "beside"
+    beside.mkdir()
+    able = DriverAbilities("soft", True, keeps_session=True)
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: able)
+    for name, folder in (("theirs", beside), ("ours", mine)):
+        await call("session.create", name=name, cwd=str(folder), driver="command")
+    other = await call("swarm.create", task="t", cwd=str(beside), begin_from="theirs") if begun else None
+    told = {"session.fork": {"task": "t"}, "session.tree": {}, "session.show": {}, "session.get": {}}
+    asked = [(method, {"session": "theirs", **more}) for method, more in told.items()]
+    asked.append(("swarm.create", {"task": "t", "cwd": str(mine), "begin_from": "theirs"}))
+    for method, params in (*asked, ("session.terminate", {"session": "theirs"})):
+        with pytest.raises(errors.Forbidden) as refused:
+            await ask(method, **params)
+        if other is None:
+            assert "session 'theirs' is of another folder" in refused.value.message
+            assert str(beside) not in refused.value.message + refused.value.hint
+        else:
+            assert f"swarm {other.id}'s {beside} does not" in refused.value.message
+    assert [row.name for row in (await ask("session.list", new=True)).items] == ["ours"]
+    assert (await ask("session.get", session="ours")).cwd == str(mine)
+    with pytest.raises(errors.Conflict, match="has not begun") as refused:
+        await ask("session.tree", session="ours")
+    assert str(mine) in refused.value.hint
+    await ask("swarm.create", task="t", cwd=str(mine), begin_from="ours")
