@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trio_websocket import WebSocketConnection
 
 T = TypeVar("T")
+UNAVAILABLE = "UNAVAILABLE"
+"""How it refuses what it may do later: while it starts, drains or is suspended, and above its limits."""
 CONNECT_S_MAX = 30.0
 CALL_S_MAX = 120.0
 """Of one request: in its worst bursts a gateway took 37 s to accept a run."""
@@ -44,6 +46,7 @@ class GatewayRefused(Exception):
         message = redaction.redact(fault.message[:2_000])  # it may repeat what it was told
         super().__init__(f"{method}: {fault.code}: {message}"[:500])
         self.code = fault.code
+        self.for_now = fault.retryable or fault.code == UNAVAILABLE
         later_ms = min(max(fault.retry_after_ms or 500.0, 0.0), RETRY_AFTER_MS_MAX)
         self.retry_after_s = later_ms / 1_000 if fault.retryable else None
 

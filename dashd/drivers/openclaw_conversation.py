@@ -14,6 +14,8 @@ from typing import Annotated
 
 import msgspec
 
+from dashd.domain.attempt import Ending
+
 from .driver import History, Progress, Session, Stage, Told
 from .line_conversation import AGAIN, NOTE_CHARACTERS_MAX, RESUMED, LineConversation, Lines, short
 from .openclaw_protocol import LOG_BYTES_MAX
@@ -71,6 +73,8 @@ class _Turned(msgspec.Struct, tag="turned"):
     signal: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     raw: str = ""
     """How the last call of a turn failed, from a gateway; otherwise in the log."""
+    unbegun: bool = False
+    """A gateway has refused it for now, and nothing was done before it."""
 
 
 class OpenClawConversation(LineConversation):
@@ -159,6 +163,9 @@ class OpenClawConversation(LineConversation):
         if turned.signal is not None:
             reason = f"openclaw ended (signal {turned.signal}) while {self.stage.name}"
             self._fail(reason, signal=turned.signal)
+        elif turned.unbegun and self._count == 1:
+            self._outcome = Ending("never", f"its gateway did not take it: {short(turned.error)}")
+            self._end("end")
         elif turned.error or not turned.answered:
             self._failed_turn(turned, raw)
         elif self._held:

@@ -34,6 +34,7 @@ from .attach import Attached
 from .gateway import Gateway
 from .gateway_connection import AGAIN_S, INVALID, Connection, GatewayGone
 from .gateway_log import GatewayLog
+from .gateway_refusals import TAKE_S_MAX, answered, repeated
 from .gateway_warmth import REST_S_MAX, at_rest
 from .output import Output
 from .plan import Plan
@@ -48,11 +49,12 @@ BEGIN_S_MAX = 60.0
 LOOK_S = 5.0
 ABORT_S_MAX = 30.0
 UNBEGUN_MAX, UNBEGUN_S = 5, 0.5
-REFUSED_AGAIN_MAX = 5
 LOST_S_MAX = 300.0
 """How long an attempt tries to come in over connections that end."""
 LOST_AGAIN_S_MAX = 5.0
 INPUTS_MAX = 1_000
+FIRST = "turn:1"
+"""The attempt's first turn, as its conversation calls it."""
 
 
 async def enter(world: World, claim: Claim, plan: Plan) -> "GatewayLink | Ending":
@@ -84,23 +86,30 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
     while True:
         try:
             await gateway.connected(plan.place_boot)
+        except GatewayGone as gone:
+            # Where it has not begun nothing counts: it may go elsewhere, or wait for the next one.
+            return Ending("lost" if plan.begun else "never", f"its gateway is gone: {gone}")
+        pause_s = 0.0
+        try:
             boot_id, tag = gateway.boot_id, _tag(gateway, plan)
             await world.commit(partial(_enter, gateway, plan.launch_id))
             await gateway.add(claim.agent_id, tag)
             resumed = await _resumes(gateway, claim, plan, tag)
             break
-        except GatewayGone as gone:
-            # Where it has not begun nothing counts: it may go elsewhere, or wait for the next one.
-            return Ending("lost" if plan.begun else "never", f"its gateway is gone: {gone}")
         except GatewayRefused as refused:
-            return Ending("failed", f"its gateway does not take it: {refused}")
-        except GatewayLost as lost:
-            since = trio.current_time() if since is None else since
-            if (for_s := trio.current_time() - since) > LOST_S_MAX:
-                return _never_in(gateway, claim, plan, f"not taken within {LOST_S_MAX:g} s: {lost}")
-            await trio.sleep(min(LOST_AGAIN_S_MAX, max(AGAIN_S, for_s / 4)))
+            if not refused.for_now and not plan.begun:
+                return Ending("failed", f"its gateway does not take it: {refused}")
+            if not refused.for_now or (plan.place is not None and not plan.begun):
+                return _never_in(gateway, claim, plan, f"not taken: {refused}")
+            why, pause_s = str(refused), refused.retry_after_s or pause_s
+        except (GatewayLost, GatewayGone) as lost:  # if it is gone for good, `connected` says so
+            why = str(lost)
         except trio.TooSlowError:
             return Ending("lost", f"its session was not at rest after {REST_S_MAX:g} s")
+        since = trio.current_time() if since is None else since
+        if (for_s := trio.current_time() - since) > LOST_S_MAX:
+            return _never_in(gateway, claim, plan, f"not taken within {LOST_S_MAX:g} s: {why}")
+        await trio.sleep(max(pause_s, min(LOST_AGAIN_S_MAX, max(AGAIN_S, for_s / 4))))
     assert world.gateway_doors is not None
     replayed = len(plan.journal.rows)
     again = plan.follows_killed and not resumed
@@ -140,6 +149,9 @@ async def _resumes(gateway: Connection, claim: Claim, plan: Plan, tag: str) -> b
     for the attempt, and for nothing that the gateway does by itself. Raises TooSlowError.
     """
     client = await gateway.connected(plan.place_boot)
+    if plan.begun:  # its link asks the same, and must not be sent back here for it at once
+        await client.wait(f"{claim.attempt_id}:{FIRST}", 0)
+        await client.describe(openclaw_gateway.session_key(claim.agent_id, plan.session, tag))
     await gateway.warmth.enter(client, openclaw_gateway.agent_name(claim.agent_id, tag))
     if plan.session == plan.launch_id or plan.journal.rows:  # what works in it then is this attempt's own
         return False
@@ -328,8 +340,11 @@ class GatewayLink(HolderLink):
             forget = self._gateway.hear(run_id, partial(self._heard, say, begun))
             try:
                 waited = await self._settled(run_id, told, begun)
-            except GatewayRefused as refused:
-                _say(say, type="turned", id=told["id"], answered=True, error=str(refused), raw="400 refused")
+            except GatewayRefused as refused:  # the run itself was: it has not begun
+                if refused.for_now and (told["replayed"] or told["id"] != FIRST):  # something may be done
+                    raise GatewayLost(str(refused)) from None
+                refusal = {"unbegun": refused.for_now, "error": str(refused), "raw": "400 refused"}
+                _say(say, type="turned", id=told["id"], answered=True, **refusal)
                 return
             finally:
                 forget()
@@ -356,39 +371,29 @@ class GatewayLink(HolderLink):
             _say(say, type="tool", name=str(event.data.get("name", "")))
 
     async def _settled(self, run_id: str, told: dict[str, Any], begun: trio.Event) -> protocol.Waited:
-        """How the run ended; begun here where it was not before."""
+        """How the run ended; begun here where it was not before, or GatewayRefused where it is not taken."""
         client = await self._gateway.connected(self._boot_id)
         waited = protocol.Waited("timeout")
         if told["replayed"]:
-            waited = await client.wait(run_id, 0)
-            session = await client.describe(self._session)
+            waited = await answered(partial(client.wait, run_id, 0))
+            session = await answered(partial(client.describe, self._session))
             if not waited.over and session is not None and session.last_run_id == run_id:
                 return protocol.Waited("error", error="it ended while nobody listened")
         if not waited.over:
             await self._begin(client, run_id, told["message"], begun)
         while not waited.over:
-            waited = await client.wait(run_id)
+            waited = await answered(partial(client.wait, run_id))
         begun.set()
         return waited
 
     async def _begin(self, client: Client, run_id: str, message: str, begun: trio.Event) -> None:
-        fresh = await self._start(client, self._agent, run_id, message)
+        start = partial(client.start, self._agent, self._session, run_id, message)
+        fresh = await repeated(start, TAKE_S_MAX)  # False where it had been started before
         if fresh and self._cold:
             with trio.move_on_after(BEGIN_S_MAX):
                 await _until_begun(client, run_id, begun)
         self._gateway.warmth.warm.add(self._agent)
         self.give_way()
-
-    async def _start(self, client: Client, agent: str, run_id: str, message: str) -> bool:
-        """False where it had been started before. What may be tried again is, a few times."""
-        for left in reversed(range(REFUSED_AGAIN_MAX)):
-            try:
-                return await client.start(agent, self._session, run_id, message)
-            except GatewayRefused as refused:
-                if refused.retry_after_s is None or not left:
-                    raise
-                await trio.sleep(refused.retry_after_s)
-        raise AssertionError("the last try ends it")
 
     async def _abort(self) -> None:
         """Ends what runs in the session; a gateway that is gone has ended it already. One that stands still
@@ -425,7 +430,7 @@ class GatewayLink(HolderLink):
 
 async def _until_begun(client: Client, run_id: str, begun: trio.Event) -> None:
     """The event is a hint, and may never come."""
-    while not begun.is_set() and not (await client.wait(run_id, 0)).over:
+    while not begun.is_set() and not (await answered(partial(client.wait, run_id, 0))).over:
         with trio.move_on_after(LOOK_S):
             await begun.wait()
 

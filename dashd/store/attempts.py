@@ -86,7 +86,7 @@ _q_begun_at = (
 _q_left_at = (
     f"SELECT {columns(AttemptRow, 'a.')} FROM attempt a JOIN launch l ON l.id = a.launch_id"
     " WHERE l.place = ?1 AND l.place_boot = ?2 AND a.ended_at_ms IS NOT NULL"
-    " AND (a.state = 'lost' OR a.stop IS NOT NULL) ORDER BY a.ended_at_ms DESC LIMIT ?3"
+    " AND (a.state IN ('lost', 'failed') OR a.stop IS NOT NULL) ORDER BY a.ended_at_ms DESC LIMIT ?3"
 )
 _q_stopped_within = (
     f"SELECT {columns(AttemptRow, 'a.')} FROM attempt a JOIN launch l ON l.id = a.launch_id"
@@ -105,7 +105,11 @@ _q_succeeded = (
     "SELECT agent_id, count(*) FROM attempt WHERE state = 'succeeded'"
     " AND agent_id IN (SELECT value FROM json_each(?)) GROUP BY agent_id"
 )
-_q_before = f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? AND number < ? ORDER BY number DESC"
+# Those that never began left nothing, wherever they are between two others.
+_q_before = (
+    f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? AND number < ?"
+    " AND NOT (state = 'cancelled' AND stop IS NULL) ORDER BY number DESC"
+)
 _q_of_agent = f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? ORDER BY rowid DESC LIMIT ?"
 _q_of_task = f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? ORDER BY number DESC LIMIT ?"
 _q_nth_of_agent = f"SELECT {_COLUMNS} FROM attempt WHERE agent_id = ? ORDER BY rowid LIMIT 1 OFFSET ?"
@@ -118,7 +122,7 @@ _q_sums = (
     " coalesce(sum(a.cpu_ms), 0), count(*) - count(DISTINCT a.task_id),"
     " coalesce(sum(a.output_dropped > 0), 0)"
     " FROM attempt a JOIN task t ON t.id = a.task_id WHERE t.swarm_id = ?"
-    " AND NOT (a.state = 'cancelled' AND a.started_at_ms IS NULL)"
+    " AND NOT (a.state = 'cancelled' AND (a.started_at_ms IS NULL OR a.stop IS NULL))"
 )
 _q_wishes = (
     "SELECT a.id, a.stop, g.wanted = 'pause' OR s.state = 'paused',"

@@ -114,6 +114,14 @@ def test_a_refused_budget_is_final() -> None:
     assert (ending.reason, ending.retry) == ("its budget did not cover the next call", False)
 
 
+def test_a_first_turn_that_a_gateway_does_not_take_is_no_attempt() -> None:
+    refused = {"unbegun": True, "error": "agent: UNAVAILABLE: busy", "raw": "400 refused"}
+    talk = _begun(_turned(text="", **refused))
+    ending = talk.ending(_exit())
+    assert (ending.state, "busy" in ending.reason) == ("never", True)
+    assert talk.inputs[-1].eof
+
+
 def test_a_model_that_is_down_fails_the_attempt() -> None:
     talk = _begun(FAILED + "503 dash: nobody answers", _turned(text="", error="failed", code=1))
     ending = talk.ending(_exit())

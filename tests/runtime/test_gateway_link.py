@@ -14,6 +14,7 @@ from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Wai
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
 from dashd.runtime import gateway_link
 from dashd.runtime.gateway_link import GatewayLink
+from dashd.runtime.gateway_refusals import ANSWER_S_MAX, TAKE_S_MAX
 from dashd.runtime.gateway_warmth import Warmth
 from dashd.store.queue import Claim
 
@@ -32,10 +33,14 @@ class FakeClient:
         self.aborted = 0
         self.aborts_needed = 1
         self.refusals: list[Exception] = []
+        self.refuses: GatewayRefused | None = None
+        """Whatever it is asked how something stands."""
+        self.asked = 0
         self.abort_refusals: list[Exception] = []
         self.changed = trio.Event()
 
     async def wait(self, run_id: str, wait_ms: int = 30_000) -> Waited:
+        await self._ask()
         if run_id not in self.ended and wait_ms:
             with trio.move_on_after(wait_ms / 1_000):
                 await self.changed.wait()
@@ -43,7 +48,14 @@ class FakeClient:
         return self.ended.get(run_id, Waited("timeout"))
 
     async def describe(self, session: str) -> Session | None:
+        await self._ask()
         return self.session
+
+    async def _ask(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.asked += 1
+        if self.refuses is not None:
+            raise self.refuses
 
     async def start(self, agent: str, session: str, run_id: str, message: str) -> bool:
         await trio.lowlevel.checkpoint()
@@ -69,6 +81,8 @@ class FakeGateway:
     """See runtime.gateway.Gateway."""
 
     link = None
+    boot_id: str | None = None
+    tag = ""
 
     def __init__(self) -> None:
         self.client = FakeClient()
@@ -93,6 +107,9 @@ class FakeGateway:
     def has_spoken(self, since: float) -> bool:
         self.asked_since = since
         return self.speaks
+
+    async def add(self, agent_id: str, tag: str) -> None:
+        await trio.lowlevel.checkpoint()
 
     def give_up(self, why: str) -> bool:
         self.given_up.append(why)
@@ -314,7 +331,13 @@ async def test_a_run_whose_session_changed_meanwhile_is_asked_for_again(nursery,
 def _plan(session: str, rows: tuple[str, ...] = ()) -> Any:
     journal = SimpleNamespace(rows=rows)
     return SimpleNamespace(
-        launch_id="s-t1.2", session=session, journal=journal, place_boot=None, session_boot=None
+        launch_id="s-t1.2",
+        session=session,
+        journal=journal,
+        place=None,
+        place_boot=None,
+        session_boot=None,
+        begun=False,
     )
 
 
@@ -335,10 +358,126 @@ async def test_whether_an_attempt_goes_on_in_a_session(autojump_clock, session, 
     assert gateway.client.aborted == 0
 
 
+async def _let_in(gateway: FakeGateway, plan: Any) -> Ending:
+    """It is not let in; a gateway of Dash's own, or one that was added."""
+
+    async def commit(_operation: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    with trio.fail_after(2 * gateway_link.LOST_S_MAX):
+        found = await gateway_link._let_in(SimpleNamespace(commit=commit), gateway, CLAIM, plan)  # type: ignore[arg-type]
+    assert isinstance(found, Ending)
+    return found
+
+
+DRAINS = GatewayRefused("agent.wait", Fault("UNAVAILABLE", "during gateway restart", True, 1000))
+NOT_SO = GatewayRefused("agent.wait", Fault("INVALID_REQUEST", "not so"))
+
+
+async def test_a_run_goes_on_while_its_gateway_refuses_all_that_is_asked(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    client = bed.gateway.client
+    await bed.give(1, "turn:1")
+    await settled()
+    client.refuses = DRAINS
+    client.changed.set()
+    await trio.sleep(315)  # so long a real one drains
+    assert (bed.heard.of("turned"), client.aborted) == ([], 0)
+    client.refuses = None
+    client.end(RUN, OK)
+    await settled()
+    assert [(each["text"], each["error"]) for each in bed.heard.of("turned")] == [("fine", "")]
+    assert client.started == [RUN]
+
+
+@pytest.mark.parametrize("refusal", [DRAINS, NOT_SO])
+@pytest.mark.parametrize("replayed", [0, 1])
+async def test_one_that_never_says_how_a_run_stands_is_lost_and_not_answered(
+    nursery, autojump_clock, replayed, refusal
+) -> None:
+    bed = Bed(nursery, replayed=replayed)
+    client = bed.gateway.client
+    client.refuses = refusal if replayed else None
+    await bed.give(1, "turn:1")
+    await settled()
+    client.refuses = refusal
+    client.changed.set()
+    with trio.fail_after(2 * ANSWER_S_MAX), pytest.raises(HolderGone):
+        await bed.link.receive()
+    assert bed.heard.of("turned") == []
+
+
+async def test_a_first_turn_that_is_refused_for_now_has_not_begun(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    bed.gateway.client.refusals = [DRAINS] * 1_000
+    await bed.give(1, "turn:1")
+    await trio.sleep(TAKE_S_MAX + 5)
+    (turned,) = bed.heard.of("turned")
+    assert (turned["unbegun"], "during gateway restart" in turned["error"]) == (True, True)
+
+
+async def test_a_later_turn_that_is_refused_for_now_is_given_over_the_next_connection(
+    nursery, autojump_clock
+) -> None:
+    bed = Bed(nursery)
+    bed.gateway.client.refusals = [DRAINS] * 1_000
+    await bed.give(1, "turn:2")
+    with trio.fail_after(TAKE_S_MAX + 5), pytest.raises(HolderGone):
+        await bed.link.receive()
+    assert bed.heard.of("turned") == []
+
+
+async def test_nor_is_a_first_turn_unbegun_that_may_have_been_given_before(nursery, autojump_clock) -> None:
+    bed = Bed(nursery, replayed=1)
+    bed.gateway.client.refusals = [DRAINS] * 1_000
+    await bed.give(1, "turn:1")
+    with trio.fail_after(TAKE_S_MAX + 5), pytest.raises(HolderGone):
+        await bed.link.receive()
+    assert bed.heard.of("turned") == []
+
+
+@pytest.mark.parametrize(("refusal", "least_s"), [(DRAINS, gateway_link.LOST_S_MAX), (NOT_SO, 0)])
+async def test_one_that_has_begun_is_never_failed_by_a_refusal(autojump_clock, refusal, least_s) -> None:
+    gateway, plan = FakeGateway(), _plan("s-t1.2", ("turn:1",))
+    gateway.own, plan.begun, plan.place, plan.place_boot = False, True, "desk", "b1"
+    gateway.client.refuses = refusal
+    ending = await _let_in(gateway, plan)
+    assert (ending.state, trio.current_time() >= least_s) == ("lost", True)
+    gateway.client.session = Session("running", RUN)
+    gateway.client.refuses, gateway.client.aborts_needed = None, 3
+    await gateway.warmth.enter(gateway.client, "s-001")  # type: ignore[arg-type]
+    assert gateway.client.aborted == 3  # nobody comes in beside it
+
+
+@pytest.mark.parametrize(
+    ("place", "refusal", "state"),
+    [
+        ("desk", DRAINS, "never"),
+        (None, DRAINS, "never"),
+        ("desk", NOT_SO, "failed"),
+        (None, NOT_SO, "failed"),
+    ],
+)
+async def test_one_that_has_not_begun_waits_for_its_own_gateway_or_goes_elsewhere(
+    autojump_clock, place, refusal, state
+) -> None:
+    class Refuses(FakeGateway):
+        async def add(self, agent_id: str, tag: str) -> None:
+            await trio.lowlevel.checkpoint()
+            raise refusal
+
+    plan = _plan("s-t1.2")
+    plan.place = place
+    ending = await _let_in(Refuses(), plan)
+    assert ending.state == state
+    waits = place is None and refusal.for_now
+    assert (trio.current_time() > gateway_link.LOST_S_MAX) is waits
+
+
 @pytest.mark.parametrize(("begun", "state"), [(False, "never"), (True, "lost")])
 async def test_a_connection_that_always_ends_is_not_tried_for_ever(autojump_clock, begun, state) -> None:
     class Flaps(FakeGateway):
-        boot_id, tag, tries = None, "", 0
+        tries = 0
 
         async def add(self, agent_id: str, tag: str) -> None:
             await trio.lowlevel.checkpoint()
@@ -346,14 +485,9 @@ async def test_a_connection_that_always_ends_is_not_tried_for_ever(autojump_cloc
             assert self.tries < 200
             raise GatewayLost("cut")
 
-    async def commit(_operation: object) -> None:
-        await trio.lowlevel.checkpoint()
-
     gateway, plan = Flaps(), _plan("s-t1.2")
     plan.begun = begun
-    with trio.fail_after(2 * gateway_link.LOST_S_MAX):
-        ending = await gateway_link._let_in(SimpleNamespace(commit=commit), gateway, CLAIM, plan)  # type: ignore[arg-type]
-    assert isinstance(ending, Ending)
+    ending = await _let_in(gateway, plan)
     assert (ending.state, "cut" in ending.reason) == (state, True)
     assert (gateway.tries > 10, bool(gateway.given_up)) == (True, begun)
 

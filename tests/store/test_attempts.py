@@ -205,3 +205,28 @@ def test_sessions_of_an_earlier_start_are_needed_while_their_task_is_open(scene,
 
 def _put_at(tx, claim, place: str) -> None:
     tx.execute("UPDATE launch SET place = ? WHERE id = ?", (place, claim.attempt_id))
+
+
+def test_one_that_failed_may_go_on_at_its_place_as_well(scene) -> None:
+    scene.swarm("a")
+    (claim,) = scene.claim()
+    scene.do(
+        lambda tx: tx.execute(
+            "UPDATE launch SET place = 'desk', place_boot = 'b1' WHERE id = ?", (claim.attempt_id,)
+        )
+    )
+    scene.start(claim)
+    scene.end(claim, "failed", "not_started")
+    assert len(attempts.left_at(scene.db, "desk", "b1", 10)) == 1
+
+
+def test_one_that_never_began_stands_between_no_two_of_a_session_and_is_no_attempt(scene, clock) -> None:
+    scene.swarm("a")
+    (lost,) = scene.run("lost")
+    clock.advance(60_000)
+    scene.run("never")
+    clock.advance(60_000)
+    (third,) = scene.claim()
+    assert attempts.session_launch(scene.db, scene.attempt(third), lambda _: True) == lost.attempt_id
+    assert attempts.sums(scene.db, SWARM)[:2] == (2, 1)
+    assert tasks.get(scene.db, third.task_id).attempts == 0

@@ -1,0 +1,45 @@
+"""Requests that a gateway refuses for now, asked again.
+
+While it drains before its restart (up to 315 s), or is suspended, a gateway refuses every request, and what
+runs in it works on. So a refusal to say how a run stands is no end of that run: whoever took it for one would
+give the same task to another attempt. Only a run that was refused itself has not begun.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
+
+T = TypeVar("T")
+
+ANSWER_S_MAX = 330.0
+"""How long a question is repeated over one connection: a little longer than a gateway drains."""
+TAKE_S_MAX = 30.0
+"""How long a run that is refused for now is asked for again, before its task may go elsewhere."""
+AGAIN_S = 1.0
+"""Where the gateway does not say when; also before an attempt looks for another connection."""
+
+
+async def answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """Its answer, however often it is refused before. Raises GatewayLost where none comes."""
+    try:
+        return await repeated(ask, ANSWER_S_MAX)
+    except GatewayRefused as refused:
+        why = f"it does not say how a run stands: {refused}"
+    await trio.sleep(AGAIN_S)  # whoever comes back over another connection asks the same
+    raise GatewayLost(why)
+
+
+async def repeated(ask: Callable[[], Awaitable[T]], within_s: float) -> T:
+    """Its answer; what is refused for now is asked again for so long. Raises GatewayRefused, GatewayLost."""
+    until = trio.current_time() + within_s
+    while True:
+        try:
+            return await ask()
+        except GatewayRefused as refused:
+            pause_s = AGAIN_S if refused.retry_after_s is None else refused.retry_after_s
+            if not refused.for_now or trio.current_time() + pause_s > until:
+                raise
+        await trio.sleep(pause_s)
