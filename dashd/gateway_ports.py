@@ -71,7 +71,7 @@ class GatewayPort:
     def seen(self) -> dict[str, GatewaySeen]:
         """See the port."""
         added = {
-            name: GatewaySeen(each.health, each.why, each.latency_ms, each.version)
+            name: GatewaySeen(*each.standing, each.latency_ms, each.version)
             for name, each in self.probes.seen.items()
         }
         return added | {name: _own(version) for name, version in self._world.gateways.versions().items()}

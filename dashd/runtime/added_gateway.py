@@ -11,7 +11,6 @@ One that returns as it was goes on with what runs, and is told to end what was g
 """
 
 import contextlib
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
@@ -37,8 +36,6 @@ SILENT_S_MAX = 60.0
 """How long the connection to one that counts as dead is kept while it says nothing: one that is only busy
 ticks every 30 s, and answers as often those who wait for its runs.
 """
-WRITES_MAX, WRITES_S = 20, 60.0
-"""It takes 30 changes of its configuration a minute, and not all of them are Dash's."""
 SEATS_MAX = 16
 """In one write; six took a real one two to twelve seconds."""
 TRIES_MAX = 3
@@ -67,7 +64,6 @@ class AddedGateway(Connection):
         self._boot_id = ""
         self._wanted: dict[str, str] = {}
         """Agents that are waited for, and the tag of each."""
-        self._writes: deque[float] = deque()
         self._late = ""
         self._stale: set[str] = set()
         """Agents of its configuration that are over, or will be with a task of theirs, as it calls them."""
@@ -218,12 +214,7 @@ class AddedGateway(Connection):
 
     async def _patch(self, client: Client, change: dict[str, object], lists: Sequence[str] = ()) -> None:
         for left in reversed(range(TRIES_MAX)):
-            now = trio.current_time()
-            while self._writes and self._writes[0] <= now - WRITES_S:
-                self._writes.popleft()
-            if len(self._writes) >= WRITES_MAX:
-                await trio.sleep_until(self._writes.popleft() + WRITES_S)
-            self._writes.append(trio.current_time())
+            await self._pace.turn()
             try:
                 return await client.patch(change, lists)
             except GatewayRefused as refused:
@@ -350,6 +341,10 @@ class AddedGateway(Connection):
                     left_s = float("inf")
             with trio.move_on_after(left_s):
                 await bells.either(*tickets)
+
+    def shun(self, why: str) -> None:
+        """See Connection."""
+        self._probes.shun(self.name, why)
 
     def _unreachable(self, _error: Exception, for_s: float) -> float:
         """See Connection. The probes say what it means, and why."""

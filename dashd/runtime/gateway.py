@@ -102,10 +102,14 @@ class Gateway(Connection):
             client = await self.connected()
             if openclaw_gateway.agent_name(agent_id) in self._known:
                 return
+            await self._pace.turn()
             swarm, seats = await self._world.store.own.read(self._read)
             fresh = [seat for seat in seats if openclaw_gateway.agent_name(seat.id) not in self._known]
             await client.patch(openclaw_gateway.change(await self._seats(swarm, fresh)))
             self._known |= {openclaw_gateway.agent_name(seat.id) for seat in fresh}
+
+    def shun(self, _why: str) -> None:
+        """Nothing: what its swarm's agents do can go nowhere else."""
 
     # -- its life ------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from dashd.store.rows import AgentRow, SwarmRow
 from .doors import GatewayDoors
 from .gateway_warmth import Warmth
 from .world import STARTS_PER_CORE_MAX, World, cores
+from .write_pace import WritePace
 
 AGAIN_S = 0.2
 """Between two looks at one that does not answer yet."""
@@ -63,6 +64,7 @@ class Connection(ABC):
         self._known: set[str] = set()
         """Agents of its configuration, as it calls them."""
         self._adding = trio.Lock()
+        self._pace = WritePace()
         self._made: dict[tuple[str, str], ModelAccess] = {}
         """Keys by door and agent: each is made once, however often the write is tried that tells of it."""
         self._hearers: dict[str, Callable[[protocol.RunEvent], None]] = {}
@@ -117,6 +119,10 @@ class Connection(ABC):
     def has_spoken(self, since: float) -> bool:
         """Whether it has said anything since then: it is slow at most, and does not stand still."""
         return self._client is not None and self._client.heard_at > since
+
+    @abstractmethod
+    def shun(self, why: str) -> None:
+        """It took no work: where there are others, that goes to those for a while."""
 
     def hear(self, run_id: str, hearer: Callable[[protocol.RunEvent], None]) -> Callable[[], object]:
         """Has the events of a run told; what it returns ends that."""

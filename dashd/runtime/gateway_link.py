@@ -68,7 +68,10 @@ async def enter(world: World, claim: Claim, plan: Plan) -> "GatewayLink | Ending
         added = await world.added.of(plan.place)
         if added is None:
             return Ending("lost" if plan.begun else "never", "its gateway was removed")
-        return await _let_in(world, added, claim, plan)
+        link = await _let_in(world, added, claim, plan)
+        if isinstance(link, Ending) and link.state != "lost":
+            added.shun(link.reason)
+        return link
     if plan.within is None:
         gateway = await world.gateways.of(claim.swarm_id)
         while await gateway.never_began():
@@ -343,6 +346,7 @@ class GatewayLink(HolderLink):
             except GatewayRefused as refused:  # the run itself was: it has not begun
                 if refused.for_now and (told["replayed"] or told["id"] != FIRST):  # something may be done
                     raise GatewayLost(str(refused)) from None
+                self._gateway.shun(str(refused))
                 refusal = {"unbegun": refused.for_now, "error": str(refused), "raw": "400 refused"}
                 _say(say, type="turned", id=told["id"], answered=True, **refusal)
                 return

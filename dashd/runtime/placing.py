@@ -106,8 +106,11 @@ class Placing:
         self._last = ""
 
     def look(self) -> Seen:
-        """What is known now; it does not change any more."""
-        return Seen(self._here, dict(self._looks()), dict(self._homes), self._last, self._up())
+        """What is known now; it does not change any more. No swarm's home is where nothing new may go."""
+        looks = dict(self._looks())
+        gone = {name for name, look in looks.items() if look.health != "alive"}
+        self._homes = {swarm: place for swarm, place in self._homes.items() if place not in gone}
+        return Seen(self._here, looks, dict(self._homes), self._last, self._up())
 
     def followed(self, claims: Collection[Claim]) -> None:
         """These were committed."""

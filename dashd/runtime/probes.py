@@ -2,6 +2,9 @@
 
     row added ─▶ asked at once ─▶ alive ─ no answer ─▶ unknown ─ no answer again ─▶ dead ─ answer ─▶ alive
 
+One that has taken no work, though it answers, is asked at once and gets none for a while: a longer one each
+time, and until it has answered well after it.
+
 What is seen is kept in memory: after a start nobody knows. Each change of what can be relied on is an event
 (`gateway.up`, `gateway.down`), in one transaction with the row's note that it was told.
 """
@@ -31,6 +34,8 @@ PROBE_S_MAX = 5.0
 AT_ONCE_MAX = 16
 """Even where none of 50 answers, a round takes less than the pause after it."""
 WHY_CHARS_MAX = 300
+SHUN_S, SHUN_S_MAX = 10.0, 300.0
+"""How long one that took no work gets none: doubled each time; the last half of it is left to chance."""
 UNOWNED = (
     "its configuration does not say agents.ownership: explicit, and without that one more agent changes what"
     " its only one does; openclaw config set agents.ownership explicit"
@@ -55,6 +60,18 @@ class Seen:
     why: str = "it has not been asked yet"
     latency_ms: float | None = None
     version: str | None = None
+    shunned: str = ""
+    """Why it gets no work, though it answers."""
+    shunned_until: float = float("-inf")
+    shuns: int = 0
+    """One after the other."""
+
+    @property
+    def standing(self) -> tuple[Health, str]:
+        """What work is placed by, and why."""
+        if self.health == "alive" and self.shunned:
+            return "unknown", f"it took no work and gets none for a moment: {self.shunned}"
+        return self.health, self.why
 
 
 class Probes:
@@ -115,10 +132,23 @@ class Probes:
             found.due_at = trio.current_time()
             self._world.store.bells.gateways.ring()
 
+    def shun(self, name: str, why: str) -> None:
+        """It has taken no work: that goes elsewhere, or waits. All who were on the way there say so."""
+        found, now = self.seen.get(name), trio.current_time()
+        if found is None or found.shunned:
+            return
+        found.shuns = found.shuns + 1 if now < found.shunned_until + 2 * SHUN_S_MAX else 1
+        for_s = min(SHUN_S_MAX, SHUN_S * 2.0 ** (found.shuns - 1))
+        found.shunned_until = now + for_s * (0.5 + self._world.jitter() / 2)
+        found.shunned = why[:WHY_CHARS_MAX]
+        self.hurry(name)
+        self.changes.ring()
+
     def looks(self) -> dict[str, Look]:
         """By name, what work is placed by."""
         return {
-            name: Look(each.row.added_at_ms, each.health, each.version) for name, each in self.seen.items()
+            name: Look(each.row.added_at_ms, each.standing[0], each.version)
+            for name, each in self.seen.items()
         }
 
     async def _probe(self, seen: Seen) -> None:
@@ -155,10 +185,13 @@ class Probes:
             raise GatewayLost(str(error).replace(token, "***")) from None
 
     async def _answered(self, seen: Seen, server: protocol.Server) -> None:
-        if seen.health != "alive" or seen.version != server.version[:100]:
+        now, shunned = trio.current_time(), seen.shunned
+        if now >= seen.shunned_until:
+            seen.shunned = ""
+        if seen.health != "alive" or seen.version != server.version[:100] or shunned != seen.shunned:
             self._world.store.bells.queue.ring()  # what has waited for it may start
         seen.health, seen.failures, seen.why, seen.version = "alive", 0, "", server.version[:100]
-        seen.due_at = trio.current_time() + EVERY_S
+        seen.due_at = min(now + EVERY_S, seen.shunned_until) if seen.shunned else now + EVERY_S
         self.changes.ring()
 
         def told(tx: Tx) -> None:

@@ -10,8 +10,9 @@ from dashd.drivers import openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.runtime import added_gateway
-from dashd.runtime.added_gateway import CONNECT_S_MAX, SEATS_MAX, SILENT_S_MAX, WRITES_MAX, WRITES_S
+from dashd.runtime.added_gateway import CONNECT_S_MAX, SEATS_MAX, SILENT_S_MAX
 from dashd.runtime.gateway_connection import GatewayGone
+from dashd.runtime.write_pace import WRITES_MAX, WRITES_S
 from dashd.store import added_gateways, attempts
 from tests.fakes.desk import There, added_claim
 

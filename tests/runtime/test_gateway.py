@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from dashd import drivers
-from dashd.drivers import Programs
+from dashd.drivers import Programs, openclaw_gateway
 from dashd.drivers.openclaw_gateway import session_key
 from dashd.drivers.openclaw_protocol import Session
 from dashd.jail.launch import Walls
@@ -19,7 +19,8 @@ from dashd.jail.launcher import LaunchFailed
 from dashd.runtime import gateway, gateway_state
 from dashd.runtime.gateway import Gateway
 from dashd.runtime.gateway_warmth import REST_S_MAX
-from dashd.store import attempts, gateways
+from dashd.runtime.write_pace import WRITES_MAX, WRITES_S
+from dashd.store import attempts, gateways, seats
 from tests.fakes.scene import SWARM, swarm_row
 from tests.runtime.test_gateway_link import FakeClient
 
@@ -107,3 +108,31 @@ async def test_after_a_restart_of_dashd_it_is_asked_for_runs_that_were_stopped(b
     scene.end(second, "lost")  # which is gone on with
     left = Gateway(bed.world, SWARM, row)._sessions_left(scene.db)
     assert left == [(first.agent_id, session_key(first.agent_id, first.attempt_id))]
+
+
+async def test_many_that_join_in_a_minute_wait_and_come_in_together(bed, autojump_clock, monkeypatch) -> None:
+    class Client:
+        def __init__(self) -> None:
+            self.patches: list[tuple[float, list[str]]] = []
+
+        async def patch(self, seats: list[str]) -> None:
+            await trio.lowlevel.checkpoint()
+            self.patches.append((trio.current_time(), seats))
+
+    async def seats_of(_swarm, fresh) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return [seat.id for seat in fresh]
+
+    bed.scene.swarm(agents_made=1)
+    made = Gateway(bed.world, SWARM, None)
+    client = made._client = Client()  # type: ignore[assignment]
+    monkeypatch.setattr(made, "_seats", seats_of)
+    monkeypatch.setattr(openclaw_gateway, "change", lambda seats: seats)
+    async with trio.open_nursery() as nursery:
+        for number in range(2, 62):
+            bed.scene.do(lambda tx: seats.add(tx, SWARM, 1))
+            nursery.start_soon(made.add, f"{SWARM}-{number:03d}")
+            await trio.sleep(0.1)
+    assert len({each for _, fresh in client.patches for each in fresh}) == 61
+    assert len(client.patches) == WRITES_MAX + 1
+    assert client.patches[-1][0] == pytest.approx(WRITES_S)

@@ -95,6 +95,9 @@ class Scripted(Connection):
             raise found
         return None
 
+    def shun(self, why: str) -> None:
+        self.heard.append(f"shunned: {why}")
+
     def _unreachable(self, error: Exception, for_s: float) -> float:
         self.heard.append(f"unreachable: {error}")
         return 1.0

@@ -93,9 +93,13 @@ class FakeGateway:
         self.given_up: list[str] = []
         self.own = self.speaks = True
         self.asked_since: float | None = None
+        self.shunned: list[str] = []
 
     async def connected(self, boot_id: str | None = None) -> FakeClient:
         return self.client
+
+    def shun(self, why: str) -> None:
+        self.shunned.append(why)
 
     def hear(self, run_id, hearer):
         self.hearers[run_id] = hearer
@@ -358,14 +362,14 @@ async def test_whether_an_attempt_goes_on_in_a_session(autojump_clock, session, 
     assert gateway.client.aborted == 0
 
 
+async def _commit(_operation: object) -> None:
+    await trio.lowlevel.checkpoint()
+
+
 async def _let_in(gateway: FakeGateway, plan: Any) -> Ending:
     """It is not let in; a gateway of Dash's own, or one that was added."""
-
-    async def commit(_operation: object) -> None:
-        await trio.lowlevel.checkpoint()
-
     with trio.fail_after(2 * gateway_link.LOST_S_MAX):
-        found = await gateway_link._let_in(SimpleNamespace(commit=commit), gateway, CLAIM, plan)  # type: ignore[arg-type]
+        found = await gateway_link._let_in(SimpleNamespace(commit=_commit), gateway, CLAIM, plan)  # type: ignore[arg-type]
     assert isinstance(found, Ending)
     return found
 
@@ -414,6 +418,25 @@ async def test_a_first_turn_that_is_refused_for_now_has_not_begun(nursery, autoj
     await trio.sleep(TAKE_S_MAX + 5)
     (turned,) = bed.heard.of("turned")
     assert (turned["unbegun"], "during gateway restart" in turned["error"]) == (True, True)
+    assert len(bed.gateway.shunned) == 1
+
+
+@pytest.mark.parametrize(("begun", "refusal"), [(False, DRAINS), (False, NOT_SO), (True, NOT_SO)])
+async def test_a_gateway_that_takes_no_work_is_shunned_for_it(autojump_clock, begun, refusal) -> None:
+    class Refuses(FakeGateway):
+        async def add(self, agent_id: str, tag: str) -> None:
+            await trio.lowlevel.checkpoint()
+            raise refusal
+
+    async def of(_name: str) -> FakeGateway:
+        return gateway
+
+    gateway, plan = Refuses(), _plan("s-t1.2")
+    gateway.own, plan.place, plan.begun, plan.work = False, "desk", begun, SimpleNamespace(asks=())
+    world = SimpleNamespace(commit=_commit, added=SimpleNamespace(of=of))
+    ending = await gateway_link.enter(world, CLAIM, plan)  # type: ignore[arg-type]
+    assert isinstance(ending, Ending)
+    assert [why in ending.reason for why in gateway.shunned] == [True] * (not begun)
 
 
 async def test_a_later_turn_that_is_refused_for_now_is_given_over_the_next_connection(

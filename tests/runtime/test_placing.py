@@ -78,6 +78,20 @@ def test_a_swarm_stays_where_it_is_until_that_is_nearly_full(places, scene) -> N
     assert places.where() == ["g1"] * 6 + ["g2"] * 3
 
 
+def test_one_that_takes_nothing_is_no_swarms_home_any_more(places, scene) -> None:
+    places.add("g1")
+    places.add("g2")
+    scene.swarm("x", swarm_id="bbbbbb", placement=PLACED)
+    assert places.where() == ["g1"]
+    places.placing.followed([Claim("a", "s", "t", SWARM, "g1")])
+    alive = places.looks["g1"]
+    places.looks["g1"] = alive._replace(health="unknown")
+    assert places.placing.look().homes == {}
+    places.looks["g1"] = alive
+    scene.swarm("a", placement=PLACED)
+    assert places.where() == ["g2"]
+
+
 def test_the_next_swarm_goes_to_the_least_loaded(places, scene) -> None:
     places.add("g1", 10)
     places.add("g2", 20)

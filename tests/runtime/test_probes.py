@@ -13,7 +13,16 @@ import trio.testing
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.runtime import probes
-from dashd.runtime.probes import AGAIN_S, AT_ONCE_MAX, EVERY_S, PROBE_S_MAX, NoToken, Probes
+from dashd.runtime.probes import (
+    AGAIN_S,
+    AT_ONCE_MAX,
+    EVERY_S,
+    PROBE_S_MAX,
+    SHUN_S,
+    SHUN_S_MAX,
+    NoToken,
+    Probes,
+)
 from dashd.store import added_gateways
 from dashd.store.added_gateways import AddedGatewayRow
 
@@ -123,6 +132,45 @@ async def test_one_added_anew_is_another_one_and_a_removed_one_is_asked_no_more(
     await trio.sleep(3 * EVERY_S)
     assert (len(asked.asked), asked.seen) == (count, {})
     assert await asked.ask("desk") is None
+
+
+async def test_one_that_took_no_work_gets_none_until_it_answers_after_a_while(bed, asked, autojump_clock):
+    asked.answers["desk"] = "b1"
+    await put(bed)
+    await trio.sleep(1)
+
+    async def offered() -> float:
+        """How long it was shunned."""
+        began = trio.current_time()
+        while asked.looks()["desk"].health != "alive":
+            await asked.changes.ticket().wait()
+        return trio.current_time() - began
+
+    pauses = []
+    for _ in range(8):
+        count, ticket = len(asked.asked), bed.world.store.bells.queue.ticket()
+        for _ in range(3):  # all that were on the way there
+            asked.shun("desk", "config.patch: UNAVAILABLE")
+        assert asked.seen["desk"].health == "alive"  # what runs in it goes on
+        assert (asked.seen["desk"].standing[0], "config.patch" in asked.seen["desk"].standing[1]) == (
+            "unknown",
+            True,
+        )
+        await trio.sleep(0.1)
+        assert len(asked.asked) == count + 1  # it was asked at once
+        pauses.append(await offered())
+        assert ticket.is_set()  # what has waited for it may start
+    assert all(SHUN_S * 2**number / 2 <= pauses[number] + 1 for number in range(5))
+    assert pauses[5] > SHUN_S_MAX / 2 - 1
+    assert max(pauses) <= SHUN_S_MAX + 1
+    asked.shun("desk", "again")
+    asked.answers["desk"] = GatewayLost("gone")
+    await trio.sleep(SHUN_S_MAX + EVERY_S)
+    assert asked.looks()["desk"].health == "dead"
+    asked.answers["desk"] = "b1"
+    await trio.sleep(EVERY_S)
+    assert asked.looks()["desk"].health == "alive"
+    asked.shun("nobody", "it was removed")
 
 
 async def test_after_a_start_nothing_is_known_and_what_was_told_is_not_told_again(
