@@ -112,7 +112,11 @@ async def test_three_gateways_of_which_one_is_killed_and_comes_back(call, standi
             assert [(await call("gateway.health", name=name)).ok for name in three] == [True] * 3
             three["b"].kill()
             found = [await call("gateway.health", name="b") for _ in range(2)]
-            assert [each.health for each in found] == ["unknown", "dead"]
+            assert [each.health for each in found] == ["unknown", "unknown"]
+            probes = call.port.probes
+            while not (probes.seen["b"].health == "dead" and probes.seen["b"].ended):
+                await probes.changes.ticket().wait()
+            assert (await call("gateway.health", name="b")).health == "dead"
             listed = (await call("gateway.list")).gateways
             assert [(each.name, each.health) for each in listed] == [
                 ("a", "alive"), ("b", "dead"), ("c", "alive")

@@ -5,9 +5,10 @@
 Dash writes two things into its configuration, and removes both when a swarm has ended: for each seat an agent
 and its way to a model. Both are named after the gateway's present start (`tag`). A gateway that begins again
 takes interrupted sessions up by itself; those are then agents of an earlier start, whose keys
-open nothing. What ran in an earlier start, or in a gateway that counts as dead, is lost. The next attempt
-goes on in its session, where the gateway has it: as the agent of that start, which gets a key of this one.
-One that returns as it was goes on with what runs, and is told to end what was given up meanwhile.
+open nothing. What ran in an earlier start, or in a gateway that counts as dead, is lost: at once where nobody
+listens at its address any more, after some minutes where it only says nothing. The next attempt goes on in its
+session, where the gateway has it: as the agent of that start, which gets a key of this one. One that returns as
+it was goes on with what runs, and is told to end what was given up meanwhile.
 """
 
 import contextlib
@@ -35,6 +36,10 @@ CONNECT_S_MAX = 300.0
 SILENT_S_MAX = 60.0
 """How long the connection to one that counts as dead is kept while it says nothing: one that is only busy
 ticks every 30 s, and answers as often those who wait for its runs.
+"""
+BEGUN_S_MAX = 180.0
+"""How long what has begun in one waits for it where it counts as dead and only says nothing: real ones were
+seen to stand still for 37 s. It begins with the end of a connection, or with dashd.
 """
 SEATS_MAX = 16
 """In one write; six took a real one two to twelve seconds."""
@@ -65,6 +70,7 @@ class AddedGateway(Connection):
         self._wanted: dict[str, str] = {}
         """Agents that are waited for, and the tag of each."""
         self._late = ""
+        self._cut_at = trio.current_time()
         self._stale: set[str] = set()
         """Agents of its configuration that are over, or will be with a task of theirs, as it calls them."""
 
@@ -79,11 +85,14 @@ class AddedGateway(Connection):
         return self._boot_id
 
     async def connected(self, boot_id: str | None = None) -> Client:
-        """See Connection. Where it counts as dead nobody waits for it."""
+        """See Connection. Where it counts as dead only what has begun in it waits, for a time."""
         while (client := self._client) is None:
-            if why := self._given_up():
+            until, now = self._cut_at + BEGUN_S_MAX, trio.current_time()
+            patient = boot_id is not None and now < until
+            if why := self._given_up(patient=patient):
                 raise GatewayGone(why)
-            await bells.either(self._changes.ticket(), self._probes.changes.ticket())
+            with trio.move_on_at(until if patient else float("inf")):
+                await bells.either(self._changes.ticket(), self._probes.changes.ticket())
         if boot_id not in (None, self._boot_id):
             raise GatewayGone("it has begun again since")
         return client
@@ -324,6 +333,7 @@ class AddedGateway(Connection):
     def _cut_off(self) -> None:
         """See Connection."""
         if self._client is not None:
+            self._cut_at = trio.current_time()
             self._probes.hurry(self.name)
         super()._cut_off()
 
@@ -359,14 +369,16 @@ class AddedGateway(Connection):
         self._unreachable(refused, for_s)
         return AGAIN_S_MAX
 
-    def _given_up(self) -> str:
-        """Why nobody waits for it; empty where it may come back."""
+    def _given_up(self, *, patient: bool) -> str:
+        """Why nobody waits for it; empty where it may come back. `patient`: or only says nothing."""
         if self._gone or self.ending:
             return self._why
         seen = self._probes.seen.get(self.name)
         if seen is None:
             return "it was removed" if self._probes.followed else ""
-        return f"it is dead: {seen.why}" if seen.health == "dead" else self._late
+        if seen.health == "dead" and (seen.ended or not patient):
+            return f"it is dead: {seen.why}"
+        return self._late
 
     async def _row(self) -> AddedGatewayRow | None:
         return await self._world.store.own.read(partial(added_gateways.find, name=self.name))

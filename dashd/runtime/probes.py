@@ -12,7 +12,7 @@ What is seen is kept in memory: after a start nobody knows. Each change of what 
 import ipaddress
 import urllib.parse
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -57,6 +57,8 @@ class Seen:
     due_at: float
     health: Health = "unknown"
     failures: int = 0
+    ended: bool = False
+    """Nobody listens at its address: it does not only stand still."""
     why: str = "it has not been asked yet"
     latency_ms: float | None = None
     version: str | None = None
@@ -98,18 +100,22 @@ class Probes:
             now = trio.current_time()
             async with trio.open_nursery() as round_:
                 for each in [each for each in self.seen.values() if each.due_at <= now]:
-                    round_.start_soon(self._probe, each)
+                    round_.start_soon(self._look, each)
             next_at = min((each.due_at for each in self.seen.values()), default=float("inf"))
             with trio.CancelScope(deadline=next_at):
                 await ticket.wait()
 
     async def ask(self, name: str) -> Seen | None:
-        """Asks one now, whether it is due or not; None where there is none of that name."""
+        """Asks one now, for somebody; None where there is none of that name. Without an answer it is only
+        asked again at once: whoever asks twice must not have it counted as dead.
+        """
         await self.follow()
         found = self.seen.get(name)
-        if found is not None:
-            await self._probe(found)
-        return found
+        if found is None or (error := await self._probe(found)) is None:
+            return found
+        self.hurry(name)
+        health: Health = "unknown" if found.health == "alive" else found.health
+        return replace(found, health=health, why=str(error)[:WHY_CHARS_MAX], latency_ms=None)
 
     async def follow(self) -> None:
         """Knows those whose rows there are; one that was added anew is another one."""
@@ -151,7 +157,12 @@ class Probes:
             for name, each in self.seen.items()
         }
 
-    async def _probe(self, seen: Seen) -> None:
+    async def _look(self, seen: Seen) -> None:
+        if (error := await self._probe(seen)) is not None:
+            await self._failed(seen, error)
+
+    async def _probe(self, seen: Seen) -> Exception | None:
+        """Why it gave no answer; None where it did."""
         async with self._slots:
             try:
                 token = await self.token(seen.row)  # it may take its time, and has a limit of its own
@@ -159,12 +170,12 @@ class Probes:
                 with trio.fail_after(PROBE_S_MAX):
                     server = await self._hello(seen.row, token)
             except trio.TooSlowError:
-                await self._failed(seen, f"no answer within {PROBE_S_MAX:g} s")
+                return GatewayLost(f"no answer within {PROBE_S_MAX:g} s")
             except (GatewayLost, GatewayRefused, NoToken, OSError) as error:
-                await self._failed(seen, str(error))
-            else:
-                seen.latency_ms = (trio.current_time() - began) * 1_000
-                await self._answered(seen, server)
+                return error
+            seen.latency_ms = (trio.current_time() - began) * 1_000
+            await self._answered(seen, server)
+            return None
 
     async def _hello(self, row: AddedGatewayRow, token: str) -> protocol.Server:
         try:
@@ -199,9 +210,10 @@ class Probes:
 
         await self._world.commit(told)
 
-    async def _failed(self, seen: Seen, why: str) -> None:
-        seen.failures += 1
-        seen.health, seen.why, seen.latency_ms = health_after(seen.failures), why[:WHY_CHARS_MAX], None
+    async def _failed(self, seen: Seen, error: Exception) -> None:
+        seen.failures, seen.latency_ms = seen.failures + 1, None
+        seen.health, seen.why = health_after(seen.failures), str(error)[:WHY_CHARS_MAX]
+        seen.ended = _nobody_listens(error)
         seen.due_at = trio.current_time() + (EVERY_S if seen.health == "dead" else AGAIN_S)
         self.changes.ring()
         if seen.health == "dead":
@@ -218,6 +230,13 @@ async def dial(url: str) -> trio.SocketStream:
     assert parts.port is not None, url
     assert ipaddress.ip_address(parts.hostname).is_loopback, url
     return await trio.open_tcp_stream(parts.hostname, parts.port)
+
+
+def _nobody_listens(error: Exception) -> bool:
+    causes = error.__cause__  # trio tries each address that there is
+    if isinstance(causes, ExceptionGroup):
+        return all(isinstance(each, ConnectionRefusedError) for each in causes.exceptions)
+    return isinstance(error, ConnectionRefusedError)
 
 
 def _ignore(_event: protocol.Event) -> None:

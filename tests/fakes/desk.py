@@ -68,6 +68,7 @@ class Seen:
 
     health: str = "alive"
     why: str = ""
+    ended: bool = False
 
 
 class FakeProbes:
@@ -88,8 +89,8 @@ class FakeProbes:
     def hurry(self, name: str) -> None:
         self.hurried.append(name)
 
-    def say(self, health: str, why: str = "") -> None:
-        self.seen["desk"] = Seen(health, why)
+    def say(self, health: str, why: str = "", *, ended: bool = False) -> None:
+        self.seen["desk"] = Seen(health, why, ended)
         self.changes.ring()
 
 

@@ -10,7 +10,7 @@ from dashd.drivers import openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.runtime import added_gateway
-from dashd.runtime.added_gateway import CONNECT_S_MAX, SEATS_MAX, SILENT_S_MAX
+from dashd.runtime.added_gateway import BEGUN_S_MAX, CONNECT_S_MAX, SEATS_MAX, SILENT_S_MAX
 from dashd.runtime.gateway_connection import GatewayGone
 from dashd.runtime.write_pace import WRITES_MAX, WRITES_S
 from dashd.store import added_gateways, attempts
@@ -197,6 +197,55 @@ async def test_one_that_stands_still_is_let_go_of_and_one_that_is_only_busy_is_n
     assert client.lost.is_set()
     with trio.fail_after(1), pytest.raises(GatewayGone, match="it is dead: no answer"):
         await there.gateway.connected()
+
+
+async def _lost_after_s(there: There) -> float:
+    began = trio.current_time()
+    with trio.fail_after(2 * BEGUN_S_MAX), pytest.raises(GatewayGone, match="it is dead"):
+        await there.gateway.connected(there.openclaw.boot_id)
+    return trio.current_time() - began
+
+
+async def test_what_has_begun_waits_while_one_only_says_nothing(there, autojump_clock) -> None:
+    there.swarm("a")
+    there.go()
+    await there.gateway.connected()
+    there.openclaw.there = False
+    there.openclaw.cut()
+    await trio.sleep(1)
+    there.probes.say("dead", "no answer within 5 s")
+    with trio.fail_after(1), pytest.raises(GatewayGone, match="it is dead"):
+        await there.gateway.connected()  # nothing new goes there
+    with trio.move_on_after(100) as waited:
+        await there.gateway.connected(there.openclaw.boot_id)
+    assert waited.cancelled_caught
+    there.openclaw.there = True
+    with trio.fail_after(10):
+        await there.gateway.connected(there.openclaw.boot_id)
+    there.openclaw.there = False
+    there.openclaw.cut()
+    await trio.sleep(1)
+    there.probes.say("dead", "no answer within 5 s")
+    assert BEGUN_S_MAX - 2 <= await _lost_after_s(there) <= BEGUN_S_MAX
+
+
+async def test_what_an_earlier_dashd_began_waits_as_long(there, autojump_clock) -> None:
+    there.swarm("a")
+    there.openclaw.there = False
+    there.probes.say("dead", "no answer within 5 s")
+    there.go()
+    assert await _lost_after_s(there) == pytest.approx(BEGUN_S_MAX, abs=1)
+
+
+async def test_what_ran_in_one_that_has_ended_is_lost_at_once(there, autojump_clock) -> None:
+    there.swarm("a")
+    there.go()
+    await there.gateway.connected()
+    there.openclaw.there = False
+    there.openclaw.cut()
+    await trio.sleep(1)
+    there.probes.say("dead", "Connection refused", ended=True)
+    assert await _lost_after_s(there) < 1
 
 
 async def test_without_a_token_it_is_tried_again(there, autojump_clock) -> None:

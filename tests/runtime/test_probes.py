@@ -4,6 +4,7 @@ tests/test_gateway_ports.py asks the stand-in.
 """
 
 import contextlib
+import socket
 
 import msgspec
 import pytest
@@ -173,6 +174,43 @@ async def test_one_that_took_no_work_gets_none_until_it_answers_after_a_while(be
     asked.shun("nobody", "it was removed")
 
 
+async def test_people_who_ask_do_not_have_it_counted_as_dead(bed, asked, autojump_clock):
+    asked.answers["desk"] = "b1"
+    await put(bed)
+    await trio.sleep(1)
+    asked.answers["desk"] = None
+    count = len(asked.asked)
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(asked.ask, "desk")
+    found = await asked.ask("desk")
+    assert (found.health, found.why) == ("unknown", "no answer within 5 s")
+    assert asked.seen["desk"].health != "dead"
+    asked.answers["desk"] = "b1"
+    await trio.sleep(EVERY_S)
+    assert asked.seen["desk"].health == "alive"
+    assert count + 6 < len(asked.asked) < count + 10  # it was asked by itself as well
+
+
+@pytest.mark.parametrize("nobody", [True, False])
+async def test_that_nobody_listens_is_another_thing_than_silence(bed, monkeypatch, nobody):
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as door:
+        port = door.getsockname()[1]
+        if nobody:
+            door.close()
+
+        async def is_ready(_stream):
+            raise GatewayLost("asking whether it is ready: silence")
+
+        monkeypatch.setattr(probes, "is_ready", is_ready)
+        row = msgspec.structs.replace(DESK, url=f"ws://127.0.0.1:{port}")
+        await bed.world.store.writer.apply(lambda tx: added_gateways.put(tx, row))
+        made = Probes(bed.world, token)
+        await made.follow()
+        await made._look(made.seen["desk"])
+    assert (made.seen["desk"].failures, made.seen["desk"].ended) == (1, nobody)
+
+
 async def test_after_a_start_nothing_is_known_and_what_was_told_is_not_told_again(
     bed, asked, autojump_clock, scene
 ):
@@ -225,8 +263,10 @@ async def test_a_gateway_that_repeats_its_token_is_not_quoted(bed, autojump_cloc
     monkeypatch.setattr(probes, "is_ready", answer)
     await put(bed)
     asked = Probes(bed.world, canary)
+    await asked.follow()
     for _ in range(2):
-        found = await asked.ask("desk")
+        await asked._look(asked.seen["desk"])
+    found = asked.seen["desk"]
     assert (found.health, found.why) == ("dead", "connect: UNAUTHORIZED: no *** here")
     assert "canary" not in str(scene.events())
 

@@ -201,6 +201,7 @@ import runpy
 from dashd.drivers import openclaw_client
 from dashd.runtime import added_gateway, probes
 probes.EVERY_S = probes.AGAIN_S = probes.PROBE_S_MAX = added_gateway.SILENT_S_MAX = 1.0
+added_gateway.BEGUN_S_MAX = 1.0
 openclaw_client.CONNECT_S_MAX = 2.0
 runpy.run_module("dashd", run_name="__main__", alter_sys=True)
 """
