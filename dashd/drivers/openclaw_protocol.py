@@ -21,6 +21,8 @@ import msgspec
 PROTOCOL = 4
 FRAME_BYTES_MAX = 32 << 20
 """Of what a gateway sends; its own bound is 25 MiB."""
+EVENT_BYTES_MAX = 1 << 20
+"""Of an event that is read whole. To take one of 23 MiB apart held up everything for up to a second."""
 SCOPES = ("operator.read", "operator.write", "operator.admin")
 UNBEGUN = "changed while starting work"
 """How a run ends whose session somebody else has begun to work in (SESSION_WORK_START_CHANGED)."""
@@ -78,6 +80,12 @@ class Accepted(msgspec.Struct, frozen=True):
     """The answer to `agent`."""
 
     status: str
+
+
+class RunOf(msgspec.Struct, frozen=True, rename="camel"):
+    """The same, as far as it says whose it is: the rest is passed over unread."""
+
+    run_id: str
 
 
 class RunEvent(msgspec.Struct, frozen=True, rename="camel"):

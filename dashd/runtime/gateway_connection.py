@@ -8,6 +8,7 @@ What a gateway is beside its connection (a process in a jail, a row that somebod
 """
 
 import contextlib
+import logging
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ from .doors import GatewayDoors
 from .gateway_warmth import Warmth
 from .world import STARTS_PER_CORE_MAX, World, cores
 from .write_pace import WritePace
+
+log = logging.getLogger(__name__)
 
 AGAIN_S = 0.2
 """Between two looks at one that does not answer yet."""
@@ -221,12 +224,16 @@ class Connection(ABC):
             self._changes.ring()
 
     def _heard(self, event: protocol.Event) -> None:
+        """Most events are of runs that nobody here listens to; only what somebody hears is read whole."""
         if event.event != "agent":
             return
+        if (size := len(memoryview(event.payload))) > protocol.EVENT_BYTES_MAX:  # a hint: some may be missing
+            return log.warning("an event of %d bytes was passed over: %s", size, self.door)
         with contextlib.suppress(*protocol.UNREADABLE):
-            told = msgspec.json.decode(event.payload, type=protocol.RunEvent)
-            if (hearer := self._hearers.get(told.run_id)) is not None:
-                hearer(told)
+            run_id = msgspec.json.decode(event.payload, type=protocol.RunOf).run_id
+            if (hearer := self._hearers.get(run_id)) is None:
+                return
+            hearer(msgspec.json.decode(event.payload, type=protocol.RunEvent))
 
     def _note_raw(self, run_id: str, raw: str) -> None:
         self._raw[run_id] = raw

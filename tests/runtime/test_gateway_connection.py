@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import errno
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -221,3 +223,38 @@ async def test_without_a_price_list_no_key_is_made_and_it_is_tried_again(made, b
     made._doors.meanwhile = unread
     with pytest.raises(GatewayLost, match="timed out"):
         await made._access(swarm_row(), [bed.scene.agent()])
+
+
+def _event(parts: int) -> protocol.Event:
+    data = {"parts": [{"n": number} for number in range(parts)]}
+    payload = {"stream": "tool", "data": data, "runId": "r1"}
+    return protocol.Event("agent", msgspec.Raw(msgspec.json.encode(payload)))
+
+
+def _took_s(work: Callable[[], object]) -> float:
+    """The best of several."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(7))
+
+
+async def test_an_event_that_nobody_listens_to_is_not_taken_apart(bed) -> None:
+    gateway, event = Scripted(bed.world), _event(80_000)
+    assert len(memoryview(event.payload)) < protocol.EVENT_BYTES_MAX
+    whole_s = _took_s(lambda: msgspec.json.decode(event.payload, type=protocol.RunEvent))
+    assert _took_s(lambda: gateway._heard(event)) < whole_s / 2
+    heard: list[protocol.RunEvent] = []
+    gateway.hear("r1", heard.append)
+    gateway._heard(event)
+    assert [len(each.data["parts"]) for each in heard] == [80_000]
+
+
+async def test_one_that_is_too_large_is_passed_over_with_words(bed, caplog) -> None:
+    gateway, heard = Scripted(bed.world), list[protocol.RunEvent]()
+    gateway.hear("r1", heard.append)
+    gateway._heard(_event(200_000))
+    assert (heard, "bytes was passed over: a door" in caplog.text) == ([], True)
