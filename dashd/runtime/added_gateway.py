@@ -62,7 +62,6 @@ class AddedGateway(Connection):
         super().__init__(world)
         self.name = name
         self.grade = "0"
-        self.starts = world.starts  # all of them are on this machine
         self.uses = 0
         """How often somebody has asked for it: so that it does not end on who is just coming."""
         self._probes = probes

@@ -392,12 +392,16 @@ class GatewayLink(HolderLink):
 
     async def _begin(self, client: Client, run_id: str, message: str, begun: trio.Event) -> None:
         start = partial(client.start, self._agent, self._session, run_id, message)
-        fresh = await repeated(start, TAKE_S_MAX)  # False where it had been started before
-        if fresh and self._cold:
-            with trio.move_on_after(BEGIN_S_MAX):
+        taken = False
+        with trio.move_on_after(BEGIN_S_MAX if self._cold else float("inf")):
+            fresh = await repeated(start, TAKE_S_MAX)  # False where it had been started before
+            taken = True
+            if fresh and self._cold:
                 await _until_begun(client, run_id, begun)
-        self._gateway.warmth.warm.add(self._agent)
         self.give_way()
+        if not taken:
+            await repeated(start, TAKE_S_MAX)  # asked again, it is not begun again
+        self._gateway.warmth.warm.add(self._agent)
 
     async def _abort(self) -> None:
         """Ends what runs in the session; a gateway that is gone has ended it already. One that stands still

@@ -248,6 +248,14 @@ async def test_what_ran_in_one_that_has_ended_is_lost_at_once(there, autojump_cl
     assert await _lost_after_s(there) < 1
 
 
+async def test_agents_that_begin_in_it_keep_no_other_program_from_starting(there) -> None:
+    for _ in range(100):
+        with contextlib.suppress(trio.WouldBlock):
+            there.gateway.starts.acquire_nowait()
+            there.fresh().starts.acquire_nowait()  # nor those of another one
+    there.world.starts.acquire_nowait()
+
+
 async def test_without_a_token_it_is_tried_again(there, autojump_clock) -> None:
     there.swarm("a")
     there.probes.missing = True

@@ -33,6 +33,8 @@ class FakeClient:
         self.aborted = 0
         self.aborts_needed = 1
         self.refusals: list[Exception] = []
+        self.slow_s = 0.0
+        """To take a run."""
         self.refuses: GatewayRefused | None = None
         """Whatever it is asked how something stands."""
         self.asked = 0
@@ -61,6 +63,7 @@ class FakeClient:
         await trio.lowlevel.checkpoint()
         if self.refusals:
             raise self.refusals.pop()
+        await trio.sleep(self.slow_s)
         self.started.append(run_id)
         return True
 
@@ -576,6 +579,26 @@ async def test_a_connection_that_ends_is_a_holder_that_is_gone(nursery, autojump
     await bed.give(1, "turn:1")
     with pytest.raises(HolderGone):
         await bed.link.receive()
+
+
+@pytest.mark.parametrize("takes_it", [True, False])
+async def test_one_that_does_not_begin_keeps_no_other_waiting_for_long(
+    nursery, autojump_clock, takes_it
+) -> None:
+    bed = Bed(nursery)
+    client = bed.gateway.client
+    client.slow_s = gateway_link.BEGIN_S_MAX - 10 if takes_it else 1_000
+    await bed.link.take_turn()
+    await bed.give(1, "turn:1")
+    second = _link(bed.gateway, claim=Claim("s-t2.1", "s-002", "s-t2", "s"))
+    with trio.fail_after(gateway_link.BEGIN_S_MAX + 1):
+        await second.take_turn()
+    client.slow_s = 0
+    await trio.sleep(1_100)
+    assert client.started == [RUN]
+    client.end(RUN, OK)
+    await settled()
+    assert [frame["text"] for frame in bed.heard.of("turned")] == ["fine"]
 
 
 async def test_few_agents_begin_at_once_that_never_ran_there(nursery, autojump_clock) -> None:
