@@ -149,7 +149,7 @@ class Client:
     async def connect(self, token: str, version: str) -> None:
         """Says who calls. Raises GatewayRefused, also while it is not ready yet."""
         await self._challenged.wait()
-        self.hello = await self.call("connect", Hello, **protocol.connect(token, version))
+        self.hello = (await self.call("connect", Hello, **protocol.connect(token, version))).cut()
 
     async def read(self) -> None:
         """Takes in what comes, until the end of the connection."""

@@ -23,6 +23,8 @@ FRAME_BYTES_MAX = 32 << 20
 """Of what a gateway sends; its own bound is 25 MiB."""
 EVENT_BYTES_MAX = 1 << 20
 """Of an event that is read whole. To take one of 23 MiB apart held up everything for up to a second."""
+NAME_CHARACTERS_MAX = 100
+"""Of its version, and of the name of its start."""
 SCOPES = ("operator.read", "operator.write", "operator.admin")
 UNBEGUN = "changed while starting work"
 """How a run ends whose session somebody else has begun to work in (SESSION_WORK_START_CHANGED)."""
@@ -74,6 +76,11 @@ class Hello(msgspec.Struct, frozen=True):
 
     protocol: int
     server: Server
+
+    def cut(self) -> "Hello":
+        """The same with as much of its words as is kept."""
+        server = Server(self.server.version[:NAME_CHARACTERS_MAX], self.server.boot_id[:NAME_CHARACTERS_MAX])
+        return Hello(self.protocol, server)
 
 
 class Accepted(msgspec.Struct, frozen=True):

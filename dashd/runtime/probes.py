@@ -62,6 +62,9 @@ class Seen:
     why: str = "it has not been asked yet"
     latency_ms: float | None = None
     version: str | None = None
+    boot_id: str = ""
+    told_at: float = float("-inf")
+    """When its start was last news."""
     shunned: str = ""
     """Why it gets no work, though it answers."""
     shunned_until: float = float("-inf")
@@ -199,14 +202,19 @@ class Probes:
         now, shunned = trio.current_time(), seen.shunned
         if now >= seen.shunned_until:
             seen.shunned = ""
-        if seen.health != "alive" or seen.version != server.version[:100] or shunned != seen.shunned:
+        before = seen.health
+        if before != "alive" or seen.version != server.version or shunned != seen.shunned:
             self._world.store.bells.queue.ring()  # what has waited for it may start
-        seen.health, seen.failures, seen.why, seen.version = "alive", 0, "", server.version[:100]
+        seen.health, seen.failures, seen.why, seen.version = "alive", 0, "", server.version
         seen.due_at = min(now + EVERY_S, seen.shunned_until) if seen.shunned else now + EVERY_S
         self.changes.ring()
+        is_another = seen.boot_id != server.boot_id and now >= seen.told_at + EVERY_S  # some always are
+        if before != "dead" and not is_another:
+            return
+        seen.boot_id, seen.told_at = server.boot_id, now
 
         def told(tx: Tx) -> None:
-            added_gateways.set_up(tx, seen.row, server.boot_id[:100], server.version[:100])
+            added_gateways.set_up(tx, seen.row, server.boot_id, server.version)
 
         await self._world.commit(told)
 

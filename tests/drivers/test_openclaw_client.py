@@ -115,6 +115,13 @@ def _raise_unreadable(_event: object) -> None:
     raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
 
+async def test_a_start_that_calls_itself_by_a_long_name(standing) -> None:
+    standing.gateway.boot_id = "b" * 10_000
+    with trio.fail_after(S_MAX):
+        async with await standing.dial() as stream, open_client(stream, TOKEN, "0", print) as client:
+            assert client.hello.server.boot_id == "b" * protocol.NAME_CHARACTERS_MAX
+
+
 async def test_a_wrong_token_and_an_unknown_agent_are_refused(standing) -> None:
     with trio.fail_after(S_MAX):
         async with await standing.dial() as stream:

@@ -92,3 +92,9 @@ def test_a_request_and_who_connects() -> None:
     assert (told["minProtocol"], told["maxProtocol"]) == (4, 4)
     assert told["auth"] == {"token": "secret"}
     assert told["caps"] == ["tool-events"]
+
+
+def test_of_what_a_gateway_calls_itself_no_more_is_kept_than_that() -> None:
+    hello = protocol.Hello(4, protocol.Server("v" * 10_000, "b" * 10_000)).cut()
+    assert (len(hello.server.version), len(hello.server.boot_id)) == (100, 100)
+    assert protocol.Hello(4, protocol.Server("1", "b")).cut().server == protocol.Server("1", "b")

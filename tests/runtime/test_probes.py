@@ -211,6 +211,21 @@ async def test_that_nobody_listens_is_another_thing_than_silence(bed, monkeypatc
     assert (made.seen["desk"].failures, made.seen["desk"].ended) == (1, nobody)
 
 
+async def test_one_that_begins_anew_each_time_it_is_asked_is_news_once_in_thirty_seconds(
+    bed, asked, autojump_clock, scene
+):
+    asked.answers["desk"] = "b0"
+    await put(bed)
+    await trio.sleep(1)
+    for number in range(1, 61):
+        asked.answers["desk"] = f"b{number}"
+        await asked.ask("desk")
+        await trio.sleep(1)
+    assert 2 <= len(told(scene)) <= 3
+    await trio.sleep(EVERY_S)
+    assert added_gateways.find(scene.db, "desk").boot_id == "b60"
+
+
 async def test_after_a_start_nothing_is_known_and_what_was_told_is_not_told_again(
     bed, asked, autojump_clock, scene
 ):
