@@ -20,7 +20,7 @@ import dashd
 from dashd.domain.placement import Health, health_after
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused, is_ready, open_client
-from dashd.store import added_gateways
+from dashd.store import added_gateways, bells
 from dashd.store.added_gateways import AddedGatewayRow, Look
 from dashd.store.bells import Bell
 from dashd.store.transaction import Tx
@@ -30,6 +30,8 @@ from .world import World
 EVERY_S = 30.0
 AGAIN_S = 5.0
 """After a question without an answer, until it is alive or counts as dead."""
+HURRY_S = 1.0
+"""Between two questions, however often its connection ends."""
 PROBE_S_MAX = 5.0
 AT_ONCE_MAX = 16
 """Even where none of 50 answers, a round takes less than the pause after it."""
@@ -55,6 +57,7 @@ class Seen:
 
     row: AddedGatewayRow
     due_at: float
+    asked_at: float = float("-inf")
     health: Health = "unknown"
     failures: int = 0
     ended: bool = False
@@ -90,6 +93,7 @@ class Probes:
         """Something else is known of one of them."""
         self.token = token
         self._world = world
+        self._hurried = Bell()
         self._owned: dict[str, str] = {}
         """The start of each in which its configuration was found good."""
         self._slots = trio.Semaphore(AT_ONCE_MAX)
@@ -98,7 +102,7 @@ class Probes:
     async def run(self) -> None:
         """Asks whoever is due, until cancelled."""
         while True:
-            ticket = self._world.store.bells.gateways.ticket()
+            tickets = self._world.store.bells.gateways.ticket(), self._hurried.ticket()
             await self.follow()
             now = trio.current_time()
             async with trio.open_nursery() as round_:
@@ -106,7 +110,7 @@ class Probes:
                     round_.start_soon(self._look, each)
             next_at = min((each.due_at for each in self.seen.values()), default=float("inf"))
             with trio.CancelScope(deadline=next_at):
-                await ticket.wait()
+                await bells.either(*tickets)
 
     async def ask(self, name: str) -> Seen | None:
         """Asks one now, for somebody; None where there is none of that name. Without an answer it is only
@@ -138,8 +142,8 @@ class Probes:
         """Something speaks against it being there: it is asked at once."""
         found = self.seen.get(name)
         if found is not None and found.health == "alive":
-            found.due_at = trio.current_time()
-            self._world.store.bells.gateways.ring()
+            found.due_at = max(trio.current_time(), found.asked_at + HURRY_S)
+            self._hurried.ring()  # a bell of its own: gateways that do not start are tried again by the other
 
     def shun(self, name: str, why: str) -> None:
         """It has taken no work: that goes elsewhere, or waits. All who were on the way there say so."""
@@ -169,7 +173,7 @@ class Probes:
         async with self._slots:
             try:
                 token = await self.token(seen.row)  # it may take its time, and has a limit of its own
-                began = trio.current_time()
+                began = seen.asked_at = trio.current_time()
                 with trio.fail_after(PROBE_S_MAX):
                     server = await self._hello(seen.row, token)
             except trio.TooSlowError:

@@ -157,7 +157,7 @@ async def test_one_that_took_no_work_gets_none_until_it_answers_after_a_while(be
             "unknown",
             True,
         )
-        await trio.sleep(0.1)
+        await trio.sleep(1.1)
         assert len(asked.asked) == count + 1  # it was asked at once
         pauses.append(await offered())
         assert ticket.is_set()  # what has waited for it may start
@@ -224,6 +224,22 @@ async def test_one_that_begins_anew_each_time_it_is_asked_is_news_once_in_thirty
     assert 2 <= len(told(scene)) <= 3
     await trio.sleep(EVERY_S)
     assert added_gateways.find(scene.db, "desk").boot_id == "b60"
+
+
+async def test_one_whose_connection_ends_is_asked_at_once_and_nobody_else_is_woken(
+    bed, asked, autojump_clock
+):
+    asked.answers["desk"] = "b1"
+    await put(bed)
+    await trio.sleep(10)
+    count, woken = len(asked.asked), bed.world.store.bells.gateways.ticket()
+    asked.hurry("desk")
+    await trio.sleep(0.1)
+    assert (len(asked.asked), woken.is_set()) == (count + 1, False)
+    for _ in range(100):  # it is cut again and again
+        asked.hurry("desk")
+        await trio.sleep(0.1)
+    assert count + 10 <= len(asked.asked) <= count + 12
 
 
 async def test_after_a_start_nothing_is_known_and_what_was_told_is_not_told_again(
