@@ -108,7 +108,8 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
         except (GatewayLost, GatewayGone) as lost:  # if it is gone for good, `connected` says so
             why = str(lost)
         except trio.TooSlowError:
-            return Ending("lost", f"its session was not at rest after {REST_S_MAX:g} s")
+            why = f"not taken: its session was not at rest after {REST_S_MAX:g} s"
+            return _never_in(gateway, claim, plan, why, works=True)
         since = trio.current_time() if since is None else since
         if (for_s := trio.current_time() - since) > LOST_S_MAX:
             return _never_in(gateway, claim, plan, f"not taken within {LOST_S_MAX:g} s: {why}")
@@ -130,16 +131,17 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
     return link
 
 
-def _never_in(gateway: Connection, claim: Claim, plan: Plan, why: str) -> Ending:
-    """It did not come in. A run of its that had begun before may go on, and must not for another attempt."""
-    if not plan.begun:
-        return Ending("never", f"by its gateway {why}")
-    if not gateway.give_up(f"an attempt in it was {why}"):
+def _never_in(gateway: Connection, claim: Claim, plan: Plan, why: str, *, works: bool = False) -> Ending:
+    """It did not come in. A run of its that had begun before may go on, and must not for another attempt;
+    nor must what `works` in its session of an attempt before it.
+    """
+    if (plan.begun or works) and not gateway.give_up(f"an attempt in it was {why}"):
         tag = _tag(gateway, plan)
         agent = openclaw_gateway.agent_name(claim.agent_id, tag)
         session = openclaw_gateway.session_key(claim.agent_id, plan.session, tag)
-        gateway.warmth.leave_working(agent, session)
-    return Ending("lost", f"by its gateway {why}")
+        if not gateway.warmth.is_left(agent):  # else it is that one that did not come to rest
+            gateway.warmth.leave_working(agent, session)
+    return Ending("lost" if plan.begun else "never", f"by its gateway {why}")
 
 
 def _tag(gateway: Connection, plan: Plan) -> str:

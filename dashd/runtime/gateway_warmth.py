@@ -45,6 +45,10 @@ class Warmth:
         known = self.warm | self._entered | self._warming.keys()
         return [agent for agent in agents if agent not in known]
 
+    def is_left(self, agent: str) -> bool:
+        """Whether a run of the agent's may go on that could not be ended."""
+        return agent in self._working
+
     def leave(self, agent: str) -> None:
         """Its first attempt warms it."""
         self._entered.add(agent)

@@ -475,6 +475,39 @@ async def test_one_that_has_begun_is_never_failed_by_a_refusal(autojump_clock, r
     assert gateway.client.aborted == 3  # nobody comes in beside it
 
 
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(("begun", "state"), [(False, "never"), (True, "lost")])
+async def test_whose_session_does_not_come_to_rest_is_not_followed_by_another(
+    autojump_clock, own, begun, state
+) -> None:
+    gateway, plan = FakeGateway(), _plan("s-t1.1")
+    gateway.own, plan.begun = own, begun
+    client = gateway.client
+    client.session, client.aborts_needed = Session("running", RUN), 1_000
+    ending = await _let_in(gateway, plan)
+    assert (ending.state, "not at rest" in ending.reason) == (state, True)
+    assert len(gateway.given_up) == 1
+    if not own:
+        with pytest.raises(trio.TooSlowError):
+            await gateway.warmth.enter(client, "s-001")  # type: ignore[arg-type]
+        client.aborts_needed = 0
+        await gateway.warmth.enter(client, "s-001")  # type: ignore[arg-type]
+
+
+async def test_a_run_that_is_left_is_not_forgotten_over_an_attempt_that_it_kept_out(autojump_clock) -> None:
+    class Client(FakeClient):
+        async def describe(self, session: str) -> Session | None:
+            await trio.lowlevel.checkpoint()
+            return Session("running", RUN) if session == "agent:s-001:left" else None
+
+    gateway = FakeGateway()
+    gateway.own, gateway.client = False, Client()
+    gateway.warmth.leave_working("s-001", "agent:s-001:left")
+    for _ in range(2):
+        ending = await _let_in(gateway, _plan("s-t1.2"))
+        assert (ending.state, "not at rest" in ending.reason) == ("never", True)
+
+
 @pytest.mark.parametrize(
     ("place", "refusal", "state"),
     [
