@@ -135,6 +135,13 @@ def _put(row: AddedGatewayRow, tx: Tx) -> AddedGatewayRow:
 
 def _refuse(row: AddedGatewayRow, db: Snapshot) -> None:
     places.refuse_taken(db, "gateway", row.name)
+    for other in added_gateways.every(db):
+        if other.url == row.url and other.name != row.name:
+            raise errors.Conflict(
+                f"{row.url} was added already, as {other.name}: its capacity would count twice",
+                hint=f"use {other.name}; or dashctl gateway remove {other.name}, and then again",
+                path="url",
+            )
     before = added_gateways.find(db, row.name)
     if before is not None and before.url != row.url:
         places.refuse_busy(db, "gateway", row.name, "another one")

@@ -137,6 +137,19 @@ async def test_what_was_seen_of_a_former_one_of_its_name_is_not_shown(call, core
     assert (await call("gateway.get", name="desk")).health == "unknown"
 
 
+async def test_one_gateway_has_one_name(call, core):
+    await call("gateway.add", **ADD)
+    for url in (ADD["url"], "http://localhost:18789/"):
+        with pytest.raises(errors.Conflict, match="added already, as desk") as refused:
+            await call("gateway.add", **(ADD | {"name": "attic", "url": url, "token": "t-2"}))
+        assert (refused.value.path, "gateway remove desk" in refused.value.hint) == ("url", True)
+    assert core.gateways.kept == {"desk": "t-1"}
+    await call("gateway.add", **(ADD | {"token": "t-3"}))  # it may be replaced
+    await call("gateway.add", **(ADD | {"name": "attic", "url": "ws://127.0.0.1:18790"}))
+    with pytest.raises(errors.Conflict, match="as desk"):
+        await call("gateway.add", **(ADD | {"name": "attic"}))
+
+
 async def test_a_command_in_the_place_of_a_file_leaves_none(call, core):
     await call("gateway.add", **ADD)
     given = {key: value for key, value in ADD.items() if key != "token"}
