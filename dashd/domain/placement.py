@@ -75,6 +75,8 @@ class Demand:
     swarm: str | None = None
     session: str | None = None
     """A conversation that exists: its own place comes before all others."""
+    turn: str = ""
+    """With what it takes turns: whatever asks for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Placed:
 
     place: str
     why: Literal["session", "swarm", "least-loaded", "round-robin"]
+    turn: str = ""
+    """Whose turn this was; empty where another rule chose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,14 @@ class Turns:
 
     of_swarm: dict[str, str] = field(default_factory=dict)
     of_session: dict[str, str] = field(default_factory=dict)
-    last: str = ""
-    """The place that was chosen last."""
+    last: dict[str, str] = field(default_factory=dict)
+    """The place that was the next in turn last, by `Demand.turn`."""
 
-    def placed(self, demand: Demand, place: str) -> None:
+    def placed(self, demand: Demand, chosen: Placed) -> None:
         """Remembers a choice; a swarm stays with the place of its latest."""
-        self.last = place
+        place = chosen.place
+        if chosen.why == "round-robin":
+            self.last[chosen.turn] = place
         if demand.swarm is not None:
             self.of_swarm[demand.swarm] = place
         if demand.session is not None:
@@ -134,12 +140,12 @@ def choose(
     if (home := _home(turns.of_swarm, demand.swarm)) in open_:
         return Placed(home, "swarm")
     if policy == "round-robin":
-        ids = sorted(open_)
-        return Placed(next((each for each in ids if each > turns.last), ids[0]), "round-robin")
+        ids, last = sorted(open_), turns.last.get(demand.turn, "")
+        return Placed(next((each for each in ids if each > last), ids[0]), "round-robin", demand.turn)
     return Placed(min(open_.values(), key=lambda place: (place.share, place.id)).id, "least-loaded")
 
 
-def demand(terms: Terms, swarm: str, session: str | None) -> Demand:
+def demand(terms: Terms, swarm: str, session: str | None, turn: str = "") -> Demand:
     """Of a swarm's task. In turn, the swarm has no home: whoever asks for that wants its agents apart."""
     return Demand(
         capabilities=frozenset(terms.capabilities),
@@ -147,6 +153,7 @@ def demand(terms: Terms, swarm: str, session: str | None) -> Demand:
         version_min=parsed(terms.version or ""),
         swarm=swarm if terms.policy == "least-loaded" else None,
         session=session,
+        turn=turn,
     )
 
 

@@ -21,6 +21,8 @@ from dashd.store.rows import Snapshot, SwarmRow, TaskRow
 
 HOMES_MAX = 1_000
 """Swarms whose place is remembered; the one placed longest ago is forgotten first."""
+TURNS_MAX = 1_000
+"""Of those who take turns, the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Seen:
     looks: Mapping[str, Look] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     """Swarm to place."""
-    last: str = ""
+    last: Mapping[str, str] = field(default_factory=dict)
+    """Whose turn it was, by `Demand.turn`."""
     up: Collection[str] | None = None
     """Swarms whose own gateway is up; None where nobody keeps one."""
 
@@ -45,7 +48,7 @@ class Round:
 
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
-        self._turns = Turns(dict(seen.homes), last=seen.last)
+        self._turns = Turns(dict(seen.homes), last=dict(seen.last))
         self._places: dict[str, dict[str, Place]] = {}
         """By what they are called, and by name."""
         self._unplaced: dict[tuple[str, str], Unplaced] = {}
@@ -69,13 +72,13 @@ class Round:
         terms = placements.terms(swarm)
         if task.attempts + task.lost and (before := attempts.last_place(db, task.id)) is not None:
             self._turns.of_session[task.id] = before
-        demand = placement.demand(terms, swarm.id, task.id)
+        demand = placement.demand(terms, swarm.id, task.id, " ".join(asked))
         found = self._places[noun]
         chosen = placement.choose(found.values(), demand, self._turns, terms.policy)
         if isinstance(chosen, Placed):
             taken = found[chosen.place]
             found[chosen.place] = replace(taken, load=taken.load + 1)
-            self._turns.placed(demand, chosen.place)
+            self._turns.placed(demand, chosen)
         else:
             self._unplaced[asked] = chosen
         return chosen
@@ -103,20 +106,26 @@ class Placing:
         self._looks = looks
         self._up = up
         self._homes: dict[str, str] = {}
-        self._last = ""
+        self._last: dict[str, str] = {}
 
     def look(self) -> Seen:
         """What is known now; it does not change any more. No swarm's home is where nothing new may go."""
         looks = dict(self._looks())
         gone = {name for name, look in looks.items() if look.health != "alive"}
         self._homes = {swarm: place for swarm, place in self._homes.items() if place not in gone}
-        return Seen(self._here, looks, dict(self._homes), self._last, self._up())
+        return Seen(self._here, looks, dict(self._homes), dict(self._last), self._up())
 
     def followed(self, claims: Collection[Claim]) -> None:
         """These were committed."""
         for claim in claims:
             if claim.place is not None:
-                self._homes.pop(claim.swarm_id, None)
-                self._homes[claim.swarm_id] = self._last = claim.place
-        while len(self._homes) > HOMES_MAX:
-            del self._homes[next(iter(self._homes))]
+                _remember(self._homes, claim.swarm_id, claim.place, HOMES_MAX)
+                if claim.turn:
+                    _remember(self._last, claim.turn, claim.place, TURNS_MAX)
+
+
+def _remember(places: dict[str, str], whose: str, place: str, most: int) -> None:
+    places.pop(whose, None)
+    places[whose] = place
+    if len(places) > most:
+        del places[next(iter(places))]

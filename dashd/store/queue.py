@@ -61,6 +61,8 @@ class Claim(msgspec.Struct, frozen=True):
     swarm_id: str
     place: str | None = None
     """Which of several places it runs on; None where there is nothing to choose from."""
+    turn: str = ""
+    """Whose turn that was (`Placed.turn`)."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -125,12 +127,12 @@ def claim(tx: Tx, agents_max: int, placing: Placing = HERE) -> Claimed:
 
 def _startable(
     db: apsw.Connection, placing: Placing, left: list[str]
-) -> tuple[TaskRow, str, str | None] | None:
+) -> tuple[TaskRow, str, Placed | None] | None:
     """The first in order that finds a place; swarms before it that find none are added to `left`."""
     for task, seat in heads(db, placing.full(db), left):
         found = placing.choose(db, task, seat, swarms.get(db, task.swarm_id))
         if not isinstance(found, Unplaced):
-            return task, seat, found.place if found else None
+            return task, seat, found
         left.append(task.swarm_id)
     return None
 
@@ -147,7 +149,8 @@ def heads(
         yield task, task.pinned_to or seat
 
 
-def _claim_one(tx: Tx, task: TaskRow, seat: str, place: str | None) -> Claim:
+def _claim_one(tx: Tx, task: TaskRow, seat: str, placed: Placed | None) -> Claim:
+    place = placed.place if placed else None
     number = attempts.next_number(tx.db, task.id)
     attempt_id = ids.attempt_id(task.id, number)
     tasks.claim(tx, task, seat)
@@ -181,4 +184,4 @@ def _claim_one(tx: Tx, task: TaskRow, seat: str, place: str | None) -> Claim:
         tx.ring("placed")
     data = {"attempt": number} | ({"place": place} if place is not None else {})
     tx.emit("task.assigned", swarm=task.swarm_id, agent=seat, task=task.id, data=data)
-    return Claim(attempt_id, seat, task.id, task.swarm_id, place)
+    return Claim(attempt_id, seat, task.id, task.swarm_id, place, placed.turn if placed else "")

@@ -63,7 +63,7 @@ def test_the_least_loaded_of_those_that_fit_takes_it():
 
 def test_a_swarm_stays_together_until_its_place_is_full():
     turns = Turns()
-    turns.placed(Demand(swarm="s1"), "a")
+    turns.placed(Demand(swarm="s1"), Placed("a", "least-loaded"))
     assert choose([Place("a", 10, 9), Place("b", 10)], Demand(swarm="s1"), turns) == Placed("a", "swarm")
     assert choose([Place("a", 20, 19), Place("b", 10)], Demand(swarm="s1"), turns) == Placed(
         "b", "least-loaded"
@@ -74,8 +74,8 @@ def test_a_swarm_stays_together_until_its_place_is_full():
 
 def test_a_session_goes_home_before_its_swarm_does():
     turns = Turns()
-    turns.placed(Demand(swarm="s1", session="c1"), "a")
-    turns.placed(Demand(swarm="s1"), "b")
+    turns.placed(Demand(swarm="s1", session="c1"), Placed("a", "least-loaded"))
+    turns.placed(Demand(swarm="s1"), Placed("b", "least-loaded"))
     places = [Place("a", 10, 5), Place("b", 10)]
     assert choose(places, Demand(swarm="s1", session="c1"), turns) == Placed("a", "session")
     turns.ended(session="c1")
@@ -87,9 +87,24 @@ def test_round_robin_takes_turns_and_passes_over_the_full():
     turns, taken = Turns(), []
     for _ in range(4):
         placed = choose(places, Demand(), turns, "round-robin")
-        turns.placed(Demand(), placed.place)
+        turns.placed(Demand(), placed)
         taken.append(placed.place)
     assert taken == ["a", "c", "a", "c"]
+
+
+def test_other_work_takes_nobody_s_turn():
+    places = [Place(each, 100) for each in "abc"]
+    turns, taken = Turns(), []
+    for _ in range(6):
+        for each, policy in ((Demand(swarm="s"), "least-loaded"), (Demand(turn="t"), "round-robin")):
+            placed = choose(places, each, turns, policy)
+            turns.placed(each, placed)
+            taken += [placed.place] if policy == "round-robin" else []
+        other = Demand(turn="other")
+        turns.placed(other, choose(places, other, turns, "round-robin"))
+        session = Demand(turn="t", session="c1")
+        turns.placed(session, Placed("a", "session"))
+    assert taken == ["a", "b", "c", "a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +139,7 @@ def test_nowhere_to_go_is_told_apart_from_no_room():
 def test_a_choice_always_fits_has_room_and_is_only_refused_where_none_does(places, demand, policy, data):
     turns = Turns()
     if places and data.draw(st.booleans()):
-        turns.placed(demand, data.draw(st.sampled_from(places)).id)
+        turns.placed(demand, Placed(data.draw(st.sampled_from(places)).id, "round-robin"))
     found = choose(places, demand, turns, policy)
     fitting = [place for place in places if misfit(place, demand) is None]
     open_ = {place.id for place in fitting if place.has_room}

@@ -109,6 +109,20 @@ def test_in_turn_means_apart(places, scene) -> None:
     assert places.where() == ["g3", "g1", "g2", "g3", "g1"]
 
 
+def test_in_turn_means_apart_beside_other_work_too(places, scene) -> None:
+    for name in ("g1", "g2", "g3"):
+        places.add(name, 100)
+    scene.swarm(*"abcdef", swarm_id="bbbbbb", placement=PLACED)
+    scene.swarm(*"abcdef", placement=IN_TURN)
+    taken = []
+    for _ in range(6):
+        found = places.claim()
+        taken += [claim.place for claim in found if claim.swarm_id == SWARM]
+        for claim in found:
+            scene.end(claim)
+    assert taken == ["g1", "g2", "g3"] * 2
+
+
 def test_a_lost_run_goes_on_where_its_session_is(places, scene, clock) -> None:
     places.add("g1")
     scene.swarm("a", "b", placement=PLACED)
@@ -141,10 +155,12 @@ def test_what_cannot_be_placed_waits_and_holds_up_nobody(places, scene, why) -> 
 
 def test_homes_are_bounded(monkeypatch) -> None:
     monkeypatch.setattr(module, "HOMES_MAX", 2)
+    monkeypatch.setattr(module, "TURNS_MAX", 2)
     placing = Placing({}, dict)
-    placing.followed([Claim("a", "s", "t", swarm, f"g{swarm}") for swarm in "1231"])
+    placing.followed([Claim("a", "s", "t", swarm, f"g{swarm}", f"t{swarm}") for swarm in "1231"])
+    placing.followed([Claim("a", "s", "t", "1", "g1"), Claim("a", "s", "t", "9")])
     assert placing.look().homes == {"3": "g3", "1": "g1"}
-    assert placing.look().last == "g1"
+    assert placing.look().last == {"t3": "g3", "t1": "g1"}
 
 
 # --- strict order among what can start (invariant 5) --------------------------------------------------------
