@@ -6,9 +6,9 @@ Dash writes two things into its configuration, and removes both when a swarm has
 and its way to a model. Both are named after the gateway's present start (`tag`). A gateway that begins again
 takes interrupted sessions up by itself; those are then agents of an earlier start, whose keys
 open nothing. What ran in an earlier start, or in a gateway that counts as dead, is lost: at once where nobody
-listens at its address any more, after some minutes where it only says nothing. The next attempt goes on in its
-session, where the gateway has it: as the agent of that start, which gets a key of this one. One that returns as
-it was goes on with what runs, and is told to end what was given up meanwhile.
+listens at its address any more, after some minutes where it only says nothing. The next attempt goes on in
+its session, where the gateway has it: as the agent of that start, which gets a key of this one. One that
+returns as it was goes on with what runs, and is told to end what was given up meanwhile.
 """
 
 import contextlib
@@ -37,9 +37,10 @@ SILENT_S_MAX = 60.0
 """How long the connection to one that counts as dead is kept while it says nothing: one that is only busy
 ticks every 30 s, and answers as often those who wait for its runs.
 """
-BEGUN_S_MAX = 180.0
-"""How long what has begun in one waits for it where it counts as dead and only says nothing: real ones were
-seen to stand still for 37 s. It begins with the end of a connection, or with dashd.
+BEGUN_S_MAX = 330.0
+"""How long what has begun in one waits for it where it counts as dead and says nothing, or refuses dashd:
+real ones were seen to stand still for 37 s, and let nobody in for 315 s before a restart while runs work on.
+It begins with the end of a connection, or with dashd.
 """
 SEATS_MAX = 16
 """In one write; six took a real one two to twelve seconds."""
@@ -377,7 +378,7 @@ class AddedGateway(Connection):
             return "it was removed" if self._probes.followed else ""
         if seen.health == "dead" and (seen.ended or not patient):
             return f"it is dead: {seen.why}"
-        return self._late
+        return "" if patient else self._late
 
     async def _row(self) -> AddedGatewayRow | None:
         return await self._world.store.own.read(partial(added_gateways.find, name=self.name))

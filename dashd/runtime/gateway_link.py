@@ -164,19 +164,27 @@ async def _resumes(gateway: Connection, claim: Claim, plan: Plan, tag: str) -> b
 
 
 async def enter_unless_stopped(world: World, claim: Claim, plan: Plan, wish: Wish) -> Attached:
-    """The same; told to stop before it runs in one, it never does."""
-    found: Attached = Ending("never", "stopped before it started")
+    """The same; told to stop before it runs in one, it never does. One that has begun in an added one that is
+    not there does not wait on then: that one is told to end its run when it returns.
+    """
+    found: list[GatewayLink | Ending] = []  # empty after a stop
     async with trio.open_nursery() as nursery:
 
         async def stop() -> None:
             await wish.stopped()
-            nursery.cancel_scope.cancel(reason="it was told to stop before it started")
+            await trio.sleep(ABORT_S_MAX if plan.begun else 0)
+            nursery.cancel_scope.cancel(reason="it was told to stop, and is not in")
 
-        if not plan.begun:
+        if not plan.begun or plan.place is not None:
             nursery.start_soon(stop)
-        found = await enter(world, claim, plan)
+        found.append(await enter(world, claim, plan))
         nursery.cancel_scope.cancel(reason="it is in, or it will not be")
-    return found
+    if found:
+        return found[0]
+    added = await world.added.of(plan.place) if plan.begun and plan.place is not None else None
+    if added is None:
+        return Ending("never", "stopped before it started")
+    return _never_in(added, claim, plan, "not to be reached when it was told to stop")
 
 
 def leave(world: World, claim: Claim) -> None:

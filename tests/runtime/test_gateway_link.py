@@ -13,9 +13,10 @@ from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
 from dashd.runtime import gateway_link
-from dashd.runtime.gateway_link import GatewayLink
+from dashd.runtime.gateway_link import ABORT_S_MAX, GatewayLink
 from dashd.runtime.gateway_refusals import ANSWER_S_MAX, TAKE_S_MAX
 from dashd.runtime.gateway_warmth import Warmth
+from dashd.runtime.wish import Wish
 from dashd.store.queue import Claim
 
 CLAIM = Claim("s-t1.1", "s-001", "s-t1", "s")
@@ -473,6 +474,27 @@ async def test_one_that_has_begun_is_never_failed_by_a_refusal(autojump_clock, r
     gateway.client.refuses, gateway.client.aborts_needed = None, 3
     await gateway.warmth.enter(gateway.client, "s-001")  # type: ignore[arg-type]
     assert gateway.client.aborted == 3  # nobody comes in beside it
+
+
+@pytest.mark.parametrize(("begun", "state", "after_s"), [(False, "never", 0), (True, "lost", ABORT_S_MAX)])
+async def test_a_stop_does_not_wait_for_a_gateway_that_is_away(autojump_clock, begun, state, after_s) -> None:
+    class Away(FakeGateway):
+        async def connected(self, boot_id: str | None = None) -> FakeClient:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    async def of(_name: str) -> FakeGateway:
+        await trio.lowlevel.checkpoint()
+        return gateway
+
+    gateway, plan, wish = Away(), _plan("s-t1.2"), Wish()
+    gateway.own, plan.place, plan.begun, plan.work = False, "desk", begun, SimpleNamespace(asks=())
+    world = SimpleNamespace(commit=_commit, added=SimpleNamespace(of=of))
+    wish.set(stop="cancel", hold=False, hard=False, waits=False)
+    ending = await gateway_link.enter_unless_stopped(world, CLAIM, plan, wish)  # type: ignore[arg-type]
+    assert isinstance(ending, Ending)
+    assert (ending.state, trio.current_time()) == (state, pytest.approx(after_s, abs=1))
+    assert gateway.warmth.is_left("s-001") is begun  # its run may go on
 
 
 @pytest.mark.parametrize("own", [True, False])
