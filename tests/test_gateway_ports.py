@@ -25,6 +25,8 @@ TOKEN = "a-token-of-thirty-two-characters"
 class Standing:
     """A stand-in for a gateway that somebody started: a process of its own, on a port that it keeps."""
 
+    program = fake.__file__
+
     def __init__(self, folder, name):
         self.config = folder / f"{name}.json"
         held = {"gateway": {"auth": {"token": TOKEN}}, "agents": {"ownership": "explicit", "entries": {}}}
@@ -39,7 +41,7 @@ class Standing:
 
     def start(self):
         self.process = subprocess.Popen(
-            [sys.executable, fake.__file__, "gateway", "run", "--port", str(self.port)],
+            [sys.executable, self.program, "gateway", "run", "--port", str(self.port)],
             env={"OPENCLAW_CONFIG_PATH": str(self.config)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -34,7 +34,7 @@ from .attach import Attached
 from .gateway import Gateway
 from .gateway_connection import AGAIN_S, INVALID, Connection, GatewayGone
 from .gateway_log import GatewayLog
-from .gateway_refusals import TAKE_S_MAX, answered, repeated
+from .gateway_refusals import TAKE_S_MAX, answered, repeated, until_begun
 from .gateway_warmth import REST_S_MAX, at_rest
 from .output import Output
 from .plan import Plan
@@ -46,7 +46,6 @@ RAW_S_MAX = 2.0
 """For the gateway's log to say why a call failed, once the run has."""
 BEGIN_S_MAX = 60.0
 """How long an agent's first run may keep others from theirs."""
-LOOK_S = 5.0
 ABORT_S_MAX = 30.0
 UNBEGUN_MAX, UNBEGUN_S = 5, 0.5
 LOST_S_MAX = 300.0
@@ -407,7 +406,7 @@ class GatewayLink(HolderLink):
             fresh = await repeated(start, TAKE_S_MAX)  # False where it had been started before
             taken = True
             if fresh and self._cold:
-                await _until_begun(client, run_id, begun)
+                await until_begun(client, run_id, begun)
         self.give_way()
         if not taken:
             await repeated(start, TAKE_S_MAX)  # asked again, it is not begun again
@@ -444,13 +443,6 @@ class GatewayLink(HolderLink):
     def _ring(self) -> None:
         self._bell.set()
         self._bell = trio.Event()
-
-
-async def _until_begun(client: Client, run_id: str, begun: trio.Event) -> None:
-    """The event is a hint, and may never come."""
-    while not begun.is_set() and not (await answered(partial(client.wait, run_id, 0))).over:
-        with trio.move_on_after(LOOK_S):
-            await begun.wait()
 
 
 def _say(say: Callable[[bytes], None], **frame: object) -> None:

@@ -6,11 +6,12 @@ give the same task to another attempt. Only a run that was refused itself has no
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import trio
 
-from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
+from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
 
 T = TypeVar("T")
 
@@ -20,6 +21,7 @@ TAKE_S_MAX = 30.0
 """How long a run that is refused for now is asked for again, before its task may go elsewhere."""
 AGAIN_S = 1.0
 """Where the gateway does not say when; also before an attempt looks for another connection."""
+LOOK_S = 5.0
 
 
 async def answered(ask: Callable[[], Awaitable[T]]) -> T:
@@ -43,3 +45,10 @@ async def repeated(ask: Callable[[], Awaitable[T]], within_s: float) -> T:
             if not refused.for_now or trio.current_time() + pause_s > until:
                 raise
         await trio.sleep(pause_s)
+
+
+async def until_begun(client: Client, run_id: str, begun: trio.Event) -> None:
+    """The event is a hint, and may never come. Raises GatewayLost."""
+    while not begun.is_set() and not (await answered(partial(client.wait, run_id, 0))).over:
+        with trio.move_on_after(LOOK_S):
+            await begun.wait()

@@ -95,7 +95,7 @@ class Gateway:
     def wait(self, params: dict[str, Any]) -> dict[str, Any]:
         """How a run stands."""
         run = self.runs.get(params["runId"])
-        if run is None or not run.over.wait(min(params["timeoutMs"], WAIT_MS_MAX) / 1_000):
+        if run is None or not run.over.wait(params["timeoutMs"] / 1_000):
             return {"runId": params["runId"], "status": "timeout"}
         return run.answer
 
@@ -169,9 +169,6 @@ class Gateway:
 
     def call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request. Raises Refused."""
-        if DRAINS.is_set():
-            print(f"refused {method}", file=sys.stderr, flush=True)
-            raise Refused("UNAVAILABLE", f"{method} unavailable during gateway restart", later=True)
         if method == "connect":
             if params["auth"]["token"] != self.config["gateway"]["auth"]["token"]:
                 raise Refused("UNAUTHORIZED", "wrong token")
@@ -317,11 +314,9 @@ class Gateway:
 class Refused(Exception):
     """A request that is answered with an error."""
 
-    def __init__(self, code: str, message: str, *, later: bool = False) -> None:
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.fault = {"code": code, "message": message}
-        if later:
-            self.fault |= {"retryable": True, "retryAfterMs": 1_000}
 
 
 class Peer:
@@ -401,18 +396,6 @@ def stop() -> bytes:
     raise EOFError
 
 
-DRAINS = threading.Event()
-"""As while a real one waits for its runs before its restart: it refuses every request, and they go on."""
-WAIT_MS_MAX = 3_000
-"""So that a run is soon asked for again."""
-
-
-def drain_by_signal() -> None:
-    """SIGUSR1 begins that, SIGUSR2 ends it."""
-    signal.signal(signal.SIGUSR1, lambda *_: DRAINS.set())
-    signal.signal(signal.SIGUSR2, lambda *_: DRAINS.clear())
-
-
 def merge(into: dict[str, Any], change: dict[str, Any]) -> None:
     for key, value in change.items():
         if isinstance(value, dict):
@@ -454,7 +437,6 @@ def log(line: str) -> None:
 
 
 def main() -> int:
-    drain_by_signal()
     assert sys.argv[1:3] == ["gateway", "run"], sys.argv
     gateway = Gateway(os.environ["OPENCLAW_CONFIG_PATH"])
     door = socket.create_server(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])))

@@ -3,6 +3,8 @@
 tests/whole/test_federation.py does the like with stand-ins, tests/live/test_federation.py with real ones.
 """
 
+import contextlib
+
 import pytest
 import trio
 

@@ -5,7 +5,7 @@ import dataclasses
 import errno
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,9 +17,6 @@ from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.runtime import gateway_connection
 from dashd.runtime.gateway_connection import RAW_MAX, Connection, GatewayGone
 from tests.fakes.scene import swarm_row
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DOOR = "a door"
 

@@ -254,33 +254,6 @@ async def test_a_connection_that_is_cut_is_made_again_and_the_run_goes_on(start_
         assert (work / "marks").read_text() == "x\n"
 
 
-async def test_one_that_refuses_everything_keeps_its_run_and_gets_nothing_new(
-    start_daemon, fleet, work
-) -> None:
-    """As a real one does before its restart, for as long as its runs take."""
-    daemon = start_daemon(**CONFIGURED)
-    async with open_door(daemon.socket) as dash:
-        await fleet.add(dash, "east", "west")
-        task = f"do `echo x >> marks; {UNTIL_GO}; echo y >> marks`"
-        swarm = await _swarm(dash, task, work, limits={"retries": 0})
-        await _marked(work)
-        first = await _place(dash, f"{swarm}-001")
-        process = fleet.standing[first].process
-        process.send_signal(signal.SIGUSR1)
-        made = await dash.call("agent.spawn", swarm=swarm, task="do `echo z > new`")
-        with trio.fail_after(60):
-            while await trio.to_thread.run_sync(process.stderr.readline) != b"refused agent.wait\n":
-                pass
-            while not (work / "new").exists():  # noqa: ASYNC110  # a file rings no bell
-                await trio.sleep(0.05)
-        assert await _place(dash, made["id"]) != first
-        (work / "go").touch()
-        process.send_signal(signal.SIGUSR2)
-        report = await dash.ended(swarm)
-        assert (report["outcome"], report["attempts"]["total"]) == ("complete", 2), report
-        assert (work / "marks").read_text() == "x\ny\n"
-
-
 @pytest.mark.parametrize("moved", [False, True])
 async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(
     start_daemon, fleet, work, moved

@@ -1,0 +1,288 @@
+"""Attempts in a gateway that refuses what is asked of it, is away, or does not end what it is told to."""
+
+from types import SimpleNamespace
+
+import pytest
+import trio
+
+from dashd.domain.attempt import Ending
+from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
+from dashd.drivers.openclaw_protocol import Fault, Session
+from dashd.jail.holder_link import HolderGone
+from dashd.runtime import gateway_link
+from dashd.runtime.gateway_link import ABORT_S_MAX
+from dashd.runtime.gateway_refusals import ANSWER_S_MAX, TAKE_S_MAX
+from dashd.runtime.wish import Wish
+from dashd.store.queue import Claim
+from tests.runtime.test_gateway_link import (
+    CLAIM,
+    OK,
+    RUN,
+    Bed,
+    FakeClient,
+    FakeGateway,
+    _commit,
+    _let_in,
+    _link,
+    _plan,
+    settled,
+)
+
+DRAINS = GatewayRefused("agent.wait", Fault("UNAVAILABLE", "during gateway restart", True, 1000))
+NOT_SO = GatewayRefused("agent.wait", Fault("INVALID_REQUEST", "not so"))
+
+
+async def test_a_run_goes_on_while_its_gateway_refuses_all_that_is_asked(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    client = bed.gateway.client
+    await bed.give(1, "turn:1")
+    await settled()
+    client.refuses = DRAINS
+    client.changed.set()
+    await trio.sleep(315)  # so long a real one drains
+    assert (bed.heard.of("turned"), client.aborted) == ([], 0)
+    client.refuses = None
+    client.end(RUN, OK)
+    await settled()
+    assert [(each["text"], each["error"]) for each in bed.heard.of("turned")] == [("fine", "")]
+    assert client.started == [RUN]
+
+
+@pytest.mark.parametrize("refusal", [DRAINS, NOT_SO])
+@pytest.mark.parametrize("replayed", [0, 1])
+async def test_one_that_never_says_how_a_run_stands_is_lost_and_not_answered(
+    nursery, autojump_clock, replayed, refusal
+) -> None:
+    bed = Bed(nursery, replayed=replayed)
+    client = bed.gateway.client
+    client.refuses = refusal if replayed else None
+    await bed.give(1, "turn:1")
+    await settled()
+    client.refuses = refusal
+    client.changed.set()
+    with trio.fail_after(2 * ANSWER_S_MAX), pytest.raises(HolderGone):
+        await bed.link.receive()
+    assert bed.heard.of("turned") == []
+
+
+async def test_a_first_turn_that_is_refused_for_now_has_not_begun(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    bed.gateway.client.refusals = [DRAINS] * 1_000
+    await bed.give(1, "turn:1")
+    await trio.sleep(TAKE_S_MAX + 5)
+    (turned,) = bed.heard.of("turned")
+    assert (turned["unbegun"], "during gateway restart" in turned["error"]) == (True, True)
+    assert len(bed.gateway.shunned) == 1
+
+
+@pytest.mark.parametrize(("begun", "refusal"), [(False, DRAINS), (False, NOT_SO), (True, NOT_SO)])
+async def test_a_gateway_that_takes_no_work_is_shunned_for_it(autojump_clock, begun, refusal) -> None:
+    class Refuses(FakeGateway):
+        async def add(self, agent_id: str, tag: str) -> None:
+            await trio.lowlevel.checkpoint()
+            raise refusal
+
+    async def of(_name: str) -> FakeGateway:
+        return gateway
+
+    gateway, plan = Refuses(), _plan("s-t1.2")
+    gateway.own, plan.place, plan.begun, plan.work = False, "desk", begun, SimpleNamespace(asks=())
+    world = SimpleNamespace(commit=_commit, added=SimpleNamespace(of=of))
+    ending = await gateway_link.enter(world, CLAIM, plan)  # type: ignore[arg-type]
+    assert isinstance(ending, Ending)
+    assert [why in ending.reason for why in gateway.shunned] == [True] * (not begun)
+
+
+async def test_a_later_turn_that_is_refused_for_now_is_given_over_the_next_connection(
+    nursery, autojump_clock
+) -> None:
+    bed = Bed(nursery)
+    bed.gateway.client.refusals = [DRAINS] * 1_000
+    await bed.give(1, "turn:2")
+    with trio.fail_after(TAKE_S_MAX + 5), pytest.raises(HolderGone):
+        await bed.link.receive()
+    assert bed.heard.of("turned") == []
+
+
+async def test_nor_is_a_first_turn_unbegun_that_may_have_been_given_before(nursery, autojump_clock) -> None:
+    bed = Bed(nursery, replayed=1)
+    bed.gateway.client.refusals = [DRAINS] * 1_000
+    await bed.give(1, "turn:1")
+    with trio.fail_after(TAKE_S_MAX + 5), pytest.raises(HolderGone):
+        await bed.link.receive()
+    assert bed.heard.of("turned") == []
+
+
+@pytest.mark.parametrize(("refusal", "least_s"), [(DRAINS, gateway_link.LOST_S_MAX), (NOT_SO, 0)])
+async def test_one_that_has_begun_is_never_failed_by_a_refusal(autojump_clock, refusal, least_s) -> None:
+    gateway, plan = FakeGateway(), _plan("s-t1.2", ("turn:1",))
+    gateway.own, plan.begun, plan.place, plan.place_boot = False, True, "desk", "b1"
+    gateway.client.refuses = refusal
+    ending = await _let_in(gateway, plan)
+    assert (ending.state, trio.current_time() >= least_s) == ("lost", True)
+    gateway.client.session = Session("running", RUN)
+    gateway.client.refuses, gateway.client.aborts_needed = None, 3
+    await gateway.warmth.enter(gateway.client, "s-001")  # type: ignore[arg-type]
+    assert gateway.client.aborted == 3  # nobody comes in beside it
+
+
+@pytest.mark.parametrize(("begun", "state", "after_s"), [(False, "never", 0), (True, "lost", ABORT_S_MAX)])
+async def test_a_stop_does_not_wait_for_a_gateway_that_is_away(autojump_clock, begun, state, after_s) -> None:
+    class Away(FakeGateway):
+        async def connected(self, boot_id: str | None = None) -> FakeClient:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    async def of(_name: str) -> FakeGateway:
+        await trio.lowlevel.checkpoint()
+        return gateway
+
+    gateway, plan, wish = Away(), _plan("s-t1.2"), Wish()
+    gateway.own, plan.place, plan.begun, plan.work = False, "desk", begun, SimpleNamespace(asks=())
+    world = SimpleNamespace(commit=_commit, added=SimpleNamespace(of=of))
+    wish.set(stop="cancel", hold=False, hard=False, waits=False)
+    ending = await gateway_link.enter_unless_stopped(world, CLAIM, plan, wish)  # type: ignore[arg-type]
+    assert isinstance(ending, Ending)
+    assert (ending.state, trio.current_time()) == (state, pytest.approx(after_s, abs=1))
+    assert gateway.warmth.is_left("s-001") is begun  # its run may go on
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(("begun", "state"), [(False, "never"), (True, "lost")])
+async def test_whose_session_does_not_come_to_rest_is_not_followed_by_another(
+    autojump_clock, own, begun, state
+) -> None:
+    gateway, plan = FakeGateway(), _plan("s-t1.1")
+    gateway.own, plan.begun = own, begun
+    client = gateway.client
+    client.session, client.aborts_needed = Session("running", RUN), 1_000
+    ending = await _let_in(gateway, plan)
+    assert (ending.state, "not at rest" in ending.reason) == (state, True)
+    assert len(gateway.given_up) == 1
+    if not own:
+        with pytest.raises(trio.TooSlowError):
+            await gateway.warmth.enter(client, "s-001")  # type: ignore[arg-type]
+        client.aborts_needed = 0
+        await gateway.warmth.enter(client, "s-001")  # type: ignore[arg-type]
+
+
+async def test_a_run_that_is_left_is_not_forgotten_over_an_attempt_that_it_kept_out(autojump_clock) -> None:
+    class Client(FakeClient):
+        async def describe(self, session: str) -> Session | None:
+            await trio.lowlevel.checkpoint()
+            return Session("running", RUN) if session == "agent:s-001:left" else None
+
+    gateway = FakeGateway()
+    gateway.own, gateway.client = False, Client()
+    gateway.warmth.leave_working("s-001", "agent:s-001:left")
+    for _ in range(2):
+        ending = await _let_in(gateway, _plan("s-t1.2"))
+        assert (ending.state, "not at rest" in ending.reason) == ("never", True)
+
+
+@pytest.mark.parametrize(
+    ("place", "refusal", "state"),
+    [
+        ("desk", DRAINS, "never"),
+        (None, DRAINS, "never"),
+        ("desk", NOT_SO, "failed"),
+        (None, NOT_SO, "failed"),
+    ],
+)
+async def test_one_that_has_not_begun_waits_for_its_own_gateway_or_goes_elsewhere(
+    autojump_clock, place, refusal, state
+) -> None:
+    class Refuses(FakeGateway):
+        async def add(self, agent_id: str, tag: str) -> None:
+            await trio.lowlevel.checkpoint()
+            raise refusal
+
+    plan = _plan("s-t1.2")
+    plan.place = place
+    ending = await _let_in(Refuses(), plan)
+    assert ending.state == state
+    waits = place is None and refusal.for_now
+    assert (trio.current_time() > gateway_link.LOST_S_MAX) is waits
+
+
+@pytest.mark.parametrize("takes_it", [True, False])
+async def test_one_that_does_not_begin_keeps_no_other_waiting_for_long(
+    nursery, autojump_clock, takes_it
+) -> None:
+    bed = Bed(nursery)
+    client = bed.gateway.client
+    client.slow_s = gateway_link.BEGIN_S_MAX - 10 if takes_it else 1_000
+    await bed.link.take_turn()
+    await bed.give(1, "turn:1")
+    second = _link(bed.gateway, claim=Claim("s-t2.1", "s-002", "s-t2", "s"))
+    with trio.fail_after(gateway_link.BEGIN_S_MAX + 1):
+        await second.take_turn()
+    client.slow_s = 0
+    await trio.sleep(1_100)
+    assert client.started == [RUN]
+    client.end(RUN, OK)
+    await settled()
+    assert [frame["text"] for frame in bed.heard.of("turned")] == ["fine"]
+
+
+BUSY = GatewayRefused("sessions.abort", Fault("UNAVAILABLE", "busy", True, 200))
+RESTARTS = GatewayRefused("sessions.abort", Fault("UNAVAILABLE", "during gateway restart"))
+
+
+async def test_a_stop_that_is_refused_for_now_is_tried_again(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    await bed.give(1, "turn:1")
+    await settled()
+    bed.gateway.client.abort_refusals = [BUSY, RESTARTS, BUSY]
+    await bed.link.stop(0)
+    assert (bed.gateway.client.aborted, bed.gateway.given_up) == (4, [])
+
+
+async def test_a_stop_is_not_repeated_where_nothing_of_it_is_there(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    await bed.give(1, "turn:1")
+    await settled()
+    unknown = Fault("INVALID_REQUEST", "unknown session")
+    bed.gateway.client.abort_refusals = [GatewayRefused("sessions.abort", unknown)]
+    await bed.link.stop(0)
+    assert (bed.gateway.client.aborted, bed.gateway.given_up) == (1, [])
+
+
+async def test_a_gateway_that_stands_still_is_ended(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    bed.gateway.speaks = False
+    await bed.give(1, "turn:1")
+    await settled()
+    bed.gateway.client.abort_refusals = [GatewayLost("no answer to sessions.abort")] * 1_000
+    began = trio.current_time()
+    with trio.fail_after(gateway_link.ABORT_S_MAX + 1):
+        await bed.link.stop(0)
+    (why,) = bed.gateway.given_up
+    assert "no answer" in why
+    assert bed.gateway.asked_since == began
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_after_a_run_that_cannot_be_ended_nobody_comes_in_its_place(
+    nursery, autojump_clock, own
+) -> None:
+    bed = Bed(nursery)
+    client, warmth = bed.gateway.client, bed.gateway.warmth
+    bed.gateway.own, bed.gateway.speaks = own, own  # in an added one, whether it speaks or not
+    await bed.give(1, "turn:1")
+    await settled()
+    client.session = Session("running", RUN)
+    client.abort_refusals = [BUSY] * 1_000
+    with trio.fail_after(gateway_link.ABORT_S_MAX + 1):
+        await bed.link.stop(0)
+    assert (len(bed.gateway.given_up), warmth.left.ticket().is_set()) == (int(not own), False)
+    with pytest.raises(trio.TooSlowError):
+        await gateway_link._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
+    with pytest.raises(trio.TooSlowError):
+        await warmth.end_left(client)  # type: ignore[arg-type]
+    client.abort_refusals = []
+    await gateway_link._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
+    client.session, aborted = Session("running", "the next one's"), client.aborted
+    await warmth.enter(client, "s-001")  # type: ignore[arg-type]
+    await warmth.end_left(client)  # type: ignore[arg-type]
+    assert client.aborted == aborted

@@ -1,0 +1,49 @@
+"""Gateways that refuse all that is asked while their runs go on: a real dashd, and stand-ins for them."""
+
+import signal
+
+import pytest
+import trio
+
+from tests.fakes import openclaw_gateway
+from tests.test_gateway_ports import Standing
+from tests.whole import test_federation
+from tests.whole.door import open_door
+from tests.whole.test_federation import UNTIL_GO, _marked, _place, _swarm
+from tests.whole.test_gateway import CONFIGURED
+
+pytestmark = pytest.mark.slow
+
+fleet, work = test_federation.fleet, test_federation.work
+
+
+async def test_one_that_refuses_everything_keeps_its_run_and_gets_nothing_new(
+    start_daemon,
+    fleet,
+    work,
+    monkeypatch,
+) -> None:
+    """As a real one does before its restart, for as long as its runs take."""
+    program = openclaw_gateway.__file__.replace("openclaw_gateway", "draining_gateway")
+    monkeypatch.setattr(Standing, "program", program)
+    daemon = start_daemon(**CONFIGURED)
+    async with open_door(daemon.socket) as dash:
+        await fleet.add(dash, "east", "west")
+        task = f"do `echo x >> marks; {UNTIL_GO}; echo y >> marks`"
+        swarm = await _swarm(dash, task, work, limits={"retries": 0})
+        await _marked(work)
+        first = await _place(dash, f"{swarm}-001")
+        process = fleet.standing[first].process
+        process.send_signal(signal.SIGUSR1)
+        made = await dash.call("agent.spawn", swarm=swarm, task="do `echo z > new`")
+        with trio.fail_after(60):
+            while await trio.to_thread.run_sync(process.stderr.readline) != b"refused agent.wait\n":
+                pass
+            while not (work / "new").exists():  # noqa: ASYNC110  # a file rings no bell
+                await trio.sleep(0.05)
+        assert await _place(dash, made["id"]) != first
+        (work / "go").touch()
+        process.send_signal(signal.SIGUSR2)
+        report = await dash.ended(swarm)
+        assert (report["outcome"], report["attempts"]["total"]) == ("complete", 2), report
+        assert (work / "marks").read_text() == "x\ny\n"
