@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import trio
 
-from dashd.domain.session_tree import Transcript
+from dashd.domain.session_tree import NothingThere, Transcript
 from dashd.drivers.driver import SessionFormat
-from dashd.runtime.transcripts import NothingThere
 from dashd.runtime.world import World
 from dashd.wire import errors
 

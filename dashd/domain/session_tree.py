@@ -150,3 +150,7 @@ class Transcript(Protocol):
 
 class NotASession(Exception):
     """The bytes are not those of a session."""
+
+
+class NothingThere(Exception):
+    """The conversation has not begun, or its folder is gone."""

@@ -1,7 +1,8 @@
 """What a driver is: how a task becomes a process, what its output says, and how its end is read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -48,10 +49,13 @@ class SessionFormat(Protocol):
     """Of the one session that is in a folder."""
 
     def file_name(self, at_ms: int) -> str:
-        """What a new one's file is called, so that the program finds it."""
+        """Where a new one's file is, below a session's folder, so that the program finds it."""
 
-    def newest(self, names: Iterable[str]) -> str | None:
-        """Which of the files of a session's folder holds it; None where it has not begun."""
+    async def live(self, folder: Path) -> bytes:
+        """All that stands in a session's folder now, which may end inside a line.
+
+        Raises NothingThere, NotASession, and OSError where it cannot be read.
+        """
 
     def read(self, data: bytes) -> Transcript:
         """Raises NotASession. Takes a moment for a long one: run it in a thread."""

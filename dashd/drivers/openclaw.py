@@ -20,8 +20,9 @@ from dashd.jail.launch_folder import ExitRecord
 
 from . import compiled, openclaw_config
 from .command import check_folder, environment
-from .driver import Command, History, ModelAccess, SessionFormat, Work
+from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
 from .openclaw_conversation import OpenClawConversation
+from .openclaw_transcript import AGENT, SESSION, STORE, OpenClawSessions
 from .programs import CLOSED, Programs, check_program
 from .results import RESULT_BYTES_MAX
 
@@ -30,9 +31,7 @@ GATE = Path(__file__).with_name("openclaw_gate.mjs")
 GATE_ID = "dash-gate"
 """Its name as a plugin."""
 GONE = "/nonexistent"
-AGENT = "dash"
 PROVIDER = "dash"
-SESSION = f"agent:{AGENT}:main"
 RESERVED_BYTES = 8 << 30
 """V8 reserves half a GiB for the code of each of its workers, of which OpenClaw has eight and uses little."""
 PER_CORE_MAX = 8
@@ -61,13 +60,13 @@ class OpenClawDriver:
     compacts = False
     needs_model = True
     keeps_session = True
-    sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
     result_bytes_max = RESULT_BYTES_MAX
 
     def __init__(self, programs: Programs) -> None:
         """`programs` says where it is."""
         self.programs = self._programs = programs
+        self.sessions: SessionFormat | None = OpenClawSessions(programs)
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Its program must be here; the folder must exist."""
@@ -96,6 +95,7 @@ class OpenClawDriver:
             "config": _config(work, work.model),
             "gate": _gate(work),
             "state": work.session.folder if work.session else None,
+            "seed": _seed(program, work.session),
         }
         own = {
             "DASH_MODEL_KEY": work.model.key,
@@ -132,6 +132,19 @@ class OpenClawDriver:
     def ending(self, exited: ExitRecord, output: bytes) -> Ending:
         """What an exit means where nothing else is known."""
         return OpenClawConversation("", {}).ending(exited)
+
+
+def _seed(program: list[str], session: Session | None) -> dict[str, Any] | None:
+    """How it takes over what its session begins with; None where that is its brief alone."""
+    if session is None or not session.forked:
+        return None
+    session_id = OpenClawSessions.session_id
+    return {
+        "store": f"{STORE}/sessions.json",
+        "sessions": {SESSION: {"sessionId": session_id, "sessionFile": f"{session_id}.jsonl"}},
+        "file": f"{STORE}/{session_id}.jsonl",
+        "argv": [*program, "doctor", "--session-sqlite", "import", "--session-sqlite-agent", AGENT, "--json"],
+    }
 
 
 def _gate(work: Work) -> dict[str, str]:

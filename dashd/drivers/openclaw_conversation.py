@@ -86,7 +86,8 @@ class OpenClawConversation(LineConversation):
         """`first` is the brief; `session` says whether somebody was killed in it."""
         super().__init__(READY, history)
         # One that died may have done so before it was told what it is about.
-        self._first = f"{RESUMED}\n\n{first}" if session is not None and session.resumed else first
+        killed = session is not None and (session.resumed or session.broken_off)
+        self._first = f"{RESUMED}\n\n{first}" if killed else first
         self._log = Lines()
         self._turns: deque[str] = deque()
         """Those that are not over, the one under way first."""

@@ -1,8 +1,9 @@
 """Runs OpenClaw turn by turn, all of them in one session: one stdlib-only file, inside the agent's jail.
 
 The holder runs it with the system's Python (`-I -S`); dashd never imports it. What is executed comes in
-DASH_OPENCLAW (JSON: `argv`, `env`, `config`, `gate`: the files of a plugin, and `state`: a folder that is
-there and outlives this, or null), the message of each turn on stdin, one JSON object a line:
+DASH_OPENCLAW (JSON: `argv`, `env`, `config`, `gate`: the files of a plugin, `state`: a folder that is there
+and outlives this, or null, and `seed`: how OpenClaw takes over a `file` in it from which the session begins,
+or null), the message of each turn on stdin, one JSON object a line:
 
     -> {"id": "turn:1", "message": "…"}
     <- {"type": "ready"}                                                once, before anything else
@@ -71,7 +72,11 @@ class Turns:
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()
         self._rest = b""
         self._ended = False
+        self._seed: dict[str, Any] = told.get("seed") or {}
+        self._state = own["OPENCLAW_STATE_DIR"]
         self._child: subprocess.Popen[bytes] | None = None
+        self._after: dict[str, Any] | None = None
+        """The turn that waits for the seed to be taken over."""
         self._turn = ""
         self._answer = os.path.join(folder, "answer.json")
         self._wakes, wakes = os.pipe()
@@ -109,15 +114,23 @@ class Turns:
         message = os.path.join(self._folder, "message.txt")
         for name, text in (*self._files.items(), ("message.txt", told["message"])):
             write(os.path.join(self._folder, name), text)  # anew: the turn before could write there too
+        if self._seeds():
+            self._after = told
+            write(os.path.join(self._state, self._seed["store"]), json.dumps(self._seed["sessions"]))
+            self._start(self._seed["argv"])
+        else:
+            self._start([*self._argv, "--message-file", message])
+            say(type="turn", id=self._turn)
+
+    def _seeds(self) -> bool:
+        """OpenClaw moves the file away once it has all of it: one that was killed meanwhile begins again."""
+        return bool(self._seed) and os.path.exists(os.path.join(self._state, self._seed["file"]))
+
+    def _start(self, argv: list[str]) -> None:
         with open(self._answer, "wb") as answer:
             self._child = subprocess.Popen(
-                [*self._argv, "--message-file", message],
-                stdin=subprocess.DEVNULL,
-                stdout=answer,
-                env=self._env,
-                start_new_session=True,
+                argv, stdin=subprocess.DEVNULL, stdout=answer, env=self._env, start_new_session=True
             )
-        say(type="turn", id=self._turn)
 
     def _look(self) -> None:
         """Whether the turn has ended."""
@@ -126,7 +139,11 @@ class Turns:
             return
         self._child = None
         kill(child.pid)  # what it has left behind
-        found = read_answer(self._answer)
+        told, self._after = self._after, None
+        if told is not None and not child.returncode and not self._seeds():
+            self._begin(told)
+            return
+        found = read_answer(self._answer) if told is None else not_seeded(self._answer)
         code = child.returncode
         ended = {"code": None, "signal": -code} if code < 0 else {"code": code, "signal": None}
         say(type="turned", id=self._turn, **found, **ended)
@@ -169,6 +186,15 @@ def read_answer(path: str) -> dict[str, Any]:
     except ValueError:
         return {"text": "", "error": "", "answered": False}
     return {"answered": True, **summary(found if isinstance(found, dict) else {})}
+
+
+def not_seeded(path: str) -> dict[str, Any]:
+    """OpenClaw has not taken over what its session begins with, and a turn would know nothing of it."""
+    with open(path, "rb") as file:
+        words = file.read()[-ERROR_CHARACTERS_MAX:].decode("utf-8", "replace")
+    sys.stderr.write(f"{' '.join(words.split())}\ndash: it did not take over what was said before\n")
+    sys.stderr.flush()
+    return {"text": "", "error": "", "answered": False}
 
 
 def summary(found: dict[str, Any]) -> dict[str, Any]:

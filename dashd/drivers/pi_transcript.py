@@ -7,9 +7,11 @@ shape are bounded, and what is not understood is passed over. A torn last line i
 
 import datetime
 from collections.abc import Iterable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import msgspec
+import trio
 
 from dashd.domain.session_tree import (
     BYTES_MAX,
@@ -21,14 +23,17 @@ from dashd.domain.session_tree import (
     SessionTree,
 )
 
+from . import session_file
+
 LINE_BYTES_MAX = 4 << 20
-VERSION = 3
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "toolResult": "tool"}
 _SUMMARIES = frozenset({"compaction", "branch_summary"})
 
 
 class PiTranscript:
     """A session file that was read; `data` is all of it, or all of it so far."""
+
+    VERSION: ClassVar = 3
 
     def __init__(self, data: bytes) -> None:
         """Raises NotASession."""
@@ -38,8 +43,8 @@ class PiTranscript:
         header = _decoded(next(lines, b""))
         if header is None or header.get("type") != "session" or not isinstance(header.get("id"), str):
             raise NotASession("its first line is not the header of a session")
-        if header.get("version") != VERSION:
-            raise NotASession(f"its version is {header.get('version')!r}, not {VERSION}")
+        if header.get("version") != self.VERSION:
+            raise NotASession(f"its version is {header.get('version')!r}, not {self.VERSION}")
         self.header = header
         self.whole = data[: data.rfind(b"\n") + 1]
         self._lines: dict[str, bytes] = {}
@@ -77,7 +82,11 @@ class PiSessions:
         """As Pi names them: by the instant, in which no colon stands."""
         return f"{_instant(at_ms).replace(':', '-').replace('.', '-')}_{self.session_id}.jsonl"
 
-    def newest(self, names: Iterable[str]) -> str | None:
+    async def live(self, folder: Path) -> bytes:
+        """See SessionFormat."""
+        return await trio.to_thread.run_sync(session_file.read_newest, folder, self._newest)
+
+    def _newest(self, names: Iterable[str]) -> str | None:
         """Their names sort by the instant."""
         return max((name for name in names if name.endswith(f"_{self.session_id}.jsonl")), default=None)
 
@@ -104,6 +113,8 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
 def _node(entry: dict[str, Any]) -> Node | None:
     """None where it has no identity."""
     node_id, parent = entry.get("id"), entry.get("parentId")
+    if entry.get("type") == "leaf":  # OpenClaw's: what comes after it goes on from another step
+        parent = entry.get("targetId")
     if not isinstance(node_id, str) or not 0 < len(node_id) <= ID_CHARACTERS_MAX:
         return None
     if not (parent is None or isinstance(parent, str)):

@@ -19,7 +19,7 @@ import trio
 
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import ids
-from dashd.domain.session_tree import NotASession
+from dashd.domain.session_tree import NotASession, NothingThere
 from dashd.drivers.driver import Session, SessionFormat
 from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import Folder
@@ -31,7 +31,7 @@ from dashd.store.transaction import Tx
 
 from .jails import Asked
 from .plan import Plan
-from .transcripts import NAME, NothingThere
+from .transcripts import NAME
 from .workspaces import spoken
 from .world import World
 
@@ -187,7 +187,9 @@ async def _sow(world: World, plan: Plan, checkpoint_id: str, form: SessionFormat
             raise NotASession("nothing was said in it")
         at_ms = world.clock.now_ms()
         seed = found.cut(leaf, session_id=form.session_id, cwd=plan.work.cwd, at_ms=at_ms)
-        (_folder(world, plan) / form.file_name(at_ms)).write_bytes(seed)
+        path = _folder(world, plan) / form.file_name(at_ms)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_bytes(seed)
 
     await trio.to_thread.run_sync(sow)
 

@@ -1,29 +1,22 @@
-"""Files of conversations: those that agents write, read with care, and the copies that are kept of them.
+"""Files of conversations: where agents write them, and the copies that are kept of them.
 
-A copy is there, whole and durable, before its row is; one without a row is removed at the next start. What an
-agent writes is opened without following links, must be a plain file, and is read up to a bound.
+A copy is there, whole and durable, before its row is; one without a row is removed at the next start. How
+what an agent writes is read, with care, is a matter of its driver's.
 """
 
 import contextlib
 import os
-import stat
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from dashd.domain.session_tree import BYTES_MAX
 from dashd.drivers.driver import SessionFormat
 
 NAME = "session"
 """Of the folder inside that of a launch."""
-NAMES_MAX = 1_000
 SUFFIX = ".jsonl"
-
-
-class NothingThere(Exception):
-    """The conversation has not begun, or its folder is gone."""
 
 
 class Transcripts:
@@ -35,8 +28,8 @@ class Transcripts:
         self._launches = launches
 
     async def live(self, form: SessionFormat, launch_id: str) -> bytes:
-        """All that stands in a session now, which may end inside a line. Raises NothingThere, OSError."""
-        return await trio.to_thread.run_sync(_read_newest, self._launches / launch_id / NAME, form.newest)
+        """See SessionFormat."""
+        return await form.live(self._launches / launch_id / NAME)
 
     async def kept(self, checkpoint_id: str) -> bytes:
         """A copy. Raises OSError."""
@@ -62,31 +55,6 @@ class Transcripts:
 
     def _path(self, checkpoint_id: str) -> Path:
         return self._folder / f"{checkpoint_id}{SUFFIX}"
-
-
-def _read_newest(folder: Path, newest: Callable[[Iterable[str]], str | None]) -> bytes:
-    try:
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise NothingThere from None
-    try:
-        with os.scandir(opened) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(NAMES_MAX), strict=False)]
-        name = newest(names)
-        if name is None:
-            raise NothingThere
-        return _read(name, opened)
-    finally:
-        os.close(opened)
-
-
-def _read(name: str, folder: int) -> bytes:
-    # NONBLOCK: a pipe in its place would wait for a writer.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(os.open(name, flags, dir_fd=folder), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{name!a} is no plain file")
-        return file.read(BYTES_MAX + 1)
 
 
 def _write(path: Path, data: bytes) -> None:

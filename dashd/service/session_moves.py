@@ -13,7 +13,17 @@ import trio
 
 from dashd.domain import ids
 from dashd.domain.task import ENDED
-from dashd.store import agents, lifecycle, session_moves, session_room, sessions, stops, swarms, tasks
+from dashd.store import (
+    agents,
+    gateways,
+    lifecycle,
+    session_moves,
+    session_room,
+    sessions,
+    stops,
+    swarms,
+    tasks,
+)
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.sessions import CheckpointRow, SessionRow
 from dashd.store.transaction import Tx
@@ -325,6 +335,7 @@ def _swarm(db: Snapshot, row: SessionRow, named: str) -> SwarmRow | None:
         )
     if not named:
         return None if session_seats.closed(db, row) else swarm
+    gateways.refuse_begun(swarm, "swarm")
     if swarm.ended_at_ms is None and swarm.wanted != "destroy":
         return swarm
     raise errors.Conflict(

@@ -4,9 +4,10 @@ import apsw
 import msgspec
 
 from dashd.domain import ids
+from dashd.wire import errors
 
 from . import attempts, rows, tasks
-from .rows import AttemptRow, GatewayRow, LaunchRow, columns, placeholders
+from .rows import AttemptRow, GatewayRow, LaunchRow, SwarmRow, columns, placeholders
 from .transaction import Tx
 
 MODE = "gateway"
@@ -107,3 +108,13 @@ def session_of(db: apsw.Connection, row: AttemptRow) -> LaunchRow:
         return before.agent_id == row.agent_id and attempts.launch(db, before.launch_id).place == place
 
     return attempts.launch(db, attempts.session_launch(db, row, is_same))
+
+
+def refuse_begun(swarm: SwarmRow, path: str) -> None:
+    """Raises Unsupported where the swarm's agents share a gateway, in which no session begins with a copy."""
+    if swarm.mode == MODE:
+        raise errors.Unsupported(
+            f"swarm {swarm.id} is of mode gateway: its sessions are the gateway's, none begins with a copy",
+            hint="mode: jailed, for the swarm that is to go on with it",
+            path=path,
+        )

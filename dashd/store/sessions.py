@@ -4,7 +4,7 @@ import msgspec
 
 from dashd.wire import errors
 
-from . import agents, made_sessions, rows, session_room, swarms, tasks
+from . import agents, gateways, made_sessions, rows, session_room, swarms, tasks
 from .rows import AttemptRow, Snapshot, columns, placeholders
 from .transaction import Tx
 
@@ -270,11 +270,16 @@ def begin_from(tx: Tx, task_id: str, checkpoint_id: str | None, driver: str) -> 
     """The task's conversation goes on from a copy of another one, or is one that was made for it.
 
     Raises as `refuse_unfit` does.
+    Raises as `refuse_foreign` does, Unsupported in a gateway, and Conflict where another task has that, or
+    works in another folder.
     """
-    if checkpoint_id is not None and (made := made_sessions.find(tx.db, checkpoint_id)) is not None:
-        cwd = swarms.get(tx.db, tasks.get(tx.db, task_id).swarm_id).cwd
-        made_sessions.take(tx, made, task_id, driver=driver, cwd=cwd)
-    elif checkpoint_id is not None:
+    if checkpoint_id is None:
+        return
+    swarm = swarms.get(tx.db, tasks.get(tx.db, task_id).swarm_id)
+    gateways.refuse_begun(swarm, "begin_from")
+    if (made := made_sessions.find(tx.db, checkpoint_id)) is not None:
+        made_sessions.take(tx, made, task_id, driver=driver, cwd=swarm.cwd)
+    else:
         refuse_foreign(tx.db, checkpoint_id, driver)
         sow(tx, task_id, checkpoint_id)
 

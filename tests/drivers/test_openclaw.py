@@ -9,6 +9,7 @@ from dashd.drivers.driver import ModelAccess, Session, Work
 from dashd.drivers.openclaw import GATE, GATE_ID, RUNNER, OpenClawDriver, places
 from dashd.drivers.openclaw_config import TOOLS
 from dashd.drivers.openclaw_conversation import REFUSED
+from dashd.drivers.openclaw_transcript import SESSION
 from dashd.drivers.programs import Programs
 from dashd.jail import view
 from dashd.proxy.formats import refusals
@@ -58,7 +59,20 @@ def test_without_a_jail_the_runner_is_where_dashd_is(programs: Programs) -> None
 def test_its_state_is_in_the_folder_of_its_session(programs: Programs) -> None:
     assert _told(programs, session=Session("/launches/x/session"))["state"] == "/launches/x/session"
     assert _told(programs)["state"] is None
+    assert _told(programs, session=Session("/launches/x/session"))["seed"] is None
     assert OpenClawDriver(programs).keeps_session
+
+
+def test_what_it_begins_with_is_taken_over_by_its_own_doctor(programs: Programs) -> None:
+    driver = OpenClawDriver(programs)
+    seed = _told(programs, session=Session("/launches/x/session", forked=True))["seed"]
+    assert driver.sessions is not None
+    assert seed["file"] == driver.sessions.file_name(0)
+    assert seed["store"].rpartition("/")[0] == seed["file"].rpartition("/")[0]
+    ((key, entry),) = seed["sessions"].items()
+    assert (key, entry["sessionFile"]) == (SESSION, seed["file"].rpartition("/")[2])
+    assert seed["argv"][:2] == _told(programs)["argv"][:2]
+    assert "doctor" in seed["argv"]
 
 
 def test_a_turn_is_one_process_of_one_session(programs: Programs, tmp_path: Path) -> None:

@@ -42,13 +42,16 @@ GOLDEN = Path(__file__).parents[2] / "schema/golden/openclaw-2026.9.6"
 class Runner:
     """The program with something in OpenClaw's place."""
 
-    def __init__(self, folder: Path, script: str, state: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, script: str, state: Path | None = None, seed: dict | None = None
+    ) -> None:
         told = {
             "argv": [sys.executable, "-c", script],
             "env": {"B": "b"},
             "config": {"a": "a"},
             "gate": {"g": "g"},
             "state": str(state) if state else None,
+            "seed": seed,
         }
         self.folder = folder
         self.process = subprocess.Popen(
@@ -126,6 +129,56 @@ def test_a_state_that_outlives_it_is_gone_on_with(tmp_path: Path) -> None:
         assert runner.hear()["text"] == text
         assert runner.close() == 0
     assert [path.name for path in state.iterdir()] == ["seen"]
+
+
+TAKES = """
+import json, os
+state = os.environ["OPENCLAW_STATE_DIR"]
+assert json.load(open(os.path.join(state, "old/sessions.json"))) == {"k": {}}
+os.rename(os.path.join(state, "old/s.jsonl"), os.path.join(state, "seen"))
+"""
+
+
+def _seeded(tmp_path: Path, script: str) -> tuple[Runner, Path]:
+    state, folder = tmp_path / "state", tmp_path / "tmp"
+    (state / "old").mkdir(parents=True)
+    folder.mkdir()
+    (state / "old" / "s.jsonl").write_text("before;")
+    seed = {"store": "old/sessions.json", "sessions": {"k": {}}, "file": "old/s.jsonl"}
+    runner = Runner(folder, ANSWERS, state, seed | {"argv": [sys.executable, "-c", script]})
+    runner.hear()
+    return runner, state
+
+
+def test_what_a_session_begins_with_is_taken_over_before_its_first_turn(tmp_path: Path) -> None:
+    runner, _ = _seeded(tmp_path, TAKES)
+    for key, text in (("turn:1", "before;one; a b g"), ("turn:2", "before;one;two; a b g")):
+        runner.say(key, text.split(";")[-2])
+        assert runner.hear() == {"type": "turn", "id": key}
+        assert runner.hear()["text"] == text
+    assert runner.close() == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("print('no,\\n not that')", 0), (f"{TAKES}; print('no, not that'); exit(3)", 3)]
+)
+def test_where_it_is_not_taken_over_no_turn_is_begun(tmp_path: Path, script: str, code: int) -> None:
+    runner, state = _seeded(tmp_path, script)
+    runner.say("turn:1", "one")
+    told = runner.hear()
+    assert (told["type"], told["id"], told["answered"], told["code"]) == ("turned", "turn:1", False, code)
+    assert runner.log() == b"no, not that\n"
+    assert b"did not take over" in runner.log()
+    assert runner.close() == 0
+    assert "one" not in (state / "seen").read_text() if (state / "seen").exists() else True
+
+
+def test_end_of_file_ends_the_taking_over_too(tmp_path: Path) -> None:
+    runner, _ = _seeded(tmp_path, WAITS)
+    runner.say("turn:1", "one")
+    tool = int(runner.log())
+    assert runner.close() == 0
+    assert _gone(tool)
 
 
 def test_an_end_without_an_answer_is_told_with_its_signal(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ NONE = "No result provided"
 class SessionFile:
     """The one of a folder, made with the first message."""
 
-    def __init__(self, folder: str) -> None:
-        self.path = os.path.join(folder, "2026-01-01T00-00-00-000Z_dash.jsonl")
+    def __init__(self, folder: str, name: str = "2026-01-01T00-00-00-000Z_dash.jsonl") -> None:
+        self.path = os.path.join(folder, name)
         found = sorted(name for name in os.listdir(folder) if name.endswith("_dash.jsonl"))
         if found:
             self.path = os.path.join(folder, found[-1])

@@ -1,0 +1,76 @@
+// Prints one conversation out of OpenClaw's database, an event a line, as it stands there.
+//
+// dashd hands this file to Node on its standard input, in a jail that sees Node and the session's folder, both
+// read-only, and nothing else: whatever is in that folder was written by an agent. Arguments: the database, the
+// session's key, and how many bytes an event and all of them may have. Exit codes: 0; 3: nothing was said yet;
+// 4: it cannot be read, and standard error says why in one line.
+import { existsSync, lstatSync, writeSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { pathToFileURL } from "node:url";
+import { zstdDecompressSync } from "node:zlib";
+
+const [path, key, eventMax, totalMax] = process.argv.slice(2);
+const LOG = `${path}-wal`;
+const EVENT_MAX = Number(eventMax);
+const TOTAL_MAX = Number(totalMax);
+const NOTHING = 3;
+const UNREADABLE = 4;
+const LINE_FEEDS = /\n/g; // in JSON they stand between the tokens alone
+const EVENTS = `
+  SELECT e.seq,
+    CASE WHEN octet_length(e.event_json) <= ${EVENT_MAX} THEN e.event_json END AS json,
+    CASE WHEN octet_length(e.event_zstd) <= ${EVENT_MAX} THEN e.event_zstd END AS zstd
+  FROM session_nodes n JOIN transcript_events e ON e.session_id = n.current_session_id
+  WHERE n.session_key = ? ORDER BY e.seq`;
+
+function end(code, words) {
+  if (words) process.stderr.write(`${words.replace(/\s+/g, " ").slice(0, 300)}\n`);
+  process.exit(code);
+}
+
+function open(rests) {
+  const url = pathToFileURL(path);
+  if (rests) url.searchParams.set("immutable", "1"); // without a log SQLite would want to make one, where nobody may
+  return new DatabaseSync(url, { readOnly: true, timeout: 5_000, allowExtension: false });
+}
+
+function text(row) {
+  if (typeof row.json === "string") return row.json.replace(LINE_FEEDS, " ");
+  if (!(row.zstd instanceof Uint8Array)) end(UNREADABLE, `its event ${row.seq} is too large, or empty`);
+  try {
+    return zstdDecompressSync(row.zstd, { maxOutputLength: EVENT_MAX }).toString("utf8").replace(LINE_FEEDS, " ");
+  } catch (error) {
+    end(UNREADABLE, `its event ${row.seq} cannot be unpacked: ${error.message}`);
+  }
+}
+
+function read(rests) {
+  const lines = [];
+  let total = 0;
+  const database = open(rests);
+  for (const row of database.prepare(EVENTS).iterate(key)) {
+    const line = Buffer.from(`${text(row)}\n`);
+    total += line.length;
+    if (total > TOTAL_MAX) end(UNREADABLE, `it has more than ${TOTAL_MAX} bytes`);
+    lines.push(line);
+  }
+  database.close();
+  return Buffer.concat(lines);
+}
+
+function print(left) {
+  while (left.length) left = left.subarray(writeSync(1, left));
+}
+
+try {
+  const about = lstatSync(path, { throwIfNoEntry: false });
+  if (!about) end(NOTHING);
+  if (!about.isFile()) end(UNREADABLE, "its database is no plain file");
+  const rests = !existsSync(LOG);
+  let found = read(rests);
+  if (rests && existsSync(LOG)) found = read(false); // a turn began meanwhile
+  if (!found.length) end(NOTHING);
+  print(found);
+} catch (error) {
+  end(UNREADABLE, `its database cannot be read: ${error.message}`);
+}

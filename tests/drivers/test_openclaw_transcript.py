@@ -1,0 +1,100 @@
+"""OpenClaw's sessions as their driver has them printed; tests/live has the real Node print real databases."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dashd.domain.session_tree import NotASession, NothingThere
+from dashd.drivers import openclaw_transcript
+from dashd.drivers.openclaw_transcript import DATABASE, SESSION, OpenClawSessions
+from dashd.drivers.programs import Programs
+from tests.drivers.test_pi_transcript import ENTRIES, file
+from tests.jail import inside
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Of a session, with something in the place of its database."""
+    made = tmp_path.resolve() / "launches" / "l" / "session"
+    (made / DATABASE).parent.mkdir(parents=True)
+    (made / DATABASE).write_bytes(file(*ENTRIES))
+    return made
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    """`sessions(SHELL)`: those that this prints, in the place of Node."""
+
+    def sessions(body: str) -> OpenClawSessions:
+        path = tmp_path.resolve() / "p" / "node"
+        path.parent.mkdir()
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+        return OpenClawSessions(Programs(None, {"node": str(path)}))
+
+    inside.of_grade("C")
+    return sessions
+
+
+async def test_it_is_printed_and_read_and_cut_like_one_of_pis(sessions, folder) -> None:
+    """Node is given its script, and is told where and which, and how much."""
+    given = f'[ "$5 $6" = "{folder / DATABASE} {SESSION}" ] && grep -q transcript_events && cat "$5"'
+    form = sessions(given)
+    data = await form.live(folder)
+    assert data == file(*ENTRIES)
+    found = form.read(data)
+    cut = form.read(found.cut("2d27aae3", session_id=form.session_id, cwd="/other", at_ms=0))
+    assert (cut.tree.leaf, cut.header["id"], cut.header["cwd"]) == ("2d27aae3", form.session_id, "/other")
+
+
+async def test_where_nothing_was_said_yet_there_is_nothing(sessions, folder, tmp_path) -> None:
+    form = sessions("exit 3")
+    with pytest.raises(NothingThere):
+        await form.live(folder)
+    with pytest.raises(NothingThere):
+        await form.live(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("echo oh dear >&2; exit 4", "^oh dear$"),
+        ("exit 9", "exit code 9"),
+        ("kill -9 $$", "exit code 137"),
+        ("exec sleep 60", "did not end within 0.5 s"),
+        ("exec head -c 5000 /dev/zero", "more than 4,096"),
+    ],
+)
+async def test_what_cannot_be_read_says_why(sessions, folder, monkeypatch, body, why) -> None:
+    monkeypatch.setattr(openclaw_transcript, "READ_S_MAX", 0.5 if "sleep" in body else 30.0)
+    monkeypatch.setattr(openclaw_transcript, "BYTES_MAX", 4_096)
+    with pytest.raises(NotASession, match=why):
+        await sessions(body).live(folder)
+
+
+async def test_it_sees_the_session_alone_and_writes_nothing(sessions, folder, tmp_path) -> None:
+    inside.of_grade("B")
+    (tmp_path / "secret").write_text("secret")
+    look = f"cat {tmp_path}/secret; touch {folder}/x; ls {folder.parent}; true"
+    assert await sessions(look).live(folder) == b"session\n"
+    assert [each.name for each in folder.iterdir()] == ["agents"]
+
+
+async def test_a_folder_behind_a_link_is_none(sessions, folder, tmp_path) -> None:
+    (tmp_path / "linked").symlink_to(folder)
+    with pytest.raises(OSError, match=r"Not a directory|symbolic links"):
+        await sessions("echo x").live(tmp_path / "linked")
+
+
+async def test_without_node_it_says_what_is_missing(folder) -> None:
+    with pytest.raises(OSError, match="program install node"):
+        await OpenClawSessions(Programs()).live(folder)
+
+
+def test_what_begins_with_a_copy_is_where_its_doctor_looks() -> None:
+    name = OpenClawSessions(Programs()).file_name(5)
+    assert os.path.dirname(name) == "agents/dash/sessions"
+    assert Path(name).suffix == ".jsonl"
