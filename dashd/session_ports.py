@@ -58,10 +58,8 @@ class SessionPort:
         form = self._world.drivers[driver].sessions if driver in self._world.drivers else None
         if form is None:
             able = sorted(name for name, each in self._world.drivers.items() if each.sessions is not None)
-            keeps = driver in self._world.drivers and self._world.drivers[driver].keeps_session
-            why = "only it reads what it writes down" if keeps else "it writes none down"
             raise errors.Unsupported(
-                f"driver {driver} keeps no session that can be read: {why}",
+                f"driver {driver} keeps no session that can be read: it writes none down",
                 hint=f"drivers that do: {', '.join(able)}",
             )
         return form

@@ -48,7 +48,7 @@ async def test_a_conversation_is_read_and_copied(port, tmp_path):
 async def test_what_cannot_be_read_says_why(port, tmp_path):
     with pytest.raises(errors.Unsupported, match="driver command keeps no session") as caught:
         await port.live("command", "l")
-    assert caught.value.hint == "drivers that do: pi"
+    assert caught.value.hint == "drivers that do: openclaw, pi"
     with pytest.raises(errors.Unsupported):
         await port.live("gone", "l")
     with pytest.raises(errors.Unavailable, match="c-9 cannot be read: No such file") as gone:

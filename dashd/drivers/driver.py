@@ -212,7 +212,7 @@ class Driver(Protocol):
     keeps_session: bool
     """Its program writes its conversation down as it goes, in a folder, and goes on there after a kill."""
     sessions: SessionFormat | None
-    """How that is read and copied; None where only the program can."""
+    """How that is read and copied; None where it keeps none."""
     refusals: Literal["embedded", "pi", "openclaw"]
     """How the proxy puts a refusal so that the program does the right thing."""
     result_bytes_max: int

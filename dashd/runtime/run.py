@@ -378,7 +378,6 @@ class Run:
         self._world.points.at("run.before_end")
         await self._world.commit(operation)
         self._world.points.at("run.after_end")
-        await sessions.clear(self._world, self.claim, self.plan)
 
     def _say_missed(self, tx: Tx, numbers: list[int]) -> None:
         """Messages were taken for it when it had nothing more to hear: whoever sent them should know."""

@@ -3,13 +3,10 @@
 An attempt whose forerunner was killed goes on in that one's session, so what stands there is what its tools
 have done. Nobody else writes it: the forerunner is over before the row of the next attempt is there, and each
 attempt's holder has a lock beside the folder for its life, so that dashd's death changes nothing. At the end
-of each attempt a copy is kept, and a task that was forked begins with one. What only its program can read is
-of no use to anybody once nothing goes on in it, and goes then.
+of each attempt a copy is kept, and a task that was forked begins with one.
 """
 
-import contextlib
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -115,16 +112,6 @@ async def keep(world: World, claim: Claim, plan: Plan) -> Callable[[Tx], None]:
 
 def _say_none(session: str, why: str) -> None:
     log.warning("no checkpoint", extra={"session": session, "why": why})
-
-
-async def clear(world: World, claim: Claim, plan: Plan) -> None:
-    """Once the end of the attempt is in the rows. Where dashd dies before this, the sweeper does it."""
-    if plan.work.session is None or world.drivers[plan.driver].sessions is not None:
-        return
-    attempt = await world.store.own.read(lambda db: attempts.get(db, claim.attempt_id))
-    if not _leaves(attempt):
-        with contextlib.suppress(OSError):
-            await trio.to_thread.run_sync(shutil.rmtree, _folder(world, plan))
 
 
 def _leaves(attempt: AttemptRow) -> bool:

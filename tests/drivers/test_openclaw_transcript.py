@@ -1,5 +1,6 @@
 """OpenClaw's sessions as their driver has them printed; tests/live has the real Node print real databases."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import pytest
 
 from dashd.domain.session_tree import NotASession, NothingThere
 from dashd.drivers import openclaw_transcript
-from dashd.drivers.openclaw_transcript import DATABASE, SESSION, OpenClawSessions
+from dashd.drivers.openclaw_transcript import DATABASE, SESSION, OpenClawSessions, OpenClawTranscript
 from dashd.drivers.programs import Programs
-from tests.drivers.test_pi_transcript import ENTRIES, file
 from tests.jail import inside
 
 pytestmark = pytest.mark.slow
+
+PRINTED = Path(__file__).parents[2] / "schema/golden/openclaw-2026.9.6/session.jsonl"
+"""What Node printed of a real one, which is beside it."""
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def folder(tmp_path):
     """Of a session, with something in the place of its database."""
     made = tmp_path.resolve() / "launches" / "l" / "session"
     (made / DATABASE).parent.mkdir(parents=True)
-    (made / DATABASE).write_bytes(file(*ENTRIES))
+    (made / DATABASE).write_bytes(PRINTED.read_bytes())
     return made
 
 
@@ -43,11 +46,31 @@ async def test_it_is_printed_and_read_and_cut_like_one_of_pis(sessions, folder) 
     """Node is given its script, and is told where and which, and how much."""
     given = f'[ "$5 $6" = "{folder / DATABASE} {SESSION}" ] && grep -q transcript_events && cat "$5"'
     form = sessions(given)
-    data = await form.live(folder)
-    assert data == file(*ENTRIES)
-    found = form.read(data)
-    cut = form.read(found.cut("2d27aae3", session_id=form.session_id, cwd="/other", at_ms=0))
-    assert (cut.tree.leaf, cut.header["id"], cut.header["cwd"]) == ("2d27aae3", form.session_id, "/other")
+    found = form.read(await form.live(folder))
+    assert found.whole == PRINTED.read_bytes()
+    said = [node for _, node in found.tree.spoken()]
+    assert [node.role for node in said] == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+    assert found.text(said[0].id).startswith("Task: read all of it\n")
+    assert found.text(said[4].id).startswith("1\n2\n3\n")
+    assert (said[3].calls, said[4].answers) == (("call_2",), "call_2")
+    assert found.tree.leaf == said[5].id
+    data = found.cut(said[2].id, session_id=form.session_id, cwd="/other", at_ms=0)
+    cut = form.read(data)
+    assert (cut.tree.leaf, cut.header["id"], cut.header["cwd"]) == (said[2].id, form.session_id, "/other")
+    assert b"echo two" not in data
+
+
+def test_what_comes_after_a_turn_back_goes_on_from_the_step_that_it_names() -> None:
+    def entry(node_id: str, parent: str, **more) -> bytes:
+        return json.dumps({"type": "custom", "id": node_id, "parentId": parent} | more).encode() + b"\n"
+
+    found = OpenClawTranscript(PRINTED.read_bytes())
+    first = next(node for _, node in found.tree.spoken())
+    back = entry("back", found.tree.leaf or "", type="leaf", targetId=first.id)
+    tree = OpenClawTranscript(found.whole + back + entry("on", "back") + entry("odd", "on", targetId={})).tree
+    assert [node.id for node in tree.path("on")][-3:] == [first.id, "back", "on"]
+    odd = OpenClawTranscript(found.whole + entry("back", first.id, type="leaf", targetId=["x"])).tree
+    assert "back" not in odd.nodes
 
 
 async def test_where_nothing_was_said_yet_there_is_nothing(sessions, folder, tmp_path) -> None:

@@ -40,7 +40,7 @@ def main() -> int:
     log("[agent/embedded] embedded run agent start: runId=1")
     folder, name = os.path.split(os.path.join(os.environ["OPENCLAW_STATE_DIR"], DATABASE))
     os.makedirs(folder, exist_ok=True)
-    session = SessionFile(folder, name)
+    session = SessionFile(folder, name, version=4)
     messages = session.read() or [{"role": "system", "content": "a stand-in"}]
     add(messages, session, {"role": "user", "content": message})
     try:

@@ -12,7 +12,10 @@ NONE = "No result provided"
 class SessionFile:
     """The one of a folder, made with the first message."""
 
-    def __init__(self, folder: str, name: str = "2026-01-01T00-00-00-000Z_dash.jsonl") -> None:
+    def __init__(
+        self, folder: str, name: str = "2026-01-01T00-00-00-000Z_dash.jsonl", version: int = 3
+    ) -> None:
+        self.version = version
         self.path = os.path.join(folder, name)
         found = sorted(name for name in os.listdir(folder) if name.endswith("_dash.jsonl"))
         if found:
@@ -44,7 +47,7 @@ class SessionFile:
             if not file.tell():
                 header = {
                     "type": "session",
-                    "version": 3,
+                    "version": self.version,
                     "id": "dash",
                     "timestamp": "2026-01-01T00:00:00.000Z",
                 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from dashd.drivers.line_conversation import RESUMED
 from tests.fakes import openclaw as fake_openclaw
 from tests.whole import daemons
 from tests.whole.door import Door, Refused, open_door
@@ -137,13 +138,68 @@ async def test_killed_in_a_tool_it_goes_on_in_its_session(dash, with_openclaw, t
         "closed",
         "openclaw",
     )
-    with pytest.raises(Refused, match="only it reads what it writes down") as refused:
-        await dash.call("session.tree", session=agent)
-    assert (refused.value.kind, refused.value.hint) == ("Unsupported", "drivers that do: pi")
-    (launch,) = with_openclaw.folder.glob(f"**/launches/{session['id']}")
+    tree = await dash.call("session.tree", session=agent)
+    assert any(RESUMED[:40] in step["text"] for step in tree["steps"])
+
+
+async def test_its_session_is_read_copied_and_forked_at_a_step(dash, tmp_path) -> None:
+    made = await _swarm(dash, "do `echo one >> marks`, then `echo two >> marks`", tmp_path)
+    await dash.ended(made["id"])
+    session = f"{made['id']}-001"
+    tree = (await dash.call("session.tree", session=session))["steps"]
+    assert [step["role"] for step in tree] == ["user", *["assistant", "tool"] * 2, "assistant"]
+    shown = (await dash.call("session.show", session=session, step=tree[1]["id"]))["steps"]
+    assert [step["id"] for step in shown] == [step["id"] for step in tree[:2]]
+    assert "echo two" in (await dash.call("session.export", session=session, format="jsonl"))["text"]
+    assert "What was said last" in (await dash.call("session.prime", session=session))["text"]
+    assert (await dash.call("session.archive", session=session))["steps"] == len(tree)
+    kept = await dash.call("session.checkpoint", session=session, name="half", at=tree[2]["id"])
+    assert kept["step"] == tree[2]["id"]
+    forked = await dash.call("session.fork", session=session, at=tree[2]["id"], task="do `echo 3 >> marks`")
+    assert (await dash.ended(forked["swarm"]))["outcome"] == "complete"
+    mine = (await dash.call("session.show", session=forked["agent"], limit=50))["steps"]
+    assert [step["id"] for step in mine[:3]] == [step["id"] for step in tree[:3]]
+    assert mine[3]["text"].startswith("Task: do `echo 3 >> marks`")
+    assert "echo two" not in str(mine[3:])
+    assert (tmp_path / "marks").read_text() == "one\ntwo\n3\n"
+    moved = await dash.call("session.rewind", session=session, to=tree[2]["id"])
+    assert moved["step"] == tree[2]["id"]
+    resumed = await dash.call("session.resume", session=session, task="do `echo 4 >> marks`")
+    assert (await dash.ended(resumed["swarm"]))["outcome"] == "complete"
+    assert len((await dash.call("session.show", session=resumed["agent"], limit=50))["steps"]) == 7
+    begun = await _swarm(dash, "do `echo 5 >> marks`", tmp_path, begin_from=kept["id"], driver="openclaw")
+    assert (await dash.ended(begun["id"]))["outcome"] == "complete"
+    assert (tmp_path / "marks").read_text() == "one\ntwo\n3\n4\n5\n"
+    with pytest.raises(Refused, match="cannot be told to sum up"):
+        await dash.call("session.compact", session=session)
+
+
+async def test_a_fork_that_was_killed_goes_on_in_its_session(dash, tmp_path, gate) -> None:
+    """What it began with is taken over once."""
+    made = await _swarm(dash, "do `echo one >> marks`", tmp_path)
+    await dash.ended(made["id"])
+    task = f"do `echo x >> more; read -r _ < {gate.path}`"
+    forked = await dash.call("session.fork", session=f"{made['id']}-001", task=task)
+    dash.swarms.append(forked["swarm"])
     with trio.fail_after(30):
-        while (launch / "session").exists():  # noqa: ASYNC110  # of no use to anybody any more
+        while not (tmp_path / "more").exists():  # noqa: ASYNC110  # a file rings no bell
             await trio.sleep(0.02)
+    os.kill((await dash.call("agent.get", agent=forked["agent"]))["pid"], signal.SIGKILL)
+    gate.let()
+    report = await dash.ended(forked["swarm"])
+    assert (report["outcome"], report["attempts"]["total"]) == ("complete", 2), report
+    said = (await dash.call("session.show", session=forked["agent"], limit=50))["steps"]
+    assert [step["text"].startswith("Task: do `echo one") for step in said].count(True) == 1
+    assert any(step["text"].startswith(RESUMED) for step in said)
+
+
+async def test_what_is_not_taken_over_fails_the_attempt_and_says_so(dash, tmp_path) -> None:
+    made = await _swarm(dash, "do `echo FAKE-DOCTOR`", tmp_path, limits={"retries": 0})
+    await dash.ended(made["id"])
+    forked = await dash.call("session.fork", session=f"{made['id']}-001", task="do `touch no`")
+    (failure,) = (await dash.ended(forked["swarm"]))["failures"]
+    assert "it did not take over what was said before" in failure["cause"]
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize(
