@@ -4,15 +4,19 @@
 // read-only, and nothing else: whatever is in that folder was written by an agent. Arguments: the database, the
 // session's key, and how many bytes an event and all of them may have. Exit codes: 0; 3: nothing was said yet;
 // 4: it cannot be read, and standard error says why in one line.
-import { existsSync, lstatSync, writeSync } from "node:fs";
+import { copyFileSync, existsSync, lstatSync, mkdtempSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { zstdDecompressSync } from "node:zlib";
 
 const [path, key, eventMax, totalMax] = process.argv.slice(2);
 const LOG = `${path}-wal`;
+const INDEX = `${path}-shm`;
 const EVENT_MAX = Number(eventMax);
 const TOTAL_MAX = Number(totalMax);
+const MEMORY_MAX = 256 << 20;
 const NOTHING = 3;
 const UNREADABLE = 4;
 const LINE_FEEDS = /\n/g; // in JSON they stand between the tokens alone
@@ -28,10 +32,24 @@ function end(code, words) {
   process.exit(code);
 }
 
+// Beside a database that nobody has open there is no log, or a log without its index: SQLite would want to make
+// the one and the other, where nobody may write.
 function open(rests) {
-  const url = pathToFileURL(path);
-  if (rests) url.searchParams.set("immutable", "1"); // without a log SQLite would want to make one, where nobody may
-  return new DatabaseSync(url, { readOnly: true, timeout: 5_000, allowExtension: false });
+  const url = pathToFileURL(rests || existsSync(INDEX) ? path : copied());
+  if (rests) url.searchParams.set("immutable", "1");
+  const database = new DatabaseSync(url, { readOnly: true, timeout: 5_000, allowExtension: false });
+  database.exec(`PRAGMA temp_store = MEMORY; PRAGMA hard_heap_limit = ${MEMORY_MAX}`); // what it sorts
+  return database;
+}
+
+function copied() {
+  const log = lstatSync(LOG);
+  if (!log.isFile()) end(UNREADABLE, "the log of its database is no plain file");
+  if (lstatSync(path).size + log.size > MEMORY_MAX) end(UNREADABLE, "its database is too large to be copied");
+  const copy = join(mkdtempSync(join(tmpdir(), "read-")), "copy.sqlite");
+  copyFileSync(path, copy);
+  copyFileSync(LOG, `${copy}-wal`);
+  return copy;
 }
 
 function text(row) {

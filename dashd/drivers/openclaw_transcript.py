@@ -2,8 +2,8 @@
 
 The database is written inside a jail, so dashd never opens it: `openclaw_transcript.mjs`, run by the Node
 that runs OpenClaw, prints the one session in a jail that sees this folder alone, read-only, within bounds and
-a deadline. A copy is those lines, and is read and cut like a session of Pi's. What begins with one finds it as
-a session file of an OpenClaw before SQLite, which its own `doctor` takes over (`openclaw_turns.py`).
+a deadline. A copy is those lines, and is read and cut like a session of Pi's. What begins with one finds it
+as a session file of an OpenClaw before SQLite, which its own `doctor` takes over (`openclaw_turns.py`).
 """
 
 from pathlib import Path

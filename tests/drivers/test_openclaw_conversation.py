@@ -82,8 +82,9 @@ def test_from_ready_to_the_end() -> None:
 
 
 def test_the_one_after_a_kill_is_told_of_it_and_of_its_task() -> None:
-    for resumed, before in ((True, f"{RESUMED}\n\n"), (False, "")):
-        talk = OpenClawConversation("the brief", {}, Session("/s", resumed=resumed))
+    killed = {"resumed": True}, {"forked": True, "broken_off": True}
+    for more, before in (*((each, f"{RESUMED}\n\n") for each in killed), ({"forked": True}, "")):
+        talk = OpenClawConversation("the brief", {}, Session("/s", **more))
         _feed(talk, {"type": "ready"})
         assert _said(talk) == [("turn:1", f"{before}the brief")]
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.live.scenes import DONE, Act, acts, result, scene
-from tests.live.test_openclaw import WITHIN_S, run
+from tests.live.scenes import DONE, Act, Provider, acts, result, scene
+from tests.live.test_openclaw import UNTIL_GO, WITHIN_S, run, tool_works
 
 pytestmark = pytest.mark.live
 
@@ -41,3 +41,26 @@ async def test_forked_at_a_step_it_knows_what_was_said_up_to_there(start_daemon,
         mine = await on.dash.call("session.tree", session=forked["agent"])
         assert [step["id"] for step in mine["steps"][:3]] == [step["id"] for step in tree["steps"][:3]]
         assert [step["role"] for step in mine["steps"][3:]] == ["user", "assistant"]
+
+
+async def test_while_it_works_it_is_forked_before_the_call_that_is_open(start_daemon, tmp_path) -> None:
+    """There nothing stands but its task, which the new one knows too."""
+
+    def script(_number: int) -> Act:
+        if "say what you saw" in str(provider.bodies[-1]["messages"]):
+            return THANKS
+        return DONE if (tmp_path / "go").exists() else run(f"echo one; {UNTIL_GO}")
+
+    provider = Provider(script)
+    async with scene(start_daemon(), tmp_path, provider, driver="openclaw", within_s=WITHIN_S) as on:
+        swarm = await on.swarm("read all of it")
+        await tool_works(on, swarm)
+        forked = await on.dash.call("session.fork", session=f"{swarm}-001", task="say what you saw")
+        (step,) = (await on.dash.call("session.show", session=f"{swarm}-001", step=forked["step"]))["steps"]
+        assert step["role"] == "user"
+        await on.dash.events(swarm, "session.closed")
+        told = next(str(body) for body in provider.bodies if "say what you saw" in str(body["messages"]))
+        assert "read all of it" in told
+        assert "echo one" not in told
+        (tmp_path / "go").touch()
+        await on.ended(swarm)

@@ -22,7 +22,8 @@ CREATE TABLE transcript_events (session_id TEXT, seq INTEGER, event_json TEXT, e
 """
 ENDLESS = (
     "CREATE VIEW transcript_events AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n)"
-    " SELECT 's' AS session_id, i AS seq, {} AS event_json, NULL AS event_zstd FROM n"
+    " SELECT 's' AS session_id, i AS seq, printf('%.*c', 100000, 'x') AS event_json, NULL AS event_zstd"
+    " FROM n WHERE "
 )
 
 
@@ -126,21 +127,45 @@ async def test_an_event_that_cannot_be_had_is_named(form, database, tmp_path, ev
 async def test_what_never_ends_is_ended(form, database, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(openclaw_transcript, "READ_S_MAX", 3.0)
     nodes = TABLES.splitlines()[1]
-    made(database, tables=nodes + ENDLESS.format("NULL WHERE i < 0")).close()
+    made(database, tables=nodes + f"{ENDLESS} i < 0;").close()
     with pytest.raises(NotASession, match="did not end within 3 s"):
         await form.live(tmp_path)
 
 
 async def test_a_conversation_without_end_is_too_large(form, database, tmp_path) -> None:
-    nodes = TABLES.splitlines()[1]
-    made(database, tables=nodes + ENDLESS.format("printf('%.*c', 1000000, 'x')")).close()
+    made(database, *[("x" * 1_000_000, None)] * 70).close()
     with pytest.raises(NotASession, match="it has more than 67108864 bytes"):
         await form.live(tmp_path)
 
 
-@pytest.mark.parametrize("there", ["garbage", "folder", "link", "pipe", "locked", "other tables"])
+async def test_one_that_answers_without_end_fills_what_little_it_may(form, database, tmp_path) -> None:
+    """Of memory, in which it is sorted."""
+    made(database, tables=f"{TABLES.splitlines()[1]}{ENDLESS} true;").close()
+    with pytest.raises(NotASession, match="out of memory"):
+        await form.live(tmp_path)
+
+
+async def test_one_that_somebody_keeps_shut_is_read_all_the_same(form, database, tmp_path) -> None:
+    opened = made(database)
+    opened.executescript("PRAGMA journal_mode=WAL; PRAGMA locking_mode=EXCLUSIVE")
+    opened.execute("UPDATE session_nodes SET current_session_id = 's'")
+    opened.commit()
+    opened.execute("BEGIN EXCLUSIVE")
+    assert await form.live(tmp_path) == f"{HEADER}\n".encode()
+    opened.close()
+
+
+async def test_a_large_one_is_not_copied(form, database, tmp_path) -> None:
+    """A log without an index is what has it copied."""
+    for path in (database, Path(f"{database}-wal")):
+        with path.open("wb") as sparse:
+            sparse.truncate(129 << 20)
+    with pytest.raises(NotASession, match="too large to be copied"):
+        await form.live(tmp_path)
+
+
+@pytest.mark.parametrize("there", ["garbage", "folder", "link", "pipe", "other tables"])
 async def test_what_is_no_database_says_so(form, database, tmp_path, there) -> None:
-    opened = None
     match there:
         case "garbage":
             database.write_bytes(os.urandom(100_000))
@@ -150,14 +175,8 @@ async def test_what_is_no_database_says_so(form, database, tmp_path, there) -> N
             database.symlink_to("/etc/passwd")
         case "pipe":
             os.mkfifo(database)
-        case "locked":
-            opened = made(database)
-            opened.executescript("PRAGMA journal_mode=WAL; PRAGMA locking_mode=EXCLUSIVE")
-            opened.execute("BEGIN EXCLUSIVE")
         case _:
             sqlite3.connect(database).executescript("CREATE TABLE a (b)")
-    why = {"locked": "locked", "garbage": "not a database", "other tables": "no such table"}
+    why = {"garbage": "not a database", "other tables": "no such table"}
     with pytest.raises(NotASession, match=why.get(there, "no plain file")):
         await form.live(tmp_path)
-    if opened is not None:
-        opened.close()

@@ -307,3 +307,10 @@ async def test_a_fork_of_one_that_runs_on_a_repository_says_that_it_has_none_of_
     assert tasks.get(scene.db, forked.task).text.endswith(
         f"Your files are not those that you saw: {note}, and comes back when that has ended."
     )
+
+
+async def test_it_goes_on_in_no_swarm_that_shares_a_gateway(call, scene, running) -> None:
+    scene.swarm("w", swarm_id=OTHER, mode="gateway")
+    for method in ("fork", "migrate"):
+        with pytest.raises(errors.Unsupported, match=f"{OTHER} is of mode gateway"):
+            await call(f"session.{method}", session=ID, swarm=OTHER, task="go on")

@@ -85,3 +85,14 @@ def test_one_session_has_so_many_copies_and_no_more(scene, session, monkeypatch)
     with pytest.raises(errors.Conflict, match="has 2 checkpoints"):
         kept(scene, 3, "named")
     kept(scene, 4)  # the end of an attempt is never refused its own
+
+
+def test_in_a_gateway_no_session_begins_with_a_copy(scene, session):
+    kept(scene, 1, kind="named", name="one")
+    scene.swarm("b", swarm_id="other1", driver="openclaw", mode="gateway")
+    for begun in ("c-1", "nothing"):
+        with pytest.raises(errors.Unsupported, match="other1 is of mode gateway") as refused:
+            scene.do(lambda tx, begun=begun: sessions.begin_from(tx, "other1-t1", begun, "openclaw"))
+        assert (refused.value.path, "mode: jailed" in refused.value.hint) == ("begin_from", True)
+    scene.do(lambda tx: sessions.begin_from(tx, "other1-t1", None, "openclaw"))
+    assert sessions.seed(scene.db, "other1-t1") is None
