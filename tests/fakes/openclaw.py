@@ -5,8 +5,8 @@ It keeps its session in the state directory, from the user's message on, as the 
 a call that was left open by a kill: in place of a database there is a file as Pi writes it. Named as
 `programs.node` it prints that file where Dash has Node print the database. It takes over what a session
 begins with (`doctor`), has the one tool `exec`, and says what Dash reads of the log and the answer of the
-real one. Words in a message make it misbehave: FAKE-EXIT (it dies), FAKE-ODD (no answer); in what a session begins with
-FAKE-DOCTOR does (it is not taken over).
+real one. Words in a message make it misbehave: FAKE-EXIT (it dies), FAKE-ODD (no answer); in what a session
+begins with FAKE-DOCTOR does (it is not taken over).
 """
 
 import json
