@@ -13,13 +13,16 @@ import { zstdDecompressSync } from "node:zlib";
 
 const [path, key, eventMax, totalMax] = process.argv.slice(2);
 const LOG = `${path}-wal`;
-const INDEX = `${path}-shm`;
 const EVENT_MAX = Number(eventMax);
 const TOTAL_MAX = Number(totalMax);
 const MEMORY_MAX = 256 << 20;
 const NOTHING = 3;
 const UNREADABLE = 4;
 const LINE_FEEDS = /\n/g; // in JSON they stand between the tokens alone
+// Of rows that stand in the file: what a view computes may never end.
+const TABLES = `
+  SELECT count(*) AS found FROM sqlite_schema
+  WHERE type = 'table' AND rootpage > 0 AND name IN ('session_nodes', 'transcript_events')`;
 const EVENTS = `
   SELECT e.seq,
     CASE WHEN octet_length(e.event_json) <= ${EVENT_MAX} THEN e.event_json END AS json,
@@ -32,12 +35,10 @@ function end(code, words) {
   process.exit(code);
 }
 
-// Beside a database that nobody has open there is no log, or a log without its index: SQLite would want to make
-// the one and the other, where nobody may write.
-function open(rests) {
-  const url = pathToFileURL(rests || existsSync(INDEX) ? path : copied());
-  if (rests) url.searchParams.set("immutable", "1");
-  const database = new DatabaseSync(url, { readOnly: true, timeout: 5_000, allowExtension: false });
+function open(file, rests) {
+  const url = pathToFileURL(file);
+  if (rests) url.searchParams.set("immutable", "1"); // SQLite would make a log, where nobody may write
+  const database = new DatabaseSync(url, { readOnly: true, timeout: 1_000, allowExtension: false });
   database.exec(`PRAGMA temp_store = MEMORY; PRAGMA hard_heap_limit = ${MEMORY_MAX}`); // what it sorts
   return database;
 }
@@ -62,10 +63,11 @@ function text(row) {
   }
 }
 
-function read(rests) {
+function read(file, rests) {
   const lines = [];
   let total = 0;
-  const database = open(rests);
+  const database = open(file, rests);
+  if (database.prepare(TABLES).get().found !== 2) throw new Error("it has no such tables");
   for (const row of database.prepare(EVENTS).iterate(key)) {
     const line = Buffer.from(`${text(row)}\n`);
     total += line.length;
@@ -76,6 +78,18 @@ function read(rests) {
   return Buffer.concat(lines);
 }
 
+// A turn may begin or end meanwhile. Where one was killed, the log may want mending, which is done to a copy.
+function look() {
+  const rests = !existsSync(LOG);
+  try {
+    const found = read(path, rests);
+    if (rests === !existsSync(LOG)) return found;
+  } catch (error) {
+    if (rests && !existsSync(LOG)) throw error;
+  }
+  return existsSync(LOG) ? read(copied(), false) : read(path, true);
+}
+
 function print(left) {
   while (left.length) left = left.subarray(writeSync(1, left));
 }
@@ -84,9 +98,7 @@ try {
   const about = lstatSync(path, { throwIfNoEntry: false });
   if (!about) end(NOTHING);
   if (!about.isFile()) end(UNREADABLE, "its database is no plain file");
-  const rests = !existsSync(LOG);
-  let found = read(rests);
-  if (rests && existsSync(LOG)) found = read(false); // a turn began meanwhile
+  const found = look();
   if (!found.length) end(NOTHING);
   print(found);
 } catch (error) {
