@@ -5,7 +5,8 @@ runs them inside the jail, `openclaw_conversation.py` is what is said. Its confi
 agent's own listener, and no fallback: retries and deadlines are the proxy's. A refused budget is final.
 
 Its state directory is the folder of its session, where an attempt after a kill goes on. What is in it are
-SQLite databases, which belong to one process at a time: the turn under way.
+SQLite databases, which belong to one process at a time, the turn under way; `openclaw_transcript.py` has them
+read.
 """
 
 import json

@@ -186,7 +186,7 @@ class OpenClawConversation(LineConversation):
         elif _STATUS.match(raw):
             self._fail(f"no model answered: {short(raw)}")
         elif not turned.answered:
-            words = short(self._last_words.decode("utf-8", "replace").strip())
+            words = short(turned.error or self._last_words.decode("utf-8", "replace").strip())
             self._fail(f"openclaw ended (exit code {turned.code}) without an answer: {words}")
         elif self._resumes >= RESUMES_MAX:
             self._fail(f"no model answered: {short(turned.error)}")

@@ -191,10 +191,9 @@ def read_answer(path: str) -> dict[str, Any]:
 def not_seeded(path: str) -> dict[str, Any]:
     """OpenClaw has not taken over what its session begins with, and a turn would know nothing of it."""
     with open(path, "rb") as file:
-        words = file.read()[-ERROR_CHARACTERS_MAX:].decode("utf-8", "replace")
-    sys.stderr.write(f"{' '.join(words.split())}\ndash: it did not take over what was said before\n")
-    sys.stderr.flush()
-    return {"text": "", "error": "", "answered": False}
+        words = " ".join(file.read(ANSWER_BYTES_MAX).decode("utf-8", "replace").split())
+    error = f"it did not take over what was said before: {words}"
+    return {"text": "", "error": error[:ERROR_CHARACTERS_MAX], "answered": False}
 
 
 def summary(found: dict[str, Any]) -> dict[str, Any]:

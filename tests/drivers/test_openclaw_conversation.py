@@ -272,3 +272,10 @@ def test_in_a_session_with_something_in_it_the_model_is_told_to_look_first() -> 
         _feed(talk, {"type": "ready", **told})
         ((_, said),) = _said(talk)
         assert said == f"{before}\n\nthe brief"
+
+
+def test_what_a_session_begins_with_and_is_not_taken_over_is_the_reason() -> None:
+    talk = _begun(_turned(answered=False, error="it did not take it over: no", code=0))
+    ending = talk.ending(_exit())
+    assert (ending.state, ending.retry) == ("failed", True)
+    assert ending.reason == "openclaw ended (exit code 0) without an answer: it did not take it over: no"
