@@ -1,6 +1,7 @@
 // A plugin of OpenClaw's: asks Dash before each tool call and lets none through without a yes. It fails closed: what
 // it cannot ask about, and whatever goes wrong, blocks the call. A lost connection is tried again under the same name,
-// by which Dash finds the question.
+// by which Dash finds the question; no other call has that name, whatever the model calls its calls.
+import { randomUUID } from "node:crypto";
 import { realpathSync } from "node:fs";
 import { request } from "node:http";
 import { basename, dirname, join, resolve } from "node:path";
@@ -74,11 +75,12 @@ async function allowed(body, signal) {
 async function judge(event, context) {
   try {
     let number = 0;
+    const one = randomUUID();
     for (const [kind, said] of questions(event)) {
       if (typeof said !== "string" || !said || said.length > CHARACTERS_MAX) return { block: true, blockReason: NO };
       if (kind === "path" && isOdd(said)) return { block: true, blockReason: ODD };
       const text = kind === "path" ? real(resolve(said)) : said;
-      const call = `${event.runId ?? ""}/${event.toolCallId}/${number++}`.slice(-100);
+      const call = `${event.toolCallId}/${one}/${number++}`.slice(-100);
       const body = JSON.stringify({ kind, text, call });
       if (!(await allowed(body, context?.abortSignal))) return { block: true, blockReason: NO };
     }

@@ -1,10 +1,13 @@
 """An agent asks before it acts: answered from the rows, at once or when somebody has decided.
 
-The reference of a request is attempt and call, so an agent that asks again after a restart of dashd finds
-its request, or the answer. While a request is open its agent is held: its time does not run, and the proxy
-holds its next model call. Whoever could decide is out of an agent's reach: it has no way to that door.
+The reference of a request is attempt, call and what is asked, so an agent that asks again after a restart
+of dashd finds its request, or the answer. The name of a call is not enough: a program may take it from its
+model, and some number the calls of each answer from zero. While a request is open its agent is held: its time
+does not run, and the proxy holds its next model call. Whoever could decide is out of an agent's reach: it has
+no way to that door.
 """
 
+import hashlib
 from functools import partial
 
 from dashd.domain import asking
@@ -22,6 +25,8 @@ from .world import World
 
 OPEN_MAX = 8
 """Requests of one agent that are open at once, over all its connections."""
+REF_DIGITS = 32
+"""Of the digest of what is asked."""
 
 
 class Asks:
@@ -72,7 +77,8 @@ def _request(claim: Claim, ask: Ask, tx: Tx) -> Answer | Asked:
 
 
 def _ref(claim: Claim, ask: Ask) -> str:
-    return f"{claim.attempt_id}/{ask.call}"
+    said = hashlib.sha256(f"{ask.kind}\0{ask.text}".encode()).hexdigest()
+    return f"{claim.attempt_id}/{ask.call}/{said[:REF_DIGITS]}"
 
 
 def _told(ask: Ask, asked: Asked) -> Answer:

@@ -40,6 +40,26 @@ for (const path of JSON.parse(process.argv[2]))
 console.log(JSON.stringify(asked));
 process.exit(0);
 """
+NAMES = """
+import gate from "./openclaw_gate.mjs";
+import { createServer } from "node:http";
+const asked = [];
+const server = createServer(async (call, answer) => {
+  let text = "";
+  for await (const piece of call) text += piece;
+  asked.push(JSON.parse(text).call);
+  if (asked.length === 1) return call.socket.destroy();
+  answer.end(JSON.stringify({ decision: "allow" }));
+});
+await new Promise((done) => server.listen(0, "127.0.0.1", done));
+process.env.DASH_ASK_URL = `http://127.0.0.1:${server.address().port}/`;
+let handler;
+gate.register({ on: (_, given) => (handler = given) });
+const event = { toolName: "exec", params: { command: "x" }, runId: "r", toolCallId: process.argv[2] };
+for (let number = 0; number < 2; number++) await handler(event);
+console.log(JSON.stringify(asked));
+process.exit(0);
+"""
 ODD = ["@locked/a", "@/etc/a", "~/a", "~", "file:///etc/a", "FILE:a", "locked\u00a0/a", "a\u3000b"]
 
 
@@ -67,3 +87,26 @@ def test_a_file_is_asked_about_where_it_would_be_written(gate: str, script: str,
     )
     inside = [f"{work}/locked/a", f"{work}/locked/deep/a", f"{work}/locked/new", "/x", f"{work}/it's here"]
     assert json.loads(ran.stdout) == [*inside, *[None] * len(ODD)]
+
+
+@pytest.mark.skipif(NODE is None, reason="there is no node on PATH")
+@pytest.mark.slow
+@pytest.mark.parametrize("named", ["call_0", "c" * 300])
+def test_each_call_is_asked_about_under_its_own_name(named: str, tmp_path: Path) -> None:
+    """Also where the model uses a name twice; a connection that is lost changes none."""
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "openclaw_gate.mjs").write_text((DRIVERS / "openclaw_gate.mjs").read_text())
+    (tmp_path / "ask.mjs").write_text(NAMES)
+    assert NODE is not None
+    ran = subprocess.run(
+        [NODE, "ask.mjs", named],
+        cwd=tmp_path,
+        env={"DASH_ASK": "command", "DASH_MODEL_KEY": "k"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    lost, again, other = json.loads(ran.stdout)
+    assert lost == again != other
+    assert max(map(len, (again, other))) <= 100

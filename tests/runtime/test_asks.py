@@ -110,6 +110,26 @@ async def test_asked_again_it_is_the_same_request_and_keeps_its_terms(bed, autoj
     assert (await Asks(bed.world).answer(claim, Ask("command", "rm a", "2"))).decision == "allow"
 
 
+@pytest.mark.parametrize("other", [Ask("command", "rm -rf b", "1"), Ask("path", "rm a", "1")])
+async def test_a_yes_is_for_what_was_asked_and_not_for_its_name(bed, autojump_clock, claim, asked, other):
+    """A program may take the names of its calls from its model, and a model may use one twice."""
+    bed.store.do(
+        lambda tx: gates.put(tx, Gate("w", "path", "**", 0, "ask", "operator", False, 3_600.0, "deny"))
+    )
+    found = asked(claim, REMOVE)
+    await trio.testing.wait_all_tasks_blocked()
+    decide(bed, 1, "allow")
+    await trio.testing.wait_all_tasks_blocked()
+    assert [each.decision for each in found] == ["allow"]
+    later = asked(claim, other)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (later, [row.what for row in approvals.open_of_agent(bed.store.db, AGENT)]) == ([], [other.what])
+    decide(bed, 2, "deny")
+    await trio.testing.wait_all_tasks_blocked()
+    assert later[0].decision == "deny"
+    assert (await Asks(bed.world).answer(claim, REMOVE)).decision == "allow", "the answer to the first stands"
+
+
 async def test_a_deadline_is_an_answer(bed, autojump_clock, claim, nursery):
     nursery.start_soon(waiting.run, bed.world)
     answer = await Asks(bed.world).answer(claim, REMOVE)
