@@ -48,8 +48,8 @@ _READ = tuple(
 )
 _TURN_END = b'{"type":"turn_end"'
 _DIALOGS = frozenset({"select", "confirm", "input", "editor"})
-_NOISE = re.compile(rb"Warning: No project session found[^\n]*\n")
-"""Where its session is to begin, Pi says that there is none."""
+_NOISE = b"Warning: No project session found"
+"""How a line begins that Pi says where its session is to begin."""
 _BUDGET = re.compile(r"insufficient_quota|^402\b")
 _STATUS = re.compile(r"^[1-5]\d\d\b")
 
@@ -107,7 +107,7 @@ class PiConversation(LineConversation):
 
     def feed(self, stream: int, output: bytes) -> list[Progress]:
         """See OutputReader."""
-        return super().feed(stream, output if stream == 1 else _NOISE.sub(b"", output))
+        return super().feed(stream, output if stream == 1 else _quiet(output))
 
     @property
     def starting(self) -> bool:
@@ -325,6 +325,15 @@ class PiConversation(LineConversation):
         self._runs += 1
         self.stage = ACCEPTED
         self._say(f"prompt:{self._runs}", type="prompt", message=text)
+
+
+def _quiet(output: bytes) -> bytes:
+    """Without such lines that are whole; no pattern, which would begin anew at each of many in one line."""
+    kept, at = [], 0
+    while (found := output.find(_NOISE, at)) >= 0 and (end := output.find(b"\n", found)) >= 0:
+        kept.append(output[at:found])
+        at = end + 1
+    return b"".join([*kept, output[at:]])
 
 
 def _expired(stage: str) -> str:

@@ -1,11 +1,16 @@
 """What an agent returns, in one shape whatever its program: found in its last message, size-capped."""
 
+import itertools
+from collections.abc import Iterator
+
 import msgspec
 
 RESULT_BYTES_MAX = 65_536
 SUMMARY_CHARACTERS_MAX = 20_000
 NAMES_MAX = 200
 NAME_CHARACTERS_MAX = 150
+FOUND_CHARACTERS_MAX = 256_000
+"""The end of a message, where a result is looked for; a longer one is cut to a quarter of that anyway."""
 CANDIDATES_MAX = 50
 """Places in one message where a result may begin; the last ones are looked at."""
 
@@ -20,18 +25,34 @@ class Result(msgspec.Struct):
 
 
 def find(text: str) -> Result | None:
-    """The result at the end of a message: one JSON object that begins a line, in a code fence or not."""
+    """The result at the end of a message: one JSON object that begins a line, in a code fence or not.
+
+    The work is bounded, whatever a model or a tool has written: dashd waits for it.
+    """
     body = text.rstrip()
     body = body.removesuffix("```").rstrip() if body.endswith("```") else body
     if not body.endswith("}"):
         return None
-    begins = [at for at, character in enumerate(body) if character == "{" and _begins_line(body, at)]
-    for at in begins[-CANDIDATES_MAX:]:  # the outermost first: objects may be nested in it
-        try:
+    for at in reversed(list(itertools.islice(_begins(body), CANDIDATES_MAX))):
+        try:  # the outermost first: objects may be nested in it
             return msgspec.json.decode(body[at:].encode("utf-8", "replace"), type=Result)
         except (msgspec.DecodeError, RecursionError):
             continue
     return None
+
+
+def _begins(body: str) -> Iterator[int]:
+    """Where lines begin with a brace, the last one first."""
+    first, end = max(0, len(body) - FOUND_CHARACTERS_MAX), len(body)
+    while (at := body.rfind("{", first, end)) >= 0:
+        end = body.rfind("\n", max(0, first - 1), at)
+        if end < 0 and first:
+            return  # the beginning of this line is not looked at
+        line = body[end + 1 : at + 1].lstrip()
+        if line.startswith("{"):
+            yield at + 1 - len(line)
+        if end < first:
+            return
 
 
 def encode(result: Result) -> tuple[str, bool]:
@@ -55,7 +76,3 @@ def _halved(result: Result) -> tuple[list[str], list[str], list[str]]:
 
 def _capped(names: list[str]) -> list[str]:
     return [name[:NAME_CHARACTERS_MAX] for name in names[:NAMES_MAX]]
-
-
-def _begins_line(text: str, at: int) -> bool:
-    return not text[text.rfind("\n", 0, at) + 1 : at].strip()

@@ -1,6 +1,8 @@
 """What is said to Pi, as a function of what Pi prints: cut anywhere, fed again, never asked twice."""
 
 import json
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,31 @@ def test_that_a_session_begins_is_no_last_word() -> None:
     talk = _begun()
     talk.feed(2, b"Warning: No project session found with id 'dash'; creating a new session.\nTypeError: x\n")
     assert talk.ending(_exit(code=1)).reason == "pi ended (exit code 1) while working: TypeError: x"
+
+
+NOISE = b"Warning: No project session found"
+
+
+@given(st.lists(st.sampled_from([NOISE, b"\n", b"x", b"Warning: "]), max_size=12).map(b"".join))
+def test_of_what_it_says_only_whole_such_lines_are_left_out(said: bytes) -> None:
+    talk = _begun()
+    talk.feed(2, said)
+    kept = re.sub(NOISE + rb"[^\n]*\n", b"", said).decode().strip()
+    reason = talk.ending(_exit(code=1)).reason
+    assert reason == "pi ended (exit code 1) while working" + (f": {kept}" if kept else "")
+
+
+def test_what_it_says_takes_no_longer_than_its_length() -> None:
+    def took_s(count: int) -> float:
+        said, took = (NOISE * count)[: count * 16], []
+        for _ in range(5):
+            talk, begun = _begun(), time.process_time()
+            talk.feed(2, said)
+            took.append(time.process_time() - begun)
+        return min(took)
+
+    small = max(took_s(1_000), 1e-4)
+    assert took_s(8_000) < 30 * small  # eight times the length; the square of it is 64
 
 
 def test_from_ready_to_the_end() -> None:
