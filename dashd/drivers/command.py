@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from dashd.domain import surrogates
 from dashd.domain.attempt import Ending
 from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
@@ -153,7 +154,7 @@ def parse(line: bytes) -> Progress | None:
     if not line.startswith(MARKER):
         return None
     try:
-        report = msgspec.json.decode(line[len(MARKER) :], type=_Report)
+        report: _Report = surrogates.decode(line[len(MARKER) :], _Report)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
     done, total = [*(report.progress or []), None, None][:2]

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from dashd.domain import surrogates
 from dashd.domain.attempt import Ending
 from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
@@ -110,7 +111,7 @@ def _judge(exited: ExitRecord, output: bytes) -> Ending:
 def _result(output: bytes) -> Ending:
     last = output.rstrip().rpartition(b"\n")[2]
     try:
-        found = msgspec.json.decode(last, type=Result)
+        found: Result = surrogates.decode(last, Result)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return Ending("failed", "it ended without a result", exit_code=0)
     return Ending("succeeded", "finished", result=msgspec.json.encode(found).decode(), exit_code=0)

@@ -91,7 +91,7 @@ def say(line: str) -> None:
 
 def report(**fields: object) -> None:
     """A line of progress."""
-    say("@dash " + json.dumps(fields))
+    say("@dash " + json.dumps(fields, ensure_ascii=False))
 
 
 class Model:
@@ -107,8 +107,8 @@ class Model:
 
     def call(self, messages: list[dict[str, Any]]) -> tuple[dict[str, Any], bool]:
         """(the next message, whether it was cut off); raises Refused, OSError and ValueError."""
-        told = {"model": self.name, "messages": messages, "tools": TOOLS}
-        return read_answer(*self.post(self.path, json.dumps(told).encode()))
+        told = json.dumps({"model": self.name, "messages": messages, "tools": TOOLS}, ensure_ascii=False)
+        return read_answer(*self.post(self.path, told.encode("utf-8", "replace")))
 
     def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """(status, payload) of one call; raises OSError.

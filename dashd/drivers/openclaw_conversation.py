@@ -14,6 +14,7 @@ from typing import Annotated
 
 import msgspec
 
+from dashd.domain import surrogates
 from dashd.domain.attempt import Ending
 
 from .driver import History, Progress, Session, Stage, Told
@@ -138,7 +139,7 @@ class OpenClawConversation(LineConversation):
 
     def _read(self, line: bytes) -> Progress | None:
         try:
-            frame = msgspec.json.decode(line, type=_Ready | _Turn | _Begun | _Tool | _Turned)
+            frame = surrogates.decode(line, _Ready | _Turn | _Begun | _Tool | _Turned)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
         match frame:

@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from dashd.domain import surrogates
+
 PROTOCOL = 4
 FRAME_BYTES_MAX = 32 << 20
 """Of what a gateway sends; its own bound is 25 MiB."""
@@ -198,9 +200,10 @@ class Hash(msgspec.Struct, frozen=True):
 def decode(frame: bytes | str) -> Answer | Event | None:
     """What a gateway has sent; None for what this version of Dash does not know."""
     try:
-        return msgspec.json.decode(frame, type=Answer | Event)
+        found: Answer | Event = surrogates.decode(frame, Answer | Event)
     except UNREADABLE:
         return None
+    return found
 
 
 def raw_error(line: bytes) -> tuple[str, str] | None:

@@ -222,9 +222,10 @@ def _dict(found: object) -> dict[str, Any]:
 
 
 def say(**frame: object) -> None:
-    """A line for dashd."""
-    sys.stdout.write(json.dumps(frame, separators=(",", ":")) + "\n")
-    sys.stdout.flush()
+    """A line for dashd, in UTF-8: half a character, which a cut text may end with, is none."""
+    line = json.dumps(frame, separators=(",", ":"), ensure_ascii=False) + "\n"
+    sys.stdout.buffer.write(line.encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

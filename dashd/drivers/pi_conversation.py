@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from dashd.domain import surrogates
 from dashd.domain.asking import TEXT_CHARS_MAX, Ask, Kind
 from dashd.domain.attempt import Ending
 
@@ -135,7 +136,7 @@ class PiConversation(LineConversation):
         if not (line.startswith(_READ) or b'"type":"response"' in line[:200]):
             return None
         try:
-            record = msgspec.json.decode(line, type=dict[str, Any])
+            record: dict[str, Any] = surrogates.decode(line, dict[str, Any])
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
         match record:
@@ -258,7 +259,7 @@ class PiConversation(LineConversation):
     def _turn_ended(self, line: bytes) -> None:
         """Where it has used tools it goes on with their results: the place where nothing of them is lost."""
         with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            if self.stage is WORKING and msgspec.json.decode(line, type=_TurnEnd).toolResults:
+            if self.stage is WORKING and surrogates.decode(line, _TurnEnd).toolResults:
                 self._sum_up(COMPACTED)
 
     def _sum_up(self, afterwards: str) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from dashd.clock import Clock
-from dashd.domain import redaction
+from dashd.domain import redaction, surrogates
 from dashd.store import call_bodies
 from dashd.store.call_bodies import BodyRow
 from dashd.store.opening import Store
@@ -141,7 +141,7 @@ class Bodies:
 def _spoken(data: bytes) -> list[str]:
     """The new words of one event of a stream, in any of the three formats."""
     try:
-        event = msgspec.json.decode(data)
+        event = surrogates.decode(data)
     except (msgspec.DecodeError, RecursionError):
         return []
     if not isinstance(event, dict):

@@ -11,9 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import msgspec
-
-from dashd.domain import prices
+from dashd.domain import prices, surrogates
 from dashd.domain.prices import Price, Usage
 from dashd.proxy.sse import EventCutter
 from dashd.store.holds import Settlement
@@ -320,7 +318,7 @@ def _with_output(usage: Usage, output: int) -> Usage:
 
 def _object(data: bytes) -> Mapping[str, Any] | None:
     try:
-        value = msgspec.json.decode(data)
+        value = surrogates.decode(data)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

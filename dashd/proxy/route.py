@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from dashd.domain import surrogates
 from dashd.domain.circuit import Admission, Blame, Change
 
 from .registry import Candidate
@@ -213,7 +214,7 @@ class Route:
 def _said(body: bytes) -> str:
     """What an error body says: its type, code and message, short and printable."""
     try:
-        whole = msgspec.json.decode(body)
+        whole = surrogates.decode(body)
     except (ValueError, RecursionError):
         whole = None
     error = whole.get("error", whole) if isinstance(whole, dict) else None

@@ -211,7 +211,6 @@ def test_a_report_is_read(line: bytes, progress: Progress) -> None:
         b'@dash {"progress": [NaN, 5]}',
         b'@dash {"note": 5}',
         b'@dash {"note": "\xff"}',
-        b'@dash {"note": "\\ud800"}',
         b'@dash {"progress": [1, 2]} trailing',
         b"@dash " + b"[" * 20_000,
         b' @dash {"progress": [1, 2]}',
@@ -220,6 +219,10 @@ def test_a_report_is_read(line: bytes, progress: Progress) -> None:
 )
 def test_what_is_no_report_means_nothing(line: bytes) -> None:
     assert parse(line) is None
+
+
+def test_half_a_character_of_a_note_is_unknown() -> None:
+    assert parse(b'@dash {"note": "\\ud83d"}') == Progress(None, None, "\ufffd")
 
 
 def test_a_note_is_cut() -> None:

@@ -369,3 +369,12 @@ def test_a_broken_connection_is_no_answer_and_anything_but_a_yes_is_a_no(
     assert (folder / "a").exists()
     assert not (folder / "b").exists()
     assert result(done)["summary"] == "done"
+
+
+def test_half_a_character_that_the_model_said_is_not_said_to_it(listener: Listener, folder: Path) -> None:
+    script = says("cut here \ud83d", "length"), calls(("read", {"path": "\ud83d"})), FINISH
+    done = work(listener, folder, *script)
+    assert result(done)["summary"] == "done"
+    assert [each["content"] for each in listener.bodies[1]["messages"]][2] == "cut here ?"
+    reports = [json.loads(line[6:]) for line in done.stdout.splitlines() if line.startswith("@dash ")]
+    assert reports == [{"note": "read ?"}]

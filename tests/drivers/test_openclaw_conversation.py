@@ -279,3 +279,8 @@ def test_what_a_session_begins_with_and_is_not_taken_over_is_the_reason() -> Non
     ending = talk.ending(_exit())
     assert (ending.state, ending.retry) == ("failed", True)
     assert ending.reason == "openclaw ended (exit code 0) without an answer: it did not take it over: no"
+
+
+def test_an_answer_that_is_cut_in_a_character_is_heard() -> None:
+    talk = _begun(_turned(text=f"cut here \ud83d\n{RESULT}"))
+    assert (talk.ending(_exit()).state, talk.ending(_exit()).result) == ("succeeded", RESULT)

@@ -98,3 +98,9 @@ def test_of_what_a_gateway_calls_itself_no_more_is_kept_than_that() -> None:
     hello = protocol.Hello(4, protocol.Server("v" * 10_000, "b" * 10_000)).cut()
     assert (len(hello.server.version), len(hello.server.boot_id)) == (100, 100)
     assert protocol.Hello(4, protocol.Server("1", "b")).cut().server == protocol.Server("1", "b")
+
+
+def test_a_frame_with_half_a_character_is_a_frame() -> None:
+    found = protocol.decode('{"type":"res","id":"1","ok":true,"payload":{"status":"ok","text":"\\ud83d"}}')
+    assert isinstance(found, protocol.Answer)
+    assert (found.id, json.loads(bytes(found.payload))["text"]) == ("1", "\ufffd")

@@ -256,3 +256,14 @@ def test_an_answer_that_is_none(tmp_path: Path) -> None:
     assert openclaw_turns.read_answer(str(path))["answered"] is False
     path.write_text("[]")
     assert openclaw_turns.read_answer(str(path))["answered"] is True
+
+
+def test_an_answer_that_is_cut_in_a_character_is_one(tmp_path: Path) -> None:
+    script = """print('{"meta": {"finalAssistantVisibleText": "\\\\ud83d\\\\ude00 \\\\ud83d"}}')"""
+    runner = Runner(tmp_path, script)
+    runner.hear()
+    runner.say("turn:1", "x")
+    runner.hear()
+    assert runner.process.stdout is not None
+    assert "😀 ?" in runner.process.stdout.readline().decode()
+    assert runner.close() == 0

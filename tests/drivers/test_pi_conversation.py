@@ -470,3 +470,12 @@ def test_what_the_real_one_printed(name: str) -> None:
 
 def test_every_recording_is_read() -> None:
     assert {path.stem for path in GOLDEN.glob("*.ndjson")} == set(RECORDED)
+
+
+def test_an_answer_that_is_cut_in_a_character_is_heard() -> None:
+    talk = _begun(_said("an answer before it"), _said(f"cut here \ud83d\n{RESULT}"), SETTLED)
+    assert (talk.ending(_exit()).state, talk.ending(_exit()).result) == ("succeeded", RESULT)
+    talk = _begun()
+    talk.tell(Told("compact", "message:1"))
+    _feed(talk, {"type": "turn_end", "message": {"content": "\ud83d"}, "toolResults": [{}]})
+    assert _types(talk, "message:1") == ["clear_queue", "compact"]

@@ -327,3 +327,11 @@ def test_a_stream_that_says_no_output_of_text_that_was_seen_costs_the_hold(outpu
     done = settled("anthropic", answer)
     honest = 30 * t.PRICE.input + output * t.PRICE.output
     assert (done.cost_nusd, done.basis) == ((cost, "worst-case") if cost else (honest, "usage"))
+
+
+@every
+def test_an_answer_with_half_a_character_costs_what_is_billed(transcript):
+    at = transcript.answer.rindex(b"}")
+    meter = new(transcript.format)
+    meter.feed(transcript.answer[:at] + b',"more":"\\ud83d"' + transcript.answer[at:])
+    assert meter.settlement(status=200, sent=True, complete=True).cost_nusd == transcript.bill

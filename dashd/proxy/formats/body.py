@@ -6,8 +6,7 @@ raises anything else. Messages quote a caller's text short and printable.
 
 from typing import Any, NoReturn
 
-import msgspec
-
+from dashd.domain import surrogates
 from dashd.proxy.formats.format import CallRefused
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
@@ -29,7 +28,7 @@ def decode(body: bytes) -> dict[str, Any]:
     if body.count(b",") > COMMAS_MAX:
         malformed("the body holds too many values", f"at most {COMMAS_MAX} pass")
     try:
-        value = msgspec.json.decode(body)
+        value = surrogates.decode(body)
     except RecursionError:
         _too_deep()
     except ValueError as error:

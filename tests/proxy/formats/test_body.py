@@ -19,7 +19,6 @@ from dashd.proxy.formats import body as bodies
         (b"{} {}", "not JSON"),
         (b'{"a": NaN}', "not JSON"),
         (b'{"a": 1e999}', "not JSON"),
-        (b'{"a": "\\ud800"}', "not JSON"),
         (b'{"a": "\xed\xa0\x80"}', "not JSON"),
         (b'{"a": "\xff"}', "not JSON"),
         (b'{"a": ' + b"9" * 9_000 + b"}", "not JSON"),
@@ -36,6 +35,10 @@ def test_what_is_no_object_is_refused_with_the_reason(raw, why):
         bodies.decode(raw)
     assert (refused.value.kind, refused.value.status) == ("malformed", 400)
     assert refused.value.hint
+
+
+def test_half_a_character_of_an_earlier_answer_is_read_as_unknown():
+    assert bodies.decode(b'{"a": "\\ud800", "b": "\\ud83d\\ude00"}') == {"a": "\ufffd", "b": "\U0001f600"}
 
 
 def test_a_body_too_large_is_refused_unread(monkeypatch):
