@@ -141,12 +141,17 @@ class LineConversation:
         reason = f"{self.PROGRAM} ended ({how}) while {self.stage.name}{said}"
         return Ending("failed", reason, exit_signal=exited.signal)
 
-    def _answered_task(self, text: str) -> None:
-        """The model has said its last word: the result, or it is asked for once more."""
+    def _answered_task(self, text: str, *, cut: bool = False) -> None:
+        """The model has said its last word: the result, or it is asked for once more. One that was `cut` off
+        at its length, and is so again, is none.
+        """
         found = results.find(text)
         if found is None and not self._asked_again:
             self._asked_again = True
             self._prompt(brief.ask_again())
+            return
+        if found is None and cut:
+            self._fail("its answer was cut off at the length that a model may answer at once")
             return
         if found is None and not text.strip():
             self._fail("it ended without a result")

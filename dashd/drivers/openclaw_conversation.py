@@ -16,6 +16,7 @@ import msgspec
 
 from dashd.domain import surrogates
 from dashd.domain.attempt import Ending
+from dashd.wire import safe
 
 from .driver import History, Progress, Session, Stage, Told
 from .line_conversation import AGAIN, NOTE_CHARACTERS_MAX, RESUMED, LineConversation, Lines, short
@@ -32,6 +33,8 @@ RESUME = "The connection to the model broke off. Go on from where you were."
 HEED = "Take this into account, then end as you were told to."
 REFUSED = "400 dash: the supervisor does not admit this call"
 """How a refused budget reads in OpenClaw's log; the words are the proxy's (`formats.refusals.NEUTRAL`)."""
+NOT_TAKEN = "400 refused"
+"""What `gateway_link` says in the place of a model's words where the gateway has refused the turn itself."""
 
 _BEGUN = b"embedded run agent start"
 _TOOL_STARTS = b"embedded run tool start: "
@@ -184,6 +187,8 @@ class OpenClawConversation(LineConversation):
         """A refused budget is final; a call that was cut is asked for again, in the same session."""
         if raw.startswith(REFUSED):
             self._fail("its budget did not cover the next call", retry=False)
+        elif raw == NOT_TAKEN:
+            self._fail(f"the gateway did not take its turn: {short(safe.line(turned.error))}")
         elif _STATUS.match(raw):
             self._fail(f"no model answered: {short(raw)}")
         elif not turned.answered:

@@ -211,7 +211,7 @@ class PiConversation(LineConversation):
             self._unheard.clear()
             self._prompt(HEED)
         else:
-            self._answered_task(_text(self._answer))
+            self._answered_task(_text(self._answer), cut=self._answer.get("stopReason") == "length")
 
     def _failed_call(self, why: str) -> None:
         """A refused budget is final; a stream that was cut is asked for again, in the same session."""

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from dashd.domain import brief
 from dashd.drivers.driver import Session, Told
 from dashd.drivers.line_conversation import AGAIN, RESUMED
-from dashd.drivers.openclaw_conversation import HEED, REFUSED, RESUME, RESUMES_MAX, OpenClawConversation
+from dashd.drivers.openclaw_conversation import (
+    HEED,
+    NOT_TAKEN,
+    REFUSED,
+    RESUME,
+    RESUMES_MAX,
+    OpenClawConversation,
+)
 from dashd.jail.launch_folder import ExitRecord
+from dashd.proxy.formats import FORMATS
 
 
 def test_a_log_that_names_tools_without_end_is_read_at_once() -> None:
@@ -127,6 +135,24 @@ def test_a_model_that_is_down_fails_the_attempt() -> None:
     talk = _begun(FAILED + "503 dash: nobody answers", _turned(text="", error="failed", code=1))
     ending = talk.ending(_exit())
     assert (ending.reason, ending.retry) == ("no model answered: 503 dash: nobody answers", True)
+
+
+def test_what_a_gateway_does_not_take_is_said_in_its_words() -> None:
+    words = "agent: INVALID_REQUEST: unknown agent \x1b[31m s-001\n" + "x" * 900
+    talk = _begun(_turned(text="", error=words, raw=NOT_TAKEN))
+    ending = talk.ending(_exit())
+    assert ending.reason.startswith(
+        "the gateway did not take its turn: agent: INVALID_REQUEST: unknown agent  s-001 x"
+    )
+    assert (len(ending.reason) < 600, ending.retry) == (True, True)
+
+
+@pytest.mark.parametrize("status", [400, 403, 429])
+def test_a_refusal_that_is_no_budgets_is_not_called_one(status: int) -> None:
+    _, body = FORMATS["openai-chat"].refusal(status, "x", "too many calls", style="openclaw")
+    said = json.loads(body)["error"]["message"]
+    ending = _begun(f"{FAILED}400 {said}", _turned(text="", error="rejected", code=1)).ending(_exit())
+    assert (ending.reason, ending.retry) == (f"no model answered: 400 {said}", True)
 
 
 def test_a_call_that_was_cut_is_asked_for_again_but_not_for_ever() -> None:

@@ -202,6 +202,19 @@ def test_words_are_a_result_where_nothing_better_comes() -> None:
     assert "without the result in the shape" in ending.reason
 
 
+def test_an_answer_that_is_cut_off_twice_is_no_result() -> None:
+    talk = _begun(_said("I have chang", stop="length"), SETTLED)
+    assert _prompts(talk)[1:] == [brief.ask_again()]
+    _feed(talk, _accepted(2), _said('{"summary": "do', stop="length"), SETTLED)
+    ending = talk.ending(_exit())
+    assert (ending.state, ending.retry) == ("failed", True)
+    assert ending.reason.startswith("its answer was cut off")
+    again = _begun(
+        _said("I have chang", stop="length"), SETTLED, _accepted(2), _said(RESULT, stop="length"), SETTLED
+    )
+    assert again.ending(_exit()).result == RESULT
+
+
 def test_nothing_is_no_result() -> None:
     talk = _begun(_said(), SETTLED, _accepted(2), _said(), SETTLED)
     assert (talk.ending(_exit()).state, talk.ending(_exit()).reason) == (

@@ -15,6 +15,11 @@ import msgspec
 from dashd.proxy.formats.format import FormatName, Style
 
 NEUTRAL = "dash: the supervisor does not admit this call; end here, what was done so far is kept"
+"""A budget's alone: the driver takes it for one."""
+_NOT_YOURS = "dash: this call is not yours to make; why is in Dash's events"
+_TOO_FAST = "dash: your calls come too fast for now; why is in Dash's events"
+_UNFIT = "dash: this call does not pass as it is; why is in Dash's events"
+_NEUTRAL = {402: NEUTRAL, 401: _NOT_YOURS, 403: _NOT_YOURS, 429: _TOO_FAST}
 _MESSAGE_CHARS_MAX = 1_000
 
 # Words by which agents' programs take a plain refusal for a fault of the account or of the network.
@@ -82,8 +87,9 @@ def _styled(shape: FormatName, status: int, kind: str, message: str, style: Styl
     text = text if text.startswith("dash: ") else f"dash: {text}"
     if style == "openclaw" and status < 500:
         # The path of a field may hold a loaded word too: then the reason is in Dash's events alone.
-        neutral = NEUTRAL if status not in (400, 404) or _LOADED.search(text) else text
-        return _Styled(400, "invalid_request_error", neutral, None)
+        plain = status in (400, 404) and not _LOADED.search(text)
+        said = text if plain else _NEUTRAL.get(status, _UNFIT)
+        return _Styled(400, "invalid_request_error", said, None)
     types = _ANTHROPIC_TYPES if shape == "anthropic" else _OPENAI_TYPES
     kind_of_error = types.get(status, "api_error" if status >= 500 else "invalid_request_error")
     if style == "pi":

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from dashd.proxy.formats import FORMATS, CallRefused, refusals
+from dashd.drivers import openclaw_conversation
+from dashd.proxy.formats import FORMATS, CallRefused
 from dashd.proxy.sse import EventCutter
 
 every_format = pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
@@ -28,11 +29,14 @@ def refused(form, said, style):
 
 
 @every_format
-@pytest.mark.parametrize("status", [401, 402, 403, 429])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 413, 422, 429])
 def test_openclaw_gets_400_and_words_that_mean_nothing_to_it(form, status):
-    answered, body = refused(form, (status, "BudgetExceeded", BUDGET[2]), "openclaw")
-    assert answered == 400
-    assert body["error"] == {"type": "invalid_request_error", "message": refusals.NEUTRAL}
+    answered, body = refused(form, (status, "BudgetExceeded", BUDGET[2] + " (a quota)"), "openclaw")
+    assert (answered, body["error"]["type"]) == (400, "invalid_request_error")
+    said = body["error"]["message"]
+    # The driver reads it as a budget, which is final.
+    assert f"400 {said}".startswith(openclaw_conversation.REFUSED) is (status == 402)
+    assert said.startswith("dash: ")
     assert not OPENCLAW_ACTS_ON.search(json.dumps(body))
 
 
@@ -41,7 +45,7 @@ def test_openclaw_is_told_why_a_call_is_refused_where_no_word_misleads_it(form):
     why = "tools[0]: 'web_search' is no tool of your own"
     assert refused(form, (400, "provider_tool", why), "openclaw")[1]["error"]["message"] == f"dash: {why}"
     loaded = "messages[403].content: the context is too long"
-    assert refused(form, (400, "x", loaded), "openclaw")[1]["error"]["message"] == refusals.NEUTRAL
+    assert "context" not in refused(form, (400, "x", loaded), "openclaw")[1]["error"]["message"]
 
 
 def test_pi_gets_exactly_what_it_never_retries():
