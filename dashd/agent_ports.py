@@ -13,8 +13,8 @@ from dashd import drivers
 from dashd.drivers import Programs
 from dashd.jail import git_folders, launch, links, spool, view
 from dashd.jail.view import Bounds
+from dashd.runtime.bounds import OUTPUT_BYTES_MAX
 from dashd.runtime.jails import Jails, StoredBounds
-from dashd.runtime.run import OUTPUT_BYTES_MAX
 from dashd.runtime.world import World
 from dashd.service.ports import Chunk, DriverAbilities, WallsState
 from dashd.store.queue import NO_PLACES

@@ -1,6 +1,8 @@
 // Loaded into Pi before its own code (`node --require`): gives it an agent directory of its own, with the
 // provider that is this agent's listener and the settings that Dash needs. Everything comes by environment;
-// the key itself stays there, and the files name only its variable.
+// the key itself stays there, and the files name only its variable. What Pi says of a message or a tool while it
+// is not done yet is kept in: it is the most of what Pi prints, all of it is said again at the end, and Dash can
+// hear no more of an attempt than it keeps.
 "use strict";
 const fs = require("fs");
 const os = require("os");
@@ -20,3 +22,12 @@ if (process.env.DASH_PI_FILES) {
   delete process.env.DASH_PI_FILES;
   if (!told) process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }));
 }
+
+const UPDATE = /^\{"type":"(?:message|tool_execution)_update"[^\n]*\n$/;
+const write = process.stdout.write.bind(process.stdout);
+process.stdout.write = (text, ...more) => {
+  if (typeof text !== "string" || !UPDATE.test(text)) return write(text, ...more);
+  const done = more.find((each) => typeof each === "function");
+  if (done) process.nextTick(done);
+  return true;
+};

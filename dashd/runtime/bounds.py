@@ -19,6 +19,13 @@ from dashd.jail.watchdog import Guard, Quota, Watchdog
 
 from .jails import SCRATCH, Asked, written_folders
 
+OUTPUT_BYTES_MAX = 256 << 20
+"""What is kept of an attempt's output; the rest is thrown away, counted, and its exit record says so."""
+UNHEARD = (
+    f"output {OUTPUT_BYTES_MAX >> 20} MiB exceeded: no more is kept of an attempt, so that nothing it says"
+    " could be heard; have its commands print into files"
+)
+
 
 class Bounds:
     """The bounds of one attempt."""
@@ -31,6 +38,7 @@ class Bounds:
         self._quotas: tuple[Quota, ...] | None = None
         self._guard: Guard | None = None
         self._own_processes = False
+        self._unheard = False
 
     async def start(self, grade: str | None) -> None:
         """Before the agent starts, or when it is taken over: what is on disk now does not count.
@@ -52,6 +60,15 @@ class Bounds:
             with self._watchdog.watching(self._guard), contextlib.suppress(HolderGone):
                 await self._guard.breached.wait()
                 await self._end_at_once(link, self._guard)
+
+    async def hear(self, link: HolderLink, heard_bytes: int) -> None:
+        """Ends one that is talked with by what it prints, once it has printed all that is kept: it would seem
+        to work until its time is over.
+        """
+        if heard_bytes >= OUTPUT_BYTES_MAX and not self._unheard:
+            self._unheard = True
+            with contextlib.suppress(HolderGone):
+                await link.breach(UNHEARD)
 
     async def _end_at_once(self, link: HolderLink, guard: Guard) -> None:
         """The jail goes with all that is in it; the holder sees to the rest.

@@ -45,6 +45,8 @@ class Output:
         self._reader = reader
         self._offset = 0 if replay else offset
         self._known_offset = self._safe_offset = offset
+        self.heard_bytes = 0
+        """Of what was printed; all that there is of it where it was fed from the beginning."""
         self._newest: Progress | None = None
         self._fresh = trio.Event()
 
@@ -87,6 +89,7 @@ class Output:
 
     def _take(self, records: list[tuple[int, bytes]], offset: int) -> None:
         for stream, payload in records:
+            self.heard_bytes += len(payload)
             for progress in self._reader.feed(stream, payload):
                 if offset > self._known_offset:
                     self._newest = progress

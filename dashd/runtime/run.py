@@ -28,7 +28,7 @@ from dashd.store.transaction import Tx
 from . import attach, gateway_link, sessions
 from .active_time import ActiveTime
 from .attach import START_S_MAX, Attached, unless_over
-from .bounds import Bounds
+from .bounds import OUTPUT_BYTES_MAX, Bounds
 from .doors import OpenDoor
 from .jails import Asked, Jailed
 from .output import Output
@@ -38,9 +38,6 @@ from .verdict import judged
 from .wish import Wish
 from .working_tree import WorkingTree
 from .world import World
-
-OUTPUT_BYTES_MAX = 256 << 20
-"""What is kept of an attempt's output; the rest is thrown away, counted, and its exit record says so."""
 
 
 class Run:
@@ -270,7 +267,7 @@ class Run:
         self._set_active(
             active, paused=link.adopted.state == "paused" or (self.driver.pause == "soft" and self.plan.hold)
         )
-        await output.grew(link.adopted.spool_bytes)
+        await self._hear(link, output, talk, link.adopted.spool_bytes)
         if talk is not None:  # not before it knows all that was printed
             nursery.start_soon(talk.carry, link, self.wish, self.give_way)
         while True:
@@ -280,9 +277,7 @@ class Run:
                 return None
             match message:
                 case holder_link.SpoolGrew(spool_bytes):
-                    await output.grew(spool_bytes)
-                    if talk is not None:
-                        talk.look()
+                    await self._hear(link, output, talk, spool_bytes)
                 case holder_link.InputTaken() if talk is not None:
                     talk.taken(message)
                 case holder_link.Paused(stopped):
@@ -291,6 +286,12 @@ class Run:
                     )
                 case holder_link.Exited(record):
                     return record
+
+    async def _hear(self, link: HolderLink, output: Output, talk: Talk | None, spool_bytes: int) -> None:
+        await output.grew(spool_bytes)
+        if talk is not None:
+            talk.look()
+            await self.bounds.hear(link, output.heard_bytes)
 
     def _set_active(self, active: ActiveTime, *, paused: bool) -> None:
         self._paused = paused

@@ -1,6 +1,9 @@
 """How a task becomes Pi's command: absolute paths, an environment of its own, its listener alone."""
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -45,6 +48,30 @@ def test_the_command(programs: Programs, tmp_path: Path) -> None:
     assert command.env["PI_CODING_AGENT_DIR"] == AGENT_FOLDER
     assert command.env["PI_OFFLINE"] == "1"
     assert "dk_canary" not in " ".join(command.argv)  # which every local user can read
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node on PATH")
+def test_what_is_not_done_yet_is_kept_in(tmp_path: Path) -> None:
+    """As Pi writes: a line at a time, the next one when the one before is called back."""
+    lines = [
+        '{"type":"message_update","message":{"content":[]}}',
+        '{"type":"tool_execution_update","partialResult":"x"}',
+        '{"type":"message_end","message":{"content":"{\\"type\\":\\"message_update\\""}}',
+        '{"id":"ready","type":"response","command":"message_update"}',
+        '{"type":"tool_execution_end","toolCallId":"c"}',
+        '{"type":"message_update_of_another_kind"}',
+    ]
+    (tmp_path / "says.cjs").write_text(
+        "const write = process.stdout.write.bind(process.stdout);\n"
+        "process.stdout.write = () => {};\n"  # as Pi takes it over
+        "const say = ([line, ...rest]) => line && write(line + '\\n', () => say(rest));\n"
+        f"say({json.dumps(lines)});"
+    )
+    argv = ["node", "--require", str(PRELOAD), str(tmp_path / "says.cjs")]
+    env = {"PATH": os.environ["PATH"]}
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True, env=env)
+    assert ran.stdout.splitlines() == lines[2:]
 
 
 def test_a_place_may_have_a_pi_of_its_own(programs: Programs, tmp_path: Path) -> None:

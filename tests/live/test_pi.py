@@ -428,3 +428,17 @@ async def test_the_stand_in_of_other_tests_talks_as_the_real_one(start_daemon, t
             seen.append(_essence(logs["text"]))
     assert seen[0] == seen[1]
     assert len(seen[0]) > 8
+
+
+async def test_a_build_that_prints_much_does_not_fill_what_is_kept(start_daemon, tmp_path) -> None:
+    """Pi repeats the end of what a command has printed while it goes on; none of that is kept."""
+    lines = "seq -f 'a line of build output number %g as compilers print them' 1 300"
+    build = bash(f"for i in 1 2 3 4 5 6 7 8 9 10; do {lines}; sleep 0.2; done")
+    daemon = start_daemon()
+    async with scene(daemon, tmp_path, acts(build, DONE)) as on:
+        swarm = await on.swarm()
+        assert result(await on.ended(swarm))["summary"] == "all done"
+        kept = b"".join(path.read_bytes() for path in daemon.state.rglob("spool"))
+        assert b'"type":"tool_execution_end"' in kept
+        assert b'_update"' not in kept
+        print("KEPT", len(kept))

@@ -10,7 +10,7 @@ import trio.testing
 from dashd.domain.gates import Gate
 from dashd.drivers.driver import Work
 from dashd.jail.holder_link import InputTaken
-from dashd.runtime import approvals
+from dashd.runtime import approvals, bounds
 from dashd.runtime.journal import Journal
 from dashd.runtime.plan import read_plan
 from dashd.runtime.run import Run
@@ -69,6 +69,34 @@ async def test_a_talk_from_hello_to_the_result(bed, autojump_clock, begun) -> No
     assert bed.scene.task().result == "all of it"
     assert bed.scene.task().progress_done == 2
     assert _rows(bed) == []  # nobody will ask again
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+async def test_one_that_cannot_be_heard_any_more_is_ended_and_not_tried_again(
+    bed, autojump_clock, begun, monkeypatch, adopted
+) -> None:
+    monkeypatch.setattr(bounds, "OUTPUT_BYTES_MAX", 40)
+    holder = await begun()
+    holder.prints(b"ready\n" + b"x" * 33)
+    await holder.given(2)
+    assert "breach" not in holder.verbs()
+    if adopted:  # past its bound a holder says nothing of what is printed
+        holder.drops()
+    holder.prints(b"x", quietly=adopted)
+    holder.exits(None, sig=9, breach=(await holder.asked("breach"))["breach"])
+    await bed.until("swarm.failed")
+    assert bed.scene.task().cause == bounds.UNHEARD
+    assert [verb for verb in holder.verbs() if verb == "breach"] == ["breach"]
+    assert len(bed.launcher.holders) == 1
+
+
+async def test_what_a_program_has_come_to_before_stands(bed, autojump_clock, begun, monkeypatch) -> None:
+    monkeypatch.setattr(bounds, "OUTPUT_BYTES_MAX", 40)
+    holder = await begun()
+    holder.prints(b"ready\ndone all\n" + b"x" * 40)
+    holder.exits(None, sig=9, breach=(await holder.asked("breach"))["breach"])
+    await bed.until("swarm.completed")
+    assert bed.scene.task().result == "all"
 
 
 async def test_the_time_of_a_stage_does_not_count_while_it_is_stopped(bed, autojump_clock, begun) -> None:
