@@ -1,8 +1,6 @@
 """What is said to Pi, as a function of what Pi prints: cut anywhere, fed again, never asked twice."""
 
 import json
-import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -132,31 +130,6 @@ def test_that_a_session_begins_is_no_last_word() -> None:
     assert talk.ending(_exit(code=1)).reason == "pi ended (exit code 1) while working: TypeError: x"
 
 
-NOISE = b"Warning: No project session found"
-
-
-@given(st.lists(st.sampled_from([NOISE, b"\n", b"x", b"Warning: "]), max_size=12).map(b"".join))
-def test_of_what_it_says_only_whole_such_lines_are_left_out(said: bytes) -> None:
-    talk = _begun()
-    talk.feed(2, said)
-    kept = re.sub(NOISE + rb"[^\n]*\n", b"", said).decode().strip()
-    reason = talk.ending(_exit(code=1)).reason
-    assert reason == "pi ended (exit code 1) while working" + (f": {kept}" if kept else "")
-
-
-def test_what_it_says_takes_no_longer_than_its_length() -> None:
-    def took_s(count: int) -> float:
-        said, took = (NOISE * count)[: count * 16], []
-        for _ in range(5):
-            talk, begun = _begun(), time.process_time()
-            talk.feed(2, said)
-            took.append(time.process_time() - begun)
-        return min(took)
-
-    small = max(took_s(1_000), 1e-4)
-    assert took_s(8_000) < 30 * small  # eight times the length; the square of it is 64
-
-
 def test_from_ready_to_the_end() -> None:
     talk = PiConversation("the brief", {})
     assert (talk.stage.name, talk.starting, _keys(talk)) == ("ready", True, ["ready"])
@@ -200,19 +173,6 @@ def test_words_are_a_result_where_nothing_better_comes() -> None:
     assert ending.state == "succeeded"
     assert json.loads(ending.result)["summary"] == "It is done."
     assert "without the result in the shape" in ending.reason
-
-
-def test_an_answer_that_is_cut_off_twice_is_no_result() -> None:
-    talk = _begun(_said("I have chang", stop="length"), SETTLED)
-    assert _prompts(talk)[1:] == [brief.ask_again()]
-    _feed(talk, _accepted(2), _said('{"summary": "do', stop="length"), SETTLED)
-    ending = talk.ending(_exit())
-    assert (ending.state, ending.retry) == ("failed", True)
-    assert ending.reason.startswith("its answer was cut off")
-    again = _begun(
-        _said("I have chang", stop="length"), SETTLED, _accepted(2), _said(RESULT, stop="length"), SETTLED
-    )
-    assert again.ending(_exit()).result == RESULT
 
 
 def test_nothing_is_no_result() -> None:
@@ -483,12 +443,3 @@ def test_what_the_real_one_printed(name: str) -> None:
 
 def test_every_recording_is_read() -> None:
     assert {path.stem for path in GOLDEN.glob("*.ndjson")} == set(RECORDED)
-
-
-def test_an_answer_that_is_cut_in_a_character_is_heard() -> None:
-    talk = _begun(_said("an answer before it"), _said(f"cut here \ud83d\n{RESULT}"), SETTLED)
-    assert (talk.ending(_exit()).state, talk.ending(_exit()).result) == ("succeeded", RESULT)
-    talk = _begun()
-    talk.tell(Told("compact", "message:1"))
-    _feed(talk, {"type": "turn_end", "message": {"content": "\ud83d"}, "toolResults": [{}]})
-    assert _types(talk, "message:1") == ["clear_queue", "compact"]
