@@ -69,9 +69,16 @@ LEFT_OUT: Final = frozenset({"secret", "secret_command", "token", "token_command
 TEXT_CHARS_MAX: Final = 200
 ENTRIES_MAX: Final = 20
 _ID: Final = re.compile(r"[0-9a-z]{6}-[t0-9.]{1,40}")
+_PREFIX: Final = (
+    r"(?:sk-|dk_live_|dk_test_|dash_|gh[a-z]_|github_pat_|xox[a-z]-|AKIA|AIza|eyJ|Bearer\s+)[\w.~+/=-]"
+)
+_NAMED: Final = _PREFIX + "{8,}"
+_RANDOM: Final = r"(?=[\w+=-]*\d)(?=[\w+=-]*[A-Za-z])[\w+=-]{32,}"
+# Looked for once a word: from where it begins or, in a path, from the first sign that no path has. At each
+# sign anew it would take as long as the square of the text.
 _LIKE_A_KEY: Final = re.compile(
-    r"(?:sk-|dk_live_|dk_test_|dash_|gh[a-z]_|github_pat_|xox[a-z]-|AKIA|AIza|eyJ|Bearer\s+)[\w.~+/=-]{8,}"
-    r"|(?<![\w/.-])(?=[\w+=-]*\d)(?=[\w+=-]*[A-Za-z])[\w+=-]{32,}"
+    rf"{_NAMED}|(?<![\w/.+=-]){_RANDOM}"
+    rf"|(?<=[/.])(?P<before>(?:(?!{_PREFIX}{{8}})[\w-])*[+=])(?:{_NAMED}|{_RANDOM})"
 )
 
 
@@ -85,8 +92,12 @@ def redacted(params: msgspec.Struct) -> dict[str, Any]:
 
 def masked(text: str) -> str:
     """The text, cut, with whatever looks like a key taken out."""
-    text = _LIKE_A_KEY.sub("[looks like a key]", text)
+    text = _LIKE_A_KEY.sub(_marked, text)
     return text if len(text) <= TEXT_CHARS_MAX else f"{text[:TEXT_CHARS_MAX]}… [{len(text)} characters]"
+
+
+def _marked(found: re.Match[str]) -> str:
+    return (found["before"] or "") + "[looks like a key]"
 
 
 def is_id(text: str) -> bool:

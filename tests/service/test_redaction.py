@@ -1,11 +1,14 @@
 """No secret is put on record, whatever a parameter is called."""
 
+import re
+import time
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashd.service.redaction import masked, redacted
+from dashd.service.redaction import TEXT_CHARS_MAX, masked, redacted
 from dashd.wire import methods
 
 CANARY = "sk-live-51HxCANARY0000aaaaBBBBcccc1234"
@@ -93,3 +96,30 @@ def test_keys_go(text):
 @given(st.text(max_size=400))
 def test_it_never_grows_without_end(text):
     assert len(masked(text)) <= 200 + len("… [400 characters]") + 20
+
+
+PLAINLY = re.compile(
+    r"(?:sk-|dk_live_|dk_test_|dash_|gh[a-z]_|github_pat_|xox[a-z]-|AKIA|AIza|eyJ|Bearer\s+)[\w.~+/=-]{8,}"
+    r"|(?<![\w/.-])(?=[\w+=-]*\d)(?=[\w+=-]*[A-Za-z])[\w+=-]{32,}"
+)
+PIECES = ["a" * 31, "a1" * 16, "1" * 9, "=", "+", "-", "/", ".", " ", "sk-", "abcdefgh", "Bearer ", "x"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_a_key_is_found_as_in_a_plain_pattern(text):
+    left = PLAINLY.sub("[looks like a key]", text)
+    cut = f"{left[:TEXT_CHARS_MAX]}… [{len(left)} characters]"
+    assert masked(text) == (left if len(left) <= TEXT_CHARS_MAX else cut)
+
+
+@pytest.mark.parametrize("kind", ["a=", "a+", "/a=", "=", "a", "1", "a1/", "sk-", "Bearer "])
+def test_it_takes_no_longer_than_the_text(kind):
+    def took_s(count):
+        took = []
+        for _ in range(3):
+            begun = time.process_time()
+            masked(kind * (count // len(kind)))
+            took.append(time.process_time() - begun)
+        return min(took)
+
+    assert took_s(16_000) < 30 * max(took_s(2_000), 1e-4)
