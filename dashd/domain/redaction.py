@@ -25,7 +25,9 @@ _ESCAPE = re.compile(
 _SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 _SHAPES = re.compile(
-    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.{0,8192}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
+    # Another beginning is an end too: with many of them each would be looked through to the bound.
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.{0,8192}?"
+    r"(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|(?=-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)|\Z)"
     r"|\bdk_(?:live_|test_)?[\w-]{16,128}"  # our own
     r"|\bsk-[\w-]{16,256}"  # OpenAI, Anthropic, OpenRouter …
     r"|\b(?:gh[opsur]_|github_pat_|glpat-|npm_|hf_|gsk_|xai-|pypi-|whsec_|[rs]k_(?:live|test)_)[\w-]{16,256}"
