@@ -30,7 +30,7 @@ NAMES_MAX = 1_000
 CONTEXT_CHARACTERS_MAX = 240_000
 """Of all messages together; the oldest tool results and arguments are shortened first."""
 LAST_KEPT = 4
-ANSWER_S_MAX = 7_200.0
+ANSWER_S_MAX = 2_000_000.0
 """The proxy owns the deadlines; this only keeps a lost connection from lasting for ever."""
 TRIES_MAX = 30
 """Of one call whose connection breaks: with the pauses two minutes, as long as the usual lease."""

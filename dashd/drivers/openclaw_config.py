@@ -10,8 +10,10 @@ CONTEXT_TOKENS = 128_000
 OUTPUT_TOKENS = 8_192
 OUTPUT_PART = 4
 """The most of a model's context that an answer may take."""
-FOREVER_S = 86_400
-"""The proxy owns the deadlines of calls, and Dash those of attempts; a call that is held is not given up."""
+FOREVER_S = 2_000_000
+"""The proxy owns the deadlines of calls, and Dash those of attempts; a call that is held is not given up, as
+when an agent is paused for days. A timer of Node's takes no more than 2,147,483 seconds.
+"""
 TOOLS = ("read", "write", "edit", "exec", "process")
 GUEST: dict[str, Any] = {"skills": [], "contextInjection": "never", "utilityModel": ""}
 """What is said for one agent where its gateway's defaults are somebody else's."""

@@ -6,7 +6,7 @@ caller that hangs up does not end the try at once: the answer is read on for a l
 is cheaper than the whole hold. Knows no sockets: the server hands in a `Reply`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,14 @@ import trio
 from dashd.domain import dollars, prices
 from dashd.domain.budget import NUSD, CallCost
 from dashd.domain.circuit import Admission, Change
-from dashd.store.bells import Ticket
+from dashd.store import bells
 from dashd.store.holds import Settlement
 from dashd.wire import errors
 
 from . import pace
 from .caller import Caller, Gone, Patience, Reply
 from .formats.format import Format, ParsedCall
+from .held_time import HeldTime
 from .ledger import Ask, BudgetSpent, Happened, Held, Outdated
 from .rates import retry_after
 from .registry import Candidate
@@ -68,11 +69,9 @@ class Call:
         self._turn = exchange.ledger.turn()
         self._edition = exchange.registry.edition
         """The registry's then: who sets a price meanwhile is obeyed too."""
-        self._held_until = trio.current_time() + (
-            (caller.held_s or self._patience.held_s)
-            if self._payer.agent_id is not None
-            else self._patience.line_s
-        )
+        is_agent = self._payer.agent_id is not None
+        patience_s = (caller.held_s or self._patience.held_s) if is_agent else self._patience.line_s
+        self._held = HeldTime(patience_s)
 
     async def run(self, body: bytes) -> None:
         self._reply.watch(self._caller_left)
@@ -83,7 +82,7 @@ class Call:
             route = self._route(call)
             rates, tokens = self._caller.rates, _tokens_max(call, route)
             if rates is not None:
-                await pace.slow_down(rates, tokens, self._payer, self._x.waits, self._held_until)
+                await pace.slow_down(rates, tokens, self._payer, self._x.waits, self._held.until)
             try:
                 await self._serve(call, route)
             finally:
@@ -171,7 +170,10 @@ class Call:
                     with self._waits_for_provider(route, text, turn.until - now):
                         await self._pause(turn.until)
                 continue  # past that, whoever is free has their turn, or nobody
+            stood_s = self._held.stood_s
             outcome = await self._attempt(call, route, turn)
+            self._held.stand(False)
+            give_up_at += self._held.stood_s - stood_s
             if outcome is None:
                 continue
             if outcome.failure is None:
@@ -213,23 +215,26 @@ class Call:
         """
         if not route.frozen or self._payer.agent_id is None:
             return None
-        text = f"takes no more calls: {route.frozen}"
-        with trio.move_on_at(self._held_until), self._waits_for_provider(route, text):
+
+        async def thawed() -> Route | None:
             while True:
-                await self._x.registry.changes.ticket().wait()
+                ticket = self._x.registry.changes.ticket()
                 await self._x.registry.prepare()
                 again = await self._rerouted(call, route)
                 if again is None or not again.frozen:
                     return again
-        return None
+                await ticket.wait()
+
+        with self._waits_for_provider(route, f"takes no more calls: {route.frozen}"):
+            return await self._patiently(thawed)
 
     async def _rerouted(self, call: ParsedCall, route: Route) -> Route | None:
         """The way that there is by now. What was taken away is perhaps about to be added anew, so an agent's
         call waits for it, unless the agent's model was swapped; None where it waited in vain.
         """
         model = self._model
-        text = "was taken away, and nobody else serves its model"
-        with trio.move_on_at(self._held_until), self._waits_for_provider(route, text):
+
+        async def found() -> Route:
             while True:
                 try:
                     return self._route(call)
@@ -238,7 +243,18 @@ class Call:
                         raise
                 await self._x.registry.changes.ticket().wait()
                 await self._x.registry.prepare()
-        return None
+
+        with self._waits_for_provider(route, "was taken away, and nobody else serves its model"):
+            return await self._patiently(found)
+
+    async def _patiently(self, find: Callable[[], Awaitable[Route | None]]) -> Route | None:
+        """What it finds; None where that takes too long. While its agent is paused nothing does."""
+        while True:
+            with self._held.limit():
+                return await find()
+            if not await self._x.ledger.is_paused(self._payer):
+                return None
+            self._held.again()
 
     def _waits_for_provider(
         self, route: Route, text: str, for_s: float | None = None
@@ -320,16 +336,15 @@ class Call:
             provider=candidate.provider.name,
             price_date=candidate.price.date,
         )
-        spent: BudgetSpent | None = None
-        # A later try has its patience too: the first may have used up all of the call's.
-        with trio.move_on_at(max(self._held_until, trio.current_time() + self._patience.line_s)):
+        self._held.at_least(self._patience.line_s)  # the first try may have used up all of the call's
+        with self._held.limit():
             while not self._outdated():
                 tickets = self._x.ledger.ticket(), self._x.registry.changes.ticket()
                 try:
                     with self._x.waits.during(
                         self._payer.agent_id, "line", "", "calls under way hold what is left of the budget"
                     ):
-                        return await self._x.ledger.hold(ask, self._turn, self._outdated)
+                        return await self._x.ledger.hold(ask, self._turn, self._outdated, self._held.stand)
                 except Outdated:
                     return None
                 except BudgetSpent as refused:
@@ -337,11 +352,13 @@ class Call:
                         return None
                     if refused.action != "pause" or self._payer.agent_id is None:
                         raise
-                    spent = refused
-                with self._x.waits.during(self._payer.agent_id, "budget", spent.budget_id, spent.message):
-                    await _first_of(*tickets)
+                    on, why = refused.budget_id, refused.message
+                self._held.stand(True)
+                with self._x.waits.during(self._payer.agent_id, "budget", on, why):
+                    await bells.first_of(*tickets)
+                self._held.stand(False)
             return None
-        raise spent or errors.DeadlinePassed("calls under way hold what is left of the budget; try again")
+        raise errors.DeadlinePassed("calls under way hold what is left of the budget; try again")
 
     def _patience_for(self, candidate: Candidate, entered: Admission) -> Patience:
         if entered == "call":
@@ -420,17 +437,6 @@ def _tokens_max(call: ParsedCall, route: Route) -> int:
     """The most that one try can use, input and output."""
     most = max(each.output_tokens_max for each in route.chain)
     return _input_tokens(call) + call.image_tokens_more + min(call.output_tokens or most, most)
-
-
-async def _first_of(*tickets: Ticket) -> None:
-    async with trio.open_nursery() as nursery:
-
-        async def wait(ticket: Ticket) -> None:
-            await ticket.wait()
-            nursery.cancel_scope.cancel(reason="one of them has rung")
-
-        for each in tickets:
-            nursery.start_soon(wait, each)
 
 
 def _told(candidate: Candidate, change: Change, why: str | None = None) -> Happened:

@@ -38,7 +38,7 @@ class Patience:
     line_s: float = 30.0
     """How long a program outside waits for money."""
     held_s: float = 1_800.0
-    """How long an agent's call is held: by a pause, a spent budget, a frozen provider, its rate, the line."""
+    """How long an agent's call is held: by a frozen provider, its rate, the line; what HeldTime counts."""
     retry_s: float = 60.0
     """How long a call is retried and rerouted from its first fault on."""
     drain_s: float = 10.0

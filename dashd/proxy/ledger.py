@@ -10,6 +10,7 @@ import bisect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,22 +20,14 @@ from dashd.domain import budget as rules
 from dashd.domain import standing
 from dashd.domain import swarm as swarm_rules
 from dashd.domain.prices import Price
-from dashd.store import (
-    agents,
-    approvals,
-    budgets,
-    holds,
-    situations,
-    standings,
-    swarms,
-    task_budgets,
-    thresholds,
-)
+from dashd.store import budgets, holds, situations, standings, swarms, task_budgets, thresholds
 from dashd.store.bells import Bell, Ticket
 from dashd.store.holds import HoldRow, Settlement
 from dashd.store.opening import Store
 from dashd.store.transaction import Tx
 from dashd.wire import errors
+
+from .held_time import is_paused
 
 LINE_MAX = 1_000
 """Calls that wait for money at once."""
@@ -123,12 +116,15 @@ _Answer = Held | errors.DashError | _Waits
 class _Place:
     """One call in line."""
 
-    __slots__ = ("answer", "ask", "outdated", "turn")
+    __slots__ = ("answer", "ask", "outdated", "stand", "turn")
 
-    def __init__(self, ask: Ask, turn: int, outdated: Callable[[], bool]) -> None:
+    def __init__(
+        self, ask: Ask, turn: int, outdated: Callable[[], bool], stand: Callable[[bool], None]
+    ) -> None:
         self.ask = ask
         self.turn = turn
         self.outdated = outdated
+        self.stand = stand
         self.answer: _Answer | None = None
         """None until it was looked at for the first time."""
 
@@ -156,10 +152,22 @@ class Ledger:
         self._turns += 1
         return self._turns
 
+    async def is_paused(self, payer: Payer) -> bool:
+        """Whether its agent's next call would be held for that alone, whatever there is of money."""
+        try:
+            return await self._store.own.read(partial(is_paused, agent_id=payer.agent_id))
+        except errors.NotFound:
+            return False
+
     async def hold(
-        self, ask: Ask, turn: int | None = None, outdated: Callable[[], bool] = lambda: False
+        self,
+        ask: Ask,
+        turn: int | None = None,
+        outdated: Callable[[], bool] = lambda: False,
+        stand: Callable[[bool], None] = lambda _: None,
     ) -> Held:
-        """Holds the worst case of a call, or waits in line for it; the caller has the deadline.
+        """Holds the worst case of a call, or waits in line for it; the caller has the deadline, and is told
+        by `stand` whether the agent is paused or waits for a yes.
 
         Raises Outdated once `outdated`, asked again at each change, says that the call would ask for
         something else by now; BudgetSpent where no settlement could make room, NotFound where the payer has
@@ -169,7 +177,7 @@ class Ledger:
             raise errors.RateLimited(
                 f"{LINE_MAX} calls wait for money already", hint="try again when some have ended"
             )
-        place = _Place(ask, self.turn() if turn is None else turn, outdated)
+        place = _Place(ask, self.turn() if turn is None else turn, outdated, stand)
         bisect.insort(self._line, place, key=lambda each: each.turn)
         try:
             answer = await self._wait(place)
@@ -267,6 +275,7 @@ class Ledger:
                 )
                 for each, answer in zip(waiting, answers, strict=True):
                     each.answer = answer
+                    each.stand(isinstance(answer, _Waits) and answer.on is None)
                 self._looked = begun
             finally:
                 if len(waiting) > 1:
@@ -307,7 +316,7 @@ def _answer(tx: Tx, ask: Ask, blocked: set[str], models: _Models, leasts: Mappin
         path = budgets.path(tx.db, ask.payer.budget_id) or [budgets.get(tx.db, ask.payer.budget_id)]
         path = task_budgets.beside(tx.db, ask.payer.task_id) + path
         _refuse_ended(tx, ask.payer)
-        if _is_paused(tx, ask.payer):
+        if is_paused(tx.db, ask.payer.agent_id):
             return _Waits(None)
     except errors.NotFound as error:
         return error  # of this call alone: the others of the round are answered
@@ -357,18 +366,6 @@ def _refuse_ended(tx: Tx, payer: Payer) -> None:
     swarm = None if payer.swarm_id is None else swarms.find(tx.db, payer.swarm_id)
     if swarm is not None and (swarm.wanted == "destroy" or swarm.state in swarm_rules.ENDED):
         raise errors.NotFound(f"swarm {swarm.id} has ended or is being destroyed, and pays for no more calls")
-
-
-def _is_paused(tx: Tx, payer: Payer) -> bool:
-    """A paused agent's next call is held here: that is how it is paused. So is that of one which waits for
-    somebody's yes.
-    """
-    if payer.agent_id is None:
-        return False
-    seat = agents.get(tx.db, payer.agent_id)
-    if seat.wanted == "pause" or swarms.get(tx.db, seat.swarm_id).state == "paused":
-        return True
-    return approvals.holds(tx.db, seat.id)
 
 
 def _refuse(
