@@ -203,7 +203,8 @@ class Run:
         conversation = self.driver.conversation(self.plan.work, self.plan.journal.history())
         if conversation is None:
             return None
-        return Talk(self._world, self.claim, self.plan.launch_id, conversation, self.plan.journal)
+        plan, spooled = self.plan, not self.plan.gateway
+        return Talk(self._world, self.claim, plan.launch_id, conversation, plan.journal, spooled=spooled)
 
     def started(self, tx: Tx, link: HolderLink, *, adopted: bool = False) -> None:
         """Writes down that the program runs, and that it was taken over from an earlier daemon."""
@@ -224,7 +225,7 @@ class Run:
     async def _follow(self, link: HolderLink) -> ExitRecord:
         """Until the program's end; raises HolderGone where the holder is no more."""
         talk = self._last_talk = self._talk()
-        reader = talk.conversation if talk else self.driver.reader()
+        reader = talk.reading if talk else self.driver.reader()
         output = Output(
             self._world,
             self.claim,

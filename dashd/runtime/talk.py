@@ -1,7 +1,7 @@
 """The conversation with a program that runs: carries its inputs out, each written down before it is sent.
 
 The rows are the memory: after a crash a new conversation is fed all output again, together with what was told
-from outside at the place where it was told, and comes to the same inputs. A key that has a row has a number,
+from outside at the place where it was heard, and comes to the same inputs. A key that has a row has a number,
 and a number that the holder has is dropped there, so nothing is lost and nothing said twice.
 """
 
@@ -23,7 +23,7 @@ from dashd.store.transaction import Tx
 
 from .active_time import ActiveTime
 from .asks import Asks as Judge
-from .journal import Journal, word
+from .journal import Journal, Reading, word
 from .wish import Wish
 from .world import World
 
@@ -37,15 +37,27 @@ class Talk:
     """One conversation, for as long as this daemon has the holder."""
 
     def __init__(
-        self, world: World, claim: Claim, launch_id: str, conversation: Conversation, journal: Journal
+        self,
+        world: World,
+        claim: Claim,
+        launch_id: str,
+        conversation: Conversation,
+        journal: Journal,
+        *,
+        spooled: bool = True,
     ) -> None:
+        """`spooled`: what it reads is kept, and can be read again."""
         self.conversation = conversation
+        self.reading = Reading(conversation, journal.heard())
+        """Where it is fed."""
         self._world = world
         self._claim = claim
         self._launch_id = launch_id
         self._rows = list(journal.rows)
         self._keys = {row.key for row in journal.rows}
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, str] = {}
+        self._turns = journal.turns
+        self._spooled = spooled
         self._sent = 0
         self._was_full = False
         self._bell = trio.Event()
@@ -58,7 +70,9 @@ class Talk:
     def tell(self, told: Told) -> None:
         """Has the conversation hear of it; one that was heard of before is passed over."""
         if told.key not in self._keys:
-            self._told[told.key] = told
+            fed = self.reading.fed if self._spooled else None
+            self._told.setdefault(told.key, word(told, fed, self._turns))
+            self._turns += 1
             self.conversation.tell(told)
             self.look()
 
@@ -177,10 +191,7 @@ class Talk:
         self._keys |= {row.key for row in made}
 
     def _row(self, number: int, made: Input) -> InputRow:
-        told = self._told.get(made.key)
-        return InputRow(
-            self._launch_id, number, made.key, made.data, int(made.eof), word(told) if told else None
-        )
+        return InputRow(self._launch_id, number, made.key, made.data, int(made.eof), self._told.get(made.key))
 
 
 def _insert(tx: Tx, rows: Sequence[InputRow]) -> None:
@@ -194,12 +205,14 @@ def replayed(driver: Driver, work: Work, journal: Journal, folder: Path) -> Conv
     Blocking. Raises spool.SpoolCorrupt.
     """
     conversation = driver.conversation(work, journal.history())
-    offset = 0
-    while conversation is not None:
+    if conversation is None:
+        return None
+    reading, offset = Reading(conversation, journal.heard()), 0
+    while True:
         records, after = spool.read(folder, offset, PIECE_BYTES_MAX)
         if after == offset:
             break
         for stream, payload in records:
-            conversation.feed(stream, payload)
+            reading.feed(stream, payload)
         offset = after
     return conversation
