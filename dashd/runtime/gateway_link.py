@@ -58,7 +58,7 @@ FIRST = "turn:1"
 
 async def enter(world: World, claim: Claim, plan: Plan) -> "GatewayLink | Ending":
     """Has the attempt's agent let into the gateway of its swarm, once that can be used."""
-    if plan.work.asks:
+    if plan.work.asks and not plan.begun:  # what has begun goes on: a gate holds from the next attempt on
         why = (
             f"in a gateway nobody is asked before a tool works, and its swarm has rules for {plan.work.asks}"
         )
