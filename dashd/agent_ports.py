@@ -52,12 +52,13 @@ class DriverPort:
     def _usual(self, *, has_argv: bool) -> tuple[str, str]:
         if has_argv:
             return "command", "no driver was named; command runs what argv says"
-        for name in PREFERRED:
+        lacks = [self.programs.lack(name) for name in PREFERRED]
+        for number, name in enumerate(PREFERRED):
             found = self.programs.find(name)
-            if found is not None and self.programs.missing(name) is None:
-                return name, f"no driver was named, and {name} is {found.origin}"
-        lacks = [lack.text for name in PREFERRED if (lack := self.programs.lack(name)) is not None]
-        return "embedded", f"no driver was named; {'; '.join(lacks)}"
+            if found is not None and lacks[number] is None:
+                before = [f"{each.text}, so it is not taken" for each in lacks[:number] if each and each.here]
+                return name, "; ".join([f"no driver was named, and {name} is {found.origin}", *before])
+        return "embedded", f"no driver was named; {'; '.join(each.text for each in lacks if each)}"
 
     def abilities(self, name: str) -> DriverAbilities:
         """What the driver can do."""

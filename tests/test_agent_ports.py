@@ -73,6 +73,19 @@ def test_without_a_driver_the_first_program_that_is_here_is_taken_and_said(found
     assert found().choose("pi", has_argv=False) == ("pi", "it was asked for")
 
 
+def test_a_program_that_is_configured_and_cannot_be_used_is_not_passed_over_in_silence(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "program").write_text("")
+    here = dict.fromkeys(("pi", "node"), str(tmp_path / "program"))
+    gone = str(tmp_path / "gone.mjs")
+    assert DriverPort(Programs(None, here | {"openclaw": gone})).choose(None, has_argv=False) == (
+        "pi",
+        "no driver was named, and pi is configured; "
+        f"programs.openclaw is set to {gone!r}, which is no program, so it is not taken",
+    )
+
+
 def test_a_program_on_the_path_counts_as_well(tmp_path: Path) -> None:
     for name in ("node", "openclawd"):
         (tmp_path / name).write_text("")
