@@ -61,8 +61,10 @@ class Compiled:
     def __init__(self, folder: Path | None = None) -> None:
         """None: there are none, and nobody makes any."""
         self._folder = folder
-        self._wanted: dict[str, tuple[str, tuple[str, ...]]] = {}
-        """By name: (the folder's name, folders that the program is in)."""
+        self._wanted: dict[str, tuple[str, str, tuple[str, ...]]] = {}
+        """By the folder's name: (program, its path, folders that it is in)."""
+        self._used: dict[str, str] = {}
+        """By the path of each installation: the folder's name."""
         self._tried: set[str] = set()
         self._bell = trio.Event()
 
@@ -74,10 +76,11 @@ class Compiled:
             return None
         name = _name(node, program)
         place = self._folder / name
+        self._used[program.path] = name
         if place.is_dir():
             return str(place)
         if name not in self._tried:
-            self._wanted[program.name] = name, (node.folder, program.folder)
+            self._wanted[name] = program.name, program.path, (node.folder, program.folder)
             self._bell.set()
         return None
 
@@ -90,24 +93,26 @@ class Compiled:
             await self._bell.wait()
             self._bell = trio.Event()
             while self._wanted:
-                program, (name, folders) = self._wanted.popitem()
+                name, (program, path, folders) = self._wanted.popitem()
                 self._tried.add(name)
                 try:
-                    await self._fill(drivers[program], name, folders)
+                    await self._fill(drivers[program], name, path, folders)
                 except (CannotFill, ToolFailed, ToolTimeout, OSError) as error:
                     log.warning("%s starts without a compile cache: %s", program, error)
 
-    async def _fill(self, driver: Driver, name: str, folders: tuple[str, ...]) -> None:
+    async def _fill(self, driver: Driver, name: str, path: str, folders: tuple[str, ...]) -> None:
         assert self._folder is not None
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self._folder))
         try:
-            done = await tool.run(_job(driver, fresh, folders))
+            done = await tool.run(_job(driver, path, fresh, folders))
             if done.code:
                 said = done.stderr.decode("utf-8", "replace").strip()[-WORDS_CHARACTERS_MAX:]
                 raise CannotFill(f"it ended with exit code {done.code}: {said}")
             await trio.to_thread.run_sync(_check, fresh)
-            await trio.to_thread.run_sync(_put, fresh, self._folder / name, driver.name)
+            await trio.to_thread.run_sync(
+                _put, fresh, self._folder / name, driver.name, set(self._used.values())
+            )
         finally:
             with trio.CancelScope(shield=True):  # bounded: a few thousand small files
                 await trio.to_thread.run_sync(lambda: shutil.rmtree(fresh, ignore_errors=True))
@@ -128,7 +133,7 @@ def _name(node: "Found", program: "Found") -> str:
     return f"{program.name}-{found.hexdigest()[:16]}"
 
 
-def _work() -> Work:
+def _work(program: str = "") -> Work:
     """What an agent's would be, behind walls, for nobody."""
     return Work(
         argv=(),
@@ -142,12 +147,13 @@ def _work() -> Work:
         model=ModelAccess(f"http://127.0.0.1:{LISTENER_PORT}/v1", "none", "warmup"),
         isolated=True,
         write=(),
+        program=program,
     )
 
 
-def _job(driver: Driver, cache: Path, folders: tuple[str, ...]) -> Tool:
+def _job(driver: Driver, program: str, cache: Path, folders: tuple[str, ...]) -> Tool:
     """The driver's own command, as an agent has it, at work once on a scripted model."""
-    command = driver.command(_work(), {"PATH": "/usr/bin:/bin"})
+    command = driver.command(_work(program), {"PATH": "/usr/bin:/bin"})
     said, until = SAID[driver.name]
     told = {"argv": list(command.argv), "said": said, "until": until, "port": LISTENER_PORT}
     env = {**command.env, **environ(str(cache)), "HOME": view.HOME, "TMPDIR": "/tmp"}
@@ -178,11 +184,13 @@ def _check(folder: Path) -> None:
         raise CannotFill(f"it is {total >> 20} MiB, and {CACHE_BYTES_MAX >> 20} MiB is the most")
 
 
-def _put(fresh: Path, place: Path, program: str) -> None:
-    """In its place, whole; those of the same program before it go. A jail that still shows one loses time."""
+def _put(fresh: Path, place: Path, program: str, used: set[str]) -> None:
+    """In its place, whole; those of the same program that are used no more go. A jail that still shows one
+    loses time.
+    """
     fresh.rename(place)
     for old in place.parent.glob(f"{program}-*"):
-        if old != place:
+        if old != place and old.name not in used:
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -85,6 +86,36 @@ async def test_it_is_made_in_a_jail_and_given_from_then_on(tmp_path) -> None:
     assert found.cache("pi") is None  # another program, another cache
 
 
+async def test_each_installation_has_its_own_and_leaves_the_others_theirs(tmp_path) -> None:
+    jails.needed()
+    found = programs(tmp_path)
+    other = tmp_path.resolve() / "other"
+    other.mkdir()
+    (other / "cli.js").write_text("another one")
+    node, pi = found.find("node"), found.find("pi")
+    assert pi is not None
+    instance = msgspec.structs.replace(pi, path=str(other / "cli.js"), folder=str(other))
+
+    def both() -> list[str | None]:
+        return [found.compiled.find(node, each) for each in (pi, instance)]
+
+    async with trio.open_nursery() as nursery:
+        assert both() == [None, None]
+        nursery.start_soon(found.compiled.run, over(found))
+        with trio.fail_after(60.0):
+            while None in both() and not (len(found.compiled._tried) == 2 and over_with(found)):  # noqa: ASYNC110
+                await trio.sleep(0.02)
+        nursery.cancel_scope.cancel()
+    assert None not in both()
+
+
+def test_an_installation_s_own_program_is_what_is_compiled(tmp_path) -> None:
+    other = tmp_path / "cli.js"
+    other.write_text("")
+    command = over(programs(tmp_path))["pi"].command(compiled._work(str(other)), {})
+    assert str(other) in command.argv
+
+
 @pytest.mark.parametrize(
     ("does", "why"),
     [
@@ -121,7 +152,7 @@ async def test_agents_get_it_read_only_where_they_have_mounts(tmp_path) -> None:
     """The folder is among those that a jail shows, and in no environment without walls."""
     found = programs(tmp_path)
     assert found.compiled.find(found.find("node"), found.find("pi")) is None
-    (name, _) = found.compiled._wanted["pi"]
+    (name,) = found.compiled._wanted
     cache = tmp_path.resolve() / "compiled" / name
     cache.mkdir(parents=True)
     driver = over(found)["pi"]
@@ -141,7 +172,7 @@ def test_openclaw_and_its_gateway_are_told_of_theirs(tmp_path) -> None:
     found = Programs(None, configured, compiled=tmp_path / "compiled")
     driver, work = over(found)["openclaw"], compiled._work()
     assert "NODE_COMPILE_CACHE" not in json.loads(driver.command(work, {}).env["DASH_OPENCLAW"])["env"]
-    cache = tmp_path / "compiled" / found.compiled._wanted["openclaw"][0]
+    cache = tmp_path / "compiled" / next(iter(found.compiled._wanted))
     cache.mkdir(parents=True)
     told = json.loads(driver.command(work, {}).env["DASH_OPENCLAW"])["env"]
     assert told["NODE_COMPILE_CACHE"] == str(cache)
