@@ -255,6 +255,8 @@ class PiConversation(LineConversation):
         self._unheard.clear()
         self._say(told.key, type="clear_queue")
         self._say(f"{told.key}:abort", type="abort")
+        for asked in self.asks:  # the calls are gone that it asked for: nobody is to be asked any more
+            self._answer_dialog(asked.key, confirmed=False)
 
     def _turn_ended(self, line: bytes) -> None:
         """Where it has used tools it goes on with their results: the place where nothing of them is lost."""

@@ -16,7 +16,7 @@ from dashd.drivers import Driver
 from dashd.drivers.driver import Asks, Conversation, Input, Stage, Told, ToldKind, Work
 from dashd.jail import spool
 from dashd.jail.holder_link import HolderGone, HolderLink, InputTaken
-from dashd.store import inputs
+from dashd.store import approvals, inputs, lifecycle
 from dashd.store.inputs import InputRow
 from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
@@ -56,6 +56,8 @@ class Talk:
         self._rows = list(journal.rows)
         self._keys = {row.key for row in journal.rows}
         self._told: dict[str, str] = {}
+        self._breaks: set[str] = set()
+        """What it is told so that it breaks off what it is at."""
         self._turns = journal.turns
         self._spooled = spooled
         self._sent = 0
@@ -73,6 +75,8 @@ class Talk:
             fed = self.reading.fed if self._spooled else None
             self._told.setdefault(told.key, word(told, fed, self._turns))
             self._turns += 1
+            if told.kind == "now":
+                self._breaks.add(told.key)
             self.conversation.tell(told)
             self.look()
 
@@ -185,7 +189,8 @@ class Talk:
             return
         made = [self._row(number, each) for number, each in enumerate(fresh, len(self._rows) + 1)]
         self._world.points.at("talk.before_commit")
-        await self._world.commit(partial(_insert, rows=made))
+        broken = self._claim.agent_id if any(row.key in self._breaks for row in made) else ""
+        await self._world.commit(partial(_insert, rows=made, broken_off=broken))
         self._world.points.at("talk.after_commit")
         self._rows += made
         self._keys |= {row.key for row in made}
@@ -194,9 +199,13 @@ class Talk:
         return InputRow(self._launch_id, number, made.key, made.data, int(made.eof), self._told.get(made.key))
 
 
-def _insert(tx: Tx, rows: Sequence[InputRow]) -> None:
+def _insert(tx: Tx, rows: Sequence[InputRow], broken_off: str) -> None:
+    """`broken_off` is the agent whose work that is; the calls that it waits for a yes about go with it."""
     for row in rows:
         inputs.insert(tx, row)
+    if broken_off:
+        approvals.withdraw(tx, agent_id=broken_off, why="what it was at was broken off")
+        lifecycle.count_time(tx, broken_off)
 
 
 def replayed(driver: Driver, work: Work, journal: Journal, folder: Path) -> Conversation | None:

@@ -168,5 +168,7 @@ def withdraw(tx: Tx, *, swarm_id: str = "", agent_id: str = "", why: str) -> Non
     # A landing outlives its swarm: most are asked for once that has ended.
     found = [row for row in open_of_swarm(tx.db, swarm_id) if row.act != "swarm.land"] if swarm_id else []
     found += open_of_agent(tx.db, agent_id) if agent_id else []
+    if agent_id and found:
+        tx.ring("agents")  # its next model call is held no more
     for row in found:
         close(tx, row, "withdrawn", tx.actor, why)

@@ -127,3 +127,15 @@ def test_a_task_may_be_that_alone(answer: dict[str, Any], state: str, word: str,
     assert talk.inputs[-1].eof
     ending = talk.ending(ExitRecord(0, None, "exit", None, 0, 0, 1, 1, 1))
     assert (ending.state, ending.retry, word in ending.result + ending.reason) == (state, retry, True)
+
+
+def test_what_is_broken_off_asks_no_more() -> None:
+    """Pi has ended the dialog with its run, and passes over what is said to it."""
+    talk = _begun()
+    asked = {"type": "extension_ui_request", "id": "7", "method": "confirm", "title": "dash.tool_call"}
+    _feed(talk, asked | {"message": json.dumps({"tool": "bash", "command": "rm"})})
+    talk.tell(Told("now", "message:1", "do not"))
+    assert [each.key for each in talk.inputs][-3:] == ["message:1", "message:1:abort", "ask:7"]
+    assert json.loads(talk.inputs[-1].data)["confirmed"] is False
+    talk.tell(Told("answer", "ask:7", "deny"))  # the request was withdrawn
+    assert [each.key for each in talk.inputs][-1] == "ask:7"

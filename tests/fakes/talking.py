@@ -57,9 +57,11 @@ class Counting:
         return found
 
     def tell(self, told: Told) -> None:
-        if told.kind == "message":
+        if told.kind in ("message", "now"):
             if self.stage is not LEAVING:
                 self._add(told.key, told.text.encode() + b"\n")
+            for asked in self.asks if told.kind == "now" else ():  # the calls are gone that it asked for
+                self._add(asked.key, b"deny\n")
         elif told.kind == "answer":
             self._add(told.key, told.text.encode() + b"\n")
         elif self.stage is not LEAVING:

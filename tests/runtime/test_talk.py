@@ -201,6 +201,31 @@ async def test_a_person_answers_later_and_the_wait_is_no_time_of_the_attempt(
     assert "stop" not in holder.verbs()
 
 
+@pytest.mark.parametrize("crash", [False, True])
+async def test_a_question_about_what_is_broken_off_is_nobody_s_any_more(
+    bed, autojump_clock, begun, crash
+) -> None:
+    """Nor does it hold the agent's next model call, and no daemon asks it again."""
+    _gate(bed, "ask")
+    holder = await begun()
+    holder.prints(b"ready\nmay git push\n")
+    await bed.until("approval.requested")
+    bed.scene.do(lambda tx: inputs.add_message(tx, LAUNCH, "stop that", "now"))
+    heard = bed.store.bells.agents.ticket()
+    resolved = (await bed.until("approval.resolved"))["data"]
+    with trio.fail_after(1):
+        await heard.wait()  # by whoever holds its calls
+    assert (resolved["state"], resolved["note"]) == ("withdrawn", "what it was at was broken off")
+    assert (await holder.given(4))[2:] == [b"stop that\n", b"deny\n"]
+    if crash:
+        holder.drops()
+    holder.prints(b"step 1\n")
+    await holder.given(5)
+    await trio.testing.wait_all_tasks_blocked()
+    assert [row.state for row in rows.page(bed.store.db, 99, "", "", 9)] == ["withdrawn"]
+    assert not rows.holds(bed.store.db, f"{SWARM}-001")
+
+
 async def test_nobodys_answer_is_a_no(bed, autojump_clock, begun) -> None:
     _gate(bed, "ask")
     bed.nursery.start_soon(approvals.run, bed.world)
