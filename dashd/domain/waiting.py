@@ -32,6 +32,8 @@ class Facts:
     """The request of its own that is open."""
     asks: str = ""
     """What it wants to do."""
+    unseen: bool = False
+    """Nobody knows whether its program lives."""
     cause: str = ""
     """Why it was killed."""
     budget: str = ""
@@ -111,6 +113,8 @@ def _working(facts: Facts, on_task: tuple[str, ...]) -> Waiting:
         return Waiting("start", "its program is being started, or waits for its turn to be", on_task)
     if facts.call:
         return Waiting(facts.call, f"its next model call waits: {facts.call_text}", (facts.call_on,))
+    if facts.unseen:
+        return Waiting("connection", "dashd has no connection to it; whether it works is not known", on_task)
     return Waiting("nothing", "it is working", on_task)
 
 

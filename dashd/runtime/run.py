@@ -189,6 +189,9 @@ class Run:
             try:
                 attached = await self._follow(attached)
             except HolderGone:
+                if self.plan.gateway:  # nobody knows, until there is another connection
+                    unknown = partial(agents.set_liveness, agent_id=self.claim.agent_id, liveness="unknown")
+                    await self._world.commit(unknown)
                 await self.prepare()  # the rows know how long it has run and how far it was read
                 attached = await self.attach()
         await self._end(attached)
@@ -215,8 +218,8 @@ class Run:
             tx, self.claim.attempt_id, pid=found.pid, start_time=found.start_time, boot_id=found.boot_id
         )
         sessions.opened(tx, self.claim, self.plan)
+        agents.set_liveness(tx, self.claim.agent_id, "alive")
         if adopted:
-            agents.set_liveness(tx, self.claim.agent_id, "alive")
             where = {"swarm": self.claim.swarm_id, "agent": self.claim.agent_id, "task": self.claim.task_id}
             tx.emit("agent.adopted", **where, data={"pid": found.pid})
         paused = found.state == "paused" or (self.driver.pause == "soft" and self.plan.hold)

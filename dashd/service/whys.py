@@ -70,6 +70,7 @@ def why(
             agents_max=agents_max,
             approval=asked.id if asked else "",
             asks=short(asked.what) if asked else "",
+            unseen=row.liveness == "unknown",
             cause=row.cause or "",
             budget=paused_by.id if paused_by else "",
             money=_money(db, paused_by, now_ms) if paused_by else "",

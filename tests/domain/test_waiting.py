@@ -52,6 +52,8 @@ def test_one_that_goes_on_with_anothers_session_waits_for_its_end() -> None:
 
 def test_nothing_while_it_works() -> None:
     assert explain(RUNNING, ready=5, working=2) == ("nothing", ("s-t1",))
+    assert explain(RUNNING, unseen=True) == ("connection", ("s-t1",))
+    assert explain(RUNNING, unseen=True, wanted="pause")[0] == "pause"
 
 
 @pytest.mark.parametrize("how", [{"stopping": True}, {"wanted": "kill"}])

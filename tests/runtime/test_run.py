@@ -397,3 +397,29 @@ async def test_what_it_must_ask_about_is_decided_when_it_starts(bed, autojump_cl
     run = Run(bed.world, bed.claim())
     await run.prepare()
     assert run.plan.work.asks == ("command", "path")
+
+
+async def test_while_the_connection_to_a_gateway_is_lost_nobody_knows(
+    bed, autojump_clock, begun, monkeypatch
+) -> None:
+    """And where there is another one, it is known again. Its rows are those of a process, like its holder."""
+    seen: list[str] = []
+    follow, attach = Run._follow, Run.attach
+
+    async def followed(run, link):
+        try:
+            return await follow(run, link)
+        finally:
+            run._plan = dataclasses.replace(run.plan, gateway=True)
+
+    async def attached(run):
+        seen.append(bed.scene.agent().liveness)
+        return await attach(run)
+
+    monkeypatch.setattr(Run, "_follow", followed)
+    monkeypatch.setattr(Run, "attach", attached)
+    holder = await begun()
+    holder.drops()
+    await trio.testing.wait_all_tasks_blocked()
+    assert seen == ["unknown"]
+    assert bed.scene.agent().liveness == "alive"

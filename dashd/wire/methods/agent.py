@@ -36,6 +36,7 @@ Waiting = Literal[
     "pause",
     "retry",
     "start",
+    "connection",
     "work",
     "end",
     "approval",
