@@ -25,6 +25,8 @@ from .line_conversation import NOTE_CHARACTERS_MAX, RESUMED, LineConversation, s
 READY = Stage("ready", 120.0)
 """From the start: half a second for one, half a minute for a hundred at once on two cores."""
 ACCEPTED = Stage("accepted", 60.0)
+SUMMING = Stage("summing", 900.0)
+"""Accepted, and it sums up what was said before it takes its task: a model call, which may be held."""
 WORKING = Stage("working", None)
 LEAVING = LineConversation.LEAVING
 RESUMES_MAX = 5
@@ -45,7 +47,13 @@ ASK = "ask:"
 
 _READ = tuple(
     b'{"type":"' + name
-    for name in (b"message_end", b"agent_settled", b"tool_execution_start", b"extension_ui_request")
+    for name in (
+        b"message_end",
+        b"agent_settled",
+        b"tool_execution_start",
+        b"extension_ui_request",
+        b"compaction_start",
+    )
 )
 _TURN_END = b'{"type":"turn_end"'
 _DIALOGS = frozenset({"select", "confirm", "input", "editor"})
@@ -156,6 +164,8 @@ class PiConversation(LineConversation):
             case {"type": "extension_ui_request", "id": str(key), "method": str(method)}:
                 if method in _DIALOGS and len(key) <= KEY_CHARACTERS_MAX:
                     self._dialog(key, record)
+            case {"type": "compaction_start"} if self.stage is ACCEPTED:
+                self.stage = SUMMING
             case {"type": "agent_settled"}:
                 self._settled(aborted=bool(record.get("aborted")))
         return None
@@ -178,7 +188,7 @@ class PiConversation(LineConversation):
             self.stage = ACCEPTED
             count = data.get("messageCount")
             self._prompt(self._opening(count if isinstance(count, int) else 0))
-        elif key == f"prompt:{self._runs}" and self.stage is ACCEPTED:
+        elif key == f"prompt:{self._runs}" and self.stage in (ACCEPTED, SUMMING):
             if not record.get("success") or data.get("disposition") == "handled":
                 self._fail(f"not_accepted: pi refused its task: {short(str(record.get('error') or data))}")
                 return
@@ -343,6 +353,7 @@ def _expired(stage: str) -> str:
     what = {
         "ready": f"not_ready: pi did not answer within {READY.limit_s:g} s of its start",
         "accepted": f"not_accepted: pi did not take its task within {ACCEPTED.limit_s:g} s",
+        "summing": f"not_accepted: pi had not summed up what was said after {SUMMING.limit_s:g} s",
     }
     return what.get(stage, f"stuck: pi did not get past {stage}")
 

@@ -139,3 +139,14 @@ def test_what_is_broken_off_asks_no_more() -> None:
     assert json.loads(talk.inputs[-1].data)["confirmed"] is False
     talk.tell(Told("answer", "ask:7", "deny"))  # the request was withdrawn
     assert [each.key for each in talk.inputs][-1] == "ask:7"
+
+
+def test_one_that_sums_up_before_it_takes_its_task_has_longer_for_that() -> None:
+    """As one that was killed at that does, and goes on in its session."""
+    talk = PiConversation("the brief", {})
+    _feed(talk, READY, {"type": "compaction_start", "reason": "threshold"})
+    assert (talk.stage.name, (talk.stage.limit_s or 0) > 600) == ("summing", True)
+    _feed(talk, {"type": "compaction_end"}, TAKEN | {"id": "prompt:1"})
+    assert talk.stage.name == "working"
+    _feed(talk, {"type": "compaction_start", "reason": "threshold"})
+    assert talk.stage.name == "working"
