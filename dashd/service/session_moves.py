@@ -333,9 +333,9 @@ def _swarm(db: Snapshot, row: SessionRow, named: str) -> SwarmRow | None:
             hint=f"name a swarm of driver {row.driver}",
             path="swarm",
         )
+    gateways.refuse_begun(swarm, "swarm")
     if not named:
         return None if session_seats.closed(db, row) else swarm
-    gateways.refuse_begun(swarm, "swarm")
     if swarm.ended_at_ms is None and swarm.wanted != "destroy":
         return swarm
     raise errors.Conflict(
