@@ -269,7 +269,7 @@ def refuse_foreign(db: Snapshot, checkpoint_id: str, driver: str) -> None:
 def begin_from(tx: Tx, task_id: str, checkpoint_id: str | None, driver: str) -> None:
     """The task's conversation goes on from a copy of another one, or is one that was made for it.
 
-    Raises as `refuse_unfit` does, Unsupported in a gateway, and Conflict where another task has that, or works
+    Raises as `refuse_unfit` does, Unsupported in a gateway, and Conflict where another task has that or works
     in another folder.
     """
     if checkpoint_id is None:
