@@ -4,9 +4,9 @@
 
 A file that is named is run by pytest alone, as often as there are rounds. Otherwise every file has a
 process of its own; LANES of them work at once, since agents wait more than they work. Files of figures come
-last and alone: theirs are ratios to what is done by hand in the same run. A test whose program is not there
-is skipped: that is not a failure, but it is the last thing said before the sum. DASH_LIVE_ROUNDS and
-DASH_LIVE_LANES set other numbers.
+last, alone and once, whatever the rounds: theirs are ratios to what is done by hand in the same run. A test
+whose program is not there is skipped: that is not a failure, but it is the last thing said before the sum.
+DASH_LIVE_ROUNDS and DASH_LIVE_LANES set other numbers.
 """
 
 import os
@@ -106,7 +106,8 @@ async def run(name: str, arguments: Sequence[str], folder: Path) -> Ran:
 
 
 async def all_rounds(folder: Path, arguments: Sequence[str], rounds: int, lanes: int) -> list[Ran]:
-    """Each file as often as there are rounds; says of each what became of it, and all of it where it failed.
+    """Each file as often as there are rounds, of figures once; says of each what became of it, and all of it
+    where it failed.
 
     A lane that is free begins with the next round: nobody waits for the last file of one.
     """
@@ -119,12 +120,12 @@ async def all_rounds(folder: Path, arguments: Sequence[str], rounds: int, lanes:
             say(f"{ran.words}{label}" if ran.good else f"{ran.output}\n{ran.words}{label}")
 
     beside, alone = found_in(FOLDER)
-    for names, width in ((beside, lanes), (alone, 1)):
-        jobs = (
-            (name, f", round {number} of {rounds}" if rounds > 1 else "")
-            for number in range(1, rounds + 1)
-            for name in names
-        )
+    repeated = (
+        (name, f", round {number} of {rounds}" if rounds > 1 else "")
+        for number in range(1, rounds + 1)
+        for name in beside
+    )
+    for jobs, width in ((repeated, lanes), (((name, "") for name in alone), 1)):
         async with trio.open_nursery() as nursery:
             for _ in range(width):
                 nursery.start_soon(lane, jobs)
