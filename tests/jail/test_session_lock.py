@@ -58,8 +58,10 @@ async def test_it_ends_with_the_holder_and_with_nobody_else(world: World, tmp_pa
 @deadline
 async def test_an_agent_has_no_part_in_it(world: World, tmp_path: Path):
     lock = tmp_path / "session.lock"
-    folder = await world.launch("a", "ls -l /proc/self/fd", session_lock=str(lock))
+    script = f"{WAITS}; ls -l /proc/self/fd"  # its holder leaves with it, and is to be adopted before
+    folder = await world.launch("a", script, stdin=True, session_lock=str(lock))
     link = await world.adopt(folder)
+    await link.send_input(1, b"go\n", eof=True)
     await exited(link)
     assert b"session.lock" not in await printed(link, folder, b"\n")
     assert not is_locked(lock)
