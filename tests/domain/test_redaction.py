@@ -189,9 +189,9 @@ def test_it_is_quick_on_what_is_made_to_be_slow(text):
     def took(part: str) -> float:
         best = 9.9
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.process_time()
             redaction.redact(part)
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.process_time() - began)
         return best
 
     assert took(text) < 60 * took(text[: len(text) // 10]) + 0.01

@@ -26,10 +26,13 @@ from dashd.proxy.formats import FORMATS
 
 def test_a_log_that_names_tools_without_end_is_read_at_once() -> None:
     def took_s(count: int) -> float:
-        talk = OpenClawConversation("the brief", {})
-        began = time.perf_counter()
-        talk.feed(2, b"embedded run tool start: " * count + b"\n")
-        return time.perf_counter() - began
+        best = 9.9
+        for _ in range(3):
+            talk = OpenClawConversation("the brief", {})
+            began = time.process_time()
+            talk.feed(2, b"embedded run tool start: " * count + b"\n")
+            best = min(best, time.process_time() - began)
+        return best
 
     small = max(took_s(2_000), 1e-4)
     assert took_s(64_000) < 200 * small

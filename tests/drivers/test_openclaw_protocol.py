@@ -77,9 +77,9 @@ def test_the_log_says_how_a_call_failed() -> None:
 def test_a_line_that_begins_what_it_says_everywhere_takes_no_longer_than_its_length() -> None:
     def took_s(count: int) -> float:
         line = b"embedded run agent end: runId=x " * count
-        began = time.perf_counter()
+        began = time.process_time()
         assert protocol.raw_error(line) is None
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     small = max(took_s(2_000), 1e-4)
     assert took_s(64_000) < 200 * small  # 32 times the length; a thousand times, where it begins anew at each

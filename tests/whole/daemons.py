@@ -95,7 +95,7 @@ class DaemonProcess:
                 self.kill()
         leftovers.end(self.folder, wait_s=0 if self.process is None else 2)
         code = None if self.process is None else self.process.returncode
-        print(f"dashd ended with {code}; the last of its log:\n{self.log()[-LOG_SHOWN:]}")
+        sys.stderr.write(f"dashd ended with {code}; the last of its log:\n{self.log()[-LOG_SHOWN:]}\n")
 
     def processes(self, within_s: float = 10.0) -> list[int]:
         """What still runs of a stopped daemon; what is just ending gets a moment."""
