@@ -25,8 +25,8 @@ from .line_conversation import NOTE_CHARACTERS_MAX, RESUMED, LineConversation, s
 READY = Stage("ready", 120.0)
 """From the start: half a second for one, half a minute for a hundred at once on two cores."""
 ACCEPTED = Stage("accepted", 60.0)
-SUMMING = Stage("summing", 900.0)
-"""Accepted, and it sums up what was said before it takes its task: a model call, which may be held."""
+SUMMING = Stage("summing", None)
+"""Accepted, and it sums up what was said before it takes its task: a model call, which may be held for long."""
 WORKING = Stage("working", None)
 LEAVING = LineConversation.LEAVING
 RESUMES_MAX = 5
@@ -353,7 +353,6 @@ def _expired(stage: str) -> str:
     what = {
         "ready": f"not_ready: pi did not answer within {READY.limit_s:g} s of its start",
         "accepted": f"not_accepted: pi did not take its task within {ACCEPTED.limit_s:g} s",
-        "summing": f"not_accepted: pi had not summed up what was said after {SUMMING.limit_s:g} s",
     }
     return what.get(stage, f"stuck: pi did not get past {stage}")
 

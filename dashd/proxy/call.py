@@ -355,7 +355,7 @@ class Call:
                     on, why = refused.budget_id, refused.message
                 self._held.stand(True)
                 with self._x.waits.during(self._payer.agent_id, "budget", on, why):
-                    await bells.first_of(*tickets)
+                    await bells.either(*tickets)
                 self._held.stand(False)
             return None
         raise errors.DeadlinePassed("calls under way hold what is left of the budget; try again")

@@ -323,9 +323,13 @@ class AddedGateway(Connection):
 
     def _sessions_left(self, db: Snapshot) -> list[str]:
         """In which runs were given up in this start of it, or stopped."""
+        open_ = (attempts.open_of_agent(db, each) for each in attempts.begun_at(db, self.name))
+        going = {gateways.session_of(db, row).id for row in open_ if row is not None}
         found = []
         for row in attempts.left_at(db, self.name, self._boot_id, LEFT_MAX):
             session = gateways.session_of(db, row)
+            if session.id in going:  # its next attempt came in when it was at rest, and works there now
+                continue
             tag = openclaw_gateway.tag_of(session.place_boot or self._boot_id)
             found.append(openclaw_gateway.session_key(row.agent_id, session.id, tag))
         return found

@@ -191,7 +191,8 @@ class Connection(ABC):
                 await self._connect()
                 since = trio.current_time()
             except GatewayRefused as refused:
-                delay_s = refused.retry_after_s or self._shut_out(refused, trio.current_time() - since)
+                shut_out = self._unreachable if refused.for_now else self._shut_out
+                delay_s = refused.retry_after_s or shut_out(refused, trio.current_time() - since)
             except (OSError, HolderGone, GatewayLost) as error:
                 delay_s = self._unreachable(error, trio.current_time() - since)
             finally:

@@ -32,9 +32,9 @@ from dashd.store.transaction import Tx
 
 from .attach import Attached
 from .gateway import Gateway
-from .gateway_connection import AGAIN_S, INVALID, Connection, GatewayGone
+from .gateway_connection import AGAIN_S, Connection, GatewayGone
 from .gateway_log import GatewayLog
-from .gateway_refusals import TAKE_S_MAX, answered, repeated, until_begun
+from .gateway_refusals import TAKE_S_MAX, aborted, answered, asked_again, repeated, until_begun
 from .gateway_warmth import REST_S_MAX, at_rest
 from .output import Output
 from .plan import Plan
@@ -54,6 +54,8 @@ LOST_AGAIN_S_MAX = 5.0
 INPUTS_MAX = 1_000
 FIRST = "turn:1"
 """The attempt's first turn, as its conversation calls it."""
+Say = Callable[[bytes], None]
+Turn = dict[str, Any]
 
 
 async def enter(world: World, claim: Claim, plan: Plan) -> "GatewayLink | Ending":
@@ -233,7 +235,7 @@ class GatewayLink(HolderLink):
         self._session = openclaw_gateway.session_key(claim.agent_id, session, tag)
         self._log = log
         self._begins = {"resumed": resumed, "again": again}
-        self._turns: deque[dict[str, Any]] = deque()
+        self._turns: deque[Turn] = deque()
         self._given = 0
         self._ends = False
         self._replayed = replayed
@@ -329,7 +331,7 @@ class GatewayLink(HolderLink):
             await self._give_turns(say)
             nursery.cancel_scope.cancel(reason="it is over, or its connection is lost")
 
-    async def _give_turns(self, say: Callable[[bytes], None]) -> None:
+    async def _give_turns(self, say: Say) -> None:
         try:
             while not self._over.is_set():
                 bell = self._bell
@@ -344,16 +346,17 @@ class GatewayLink(HolderLink):
             self._lost = True
             self._over.set()
 
-    async def _turn(self, told: dict[str, Any], say: Callable[[bytes], None]) -> None:
+    async def _turn(self, told: Turn, say: Say) -> None:
         _say(say, type="turn", id=told["id"])
         for tried in range(UNBEGUN_MAX):
             run_id = f"{self._claim.attempt_id}:{told['id']}" + (f"~{tried}" if tried else "")
             begun = trio.Event()
             forget = self._gateway.hear(run_id, partial(self._heard, say, begun))
             try:
-                waited = await self._settled(run_id, told, begun)
+                waited = await self._settled(run_id, told, begun, say)
             except GatewayRefused as refused:  # the run itself was: it has not begun
                 if refused.for_now and (told["replayed"] or told["id"] != FIRST):  # something may be done
+                    await trio.sleep(refused.retry_after_s or AGAIN_S)
                     raise GatewayLost(str(refused)) from None
                 self._gateway.shun(str(refused))
                 refusal = {"unbegun": refused.for_now, "error": str(refused), "raw": "400 refused"}
@@ -373,17 +376,16 @@ class GatewayLink(HolderLink):
             self._log.settle(waited.text, waited.fault)
         _say(say, type="turned", id=told["id"], answered=True, text=waited.text, error=waited.fault, raw=raw)
 
-    def _heard(self, say: Callable[[bytes], None], begun: trio.Event, event: protocol.RunEvent) -> None:
+    def _heard(self, say: Say, begun: trio.Event, event: protocol.RunEvent) -> None:
         phase = event.data.get("phase")
         if self._log is not None:
             self._log.hear(event)
-        if event.stream == "lifecycle" and phase in ("start", "model") and not begun.is_set():
-            begun.set()
-            _say(say, type="begun")
+        if event.stream == "lifecycle" and phase in ("start", "model"):
+            _say_begun(say, begun)
         elif event.stream == "tool" and phase == "start":
             _say(say, type="tool", name=str(event.data.get("name", "")))
 
-    async def _settled(self, run_id: str, told: dict[str, Any], begun: trio.Event) -> protocol.Waited:
+    async def _settled(self, run_id: str, told: Turn, begun: trio.Event, say: Say) -> protocol.Waited:
         """How the run ended; begun here where it was not before, or GatewayRefused where it is not taken."""
         client = await self._gateway.connected(self._boot_id)
         waited = protocol.Waited("timeout")
@@ -392,25 +394,26 @@ class GatewayLink(HolderLink):
             session = await answered(partial(client.describe, self._session))
             if not waited.over and session is not None and session.last_run_id == run_id:
                 return protocol.Waited("error", error="it ended while nobody listened")
-        if not waited.over:
-            await self._begin(client, run_id, told["message"], begun)
+        if not waited.over and not await self._begin(client, run_id, told["message"], begun):
+            _say_begun(say, begun)  # nobody says it again
         while not waited.over:
             waited = await answered(partial(client.wait, run_id))
         begun.set()
         return waited
 
-    async def _begin(self, client: Client, run_id: str, message: str, begun: trio.Event) -> None:
+    async def _begin(self, client: Client, run_id: str, message: str, begun: trio.Event) -> bool:
+        """False where it had been begun before."""
         start = partial(client.start, self._agent, self._session, run_id, message)
-        taken = False
+        fresh: bool | None = None
         with trio.move_on_after(BEGIN_S_MAX if self._cold else float("inf")):
-            fresh = await repeated(start, TAKE_S_MAX)  # False where it had been started before
-            taken = True
+            fresh = await repeated(start, TAKE_S_MAX)
             if fresh and self._cold:
                 await until_begun(client, run_id, begun)
         self.give_way()
-        if not taken:
-            await repeated(start, TAKE_S_MAX)  # asked again, it is not begun again
+        if fresh is None:
+            await asked_again(start)
         self._gateway.warmth.warm.add(self._agent)
+        return fresh is not False
 
     async def _abort(self) -> None:
         """Ends what runs in the session; a gateway that is gone has ended it already. One that stands still
@@ -419,24 +422,12 @@ class GatewayLink(HolderLink):
         """
         if not self._turns and self._given >= self._replayed:
             return
-        why, since = "it was not connected", trio.current_time()
-        with trio.move_on_after(ABORT_S_MAX) as limit, contextlib.suppress(GatewayGone):
-            while True:
-                try:
-                    await (await self._gateway.connected(self._boot_id)).abort(self._session)
-                    return
-                except GatewayLost as lost:
-                    why = str(lost)
-                    await trio.sleep(1)
-                except GatewayRefused as refused:
-                    if refused.code == INVALID:  # nothing of it is there
-                        return
-                    why = str(refused)
-                    await trio.sleep(refused.retry_after_s or AGAIN_S)
-        if not limit.cancelled_caught:
-            return
-        if self._gateway.has_spoken(since) or not self._gateway.give_up(
-            f"a run in it could not be ended: {why}"
+        why, since = "", trio.current_time()
+        with contextlib.suppress(GatewayGone):  # it has ended it
+            why = await aborted(partial(self._gateway.connected, self._boot_id), self._session, ABORT_S_MAX)
+        if why and (
+            self._gateway.has_spoken(since)
+            or not self._gateway.give_up(f"a run in it could not be ended: {why}")
         ):
             self._gateway.warmth.leave_working(self._agent, self._session)
 
@@ -445,5 +436,11 @@ class GatewayLink(HolderLink):
         self._bell = trio.Event()
 
 
-def _say(say: Callable[[bytes], None], **frame: object) -> None:
+def _say_begun(say: Say, begun: trio.Event) -> None:
+    if not begun.is_set():
+        begun.set()
+        _say(say, type="begun")
+
+
+def _say(say: Say, **frame: object) -> None:
     say(json.dumps(frame).encode() + b"\n")

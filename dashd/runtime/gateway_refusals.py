@@ -13,6 +13,8 @@ import trio
 
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
 
+from .gateway_connection import INVALID
+
 T = TypeVar("T")
 
 ANSWER_S_MAX = 330.0
@@ -45,6 +47,37 @@ async def repeated(ask: Callable[[], Awaitable[T]], within_s: float) -> T:
             if not refused.for_now or trio.current_time() + pause_s > until:
                 raise
         await trio.sleep(pause_s)
+
+
+async def asked_again(start: Callable[[], Awaitable[bool]]) -> None:
+    """A run that was asked for without an answer, which may have been taken: it is not begun again. Raises
+    GatewayLost where that stays unknown.
+    """
+    try:
+        await repeated(start, TAKE_S_MAX)
+    except GatewayRefused as refused:
+        raise GatewayLost(f"a run that it may have taken: {refused}") from None
+
+
+async def aborted(connected: Callable[[], Awaitable[Client]], session: str, within_s: float) -> str:
+    """Ends what runs in the session: empty where nothing does any more, else why that is not known after so
+    long.
+    """
+    why = "it was not connected"
+    with trio.move_on_after(within_s):
+        while True:
+            try:
+                await (await connected()).abort(session)
+                return ""
+            except GatewayLost as lost:
+                why = str(lost)
+                await trio.sleep(AGAIN_S)
+            except GatewayRefused as refused:
+                if refused.code == INVALID:  # nothing of it is there
+                    return ""
+                why = str(refused)
+                await trio.sleep(refused.retry_after_s or AGAIN_S)
+    return why
 
 
 async def until_begun(client: Client, run_id: str, begun: trio.Event) -> None:

@@ -66,7 +66,7 @@ class Warmth:
             try:
                 await at_rest(client, session)
             except GatewayRefused as refused:
-                if refused.retry_after_s is not None:
+                if refused.for_now:
                     raise
             if self._working.get(agent) == session:
                 del self._working[agent]

@@ -39,7 +39,7 @@ _q_agents_at = (
 )
 _q_last_begun = (
     f"SELECT {_COLUMNS} FROM attempt WHERE task_id = ? AND started_at_ms IS NOT NULL"
-    " ORDER BY number DESC LIMIT 1"
+    " AND NOT (state = 'cancelled' AND stop IS NULL) ORDER BY number DESC LIMIT 1"
 )
 _q_open_in_swarm = (
     "SELECT count(*) FROM agent g JOIN attempt a ON a.agent_id = g.id"

@@ -77,15 +77,3 @@ async def either(*tickets: Ticket) -> None:
 
         for ticket in tickets:
             nursery.start_soon(wait, ticket)
-
-
-async def first_of(*tickets: Ticket) -> None:
-    """Return as soon as one of the bells has rung; a cancellable checkpoint."""
-    async with trio.open_nursery() as nursery:
-
-        async def wait(ticket: Ticket) -> None:
-            await ticket.wait()
-            nursery.cancel_scope.cancel(reason="one of them has rung")
-
-        for each in tickets:
-            nursery.start_soon(wait, each)

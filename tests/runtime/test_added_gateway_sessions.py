@@ -40,3 +40,30 @@ async def test_the_agent_of_a_session_that_is_gone_on_with_stays_until_its_task_
     assert there.openclaw.aborted == [session]  # that of the first attempt, where both have worked
     assert (there.openclaw.names, there.openclaw.providers) == ({"keeper"}, {"theirs"})
     assert there.gateway.ending
+
+
+async def test_what_works_in_the_session_of_a_lost_attempt_is_not_ended_with_it(
+    there, autojump_clock
+) -> None:
+    """The gateway stood still for long, in one start of it, and now its connection is made anew."""
+    (agent,) = there.swarm("a", agents=1)
+    there.go()
+    await there.gateway.add(agent)
+    scene, boot = there.bed.scene, there.openclaw.boot_id
+    (lost,) = attempts.open_attempts(scene.db)
+    scene.do(lambda tx: attempts.set_place_boot(tx, lost.launch_id, boot))
+    scene.start(added_claim(lost))
+    scene.end(added_claim(lost), "lost", "it gave no answer")
+    there.openclaw.cut()
+    await trio.sleep(30)
+    session = openclaw_gateway.session_key(agent, lost.id, openclaw_gateway.tag_of(boot))
+    assert there.openclaw.aborted == [session], "nothing else is there yet"
+    (claim,) = there.again()
+    await there.gateway.add(agent)
+    row = attempts.get(scene.db, claim.attempt_id)
+    scene.do(lambda tx: attempts.set_place_boot(tx, row.launch_id, boot))
+    scene.start(claim)
+    there.openclaw.cut()
+    await trio.sleep(30)
+    await there.gateway.add(agent)
+    assert there.openclaw.aborted == [session]

@@ -34,6 +34,8 @@ class FakeClient:
         self.refusals: list[Exception] = []
         self.slow_s = 0.0
         """To take a run."""
+        self.fresh = True
+        """Whether runs that are asked for had not been begun before."""
         self.refuses: GatewayRefused | None = None
         """Whatever it is asked how something stands."""
         self.asked = 0
@@ -64,7 +66,7 @@ class FakeClient:
             raise self.refusals.pop()
         await trio.sleep(self.slow_s)
         self.started.append(run_id)
-        return True
+        return self.fresh
 
     async def abort(self, session: str) -> None:
         await trio.lowlevel.checkpoint()

@@ -10,7 +10,7 @@ from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Session
 from dashd.jail.holder_link import HolderGone
 from dashd.runtime import gateway_link
-from dashd.runtime.gateway_link import ABORT_S_MAX
+from dashd.runtime.gateway_link import ABORT_S_MAX, BEGIN_S_MAX
 from dashd.runtime.gateway_refusals import ANSWER_S_MAX, TAKE_S_MAX
 from dashd.runtime.wish import Wish
 from dashd.store.queue import Claim
@@ -63,6 +63,39 @@ async def test_one_that_never_says_how_a_run_stands_is_lost_and_not_answered(
     with trio.fail_after(2 * ANSWER_S_MAX), pytest.raises(HolderGone):
         await bed.link.receive()
     assert bed.heard.of("turned") == []
+
+
+async def test_a_run_that_is_found_at_work_has_begun_though_nobody_says_it_again(nursery, autojump_clock) -> None:
+    bed = Bed(nursery, replayed=1)
+    bed.gateway.client.fresh = False
+    await bed.give(1, "turn:1")
+    await settled()
+    assert len(bed.heard.of("begun")) == 1
+
+
+async def test_one_that_may_have_been_taken_is_lost_where_it_is_refused_afterwards(
+    nursery, autojump_clock
+) -> None:
+    bed = Bed(nursery)
+    client = bed.gateway.client
+    client.slow_s = BEGIN_S_MAX + 1  # it is asked, and nobody hears an answer
+    await bed.link.take_turn()
+    await bed.give(1, "turn:1")
+    await settled()
+    client.refusals = [DRAINS] * 1_000
+    with trio.fail_after(BEGIN_S_MAX + 2 * TAKE_S_MAX), pytest.raises(HolderGone):
+        await bed.link.receive()
+    assert bed.heard.of("turned") == []
+
+
+async def test_what_is_refused_for_longer_is_not_asked_for_again_at_once(nursery, autojump_clock) -> None:
+    bed = Bed(nursery, replayed=1)
+    bed.gateway.client.refusals = [GatewayRefused("agent", Fault("UNAVAILABLE", "later", True, 31_000))]
+    began = trio.current_time()
+    await bed.give(1, "turn:1")
+    with pytest.raises(HolderGone):
+        await bed.link.receive()
+    assert trio.current_time() - began >= 31
 
 
 async def test_a_first_turn_that_is_refused_for_now_has_not_begun(nursery, autojump_clock) -> None:

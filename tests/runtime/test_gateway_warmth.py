@@ -80,16 +80,16 @@ async def test_a_run_that_was_left_is_ended_without_anybody_coming_in(autojump_c
 
 async def test_a_gateway_that_does_not_say_how_a_session_stands_is_asked_again(autojump_clock) -> None:
     class Refuses(FakeClient):
-        later = True
+        fault = Fault("UNAVAILABLE", "busy")
 
         async def describe(self, session: str) -> Session | None:
             await trio.lowlevel.checkpoint()
-            raise GatewayRefused("sessions.describe", Fault("UNAVAILABLE", "busy", self.later))
+            raise GatewayRefused("sessions.describe", self.fault)
 
     warmth, client = Warmth(), Refuses()
     warmth.leave_working(AGENT, f"agent:{AGENT}:x")
     with pytest.raises(GatewayRefused):
         await warmth.end_left(client)  # type: ignore[arg-type]
-    client.later = False  # it never will
+    client.fault = Fault("INVALID_REQUEST", "it never will")
     await warmth.end_left(client)  # type: ignore[arg-type]
     await warmth.end_left(FakeClient())  # type: ignore[arg-type]

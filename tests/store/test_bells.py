@@ -83,14 +83,3 @@ async def test_of_two_bells_one_is_enough(autojump_clock, nursery) -> None:
     second.ring()
     with trio.fail_after(1):
         await waited.wait()
-
-
-async def test_the_first_of_some_bells_is_enough(autojump_clock) -> None:
-    one, two = bells.Bell(), bells.Bell()
-    tickets = one.ticket(), two.ticket()
-    with trio.move_on_after(1) as waited:
-        await bells.first_of(*tickets)
-    assert waited.cancelled_caught
-    two.ring()
-    with trio.fail_after(1):
-        await bells.first_of(*tickets)
