@@ -26,7 +26,7 @@ READY = Stage("ready", 120.0)
 """From the start: half a second for one, half a minute for a hundred at once on two cores."""
 ACCEPTED = Stage("accepted", 60.0)
 SUMMING = Stage("summing", None)
-"""Accepted, and it sums up what was said before it takes its task: a model call, which may be held for long."""
+"""Accepted, and it sums up what was said before it takes its task: a model call, which may be held."""
 WORKING = Stage("working", None)
 LEAVING = LineConversation.LEAVING
 RESUMES_MAX = 5

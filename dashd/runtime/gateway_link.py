@@ -356,7 +356,6 @@ class GatewayLink(HolderLink):
                 waited = await self._settled(run_id, told, begun, say)
             except GatewayRefused as refused:  # the run itself was: it has not begun
                 if refused.for_now and (told["replayed"] or told["id"] != FIRST):  # something may be done
-                    await trio.sleep(refused.retry_after_s or AGAIN_S)
                     raise GatewayLost(str(refused)) from None
                 self._gateway.shun(str(refused))
                 refusal = {"unbegun": refused.for_now, "error": str(refused), "raw": "400 refused"}

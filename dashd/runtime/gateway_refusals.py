@@ -43,10 +43,11 @@ async def repeated(ask: Callable[[], Awaitable[T]], within_s: float) -> T:
         try:
             return await ask()
         except GatewayRefused as refused:
-            pause_s = AGAIN_S if refused.retry_after_s is None else refused.retry_after_s
-            if not refused.for_now or trio.current_time() + pause_s > until:
+            left_s = until - trio.current_time()
+            if not refused.for_now or left_s <= 0:
                 raise
-        await trio.sleep(pause_s)
+            pause_s = AGAIN_S if refused.retry_after_s is None else refused.retry_after_s
+        await trio.sleep(min(pause_s, left_s))  # whoever is told so at once would ask again at once
 
 
 async def asked_again(start: Callable[[], Awaitable[bool]]) -> None:

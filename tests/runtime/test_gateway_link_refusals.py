@@ -65,7 +65,9 @@ async def test_one_that_never_says_how_a_run_stands_is_lost_and_not_answered(
     assert bed.heard.of("turned") == []
 
 
-async def test_a_run_that_is_found_at_work_has_begun_though_nobody_says_it_again(nursery, autojump_clock) -> None:
+async def test_a_run_that_is_found_at_work_has_begun_though_nobody_says_it_again(
+    nursery, autojump_clock
+) -> None:
     bed = Bed(nursery, replayed=1)
     bed.gateway.client.fresh = False
     await bed.give(1, "turn:1")
@@ -90,12 +92,13 @@ async def test_one_that_may_have_been_taken_is_lost_where_it_is_refused_afterwar
 
 async def test_what_is_refused_for_longer_is_not_asked_for_again_at_once(nursery, autojump_clock) -> None:
     bed = Bed(nursery, replayed=1)
-    bed.gateway.client.refusals = [GatewayRefused("agent", Fault("UNAVAILABLE", "later", True, 31_000))]
+    later = GatewayRefused("agent", Fault("UNAVAILABLE", "later", True, 2_000 * round(TAKE_S_MAX)))
+    bed.gateway.client.refusals = [later] * 10
     began = trio.current_time()
     await bed.give(1, "turn:1")
     with pytest.raises(HolderGone):
         await bed.link.receive()
-    assert trio.current_time() - began >= 31
+    assert trio.current_time() - began >= TAKE_S_MAX
 
 
 async def test_a_first_turn_that_is_refused_for_now_has_not_begun(nursery, autojump_clock) -> None:
