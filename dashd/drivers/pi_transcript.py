@@ -26,6 +26,7 @@ from dashd.domain.session_tree import (
 from . import session_file
 
 LINE_BYTES_MAX = 4 << 20
+WORD_CHARACTERS_MAX = 40
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "toolResult": "tool"}
 _SUMMARIES = frozenset({"compaction", "branch_summary"})
 
@@ -44,7 +45,7 @@ class PiTranscript:
         if header is None or header.get("type") != "session" or not isinstance(header.get("id"), str):
             raise NotASession("its first line is not the header of a session")
         if header.get("version") != self.VERSION:
-            raise NotASession(f"its version is {header.get('version')!r}, not {self.VERSION}")
+            raise NotASession(f"its version is {_short(header.get('version'))}, not {self.VERSION}")
         self.header = header
         self.whole = data[: data.rfind(b"\n") + 1]
         self._lines: dict[str, bytes] = {}
@@ -151,6 +152,13 @@ def _said(message: dict[str, Any]) -> str:
 def _text(value: object) -> str:
     """Nothing else is made into one: what nests as deep as can be read is too deep to be shown."""
     return value if isinstance(value, str) else ""
+
+
+def _short(value: object) -> str:
+    """For a message: of what an agent has written no more than a few words."""
+    if isinstance(value, str):
+        return repr(value[:WORD_CHARACTERS_MAX])
+    return repr(value) if value is None or isinstance(value, int | float) else "no number"
 
 
 def _at_ms(entry: dict[str, Any]) -> int:

@@ -34,6 +34,8 @@ from .world import World
 
 log = logging.getLogger(__name__)
 LOCK = "session.lock"
+PROBLEM_CHARACTERS_MAX = 300
+"""Of why a session cannot be read, which may quote what its agent has written."""
 
 
 def planned(world: World, plan: Plan) -> Plan:
@@ -105,7 +107,7 @@ async def keep(world: World, claim: Claim, plan: Plan) -> Callable[[Tx], None]:
     except NothingThere:
         pass
     except (OSError, NotASession) as error:
-        problem = spoken(str(error))  # it may name a file as an agent has named it
+        problem = spoken(str(error)[:PROBLEM_CHARACTERS_MAX])  # it may name a file as an agent has named it
         _say_none(plan.session, problem)
     return partial(_ended, world, claim, plan, row, problem)
 

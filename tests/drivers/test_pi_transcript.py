@@ -105,6 +105,13 @@ def test_what_is_no_session_says_why(data, why):
         PiTranscript(data)
 
 
+@pytest.mark.parametrize("version", ["\0" * 600_000, ["\0" * 600_000], {"a": [[]] * 100_000}, 1e300, None])
+def test_whatever_its_version_is_said_in_few_words(version):
+    with pytest.raises(NotASession, match=r"its version is .*, not 3") as refused:
+        PiTranscript(file(header=HEADER | {"version": version}))
+    assert len(str(refused.value)) < 200
+
+
 def test_a_step_that_nobody_could_name_is_none():
     long = entry("x" * 101, "c81e207b", "user", "a")
     tree = PiTranscript(file(*ENTRIES, long, entry("after", "x" * 101, "user", "b"))).tree

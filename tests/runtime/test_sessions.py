@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from dashd.domain.session_tree import NotASession
 from dashd.drivers.driver import Command
 from dashd.drivers.pi_transcript import PiSessions
 from dashd.runtime import sessions
@@ -89,6 +90,22 @@ async def test_a_session_that_its_agent_has_put_something_else_in_place_of(kept,
     told = (await kept.until("session.error"))["data"]["reason"]
     assert told.endswith("is no plain file")
     await kept.until("task.dead")
+
+
+class Talkative(PiSessions):
+    """What is wrong with its files takes more words than anybody reads."""
+
+    def read(self, data):
+        raise NotASession("x" * 1_000_000)
+
+
+async def test_what_is_wrong_with_a_session_is_said_in_few_words(kept, autojump_clock, monkeypatch) -> None:
+    monkeypatch.setattr(Keeping, "sessions", Talkative())
+    kept.scene.swarm("a", cwd="/", retries=0)
+    kept.go()
+    await ended_talk(kept)
+    (said,) = [event["data"] for event in kept.scene.events() if event["kind"] == "session.error"]
+    assert said["reason"] == "x" * sessions.PROBLEM_CHARACTERS_MAX
 
 
 async def ended_talk(bed) -> str:
