@@ -249,6 +249,7 @@ def refuse_unfit(db: Snapshot, checkpoint_id: str, swarm: rows.SwarmRow) -> None
     """Raises NotFound, Unsupported or Conflict where a task of this swarm cannot go on from a checkpoint, or
     cannot begin in a session that was made.
     """
+    gateways.refuse_begun(swarm, "begin_from")
     if (made := made_sessions.find(db, checkpoint_id)) is not None:
         made_sessions.refuse_unfit(made, driver=swarm.driver, cwd=swarm.cwd)
     else:
@@ -269,8 +270,7 @@ def refuse_foreign(db: Snapshot, checkpoint_id: str, driver: str) -> None:
 def begin_from(tx: Tx, task_id: str, checkpoint_id: str | None, driver: str) -> None:
     """The task's conversation goes on from a copy of another one, or is one that was made for it.
 
-    Raises as `refuse_unfit` does, Unsupported in a gateway, and Conflict where another task has that or works
-    in another folder.
+    Raises as `refuse_unfit` does, and Conflict where another task has that or works in another folder.
     """
     if checkpoint_id is None:
         return

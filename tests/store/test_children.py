@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dashd.domain import scope as scopes
-from dashd.store import agents, children, made_sessions
+from dashd.store import agents, attempts, children, made_sessions, sessions
 from dashd.store.made_sessions import MadeRow
+from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors
 from tests.fakes.scene import SWARM, swarm_row
 
@@ -69,6 +70,30 @@ def test_a_swarm_from_before_scopes_gives_its_children_its_folder(scene):
     assert agents.scope_of(scene.agent(), swarm_row()) == scopes.DEFAULT
     with pytest.raises(errors.Forbidden, match="write /etc"):
         children.granted(scene.db, scene.agent(), scopes.parse(write=["/etc"]))
+
+
+def test_in_a_gateway_no_child_begins_with_a_copy_and_none_is_half_made(scene):
+    scene.swarm("x", scope=scopes.to_json(scopes.DEFAULT), mode="gateway")
+    scene.swarm("w", swarm_id="other1")
+    claim = next(each for each in scene.claim() if each.swarm_id == "other1")
+    row = CheckpointRow("c-1", "other1-t1.1", "named", "", "n1", 1, 10, 0)
+
+    def copied(tx):
+        sessions.opened(tx, row.session_id, attempts.get(tx.db, claim.attempt_id), "other1", "command")
+        sessions.keep(tx, row, 1_000)
+
+    scene.do(copied)
+    wish = children.Wish(
+        parent=f"{SWARM}-001", task="t", scope=scopes.to_json(scopes.EVERYTHING), begin_from="c-1"
+    )
+    with pytest.raises(errors.Unsupported, match="is of mode gateway"):
+        children.check(scene.db, wish)
+    since = scene.seq
+    scene.do(lambda tx: children.allowed(tx, msgspec.to_builtins(wish)))
+    (event,) = scene.events(since)
+    assert "was not made" in event["data"]["what"]
+    assert "is of mode gateway" in event["data"]["why"]
+    assert (scene.states(), agents.children(scene.db, f"{SWARM}-001")) == (["running"], [])
 
 
 @pytest.mark.parametrize("why", ["was begun by task other1-t1", "is of the folder /elsewhere"])
