@@ -7,10 +7,10 @@ whose folder is gone the fullest copy is left.
 from typing import TypeVar
 
 from dashd.domain import attempt as attempt_rules
-from dashd.domain import ids
+from dashd.domain import ids, repository
 from dashd.domain.session_tree import Node, NotASession, SessionTree, Transcript, UnknownStep
 from dashd.store import agents, attempts, session_room, sessions, swarms, tasks
-from dashd.store.rows import Snapshot
+from dashd.store.rows import AttemptRow, Snapshot
 from dashd.store.sessions import CheckpointRow, SessionRow
 from dashd.store.transaction import Operation, Tx
 from dashd.wire import errors
@@ -167,19 +167,27 @@ def state(db: Snapshot, row: SessionRow) -> wire.SessionState:
     if attempts.launch(db, row.id).removed:
         return "gone"
     leaves = attempt_rules.leaves_session(attempt.state, attempt.stop, attempt.exit_signal)
-    return "waiting" if leaves and (_is_due(db, row.task_id) or is_claimed(db, row.task_id)) else "closed"
+    return "waiting" if leaves and (_is_due(db, row.task_id) or is_claimed(db, row)) else "closed"
 
 
 def _is_due(db: Snapshot, task_id: str) -> bool:
     return tasks.get(db, task_id).state in ("ready", "retrying")
 
 
-def is_claimed(db: Snapshot, task_id: str) -> bool:
-    """Whether the task's next attempt was given to a seat, and nobody has seen its program run yet. Once that
-    runs the session is its own, unless it began another one.
+def is_claimed(db: Snapshot, row: SessionRow) -> bool:
+    """Whether the task's next attempt was given to a seat that goes on in this session, and nobody has seen
+    its program run yet. Once that runs the session is its own, unless it began another one.
     """
-    run = attempts.open_of_task(db, task_id)
-    return run is not None and run.state != "running"
+    run = attempts.open_of_task(db, row.task_id)
+    if run is None or run.state == "running":
+        return False
+    swarm = swarms.get(db, row.swarm_id)
+    repo = repository.from_json(swarm.repo) if swarm.repo else None
+
+    def place(each: AttemptRow) -> str:
+        return repo.owner(swarm.id, each.agent_id) if repo else ""
+
+    return attempts.session_launch(db, run, lambda before: place(before) == place(run)) == row.id
 
 
 def irreplaceable(db: Snapshot, row: CheckpointRow) -> str:

@@ -146,7 +146,7 @@ async def _unmoved(core: Core, session: str) -> tuple[SessionRow, wire.SessionSt
 def _is_held(db: Snapshot, row: SessionRow) -> bool:
     """Whether an attempt runs in it, or was claimed to, and may be starting at this moment."""
     state = copies.state(db, row)
-    return state in ("open", "paused") or (state == "waiting" and copies.is_claimed(db, row.task_id))
+    return state in ("open", "paused") or (state == "waiting" and copies.is_claimed(db, row))
 
 
 def _refuse_parent(db: Snapshot, row: SessionRow) -> None:

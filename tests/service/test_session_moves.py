@@ -133,6 +133,27 @@ async def test_one_that_is_claimed_while_it_is_copied_is_looked_at_again(
     assert scene.states() == ["cancelled", "ready"]
 
 
+async def test_one_whose_task_another_seat_has_claimed_in_a_clone_of_its_own_is_migrated_at_once(
+    call, scene, clock
+) -> None:
+    scene.swarm("a", agents_made=2, repo=repository.to_json(Terms("/repo", "b" * 40)), cwd="/repo")
+    (claim,) = scene.claim(1)
+    scene.start(claim)
+    scene.do(lambda tx: sessions.opened(tx, ID, scene.attempt(claim), SWARM, "command"))
+    scene.end(claim, "lost", "nobody knows")
+    assert (await call("session.get", session=ID)).state == "waiting"
+    scene.do(lambda tx: agents.set_wanted(tx, claim.agent_id, "pause"))
+    clock.advance(60_000)
+    (next_,) = scene.claim()
+    assert (next_.task_id, next_.agent_id) == (claim.task_id, f"{SWARM}-002")
+    assert (await call("session.get", session=ID)).state == "closed", "that one begins another session"
+    scene.swarm("w", swarm_id=OTHER)
+    moved = await call("session.migrate", session=ID, swarm=OTHER)
+    assert sessions.seed(scene.db, moved.task) == moved.checkpoint
+    assert scene.attempt(next_).stop is None
+    assert moved.task in {each.task_id for each in scene.claim()}
+
+
 async def test_what_could_not_be_copied_is_said_by_its_task(call, scene, other, running) -> None:
     async with trio.open_nursery() as nursery:
 
