@@ -9,16 +9,17 @@ from typing import NamedTuple
 import msgspec
 
 from dashd.domain import attempt as attempt_rules
-from dashd.domain import dollars, folders, repository
+from dashd.domain import dollars, folders, ids, repository
 from dashd.domain.budget import DEFAULT_CEILING_NUSD
 from dashd.domain.placement import Terms
-from dashd.store import agents, attempts, budgets, session_moves, swarms, workspaces
+from dashd.store import agents, allotments, attempts, budgets, session_moves, swarms, workspaces
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.store.sessions import SessionRow
 from dashd.store.transaction import Tx
 from dashd.wire.methods.swarm import CreateSwarm
 from dashd.wire.methods.table import PRIORITIES, Placement
 
+from .session_seats import WHY
 from .walls import limits_of
 
 
@@ -125,11 +126,15 @@ def terms(db: Snapshot, row: SessionRow, name: str) -> CreateSwarm:
 
 def narrow(tx: Tx, row: SessionRow, swarm_id: str) -> None:
     """To be called where a swarm was made on these terms: of a child it has the very scope, which says more
-    than a swarm can be asked for (how deep it goes, that less than its folder is read).
+    than a swarm can be asked for (how deep it goes, that less than its folder is read). Limits in tokens, who
+    set limits and what happens at them go along, as in `session_seats`.
     """
     seat = agents.get(tx.db, row.agent_id)
     if seat.parent_id is not None and seat.scope:
         swarms.set_scope(tx, swarm_id, seat.scope)
+    allotments.succeed(tx, seat.swarm_id, swarm_id, why=WHY)
+    only_left = seat.parent_id is not None
+    allotments.succeed(tx, seat.id, ids.agent_id(swarm_id, 1), why=WHY, only_left=only_left)
 
 
 def without_walls(asked: CreateSwarm) -> CreateSwarm:
@@ -152,9 +157,10 @@ def _placement(swarm: SwarmRow) -> Placement | msgspec.UnsetType:
 
 
 def _budget(db: Snapshot, seat: AgentRow) -> float | msgspec.UnsetType:
-    """The agent's own cap, or its swarm's limit; unset where that had none but the highest there is."""
-    for owner in (seat.id, seat.swarm_id):
-        node = budgets.find(db, owner)
-        if node is not None and node.limit_nusd is not None and node.limit_nusd < DEFAULT_CEILING_NUSD:
-            return dollars.usd(node.limit_nusd)
-    return msgspec.UNSET
+    """The tightest limit of the agent and its swarm, for a child what is left of them; unset where they had
+    none but the highest there is.
+    """
+    nodes = [node for owner in (seat.id, seat.swarm_id) if (node := budgets.find(db, owner)) is not None]
+    limits = [allotments.own_left(node)[0] if seat.parent_id else node.limit_nusd for node in nodes]
+    least = min((each for each in limits if each is not None), default=DEFAULT_CEILING_NUSD)
+    return dollars.usd(least) if least < DEFAULT_CEILING_NUSD else msgspec.UNSET

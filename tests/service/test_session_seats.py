@@ -136,7 +136,10 @@ async def test_once_its_parent_has_ended_it_goes_on_in_a_swarm_of_one_as_narrow(
     new = swarms.get(scene.db, made.swarm)
     old = agents.scope_of(agents.get(scene.db, child.agent_id), scene.row())
     assert agents.scope_of(agents.get(scene.db, made.agent), new) == old
-    assert budgets.get(scene.db, made.swarm).limit_nusd == 600_000_000
+    for owner in (made.swarm, made.agent):
+        assert budgets.get(scene.db, owner).limit_nusd == 400_000_000, "what it has left"
+    node = budgets.get(scene.db, made.agent)
+    assert (node.limit_tokens, node.set_by) == (400, "operator:1")
     with pytest.raises(errors.IllegalTransition, match=f"a child, and agent {PARENT} has ended"):
         await call("session.fork", session=child.attempt_id, task="more", swarm=SWARM)
 
@@ -149,6 +152,33 @@ async def test_any_other_keeps_the_limits_that_somebody_has_set_for_its_agent(ca
         made = await call("session.fork", session=parent.attempt_id, task="more", **told)
         node = budgets.get(scene.db, made.agent)
         assert (node.limit_nusd, node.set_by, node.parent_id) == (2_000_000_000, "operator:1", made.swarm)
+
+
+@pytest.mark.parametrize(("limit", "cap", "least"), [(5, 20, 5), (20, 5, 5), (5, None, 5), (None, 5, 5)])
+async def test_a_swarm_of_one_keeps_every_limit_that_the_one_before_it_had(
+    call, scene, parent, limit, cap, least
+) -> None:
+    scene.do(lambda tx: sessions.opened(tx, parent.attempt_id, scene.attempt(parent), SWARM, "command"))
+
+    def limited(tx):
+        for owner, usd, tokens in ((SWARM, limit, 9_000), (PARENT, cap, 900)):
+            budgets.set_limits(tx, owner, None if usd is None else usd * 1_000_000_000, tokens)
+            budgets.set_by_hand(tx, owner, "operator:1")
+            budgets.set_actions(tx, owner, "none", "notify", "kill")
+
+    scene.do(limited)
+    for each in (parent, *scene.claim()):
+        scene.end(each)
+    scene.do(lambda tx: swarms.want_destroyed(tx, SWARM))
+    made = await call("session.fork", session=parent.attempt_id, task="more")
+    assert made.swarm != SWARM
+    for owner, tokens in ((made.swarm, 9_000), (made.agent, 900)):
+        node = budgets.get(scene.db, owner)
+        assert (node.limit_tokens, node.set_by) == (tokens, "operator:1")
+        assert (node.action_75, node.action_90, node.action_100) == ("none", "notify", "kill")
+    assert budgets.get(scene.db, made.swarm).limit_nusd == least * 1_000_000_000
+    own = budgets.get(scene.db, made.agent).limit_nusd
+    assert own == (None if cap is None else cap * 1_000_000_000)
 
 
 async def test_a_parent_is_not_migrated_away_from_children_that_work(
