@@ -54,12 +54,12 @@ def files(db: Snapshot, row: SessionRow, swarm_id: str, *, stops: bool) -> Files
     if before.path != after.path:
         return Files(notes=(f"its clone is of {after.path}, not of {before.path}",), lost=True)
     owner = before.owner(old.id, row.agent_id)
-    if owner == new.id:  # they share it
+    if swarm_id and owner == new.id:  # they share it
         return Files()
     tree = workspaces.find(db, owner)
     if tree is None:
         return Files()
-    if after.workspace != "agent":
+    if swarm_id and after.workspace != "agent":  # a new one's agent has a clone of its own
         return Files(
             notes=(f"it works in the clone of swarm {new.id}; {workspaces.whereabouts(tree)}",), lost=True
         )

@@ -71,6 +71,25 @@ def test_where_it_cannot_both_who_asks_and_the_agent_are_told(scene, session) ->
     assert stopped.notes == (f"its clone begins with what {OWNER} has done, once brought back as a branch",)
 
 
+def test_a_swarm_of_one_has_a_clone_of_its_own_where_the_other_one_shared_its_swarms(scene) -> None:
+    shared = repository.to_json(Terms("/repo", "b" * 40, workspace="swarm"))
+    scene.swarm("a", repo=shared, cwd="/repo")
+    (claim,) = scene.claim()
+    scene.start(claim)
+    scene.do(lambda tx: sessions.opened(tx, ID, attempts.get(tx.db, claim.attempt_id), SWARM, "command"))
+    scene.do(lambda tx: workspaces.begin(tx, SWARM, SWARM, "b" * 40))
+    scene.do(lambda tx: workspaces.set_ready(tx, SWARM, place="p", path="/w/1", branch="dash/x"))
+    row = sessions.get(scene.db, ID)
+    assert session_places.files(scene.db, row, SWARM, stops=False) == session_places.Files(), "they share it"
+    found = session_places.files(scene.db, row, "", stops=False)
+    assert (found.from_owner, found.lost) == ("", True)
+    assert found.notes[0].startswith(f"its clone begins at {'b' * 12}; what {SWARM} has done is")
+    scene.do(lambda tx: workspaces.set_imported(tx, SWARM, "d" * 40, []))
+    scene.end(claim)
+    found = session_places.files(scene.db, row, "", stops=False)
+    assert (found.from_owner, found.lost) == (SWARM, False)
+
+
 def test_another_folder_or_repository_is_said(scene, session) -> None:
     _, row = session()
     scene.swarm("w", swarm_id="third1", cwd="/elsewhere")
