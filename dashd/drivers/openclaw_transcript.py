@@ -24,7 +24,7 @@ DATABASE = f"agents/{AGENT}/agent/openclaw-agent.sqlite"
 STORE = f"agents/{AGENT}/sessions"
 """Where an OpenClaw before SQLite kept its sessions, below the state directory."""
 FLAGS = ("--no-warnings", "--max-old-space-size=512", "--input-type=module", "-")
-READ_S_MAX = 30.0
+READ_S_MAX = 10.0
 """A tenth of a second for most; as long as a machine may be busy."""
 READERS_MAX = 2
 """At once; the others wait for them."""

@@ -98,6 +98,11 @@ async def test_what_cannot_be_read_says_why(sessions, folder, monkeypatch, body,
         await sessions(body).live(folder)
 
 
+def test_it_gives_up_as_soon_as_it_is_written() -> None:
+    said = (Path(__file__).parents[2] / "README.md").read_text().split("read-only, within ")[1]
+    assert openclaw_transcript.READ_S_MAX == float(said.split()[0]) == 10
+
+
 async def test_it_sees_the_session_alone_and_writes_nothing(sessions, folder, tmp_path) -> None:
     inside.of_grade("B")
     (tmp_path / "secret").write_text("secret")
