@@ -8,6 +8,7 @@ with its swarm's rights, which keeps the limits of the one before it.
 from typing import Final
 
 from dashd.domain import agent as rules
+from dashd.domain import dollars
 from dashd.domain import scope as scopes
 from dashd.store import agents, allotments, budgets, children, decisions, swarms
 from dashd.store.rows import AgentRow, Snapshot
@@ -83,10 +84,12 @@ def _check_child(
     if gate is not None and gate.verdict == "deny":
         raise decisions.refusal(decisions.Asked("deny", gate.name), question.what)
     if gate is not None and gate.verdict == "ask":
+        budget = "" if wish.nusd is None else f", budget: {dollars.typed(wish.nusd, wish.nusd)}"
         raise errors.Forbidden(
             f"gate {gate.name} wants a yes first: {question.what}",
-            hint=f"session.checkpoint {row.id}, then agent.spawn {{parent: {parent_id}, begin_from: its id}}"
-            " asks for it",
+            hint=f"session.checkpoint {row.id}, then agent.spawn {{parent: {parent_id}, begin_from: its id,"
+            f" scope, read, hosts{budget}}} asks for it: agent.get {before.id} shows what it has, and"
+            " what is left out is the parent's",
         )
 
 

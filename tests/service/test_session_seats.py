@@ -118,8 +118,9 @@ async def test_whom_a_gate_keeps_from_spawning_it_keeps_from_this(
     gate = Gate("deep", "depth", "", 0, verdict, "operator", False, 60.0, "deny")
     scene.do(lambda tx: gates.put(tx, gate))
     asked = methods.METHODS["session.fork"].params(session=child.attempt_id, task="more")
-    with pytest.raises(errors.Forbidden, match=f"{why}.*spawn a child of agent {PARENT}"):
+    with pytest.raises(errors.Forbidden, match=f"{why}.*spawn a child of agent {PARENT}") as refused:
         await HANDLERS["session.fork"](core, claude, asked)
+    assert verdict == "deny" or "begin_from: its id, scope, read, hosts, budget: 0.4}" in refused.value.hint
     assert len(agents.children(scene.db, PARENT)) == 1
     if verdict == "ask":
         assert (await call("session.fork", session=child.attempt_id, task="more")).agent
