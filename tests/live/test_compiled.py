@@ -14,6 +14,12 @@ pytestmark = pytest.mark.live
 LOOK = 'env | grep -c NODE_COMPILE; d=$(ls -d {cache}); ls $d | head -1; touch $d/x $d/*/x; rm -r "$d"/*'
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """An empty one: here it is to be made, and other files' may be of other installations."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 async def test_an_agent_reads_it_and_writes_nothing(start_daemon, tmp_path) -> None:
     daemon = start_daemon()
     place = daemon.state / "compiled"
