@@ -128,8 +128,9 @@ class Witness:
             if self.snapshots % 25 == 0:
                 copy = self.folder / f"copy{self.snapshots}.db"
                 # Billed before the copy: each of these calls must be held or settled in it.
-                self.copies.append((copy, self.provider.bill_nusd))
+                billed = self.provider.bill_nusd
                 await trio.to_thread.run_sync(_copy, self.world.store.path, copy)
+                self.copies.append((copy, billed))  # who is cancelled by then has made none
             await trio.sleep(0.002)
 
 
