@@ -24,6 +24,7 @@ from dashd.drivers.openclaw_protocol import connect
 from dashd.drivers.programs import Programs
 
 TOKEN = "direct-" + "t" * 40
+CLOSE_S_MAX = 5.0
 
 
 class Direct:
@@ -33,6 +34,10 @@ class Direct:
         self._connection = connection
         self._waiting: dict[str, tuple[trio.Event, list[dict[str, Any]]]] = {}
         self._last = 0
+
+    async def aclose(self) -> None:
+        """Ends the connection."""
+        await self._connection.aclose()
 
     async def read(self) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -78,7 +83,11 @@ async def open_direct(
         async with trio.open_nursery() as nursery:
             with trio.fail_after(within_s):
                 direct = await _connect(nursery, port)
-            yield direct
+            try:
+                yield direct
+            finally:
+                with trio.move_on_after(CLOSE_S_MAX, shield=True):
+                    await direct.aclose()
             nursery.cancel_scope.cancel()
     finally:
         os.killpg(process.pid, signal.SIGKILL)
