@@ -21,7 +21,7 @@ from dashd.store import (
     workspaces,
 )
 from dashd.store.queue import Claim
-from dashd.store.rows import AttemptRow, LaunchRow, Snapshot, SwarmRow
+from dashd.store.rows import Snapshot, SwarmRow
 
 from .jails import Asked, asked_of
 from .journal import Journal
@@ -107,7 +107,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         earlier=tuple(Earlier(*each) for each in tasks.earlier(db, task.id, EARLIER_MAX)),
         program=instances.program(db, launch.place) if swarm.driver == instances.DRIVER else "",
     )
-    session = _session(db, swarm, repo, attempt)
+    session = sessions.begun_by(db, attempt)
     return Plan(
         work=work_in(work, _cwd(swarm, repo, asked), asked),
         driver=swarm.driver,
@@ -138,19 +138,6 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         place=launch.place,
         place_boot=launch.place_boot,
     )
-
-
-def _session(db: Snapshot, swarm: SwarmRow, repo: Terms | None, attempt: AttemptRow) -> LaunchRow:
-    """The launch that began the session it works in."""
-    if swarm.mode == gateways.MODE:
-        return gateways.session_of(db, attempt)
-
-    def place(row: AttemptRow) -> str:
-        """Whose the folder is that its agent works in: without a repository, everybody's."""
-        return repo.owner(swarm.id, row.agent_id) if repo else ""
-
-    found = attempts.session_launch(db, attempt, lambda before: place(before) == place(attempt))
-    return attempts.launch(db, found)
 
 
 def _asks(swarm: SwarmRow, asked: Asked, kinds: list[str]) -> tuple[asking.Kind, ...]:

@@ -7,10 +7,10 @@ whose folder is gone the fullest copy is left.
 from typing import TypeVar
 
 from dashd.domain import attempt as attempt_rules
-from dashd.domain import ids, repository
+from dashd.domain import ids
 from dashd.domain.session_tree import Node, NotASession, SessionTree, Transcript, UnknownStep
 from dashd.store import agents, attempts, session_room, sessions, swarms, tasks
-from dashd.store.rows import AttemptRow, Snapshot
+from dashd.store.rows import Snapshot
 from dashd.store.sessions import CheckpointRow, SessionRow
 from dashd.store.transaction import Operation, Tx
 from dashd.wire import errors
@@ -179,15 +179,7 @@ def is_claimed(db: Snapshot, row: SessionRow) -> bool:
     its program run yet. Once that runs the session is its own, unless it began another one.
     """
     run = attempts.open_of_task(db, row.task_id)
-    if run is None or run.state == "running":
-        return False
-    swarm = swarms.get(db, row.swarm_id)
-    repo = repository.from_json(swarm.repo) if swarm.repo else None
-
-    def place(each: AttemptRow) -> str:
-        return repo.owner(swarm.id, each.agent_id) if repo else ""
-
-    return attempts.session_launch(db, run, lambda before: place(before) == place(run)) == row.id
+    return run is not None and run.state != "running" and sessions.begun_by(db, run).id == row.id
 
 
 def irreplaceable(db: Snapshot, row: CheckpointRow) -> str:

@@ -2,10 +2,11 @@
 
 import msgspec
 
+from dashd.domain import repository
 from dashd.wire import errors
 
-from . import agents, gateways, made_sessions, rows, session_room, swarms, tasks
-from .rows import AttemptRow, Snapshot, columns, placeholders
+from . import agents, attempts, gateways, made_sessions, rows, session_room, swarms, tasks
+from .rows import AttemptRow, LaunchRow, Snapshot, columns, placeholders
 from .transaction import Tx
 
 AUTOMATIC = "automatic"
@@ -101,6 +102,21 @@ def get(db: Snapshot, session_id: str) -> SessionRow:
         )
         raise errors.NotFound(f"{session_id!r} {why}", hint="session.list lists them", path="session")
     return row
+
+
+def begun_by(db: Snapshot, attempt: AttemptRow) -> LaunchRow:
+    """The launch that began the session which the attempt works in."""
+    swarm = swarms.get(db, tasks.get(db, attempt.task_id).swarm_id)
+    if swarm.mode == gateways.MODE:
+        return gateways.session_of(db, attempt)
+    repo = repository.from_json(swarm.repo) if swarm.repo else None
+
+    def place(row: AttemptRow) -> str:
+        """Whose the folder is that its agent works in: without a repository, everybody's."""
+        return repo.owner(swarm.id, row.agent_id) if repo else ""
+
+    found = attempts.session_launch(db, attempt, lambda before: place(before) == place(attempt))
+    return attempts.launch(db, found)
 
 
 def is_name_of_another(db: Snapshot, name: str) -> bool:

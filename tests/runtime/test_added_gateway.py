@@ -208,14 +208,19 @@ async def _lost_after_s(there: There) -> float:
     return trio.current_time() - began
 
 
+async def _goes_away(there, why: str, *, ended: bool = False) -> None:
+    """Its connection ends, and it counts as dead a moment later."""
+    there.openclaw.there = False
+    there.openclaw.cut()
+    await trio.sleep(1)
+    there.probes.say("dead", why, ended=ended)
+
+
 async def test_what_has_begun_waits_while_one_only_says_nothing(there, autojump_clock) -> None:
     there.swarm("a")
     there.go()
     await there.gateway.connected()
-    there.openclaw.there = False
-    there.openclaw.cut()
-    await trio.sleep(1)
-    there.probes.say("dead", "no answer within 5 s")
+    await _goes_away(there, "no answer within 5 s")
     with trio.fail_after(1), pytest.raises(GatewayGone, match="it is dead"):
         await there.gateway.connected()  # nothing new goes there
     with trio.move_on_after(100) as waited:
@@ -224,10 +229,7 @@ async def test_what_has_begun_waits_while_one_only_says_nothing(there, autojump_
     there.openclaw.there = True
     with trio.fail_after(10):
         await there.gateway.connected(there.openclaw.boot_id)
-    there.openclaw.there = False
-    there.openclaw.cut()
-    await trio.sleep(1)
-    there.probes.say("dead", "no answer within 5 s")
+    await _goes_away(there, "no answer within 5 s")
     assert BEGUN_S_MAX - 2 <= await _lost_after_s(there) <= BEGUN_S_MAX
 
 
@@ -243,10 +245,7 @@ async def test_what_ran_in_one_that_has_ended_is_lost_at_once(there, autojump_cl
     there.swarm("a")
     there.go()
     await there.gateway.connected()
-    there.openclaw.there = False
-    there.openclaw.cut()
-    await trio.sleep(1)
-    there.probes.say("dead", "Connection refused", ended=True)
+    await _goes_away(there, "Connection refused", ended=True)
     assert await _lost_after_s(there) < 1
 
 
