@@ -10,7 +10,7 @@ that a run has begun, which tool works, and how the proxy has refused a call.
 
 import re
 from collections import deque
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,8 @@ LEAVING = LineConversation.LEAVING
 RESUMES_MAX = 5
 """In a row: what breaks every call is not mended by asking."""
 RESUME = "The connection to the model broke off. Go on from where you were."
+UNREAD = "You may not have been given this before:"
+"""A turn can end before OpenClaw has put down what was said in it: another part of it held its database."""
 HEED = "Take this into account, then end as you were told to."
 REFUSED = "400 dash: the supervisor does not admit this call"
 """How a refused budget reads in OpenClaw's log; the words are the proxy's (`formats.refusals.NEUTRAL`)."""
@@ -81,6 +83,14 @@ class _Turned(msgspec.Struct, tag="turned"):
     """A gateway has refused it for now, and nothing was done before it."""
 
 
+class _Open(NamedTuple):
+    """A turn that is not over."""
+
+    key: str
+    words: str
+    """What the program was told, or was told earlier and may not have read."""
+
+
 class OpenClawConversation(LineConversation):
     """See Conversation."""
 
@@ -93,8 +103,10 @@ class OpenClawConversation(LineConversation):
         killed = session is not None and (session.resumed or session.broken_off)
         self._first = f"{RESUMED}\n\n{first}" if killed else first
         self._log = Lines()
-        self._turns: deque[str] = deque()
+        self._turns: deque[_Open] = deque()
         """Those that are not over, the one under way first."""
+        self._worked = False
+        """A tool has worked in this turn, so that what it was told is in its session."""
         self._count = 0
         self._held: list[Told] = []
         """Messages that came while a turn was under way."""
@@ -133,7 +145,7 @@ class OpenClawConversation(LineConversation):
     def _read_log(self, line: bytes) -> Progress | None:
         at = line.find(_TOOL_STARTS)
         if at >= 0 and (found := _TOOL.match(line[at : at + LOG_BYTES_MAX])):
-            return Progress(None, None, found[1].decode("utf-8", "replace")[:NOTE_CHARACTERS_MAX])
+            return self._works(found[1].decode("utf-8", "replace"))
         if found := _RAW.search(line):
             self._raw = found[1].decode("utf-8", "replace")
         elif self.stage is STARTING and _BEGUN in line:
@@ -154,16 +166,21 @@ class OpenClawConversation(LineConversation):
             case _Begun() if self.stage is STARTING:
                 self.stage = WORKING
             case _Tool():
-                return Progress(None, None, frame.name[:NOTE_CHARACTERS_MAX])
+                return self._works(frame.name)
             case _Turned() if self._turns:
                 self._turned(frame)
         return None
 
+    def _works(self, tool: str) -> Progress:
+        self._worked = True
+        return Progress(None, None, tool[:NOTE_CHARACTERS_MAX])
+
     def _turned(self, turned: _Turned) -> None:
         """A turn is over: what next?"""
-        if self.stage is LEAVING or turned.id != self._turns[0]:
+        if self.stage is LEAVING or turned.id != self._turns[0].key:
             return
-        self._turns.popleft()
+        words = self._turns.popleft().words
+        unread, self._worked = "" if self._worked else words, False
         raw, self._raw = turned.raw or self._raw, ""
         if turned.signal is not None:
             reason = f"openclaw ended (signal {turned.signal}) while {self.stage.name}"
@@ -172,19 +189,22 @@ class OpenClawConversation(LineConversation):
             self._outcome = Ending("never", f"its gateway did not take it: {short(turned.error)}")
             self._end("end")
         elif turned.error or not turned.answered:
-            self._failed_turn(turned, raw)
+            self._failed_turn(turned, raw, unread)
         elif self._held:
             self._resumes = 0
             held, self._held = self._held, []
             for told in held:
-                self._turn(told.key, f"{told.text}\n\n{HEED}")
+                heed = f"{told.text}\n\n{HEED}"
+                self._turn(told.key, heed, heed)
         elif self._turns:
             self.stage = STARTING
         else:
             self._answered_task(turned.text)
 
-    def _failed_turn(self, turned: _Turned, raw: str) -> None:
-        """A refused budget is final; a call that was cut is asked for again, in the same session."""
+    def _failed_turn(self, turned: _Turned, raw: str, unread: str) -> None:
+        """A refused budget is final; a call that was cut is asked for again, in the same session, and with
+        what may not have come into it.
+        """
         if raw.startswith(REFUSED):
             self._fail("its budget did not cover the next call", retry=False)
         elif raw == NOT_TAKEN:
@@ -198,14 +218,19 @@ class OpenClawConversation(LineConversation):
             self._fail(f"no model answered: {short(turned.error)}")
         else:
             self._resumes += 1
-            self._prompt(RESUME)
+            resume = f"{RESUME} {UNREAD}\n\n{unread}" if unread else RESUME
+            self._turn(self._next(), resume, unread)
 
     def _prompt(self, text: str) -> None:
-        self._turn(f"turn:{self._count + 1}", text)
+        self._turn(self._next(), text, text)
 
-    def _turn(self, key: str, text: str) -> None:
+    def _next(self) -> str:
+        return f"turn:{self._count + 1}"
+
+    def _turn(self, key: str, text: str, words: str) -> None:
+        """`words` are those of `text` that are to be said again where they were not read."""
         self._count += 1
-        self._turns.append(key)
+        self._turns.append(_Open(key, words))
         self.stage = STARTING
         self._say(key, message=text)
 

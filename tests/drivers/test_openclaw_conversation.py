@@ -18,6 +18,7 @@ from dashd.drivers.openclaw_conversation import (
     REFUSED,
     RESUME,
     RESUMES_MAX,
+    UNREAD,
     OpenClawConversation,
 )
 from dashd.jail.launch_folder import ExitRecord
@@ -159,7 +160,7 @@ def test_a_refusal_that_is_no_budgets_is_not_called_one(status: int) -> None:
 
 
 def test_a_call_that_was_cut_is_asked_for_again_but_not_for_ever() -> None:
-    talk = _begun()
+    talk = _begun(TOOL)
     for number in range(1, RESUMES_MAX + 1):
         _feed(talk, FAILED + "terminated", _turned(f"turn:{number}", text="", error="cut", code=1))
         assert _said(talk)[-1] == (f"turn:{number + 1}", RESUME)
@@ -170,7 +171,23 @@ def test_a_call_that_was_cut_is_asked_for_again_but_not_for_ever() -> None:
 def test_what_failed_in_one_turn_says_nothing_about_the_next() -> None:
     talk = _begun(FAILED + REFUSED, _turned(text="so"))  # its own next call went through
     _feed(talk, _turned("turn:2", text="", error="cut", code=1))
-    assert _said(talk)[-1] == ("turn:3", RESUME)
+    assert _said(talk)[-1][0] == "turn:3"
+    assert _said(talk)[-1][1].startswith(RESUME)
+
+
+def test_what_a_turn_that_broke_may_not_have_read_is_said_again_until_a_tool_works() -> None:
+    talk = _begun()
+    talk.tell(Told("message", "m", "mind the gap"))
+    owned = {"text": "", "error": "another OpenClaw process owns state-lifecycle", "code": 1}
+    for number in (1, 2):
+        _feed(talk, _turned(f"turn:{number}", **owned))
+        assert _said(talk)[-1] == (f"turn:{number + 1}", f"{RESUME} {UNREAD}\n\nthe brief")
+    _feed(talk, TOOL, _turned("turn:3", **owned))
+    assert _said(talk)[-1] == ("turn:4", RESUME)
+    _feed(talk, _turned("turn:4", text="so far"))
+    assert _said(talk)[-1] == ("m", f"mind the gap\n\n{HEED}")
+    _feed(talk, _turned("m", **owned))
+    assert _said(talk)[-1] == ("turn:6", f"{RESUME} {UNREAD}\n\nmind the gap\n\n{HEED}")
 
 
 @pytest.mark.parametrize(
