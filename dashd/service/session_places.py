@@ -134,7 +134,9 @@ def narrow(tx: Tx, row: SessionRow, swarm_id: str) -> None:
         swarms.set_scope(tx, swarm_id, seat.scope)
     allotments.succeed(tx, seat.swarm_id, swarm_id, why=WHY)
     only_left = seat.parent_id is not None
-    allotments.succeed(tx, seat.id, ids.agent_id(swarm_id, 1), why=WHY, only_left=only_left)
+    for node in reversed(budgets.path(tx.db, seat.id)):  # a child's parents bound it too; its own word is last
+        if node.kind == "agent":
+            allotments.succeed(tx, node.id, ids.agent_id(swarm_id, 1), why=WHY, only_left=only_left)
 
 
 def without_walls(asked: CreateSwarm) -> CreateSwarm:
@@ -157,10 +159,10 @@ def _placement(swarm: SwarmRow) -> Placement | msgspec.UnsetType:
 
 
 def _budget(db: Snapshot, seat: AgentRow) -> float | msgspec.UnsetType:
-    """The tightest limit of the agent and its swarm, for a child what is left of them; unset where they had
-    none but the highest there is.
+    """The tightest limit of the agent and its swarm, for a child what is left of them and of its parents';
+    unset where they had none but the highest there is.
     """
-    nodes = [node for owner in (seat.id, seat.swarm_id) if (node := budgets.find(db, owner)) is not None]
+    nodes = [node for node in budgets.path(db, seat.id) if node.id != budgets.PROJECT]
     limits = [allotments.own_left(node)[0] if seat.parent_id else node.limit_nusd for node in nodes]
     least = min((each for each in limits if each is not None), default=DEFAULT_CEILING_NUSD)
     return dollars.usd(least) if least < DEFAULT_CEILING_NUSD else msgspec.UNSET

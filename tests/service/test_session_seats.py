@@ -145,6 +145,17 @@ async def test_once_its_parent_has_ended_it_goes_on_in_a_swarm_of_one_as_narrow(
         await call("session.fork", session=child.attempt_id, task="more", swarm=SWARM)
 
 
+async def test_a_swarm_of_one_has_no_more_than_the_parent_had_left(call, scene, parent, child) -> None:
+    scene.do(lambda tx: budgets.set_limits(tx, PARENT, 300_000_000, 700))
+    scene.end(child)
+    scene.end(parent)
+    made = await call("session.fork", session=child.attempt_id, task="more")
+    assert made.swarm != SWARM
+    assert budgets.get(scene.db, made.swarm).limit_nusd == 100_000_000, "of which the child has spent 0.2"
+    node = budgets.get(scene.db, made.agent)
+    assert (node.limit_nusd, node.limit_tokens, node.set_by) == (100_000_000, 200, "operator:1")
+
+
 async def test_any_other_keeps_the_limits_that_somebody_has_set_for_its_agent(call, scene, parent) -> None:
     scene.do(lambda tx: sessions.opened(tx, parent.attempt_id, scene.attempt(parent), SWARM, "command"))
     scene.do(lambda tx: budgets.set_by_hand(tx, PARENT, "operator:1"))
