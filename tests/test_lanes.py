@@ -82,6 +82,15 @@ async def test_figures_are_taken_once_whatever_the_rounds(stage) -> None:
     assert stage.told()[4:] == ["began test_a_figures.py", "ended test_a_figures.py"]
 
 
+async def test_what_repeats_itself_comes_after_the_rounds_and_once(stage, capsys) -> None:
+    stage.has(a="", demo="", torture="", a_figures="")
+    assert await lanes.rounds_of([], 2, 1) == 0
+    once = [line for line in stage.told()[4:] if line.startswith("began")]
+    assert once == ["began test_torture.py", "began test_demo.py", "began test_a_figures.py"]
+    said = capsys.readouterr().out
+    assert said.index("round 2 of 2") < said.index("live: 2 rounds took ") < said.index("live: test_demo.py")
+
+
 async def test_each_round_is_counted(stage, capsys) -> None:
     stage.has(a="", b="")
     assert await lanes.rounds_of([], 3, 2) == 0

@@ -134,7 +134,7 @@ def narrow(tx: Tx, row: SessionRow, swarm_id: str) -> None:
         swarms.set_scope(tx, swarm_id, seat.scope)
     allotments.succeed(tx, seat.swarm_id, swarm_id, why=WHY)
     only_left = seat.parent_id is not None
-    for node in reversed(budgets.path(tx.db, seat.id)):  # a child's parents bound it too; its own word is last
+    for node in reversed(budgets.path(tx.db, seat.id)):  # parents bound it too; its own word is last
         if node.kind == "agent":
             allotments.succeed(tx, node.id, ids.agent_id(swarm_id, 1), why=WHY, only_left=only_left)
 

@@ -14,7 +14,7 @@ class Casting(Provider):
 
     def __init__(self, parts: Mapping[str, Sequence[Act]]) -> None:
         super().__init__(self._act)
-        self.parts = parts
+        self.parts = dict(parts)
         self.asked: Counter[str] = Counter()
         self.seen: dict[str, Body] = {}
         """The last call of each item."""

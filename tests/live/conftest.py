@@ -79,7 +79,7 @@ def _copied(source: Path, target: Path) -> None:
     for cache in source.glob("[!.]*"):
         if not (target / cache.name).exists():
             fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=target))
-            shutil.copytree(cache, fresh, dirs_exist_ok=True)
+            shutil.copytree(cache, fresh, dirs_exist_ok=True, copy_function=os.link)  # nobody writes to them
             with contextlib.suppress(OSError):  # somebody else has just done it
                 fresh.rename(target / cache.name)
             shutil.rmtree(fresh, ignore_errors=True)

@@ -3,10 +3,10 @@
     python -m tests.live.lanes [ARGUMENTS OF PYTEST]
 
 A file that is named is run by pytest alone, as often as there are rounds. Otherwise every file has a
-process of its own; LANES of them work at once, since agents wait more than they work. Files of figures come
-last, alone and once, whatever the rounds: theirs are ratios to what is done by hand in the same run. A test
-whose program is not there is skipped: that is not a failure, but it is the last thing said before the sum.
-DASH_LIVE_ROUNDS and DASH_LIVE_LANES set other numbers.
+process of its own; LANES of them work at once, since agents wait more than they work. What repeats itself
+(ONCE) comes after the rounds and once, whatever their number. Files of figures come last and alone: theirs
+are ratios to what is done by hand in the same run. A test whose program is not there is skipped: that is no
+failure, but it is the last thing said before the sum. DASH_LIVE_ROUNDS and DASH_LIVE_LANES set other numbers.
 """
 
 import os
@@ -27,7 +27,9 @@ from tests import tally
 
 FOLDER = Path(__file__).parent
 TOP = FOLDER.parents[1]
-LANES = 3
+LANES = 4
+ONCE = ("test_demo.py", "test_torture.py")
+"""Torture has its own number of kills (DASH_TORTURE), and the demo is a story of all that the others ask."""
 LONG = ("test_federation", "test_gateway", "test_openclaw", "test_torture")
 """These begin first, so that no lane works alone at the end: OpenClaw starts in ten seconds of a core."""
 END_S_MAX = 60.0
@@ -74,15 +76,27 @@ def names_files(arguments: Sequence[str]) -> bool:
     return any(each.startswith("tests/") or ".py" in each for each in arguments)
 
 
-def found_in(folder: Path) -> tuple[list[str], list[str]]:
-    """(the files that may run beside another, those that may not)."""
-    names = sorted(path.name for path in folder.glob("test_*.py"))
-    beside = sorted((name for name in names if "figures" not in name), key=_is_short)
-    return beside, [name for name in names if "figures" in name]
+class Found(NamedTuple):
+    """The files of tests, by how they are run."""
+
+    rounds: list[str]
+    """Beside each other, as often as there are rounds."""
+    once: list[str]
+    """Beside each other, once."""
+    alone: list[str]
+    """Beside nothing, once."""
 
 
-def _is_short(name: str) -> bool:
-    return not name.startswith(LONG)
+def found_in(folder: Path) -> Found:
+    """Those that are there; what takes long is first."""
+    names = sorted((path.name for path in folder.glob("test_*.py")), key=_long_first)
+    alone = [name for name in names if "figures" in name]
+    once = [name for name in names if name in ONCE]
+    return Found([name for name in names if name not in (*alone, *once)], once, alone)
+
+
+def _long_first(name: str) -> tuple[bool, str]:
+    return not name.startswith(LONG), name
 
 
 async def run(name: str, arguments: Sequence[str], folder: Path) -> Ran:
@@ -106,12 +120,12 @@ async def run(name: str, arguments: Sequence[str], folder: Path) -> Ran:
 
 
 async def all_rounds(folder: Path, arguments: Sequence[str], rounds: int, lanes: int) -> list[Ran]:
-    """Each file as often as there are rounds, of figures once; says of each what became of it, and all of it
-    where it failed.
+    """Each file as often as it is to be run; says of each what became of it, and all of it where it failed.
 
     A lane that is free begins with the next round: nobody waits for the last file of one.
     """
     ended: list[Ran] = []
+    began = time.monotonic()
 
     async def lane(jobs: Iterator[tuple[str, str]]) -> None:
         for name, label in jobs:
@@ -119,16 +133,20 @@ async def all_rounds(folder: Path, arguments: Sequence[str], rounds: int, lanes:
             ended.append(ran)
             say(f"{ran.words}{label}" if ran.good else f"{ran.output}\n{ran.words}{label}")
 
-    beside, alone = found_in(FOLDER)
-    repeated = (
-        (name, f", round {number} of {rounds}" if rounds > 1 else "")
-        for number in range(1, rounds + 1)
-        for name in beside
-    )
-    for jobs, width in ((repeated, lanes), (((name, "") for name in alone), 1)):
+    async def all_of(jobs: Iterator[tuple[str, str]], width: int) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(width):
                 nursery.start_soon(lane, jobs)
+
+    found = found_in(FOLDER)
+    if rounds == 1:
+        await all_of(((name, "") for name in (*found.rounds, *found.once)), lanes)
+    else:
+        labels = [f", round {number} of {rounds}" for number in range(1, rounds + 1)]
+        await all_of(((name, label) for label in labels for name in found.rounds), lanes)
+        say(f"live: {rounds} rounds took {time.monotonic() - began:.0f} s")
+        await all_of(((name, "") for name in found.once), lanes)
+    await all_of(((name, "") for name in found.alone), 1)
     return ended
 
 

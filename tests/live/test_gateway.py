@@ -39,36 +39,15 @@ def on(daemon, folder, *acts_: Act):
     return scene(daemon, folder, acts(*acts_), driver="openclaw", within_s=WITHIN_S)
 
 
-async def test_a_tool_writes_a_file_and_the_result_is_asked_for_once_more(start_daemon, tmp_path) -> None:
-    """And meanwhile the gateway keeps the contract of the stand-in that other tests have."""
-    wrong = f"cat /etc/shadow; touch /usr/x; {UNTIL_GO}"
-    script = run(f"echo hi > note.txt; {wrong}"), Act(text="It is done."), DONE
-    async with on(start_daemon(), tmp_path, *script) as there:
-        swarm = await there.swarm(mode="gateway")
-        await tool_works(there, swarm)
-        await keeps_the_contract(there, swarm)
-        (tmp_path / "go").touch()
-        report = await there.ended(swarm)
-        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
-        assert (tmp_path / "note.txt").read_text() == "hi\n"
-        told = json.dumps(there.provider.bodies[-1]["messages"])
-        assert "Read-only file system" in told
-        assert "root:" not in told
-        await there.balanced(swarm)
-        agent = await there.dash.call("agent.get", agent=f"{swarm}-001")
-        assert (agent["mode"], agent["identity"], agent["pause"]) == ("gateway", "key", "soft")
-        assert agent["grade"] in ("A", "B")
-        (up,) = await there.dash.events(swarm, "gateway.up")
-        assert up["data"]["version"] == "2026.9.6"
-        assert pids_of(f"{swarm}-g1") == []
-
-
-async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemon, tmp_path) -> None:
+async def test_a_tool_writes_a_file_while_dashd_is_killed_and_nobody_notices(start_daemon, tmp_path) -> None:
+    """Before that the gateway keeps the contract of the stand-in that other tests have."""
     daemon = start_daemon()
-    script = run(f"echo x >> marks; {UNTIL_GO}; echo y >> marks"), DONE
+    wrong = f"cat /etc/shadow; touch /usr/x; {UNTIL_GO}"
+    script = run(f"echo hi > note.txt; {wrong}; echo ho >> note.txt"), Act(text="It is done."), DONE
     async with on(daemon, tmp_path, *script) as there:
         swarm = await there.swarm(mode="gateway")
         await tool_works(there, swarm)
+        await keeps_the_contract(there, swarm)
         daemon.kill()
         (tmp_path / "go").touch()
         daemon.start()
@@ -76,8 +55,17 @@ async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemo
             there.dash, dash.wait_s = dash, WITHIN_S
             report = await there.ended(swarm)
             assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
-            assert (tmp_path / "marks").read_text() == "x\ny\n"
+            assert (tmp_path / "note.txt").read_text() == "hi\nho\n"
+            told = json.dumps(there.provider.bodies[-1]["messages"])
+            assert "Read-only file system" in told
+            assert "root:" not in told
             await there.balanced(swarm)
+            agent = await dash.call("agent.get", agent=f"{swarm}-001")
+            assert (agent["mode"], agent["identity"], agent["pause"]) == ("gateway", "key", "soft")
+            assert agent["grade"] in ("A", "B")
+            (up,) = await dash.events(swarm, "gateway.up")
+            assert up["data"]["version"] == "2026.9.6"
+            assert pids_of(f"{swarm}-g1") == []
 
 
 async def test_it_is_killed_in_a_tool_and_the_session_goes_on_in_the_next_one(start_daemon, tmp_path) -> None:
@@ -103,32 +91,6 @@ async def test_it_is_killed_in_a_tool_and_the_session_goes_on_in_the_next_one(st
         assert RESUMED in json.dumps(seen)
         await there.balanced(swarm)
         assert [*pids_of(f"{swarm}-g1"), *pids_of(f"{swarm}-g2")] == []
-
-
-async def test_a_kill_ends_its_run_and_an_agent_that_joins_works_on(start_daemon, tmp_path) -> None:
-    async with on(start_daemon(), tmp_path, Act(delay_s=WITHIN_S), DONE) as there:
-        called = trio.Event()
-
-        async def note() -> None:
-            called.set()
-
-        there.provider.on_call = note
-        swarm = await there.swarm(mode="gateway")
-        await called.wait()
-        await there.dash.call("agent.spawn", swarm=swarm, task="more")
-        await there.dash.events(swarm, "task.completed")
-        await there.dash.call("agent.kill", agent=f"{swarm}-001")
-        await there.dash.events(swarm, "agent.killed")
-        report = await there.ended_with(swarm, "partial")
-        assert report["tasks"]["completed"] == 1
-        await there.not_below(swarm)
-        rows = await there.calls(swarm)
-        (whole,) = (row for row in rows if row["confirmed"])
-        assert whole["agent"] != f"{swarm}-001"
-        cut = {row["agent"] for row in rows if not row["confirmed"]}
-        assert cut == {f"{swarm}-001"}  # its call is shown apart
-        assert len(await there.dash.events(swarm, "gateway.up")) == 1
-        assert pids_of(f"{swarm}-g1") == []
 
 
 async def keeps_the_contract(there: Scene, swarm: str) -> None:
