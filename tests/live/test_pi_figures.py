@@ -24,7 +24,9 @@ ROUNDS = 3
 
 
 def by_hand(programs: Programs, folder: Path, url: str) -> list[str]:
-    """The command of one Pi in a plain jail of bubblewrap's, which has the machine's network."""
+    """The command of one Pi in a plain jail of bubblewrap's, with the machine's network and a /tmp that all
+    of them share: there Pi keeps its compile cache.
+    """
     work = Work(
         argv=(), item="", task="", cwd=str(folder), swarm_id="s", agent_id="s-001", task_id="s-t1",
         timeout_s=300.0, model=ModelAccess(url, "dk_x", MODEL), isolated=False, write=(),
@@ -33,10 +35,13 @@ def by_hand(programs: Programs, folder: Path, url: str) -> list[str]:
     bwrap = probe.find_bwrap()
     assert bwrap is not None
     walls = ["--die-with-parent", "--new-session", "--unshare-all", "--share-net", "--clearenv"]
-    shown = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run"]
+    shown = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run"]
     own = {**command.env, "HOME": "/run", "TMPDIR": "/tmp"}
     environ = [word for name, value in own.items() for word in ("--setenv", name, value)]
-    return [bwrap, *walls, *shown, "--bind", str(folder), str(folder), "--chdir", str(folder), *environ,
+    shared = folder.with_name(f"{folder.name}-tmp")
+    shared.mkdir()
+    given = ["--bind", str(shared), "/tmp", "--bind", str(folder), str(folder)]
+    return [bwrap, *walls, *shown, *given, "--chdir", str(folder), *environ,
             "--", *command.argv]  # fmt: skip
 
 

@@ -93,10 +93,12 @@ async def test_its_program_is_killed_while_its_tool_works(start_daemon, request,
         assert model.bill_nusd <= spent
 
 
-async def _kills_of_dashd(on: Scene, daemon: daemons.DaemonProcess, first: int, kills: int) -> int:
+async def _kills_of_dashd(
+    on: Scene, daemon: daemons.DaemonProcess, mode: dict[str, str], first: int, kills: int
+) -> int:
     """One dashd after the other is killed, each at a step of another agent of the same four."""
     items = [f"d{first}-{each}" for each in range(AGENTS)]
-    swarm = await on.swarm("step {item}", agents=AGENTS, items=items, limits={"retries": 0})
+    swarm = await on.swarm("step {item}", agents=AGENTS, items=items, limits={"retries": 0}, **mode)
     for number in range(kills):
         await _marked(on.folder, items[(first + number) % AGENTS], 1 + number)
         daemon.kill()
@@ -106,12 +108,16 @@ async def _kills_of_dashd(on: Scene, daemon: daemons.DaemonProcess, first: int, 
     return await _worked_out(on, swarm, items, attempts=AGENTS, steps_done=KILLS_A_SWARM)
 
 
-@pytest.mark.parametrize("driver", ["pi", "openclaw"])
-async def test_dashd_is_killed_while_their_tools_work(start_daemon, request, tmp_path, driver) -> None:
+@pytest.mark.parametrize(
+    ("driver", "mode"),
+    [("pi", {}), ("openclaw", {}), ("openclaw", {"mode": "gateway"})],
+    ids=["pi", "openclaw", "openclaw in a gateway"],
+)
+async def test_dashd_is_killed_while_their_tools_work(start_daemon, request, tmp_path, driver, mode) -> None:
     daemon = start_daemon(**_environ(request, driver))
     model = Stepping(DONE, tool=SHELLS[driver], steps=KILLS_A_SWARM)
     async with scene(daemon, tmp_path, model, driver=driver, within_s=ROUND_S_MAX * KILLS) as on:
-        spent = sum([await _kills_of_dashd(on, daemon, *each) for each in _swarms(KILLS_A_SWARM)])
+        spent = sum([await _kills_of_dashd(on, daemon, mode, *each) for each in _swarms(KILLS_A_SWARM)])
         assert model.bill_nusd <= spent
 
 
