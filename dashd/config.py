@@ -26,6 +26,7 @@ ALIASES = {
     "DASH_LOG_LEVEL": "daemon.log_level",
     "DASH_MAX_AGENTS": "daemon.agents_max",
     "DASH_RUN_AS": "daemon.run_as",
+    "DASH_OPENCLAW_COMMAND": "programs.openclaw",
     "DASH_OPENCLAW_MAX_SESSIONS": "programs.openclaw_sessions_max",
     "DASH_OPENCLAW_DAEMON_ENABLED": "programs.openclaw_autostart",
 }
@@ -39,12 +40,17 @@ NOT_USED = {
         "DASH_RATE_LIMIT",
         "DASH_WS_HEARTBEAT",
     ),
-    "DASH_OPENCLAW_COMMAND",
     *("OPENCLAW_GATEWAY_URL", "OPENCLAW_API_KEY"),
     *("DASH_JWT_SECRET", "DASH_JWT_ISSUER", "DASH_JWT_AUDIENCE"),
     *("DASH_METRICS_ENABLED", "DASH_TRACING_ENABLED"),
 }
 """Answered with a warning until they mean something."""
+GATEWAYS = (
+    "gateways that are there are added by hand, without walls:"
+    " dashctl gateway add NAME --url ws://127.0.0.1:PORT --unsafe-no-jail < TOKENFILE"
+)
+INSTEAD = {"OPENCLAW_GATEWAY_URL": GATEWAYS, "OPENCLAW_API_KEY": GATEWAYS}
+"""What to do where one of them was set."""
 
 
 Rate = Annotated[int, Meta(ge=0, le=10**12)]
@@ -318,4 +324,7 @@ def _refuse_hidden_place(key: str, origin: str) -> None:
 
 
 def _unused(environ: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(f"{name} is not used" for name in sorted(NOT_USED) if environ.get(name))
+    set_ = [name for name in sorted(NOT_USED) if environ.get(name)]
+    return tuple(
+        f"{name} is not used: {INSTEAD[name]}" if name in INSTEAD else f"{name} is not used" for name in set_
+    )

@@ -179,8 +179,17 @@ def test_what_is_not_used_yet_is_answered(environ: dict[str, str]) -> None:
 def test_every_alias_that_is_to_come_is_answered(environ: dict[str, str]) -> None:
     assert config.NOT_USED.isdisjoint(config.ALIASES)
     found = config.load({**environ, **dict.fromkeys(config.NOT_USED, "x")}, {})
-    assert found.warnings == tuple(f"{name} is not used" for name in sorted(config.NOT_USED))
+    told = [warning.partition(":")[0] for warning in found.warnings]
+    assert told == [f"{name} is not used" for name in sorted(config.NOT_USED)]
     assert {"DASH_PORT", "DASH_JWT_SECRET", "OPENCLAW_API_KEY"} <= config.NOT_USED
+
+
+def test_openclaw_is_named_in_the_environment_and_gateways_are_added(environ: dict[str, str]) -> None:
+    named = {"DASH_OPENCLAW_COMMAND": "/opt/openclaw", "OPENCLAW_GATEWAY_URL": "ws://127.0.0.1:1"}
+    found = config.load({**environ, **named}, {})
+    assert str(found.programs.openclaw) == "/opt/openclaw"
+    (warning,) = found.warnings
+    assert "dashctl gateway add" in warning
 
 
 @pytest.mark.parametrize(
