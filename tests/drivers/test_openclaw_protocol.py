@@ -12,11 +12,21 @@ from dashd.drivers.openclaw_protocol import Answer, Event, Waited
 
 GOLDEN = Path(__file__).parents[2] / "schema/golden/openclaw-gateway-2026.9.6/frames.ndjson"
 FRAMES = GOLDEN.read_bytes().splitlines()
+TOOL = (GOLDEN.parent / "tool.ndjson").read_bytes().splitlines()
 
 
 def test_every_frame_of_the_real_one_is_read() -> None:
     assert len(FRAMES) > 40
-    assert all(isinstance(protocol.decode(frame), Answer | Event) for frame in FRAMES)
+    assert all(isinstance(protocol.decode(frame), Answer | Event) for frame in (*FRAMES, *TOOL))
+
+
+def test_a_tool_that_begins_is_told_with_its_name() -> None:
+    events = [each for each in map(protocol.decode, TOOL) if isinstance(each, Event)]
+    told = [msgspec.json.decode(each.payload, type=protocol.RunEvent) for each in events]
+    assert {each.run_id for each in told} == {"7k2m9q-t1.1:turn:1"}
+    begun = [each.data["name"] for each in told if each.stream == "tool" and each.data["phase"] == "start"]
+    assert begun == ["exec"]
+    assert next(each.data["phase"] for each in told if each.stream == "lifecycle") == "start"
 
 
 def _answers(word: str, kind: type, but: str = "\0") -> list:

@@ -1,12 +1,15 @@
 """What an agent of a gateway says, kept for people: in order, bounded, over restarts of dashd."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
+from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_protocol import RunEvent
 from dashd.jail import spool
 from dashd.runtime import gateway_log
@@ -14,6 +17,7 @@ from dashd.runtime.gateway_log import BYTES_MAX, PIECE_BYTES_MAX, GatewayLog
 from dashd.runtime.growth import Growth
 
 LAUNCH = "s-t1.1"
+GOLDEN = Path(__file__).parents[2] / "schema/golden/openclaw-gateway-2026.9.6/tool.ndjson"
 
 
 class Kept:
@@ -52,6 +56,18 @@ class Kept:
 @pytest.fixture
 def kept(tmp_path) -> Kept:
     return Kept(tmp_path)
+
+
+async def test_a_run_of_the_real_one_is_kept_as_it_went(kept) -> None:
+    for frame in GOLDEN.read_bytes().splitlines():
+        told = protocol.decode(frame)
+        if isinstance(told, protocol.Event):
+            kept.log.hear(msgspec.json.decode(told.payload, type=RunEvent))
+    await kept.written()
+    said, *rest = kept.text().splitlines()
+    assert (said, rest[0]) == ("I look.", "[exec echo hi]")
+    assert msgspec.json.decode(rest[1])["summary"] == "all done"
+    assert len(rest) == 2
 
 
 async def test_what_it_says_and_which_tools_it_calls_is_there_in_order(kept) -> None:
