@@ -4,6 +4,11 @@ import msgspec
 
 DELAY_FIRST_S = 1.0
 DELAY_S_MAX = 30.0
+NEVER_DELAY_S_MAX = 600.0
+"""Before a task whose attempts never begin is tried again. Nothing of theirs counts, so that there may be any
+number of them, and each leaves rows."""
+DOUBLINGS_MAX = 100
+"""Past any limit, and far from what a float can hold."""
 LOST_ATTEMPTS_MAX = 10
 """A lost attempt (its holder was killed, the machine went down) says nothing about the task, so it does not
 count against `retries`; but something that takes its holder with it every time must end."""
@@ -37,5 +42,20 @@ def after_failure(*, failed: int, lost: int, retries: int, reason: str, jitter: 
 
 def retry_delay_s(number: int, jitter: float) -> float:
     """1 s x 2^n, at most 30 s, the upper half of it random; `number` is 1 for the first retry."""
-    delay = min(DELAY_S_MAX, DELAY_FIRST_S * 2.0 ** (number - 1))
-    return delay * (0.5 + jitter / 2)
+    return _upper_half(doubled_s(DELAY_FIRST_S, DELAY_S_MAX, number), jitter)
+
+
+def never_delay_s(number: int, jitter: float) -> float:
+    """The same after attempts that never began, at most 10 min; `number` is 2 for the first delay, since once
+    says nothing.
+    """
+    return _upper_half(doubled_s(DELAY_FIRST_S, NEVER_DELAY_S_MAX, number - 1), jitter) if number > 1 else 0.0
+
+
+def doubled_s(first_s: float, s_max: float, number: int) -> float:
+    """`first_s` x 2^n, at most `s_max`; `number` is 1 for the first, and may be any: counts are unbounded."""
+    return min(s_max, first_s * 2.0 ** min(number - 1, DOUBLINGS_MAX))
+
+
+def _upper_half(delay_s: float, jitter: float) -> float:
+    return delay_s * (0.5 + jitter / 2)

@@ -39,4 +39,4 @@ def _delay_s(world: World, due_ms: int | None) -> float:
     """Until the next retry; never longer than any delay is, should the wall clock be set back."""
     if due_ms is None:
         return float("inf")
-    return min(max(0.0, (due_ms - world.clock.now_ms()) / 1_000), healing.DELAY_S_MAX)
+    return min(max(0.0, (due_ms - world.clock.now_ms()) / 1_000), healing.NEVER_DELAY_S_MAX)

@@ -171,7 +171,7 @@ def _leave(tx: Tx, swarm_id: str, cause: str) -> None:
 def _give_back(tx: Tx, task: TaskRow, attempt: AttemptRow, *, reason: str, jitter: float) -> None:
     """A run that does not count: the task is ready again, or soon where its launch never begins."""
     never = attempts.never_count(tx.db, task.id)
-    delay_s = healing.retry_delay_s(never - 1, jitter) if attempt.stop is None and never > 1 else 0.0
+    delay_s = healing.never_delay_s(never, jitter) if attempt.stop is None else 0.0
     data = {"delay_s": round(delay_s, 3), "reason": reason, "counted": False}
     tx.emit("task.retrying", swarm=task.swarm_id, agent=attempt.agent_id, task=task.id, data=data)
     if delay_s:

@@ -246,7 +246,7 @@ def next_retrying(db: apsw.Connection, swarm_id: str) -> TaskRow | None:
 
 def due(tx: Tx) -> list[TaskRow]:
     """Retrying tasks whose delay is over."""
-    return rows.every(TaskRow, tx.db, _q_due, (tx.now_ms, round(healing.DELAY_S_MAX * 1_000)))
+    return rows.every(TaskRow, tx.db, _q_due, (tx.now_ms, round(healing.NEVER_DELAY_S_MAX * 1_000)))
 
 
 def next_due_ms(db: apsw.Connection) -> int | None:

@@ -19,6 +19,20 @@ def test_delays_double_up_to_the_cap_and_spread_over_their_upper_half(
     assert healing.retry_delay_s(number, 1.0) == most
 
 
+@pytest.mark.parametrize(
+    ("number", "most"),
+    [(1, 0.0), (2, 1.0), (3, 2.0), (6, 16.0), (7, 32.0), (11, 512.0), (12, 600.0), (1_000_000, 600.0)],
+)
+def test_what_never_begins_is_tried_at_once_and_then_ever_later(number: int, most: float) -> None:
+    assert (healing.never_delay_s(number, 0.0), healing.never_delay_s(number, 1.0)) == (most / 2, most)
+
+
+@pytest.mark.parametrize("number", [1_024, 1_025, 1_026, 10**9])  # 2.0 ** 1024 is none
+def test_whatever_was_counted_there_is_a_delay(number: int) -> None:
+    assert healing.retry_delay_s(number, 1.0) == healing.DELAY_S_MAX
+    assert healing.doubled_s(0.001, 1e9, number) == 1e9
+
+
 def _after(failed: int, lost: int, retries: int = 3) -> Retry | GiveUp:
     return healing.after_failure(failed=failed, lost=lost, retries=retries, reason="exit code 2", jitter=1.0)
 

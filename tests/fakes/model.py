@@ -176,7 +176,7 @@ class Dash:
         ]  # fmt: skip
         task.state = "ready"
         if run.stop is None and len(unasked) > 1:
-            task.state, task.due_ms = "retrying", now_ms + delay_ms(len(unasked) - 1)
+            task.state, task.due_ms = "retrying", now_ms + delay_ms(len(unasked) - 1, 600.0)
 
     def _after_failure(self, run: Attempt, task: Task, now_ms: int) -> None:
         task.failed += run.state == "failed"
@@ -390,6 +390,6 @@ def ask(run: Attempt, stop: str) -> None:
         run.stop = stop
 
 
-def delay_ms(number: int) -> int:
-    """Half of 1 s x 2^n, at most 30 s: the random half is left out in the model tests."""
-    return int(min(30.0, 2.0 ** (number - 1)) * 500)
+def delay_ms(number: int, s_max: float = 30.0) -> int:
+    """Half of 1 s x 2^n, at most so long: the random half is left out in the model tests."""
+    return int(min(s_max, 2.0 ** (number - 1)) * 500)

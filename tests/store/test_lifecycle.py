@@ -149,6 +149,22 @@ def test_a_launch_that_never_began_is_repeated_at_once_the_first_time_only(scene
     assert scene.row().outcome == "complete"
 
 
+def test_any_number_of_launches_that_never_begin_leave_few_rows_a_day(scene, clock) -> None:
+    scene.swarm("a", retries=0)
+    for _ in range(12):
+        (claim,) = scene.claim()
+        scene.end(claim, "never", "its gateway did not take it")
+        clock.advance(600_000)
+    before = clock.now_ms()
+    for _ in range(10):
+        (claim,) = scene.claim()
+        scene.end(claim, "never", "its gateway did not take it")
+        clock.advance(scene.task().retry_at_ms - clock.now_ms() - 1)
+        assert not scene.claim()
+        clock.advance(1)
+    assert clock.now_ms() - before == 10 * 600_000
+
+
 @pytest.mark.parametrize("state", ["dead", "cancelled"])
 def test_what_needs_a_task_that_did_not_complete_is_cancelled_down_the_line(scene, state) -> None:
     scene.swarm("a", "b", "c", strategy="pipeline", retries=0)
