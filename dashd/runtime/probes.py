@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import trio
 
 import dashd
+from dashd.domain import healing
 from dashd.domain.placement import Health, health_after
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused, is_ready, open_client
@@ -151,7 +152,7 @@ class Probes:
         if found is None or found.shunned:
             return
         found.shuns = found.shuns + 1 if now < found.shunned_until + 2 * SHUN_S_MAX else 1
-        for_s = min(SHUN_S_MAX, SHUN_S * 2.0 ** (found.shuns - 1))
+        for_s = healing.doubled_s(SHUN_S, SHUN_S_MAX, found.shuns)
         found.shunned_until = now + for_s * (0.5 + self._world.jitter() / 2)
         found.shunned = why[:WHY_CHARS_MAX]
         self.hurry(name)

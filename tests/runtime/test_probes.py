@@ -174,6 +174,16 @@ async def test_one_that_took_no_work_gets_none_until_it_answers_after_a_while(be
     asked.shun("nobody", "it was removed")
 
 
+async def test_one_that_takes_no_work_for_days_gets_none_for_no_longer_each_time(bed, asked, autojump_clock):
+    asked.answers["desk"] = "b1"
+    await put(bed)
+    await trio.sleep(1)
+    seen, now = asked.seen["desk"], trio.current_time()
+    seen.shuns, seen.shunned_until = 1_024, now  # once more, and no float holds 2.0 to the power of it
+    asked.shun("desk", "UNAVAILABLE")
+    assert now + SHUN_S_MAX / 2 <= seen.shunned_until <= now + SHUN_S_MAX
+
+
 async def test_people_who_ask_do_not_have_it_counted_as_dead(bed, asked, autojump_clock):
     asked.answers["desk"] = "b1"
     await put(bed)
