@@ -303,7 +303,7 @@ class AddedGateway(Connection):
         """See Connection. Before a call from it is let through, keys of earlier starts end, and runs that
         were given up while it was away.
         """
-        self._boot_id, self._late = client.hello.server.boot_id, ""
+        self._boot_id = client.hello.server.boot_id
         self.tag = openclaw_gateway.tag_of(self._boot_id)
         await self._doors.retire(self.door)
         self._made = {key: made for key, made in self._made.items() if key[0] == self.door}
@@ -319,7 +319,9 @@ class AddedGateway(Connection):
             lambda db: [name for name in listed if self._is_former(db, name)]
         )
         self._stale = set(former)
-        return await client.agents() & {self._name(each) for each in self._holders()}
+        known = await client.agents() & {self._name(each) for each in self._holders()}
+        self._late = ""  # not before: it may let dashd in and refuse all else, for ever
+        return known
 
     def _sessions_left(self, db: Snapshot) -> list[str]:
         """In which runs were given up in this start of it, or stopped."""

@@ -155,7 +155,9 @@ class Connection(ABC):
 
     @abstractmethod
     def _unreachable(self, error: Exception, for_s: float) -> float:
-        """No connection could be made for so long; it is tried again after as many seconds."""
+        """No connection could be used for so long; it is tried again after as many seconds, or later where it
+        says so itself.
+        """
 
     @abstractmethod
     def _shut_out(self, refused: GatewayRefused, for_s: float) -> float:
@@ -192,7 +194,8 @@ class Connection(ABC):
                 since = trio.current_time()
             except GatewayRefused as refused:
                 shut_out = self._unreachable if refused.for_now else self._shut_out
-                delay_s = refused.retry_after_s or shut_out(refused, trio.current_time() - since)
+                again_s = shut_out(refused, trio.current_time() - since)
+                delay_s = max(refused.retry_after_s or 0.0, again_s)
             except (OSError, HolderGone, GatewayLost) as error:
                 delay_s = self._unreachable(error, trio.current_time() - since)
             finally:

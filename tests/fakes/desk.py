@@ -108,6 +108,8 @@ class FakeOpenClaw:
         self.lines: list[bytes] = []
         self.client: FakeClient | None = None
         self.there = True
+        self.refuses: Exception | None = None
+        """What it answers to all but being let in."""
         self.busy = 0
         """So many deletions are refused for now."""
 
@@ -149,6 +151,9 @@ class FakeClient:
 
     async def configured(self) -> tuple[dict[str, int], dict[str, int], int]:
         await trio.lowlevel.checkpoint()
+        if (refusal := self._openclaw.refuses) is not None:
+            await trio.sleep(1.0)
+            raise refusal
         return dict.fromkeys(self._openclaw.names, 1), dict.fromkeys(self._openclaw.providers, 1), 1_000
 
     async def abort(self, session: str) -> None:

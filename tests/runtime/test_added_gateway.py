@@ -179,6 +179,30 @@ async def test_nobody_waits_for_one_that_is_dead_or_cannot_be_connected_to(there
         there.probes.say("dead", "no answer")
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_nobody_waits_for_ever_for_one_that_lets_dashd_in_and_refuses_the_rest(
+    there, autojump_clock, begun
+) -> None:
+    there.swarm("a")
+    there.go()
+    if begun:
+        await there.gateway.connected()
+        there.openclaw.cut()
+    suspended = protocol.Fault("UNAVAILABLE", "suspended", True, 1_000)
+    there.openclaw.refuses = GatewayRefused("config.get", suspended)
+    await trio.sleep(1)
+    most_s = BEGUN_S_MAX if begun else CONNECT_S_MAX
+    with trio.fail_after(most_s + 20), pytest.raises(GatewayGone, match="could not be connected to"):
+        await there.gateway.connected(there.openclaw.boot_id if begun else None)
+    for _ in range(100):  # it is let in again and again meanwhile
+        await trio.sleep(0.3)
+        with trio.fail_after(0.1), pytest.raises(GatewayGone):
+            await there.gateway.connected()
+    there.openclaw.refuses = None
+    await trio.sleep(10)
+    await there.gateway.connected()
+
+
 async def test_one_that_stands_still_is_let_go_of_and_one_that_is_only_busy_is_not(
     there, autojump_clock
 ) -> None:

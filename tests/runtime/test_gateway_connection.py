@@ -71,6 +71,7 @@ class Scripted(Connection):
         self.answers: list[Exception | None] = []
         self.clients: list[FakeClient] = []
         self.heard: list[str] = []
+        self.unreachable_s: list[float] = []
 
     @property
     def door(self) -> str:
@@ -99,6 +100,7 @@ class Scripted(Connection):
 
     def _unreachable(self, error: Exception, for_s: float) -> float:
         self.heard.append(f"unreachable: {error}")
+        self.unreachable_s.append(for_s)
         return 1.0
 
     def _shut_out(self, refused: GatewayRefused, for_s: float) -> float:
@@ -129,13 +131,27 @@ async def test_it_is_made_again_and_calls_are_held_off_meanwhile(made, nursery, 
     made.answers = [GatewayLost("not yet"), starting]
     nursery.start_soon(made._stay_connected)
     first = await made.connected()
-    assert (made.heard, made._doors.held, made.version) == (["unreachable: not yet"], False, "1.2.3")
+    heard = ["unreachable: not yet", f"unreachable: {starting}"]
+    assert (made.heard, made._doors.held, made.version) == (heard, False, "1.2.3")
     made.answers = [GatewayLost("gone")]
     first.lost.set()
     while made._client is not None:
         await trio.lowlevel.checkpoint()
     assert (made._doors.held, made.version) == (True, None)
     assert await made.connected() is not first
+
+
+@pytest.mark.parametrize(("asked_ms", "pause_s"), [(10, 1.0), (7_000, 7.0)])
+async def test_one_that_lets_dashd_in_and_refuses_the_rest_is_not_there_whenever_it_wants_to_be_asked(
+    made, nursery, autojump_clock, asked_ms, pause_s
+) -> None:
+    drains = protocol.Fault("UNAVAILABLE", "during gateway restart", True, asked_ms)
+    made.answers = [GatewayRefused("agents.list", drains)] * 100
+    nursery.start_soon(made._stay_connected)
+    await made.connected()
+    assert len(made.heard) == 100  # an own one is ended for it, and an added one told of
+    assert made.unreachable_s[-1] == pytest.approx(99 * pause_s)
+    made.end("")
 
 
 async def test_whether_it_stands_still_is_known_by_what_it_says(made, nursery, autojump_clock) -> None:
