@@ -25,7 +25,7 @@ from dashd.store import added_gateways, agents, attempts, bells, gateways, swarm
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 
-from .gateway_connection import AGAIN_S, INVALID, Connection, GatewayGone
+from .gateway_connection import AGAIN_S, DRAIN_S_MAX, INVALID, Connection, GatewayGone
 from .probes import NoToken, Probes, dial
 from .world import World
 
@@ -37,9 +37,8 @@ SILENT_S_MAX = 60.0
 """How long the connection to one that counts as dead is kept while it says nothing: one that is only busy
 ticks every 30 s, and answers as often those who wait for its runs.
 """
-BEGUN_S_MAX = 330.0
-"""How long what has begun in one waits for it where it counts as dead and says nothing, or refuses dashd:
-real ones were seen to stand still for 37 s, and let nobody in for 315 s before a restart while runs work on.
+BEGUN_S_MAX = DRAIN_S_MAX
+"""How long what has begun in one waits for it where it counts as dead and says nothing, or refuses dashd.
 It begins with the end of a connection, or with dashd.
 """
 SEATS_MAX = 16

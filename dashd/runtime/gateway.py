@@ -32,13 +32,14 @@ from dashd.store.transaction import Tx
 from . import attach, gateway_state
 from .attach import START_S_MAX, Attached
 from .bounds import Bounds
-from .gateway_connection import AGAIN_S, Connection, GatewayGone
+from .gateway_connection import AGAIN_S, DRAIN_S_MAX, Connection, GatewayGone
 from .gateway_warmth import REST_S_MAX, WARMING_MAX
 from .jails import Asked, Jailed, asked_of
 from .world import World
 
-READY_S_MAX = 300.0
-"""From its launch until it can be used: 15 seconds where a core is free, minutes where none is."""
+READY_S_MAX = DRAIN_S_MAX
+"""From its launch, or the end of a connection, until it can be used: 15 seconds where a core is free, minutes
+where none is."""
 GRACE_S = 5.0
 """Between TERM and KILL; by then nothing runs in it."""
 OUTPUT_BYTES_MAX = 64 << 20

@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 0.2
 """Between two looks at one that does not answer yet."""
+DRAIN_S_MAX = 330.0
+"""How long one that was there may not be usable, and what has begun in it waits: real ones were seen to stand
+still for 37 s, and to let nobody in for 315 s before a restart while runs work on.
+"""
 INVALID = "INVALID_REQUEST"
 """How it refuses what it will never do."""
 RAW_MAX = 512

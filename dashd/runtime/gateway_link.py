@@ -48,7 +48,7 @@ BEGIN_S_MAX = 60.0
 """How long an agent's first run may keep others from theirs."""
 ABORT_S_MAX = 30.0
 UNBEGUN_MAX, UNBEGUN_S = 5, 0.5
-LOST_S_MAX = 300.0
+LOST_S_MAX = 330.0
 """How long an attempt tries to come in over connections that end."""
 LOST_AGAIN_S_MAX = 5.0
 INPUTS_MAX = 1_000

@@ -5,18 +5,21 @@ import dataclasses
 import errno
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 import trio
 
+from dashd.domain.attempt import Ending
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
-from dashd.runtime import gateway_connection
-from dashd.runtime.gateway_connection import RAW_MAX, Connection, GatewayGone
+from dashd.runtime import added_gateway, gateway, gateway_connection, gateway_link, gateway_refusals
+from dashd.runtime.gateway_connection import DRAIN_S_MAX, RAW_MAX, Connection, GatewayGone
 from tests.fakes.scene import swarm_row
+from tests.runtime.test_gateway_link import CLAIM, FakeGateway, _commit, _plan
 
 DOOR = "a door"
 
@@ -271,3 +274,36 @@ async def test_one_that_is_too_large_is_passed_over_with_words(bed, caplog) -> N
     gateway.hear("r1", heard.append)
     gateway._heard(_event(200_000))
     assert (heard, "bytes was passed over: a door" in caplog.text) == ([], True)
+
+
+async def test_what_has_begun_comes_in_again_after_all_the_time_that_a_gateway_drains(
+    nursery, autojump_clock
+) -> None:
+    waits = (
+        gateway.READY_S_MAX,
+        added_gateway.BEGUN_S_MAX,
+        gateway_link.LOST_S_MAX,
+        gateway_refusals.ANSWER_S_MAX,
+    )
+    assert waits == (DRAIN_S_MAX,) * 4
+
+    class WithDoor(FakeGateway):
+        door = DOOR
+
+    made, plan = WithDoor(), _plan("s-t1.2", ("turn:1",))
+    drains = protocol.Fault("UNAVAILABLE", "during gateway restart", True, 1_000)
+    plan.begun, plan.follows_killed = True, False
+    made.client.refuses = GatewayRefused("agent.wait", drains)
+
+    async def let_in(_door: str, _claim: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def drain() -> None:
+        await trio.sleep(315)
+        made.client.refuses = None
+
+    nursery.start_soon(drain)
+    world = SimpleNamespace(commit=_commit, gateway_doors=SimpleNamespace(let_in=let_in))
+    with trio.fail_after(330):
+        found = await gateway_link._let_in(world, made, CLAIM, plan)  # type: ignore[arg-type]
+    assert not isinstance(found, Ending)
