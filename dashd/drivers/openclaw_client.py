@@ -30,8 +30,8 @@ WAIT_MS = 30_000
 
 READY_BYTES_MAX = 65_536
 """Of the first line of an answer."""
-RETRY_AFTER_MS_MAX = 60_000.0
-"""Whatever a gateway, or somebody in its place, says."""
+RETRY_AFTER_MS_MIN, RETRY_AFTER_MS_MAX = 1_000.0, 60_000.0
+"""Whatever a gateway, or somebody in its place, says: nobody is asked again without a pause."""
 
 
 class GatewayLost(Exception):
@@ -47,7 +47,7 @@ class GatewayRefused(Exception):
         super().__init__(f"{method}: {fault.code}: {message}"[:500])
         self.code = fault.code
         self.for_now = fault.retryable or fault.code == UNAVAILABLE
-        later_ms = min(max(fault.retry_after_ms or 500.0, 0.0), RETRY_AFTER_MS_MAX)
+        later_ms = min(max(fault.retry_after_ms or 0.0, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX)
         self.retry_after_s = later_ms / 1_000 if fault.retryable else None
 
 

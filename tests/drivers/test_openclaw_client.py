@@ -134,6 +134,17 @@ async def test_a_wrong_token_and_an_unknown_agent_are_refused(standing) -> None:
                 await client.start("nobody", "agent:nobody:x", "r", "hello")
 
 
+@pytest.mark.parametrize(
+    ("said_ms", "later_s"),
+    [(None, 1.0), (0.0, 1.0), (0.001, 1.0), (-1e300, 1.0), (7_000.0, 7.0), (1e300, 60.0)],
+)
+def test_whatever_a_gateway_says_it_is_neither_asked_at_once_nor_forgotten(said_ms, later_s) -> None:
+    refused = GatewayRefused("agent", protocol.Fault("UNAVAILABLE", "busy", True, said_ms))
+    assert (refused.for_now, refused.retry_after_s) == (True, later_s)
+    for_good = GatewayRefused("agent", protocol.Fault("INVALID_REQUEST", "no", False, said_ms))
+    assert for_good.retry_after_s is None
+
+
 async def test_who_waits_when_the_connection_ends_is_told(standing) -> None:
     with trio.fail_after(S_MAX):
         async with await standing.dial() as stream:
