@@ -9,6 +9,7 @@ from pathlib import Path
 
 import trio
 
+from dashd.drivers.openclaw_client import GatewayLost
 from dashd.proxy import secrets
 from dashd.runtime.added_gateway import AddedGateway
 from dashd.runtime.gateway import Gateway
@@ -82,10 +83,12 @@ class GatewayPort:
 
     async def ask(self, name: str) -> GatewaySeen:
         """See the port."""
+        if (own := self._world.gateways.named(name)) is not None:
+            return await _ask(own)
         self._printed.pop(name, None)
         found = await self.probes.ask(name)
         if found is None:
-            return GatewaySeen("unknown", "it was removed meanwhile")
+            return GatewaySeen("unknown", "it was removed, or has ended, meanwhile")
         return GatewaySeen(found.health, found.why, found.latency_ms, found.version)
 
     async def _token(self, row: AddedGatewayRow) -> str:
@@ -105,3 +108,13 @@ def _own(version: str | None) -> GatewaySeen:
     if version is None:
         return GatewaySeen("unknown", "its protocol does not answer now: it is starting, or busy")
     return GatewaySeen("alive", "", None, version)
+
+
+async def _ask(own: Gateway) -> GatewaySeen:
+    """That its connection was there a moment ago says nothing of one that stands still."""
+    began = trio.current_time()
+    try:
+        version = await own.ask()
+    except GatewayLost as lost:
+        return GatewaySeen("unknown", str(lost), None, own.version)
+    return GatewaySeen("alive", "", (trio.current_time() - began) * 1_000, version)

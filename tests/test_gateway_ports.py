@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import trio
 
+from dashd.drivers.openclaw_client import GatewayLost
 from dashd.gateway_ports import GatewayPort
 from dashd.service import HANDLERS
 from dashd.service.core import Caller
@@ -69,16 +70,35 @@ def standing(tmp_path):
         each.kill()
 
 
+class Own:
+    """A gateway of Dash's own that was connected a moment ago."""
+
+    version = "2026.9.6"
+
+    def __init__(self):
+        self.answer = self.version
+
+    async def ask(self):
+        await trio.lowlevel.checkpoint()
+        if self.answer is None:
+            raise GatewayLost("no answer within 5 s")
+        return self.answer
+
+
 class Seen:
-    """A world as far as probes look: a store, and no gateways of Dash's own."""
+    """A world as far as probes look: a store, and which gateways of Dash's own there are, by launch."""
 
     def __init__(self, store):
         self.store = store
         self.commit = store.writer.apply
         self.gateways = self
+        self.own = {}
 
     def versions(self):
-        return {}
+        return {name: each.version for name, each in self.own.items()}
+
+    def named(self, launch_id):
+        return self.own.get(launch_id)
 
 
 @pytest.fixture
@@ -191,3 +211,13 @@ async def test_a_lost_file_is_told(call, tmp_path):
     (tmp_path / "tokens" / "a").unlink()
     found = await call("gateway.health", name="a")
     assert (found.ok, "reading the secret of a" in found.text) == (False, True)
+
+
+async def test_one_of_dash_s_own_is_asked_whatever_its_connection_says(call):
+    own = call.port._world.own["aaaaaa-g1"] = Own()
+    found = await call.port.ask("aaaaaa-g1")
+    assert (found.health, found.version, found.latency_ms >= 0) == ("alive", "2026.9.6", True)
+    own.answer = None
+    found = await call.port.ask("aaaaaa-g1")
+    assert (found.health, found.why, found.latency_ms) == ("unknown", "no answer within 5 s", None)
+    assert (await call.port.ask("aaaaaa-g2")).health == "unknown"

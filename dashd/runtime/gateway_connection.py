@@ -11,7 +11,8 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 import msgspec
@@ -38,6 +39,8 @@ DRAIN_S_MAX = 330.0
 """How long one that was there may not be usable, and what has begun in it waits: real ones were seen to stand
 still for 37 s, and to let nobody in for 315 s before a restart while runs work on.
 """
+ASK_S_MAX = 5.0
+"""For somebody who asks how it fares; one that is only busy may take longer, and that is said then."""
 INVALID = "INVALID_REQUEST"
 """How it refuses what it will never do."""
 RAW_MAX = 512
@@ -127,6 +130,18 @@ class Connection(ABC):
         """Whether it has said anything since then: it is slow at most, and does not stand still."""
         return self._client is not None and self._client.heard_at > since
 
+    async def ask(self) -> str:
+        """Which version it says that it is, asked now over a connection of its own. Raises GatewayLost."""
+        token = await self._token()
+        try:
+            with trio.fail_after(ASK_S_MAX):
+                async with self._let_in(_ignore) as client:
+                    return client.hello.server.version
+        except trio.TooSlowError:
+            raise GatewayLost(f"no answer within {ASK_S_MAX:g} s") from None
+        except (OSError, HolderGone, GatewayLost, GatewayRefused) as error:
+            raise GatewayLost(str(error).replace(token, "***")) from None
+
     @abstractmethod
     def shun(self, why: str) -> None:
         """It took no work: where there are others, that goes to those for a while."""
@@ -208,14 +223,7 @@ class Connection(ABC):
 
     async def _connect(self) -> None:
         """One connection, from the dial to its end."""
-        async with await self._dial() as stream:
-            if not await is_ready(stream):
-                raise GatewayLost("it is still starting")
-        token = await self._token()
-        async with (
-            await self._dial() as stream,
-            open_client(stream, token, dashd.__version__, self._heard) as client,
-        ):
+        async with self._let_in(self._heard) as client:
             known = await self._greet(client)
             if known is None:
                 return
@@ -224,6 +232,18 @@ class Connection(ABC):
             self._client = client
             self._changes.ring()
             await client.lost.wait()
+
+    @asynccontextmanager
+    async def _let_in(self, heard: Callable[[protocol.Event], None]) -> AsyncIterator[Client]:
+        async with await self._dial() as stream:
+            if not await is_ready(stream):
+                raise GatewayLost("it is still starting")
+        token = await self._token()
+        async with (
+            await self._dial() as stream,
+            open_client(stream, token, dashd.__version__, heard) as client,
+        ):
+            yield client
 
     def _cut_off(self) -> None:
         if self._client is not None:
@@ -248,3 +268,7 @@ class Connection(ABC):
         if len(self._raw) > RAW_MAX:
             self._raw.popitem(last=False)
         self._changes.ring()
+
+
+def _ignore(_event: protocol.Event) -> None:
+    """Whoever asks is not there for events."""

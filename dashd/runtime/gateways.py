@@ -49,6 +49,10 @@ class Gateways:
         """The swarm's, if it has one now."""
         return self._found.get(swarm_id)
 
+    def named(self, launch_id: str) -> "Gateway | None":
+        """The one of this launch."""
+        return next((each for each in self._found.values() if each.has(launch_id)), None)
+
     def is_up(self, swarm_id: str) -> bool:
         """Whether attempts of the swarm may go into one now; its connection may be lost for a moment."""
         found = self._found.get(swarm_id)

@@ -48,7 +48,7 @@ class Gateways(Protocol):
         """Why the swarm's own gateway is not up; empty where it is."""
 
     async def ask(self, name: str) -> GatewaySeen:
-        """Reads an added one's token again, and asks it now."""
+        """Asks one now, by its name or its launch; an added one with its token read again."""
 
 
 InstanceSeen = GatewaySeen

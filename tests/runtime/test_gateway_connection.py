@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +16,9 @@ from dashd.domain.attempt import Ending
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
+from dashd.jail.holder_link import HolderGone
 from dashd.runtime import added_gateway, gateway, gateway_connection, gateway_link, gateway_refusals
-from dashd.runtime.gateway_connection import DRAIN_S_MAX, RAW_MAX, Connection, GatewayGone
+from dashd.runtime.gateway_connection import ASK_S_MAX, DRAIN_S_MAX, RAW_MAX, Connection, GatewayGone
 from tests.fakes.scene import swarm_row
 from tests.runtime.test_gateway_link import CLAIM, FakeGateway, _commit, _plan
 
@@ -111,6 +112,14 @@ class Scripted(Connection):
         return 1.0
 
 
+def token_of(token: str) -> Callable[[], Awaitable[str]]:
+    async def found() -> str:
+        await trio.lowlevel.checkpoint()
+        return token
+
+    return found
+
+
 @pytest.fixture
 def made(bed, monkeypatch) -> Scripted:
     found = Scripted(dataclasses.replace(bed.world, gateway_doors=FakeDoors()))
@@ -155,6 +164,45 @@ async def test_one_that_lets_dashd_in_and_refuses_the_rest_is_not_there_whenever
     assert len(made.heard) == 100  # an own one is ended for it, and an added one told of
     assert made.unreachable_s[-1] == pytest.approx(99 * pause_s)
     made.end("")
+
+
+async def test_who_asks_how_it_fares_is_told_what_it_says_now(
+    made, nursery, autojump_clock, monkeypatch
+) -> None:
+    nursery.start_soon(made._stay_connected)
+    client = await made.connected()
+    assert await made.ask() == "1.2.3"
+    assert await made.connected() is client  # which is another one
+
+    async def stands_still(_stream: object) -> bool:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(gateway_connection, "is_ready", stands_still)
+    with trio.fail_after(ASK_S_MAX + 1), pytest.raises(GatewayLost, match="no answer within 5 s"):
+        await made.ask()
+    assert await made.connected() is client  # it may only be busy
+    made.end("")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(111, "Connection refused"),
+        HolderGone("its holder is gone"),
+        GatewayRefused("connect", protocol.Fault("UNAUTHORIZED", "wrong token: t")),
+    ],
+)
+async def test_why_it_does_not_answer_is_told_without_its_token(made, monkeypatch, error) -> None:
+    async def dial() -> None:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    monkeypatch.setattr(made, "_dial", dial)
+    monkeypatch.setattr(made, "_token", token_of("wrong token"))
+    with pytest.raises(GatewayLost) as lost:
+        await made.ask()
+    assert str(lost.value) == str(error).replace("wrong token", "***")
 
 
 async def test_whether_it_stands_still_is_known_by_what_it_says(made, nursery, autojump_clock) -> None:

@@ -19,6 +19,9 @@ class FakeGateway:
         self.ending = True
         self._ended.set()
 
+    def has(self, launch_id: str) -> bool:
+        return launch_id == f"{self.swarm_id}-g1"
+
     async def run(self) -> None:
         await self._ended.wait()
         await trio.sleep(1)
@@ -40,6 +43,7 @@ async def test_one_that_was_left_is_the_swarms(gateways, autojump_clock) -> None
     other = await gateways.of("s2")
     assert (other.row, await gateways.of("s2")) == (None, other)
     assert gateways.find("s3") is None
+    assert (gateways.named("s2-g1"), gateways.named("s3-g1")) == (other, None)
 
 
 async def test_the_next_one_begins_when_the_last_one_has_ended(gateways, autojump_clock) -> None:

@@ -1,12 +1,16 @@
 """Gateways through the door of a real dashd: a swarm's own, and one that somebody else started."""
 
+import contextlib
+import os
+import signal
+
 import pytest
 import trio
 
 from tests.jail import inside
 from tests.test_gateway_ports import TOKEN, Standing
 from tests.whole.door import Refused, open_door
-from tests.whole.test_gateway import CONFIGURED
+from tests.whole.test_gateway import CONFIGURED, pids_of
 
 pytestmark = pytest.mark.slow
 S_MAX = 60.0
@@ -17,6 +21,20 @@ def standing(tmp_path):
     made = Standing(tmp_path, "desk")
     yield made
     made.kill()
+
+
+@contextlib.contextmanager
+def standing_still(launch):
+    """The processes in its jail are stopped meanwhile."""
+    pids = pids_of(launch)
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def test_a_swarm_s_own_is_listed_while_it_works(start_daemon, tmp_path, gate):
@@ -30,6 +48,11 @@ async def test_a_swarm_s_own_is_listed_while_it_works(start_daemon, tmp_path, ga
         (own,) = (await dash.call("gateway.list"))["gateways"]
         assert (own["name"], own["kind"], own["swarm"]) == (f"{swarm}-g1", "own", swarm)
         assert (own["health"], own["load"], own["grade"] in ("A", "B")) == ("alive", 1, True)
+        assert (await dash.call("gateway.health", name=own["name"]))["version"] == "stand-in"
+        with standing_still(own["name"]):  # its connection stays
+            found = await dash.call("gateway.health", name=own["name"])
+        assert (found["ok"], found["health"], found["text"]) == (False, "unknown", "no answer within 5 s")
+        assert (await dash.call("gateway.health", name=own["name"]))["ok"]
         with pytest.raises(Refused) as refused:
             await dash.call("gateway.drain", name=own["name"])
         assert refused.value.kind == "Unsupported"
