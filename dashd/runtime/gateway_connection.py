@@ -43,6 +43,8 @@ ASK_S_MAX = 5.0
 """For somebody who asks how it fares; one that is only busy may take longer, and that is said then."""
 INVALID = "INVALID_REQUEST"
 """How it refuses what it will never do."""
+STARTS_MAX = 4
+"""First runs at once. All of them have one thread of the gateway busy, however many cores there are."""
 RAW_MAX = 512
 """Runs of which it is remembered how their last call failed."""
 
@@ -63,7 +65,7 @@ class Connection(ABC):
         """Where it is a process of Dash's own."""
         self.tag = ""
         """Part of its agents' names, where these must not outlive one of its starts."""
-        self.starts = trio.Semaphore(STARTS_PER_CORE_MAX * cores())
+        self.starts = trio.Semaphore(min(STARTS_MAX, STARTS_PER_CORE_MAX * cores()))
         """Held for an agent's first run, which has the gateway busy for seconds."""
         self.warmth = Warmth()
         self._world = world

@@ -205,6 +205,12 @@ async def test_why_it_does_not_answer_is_told_without_its_token(made, monkeypatc
     assert str(lost.value) == str(error).replace("wrong token", "***")
 
 
+@pytest.mark.parametrize(("cores", "starts"), [(1, 2), (2, 4), (4, 4), (64, 4)])
+async def test_agents_begin_two_to_four_at_a_time_on_any_machine(bed, monkeypatch, cores, starts) -> None:
+    monkeypatch.setattr(gateway_connection, "cores", lambda: cores)
+    assert Scripted(bed.world).starts.value == starts
+
+
 async def test_whether_it_stands_still_is_known_by_what_it_says(made, nursery, autojump_clock) -> None:
     assert not made.has_spoken(0.0)  # it was never there
     nursery.start_soon(made._stay_connected)
