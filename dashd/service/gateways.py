@@ -253,14 +253,21 @@ def _address(url: str) -> str:
             path="url",
         )
     address = "127.0.0.1" if host == "localhost" else host
-    if not _is_loopback(address) or parts.scheme not in SCHEMES:
+    if not _is_loopback(address):
         raise errors.Unsupported(
-            f"{host} by {parts.scheme} is not this host: agents there could not reach the model proxy, which"
-            " listens on loopback alone",
-            hint=f"run a gateway on this host: {EXAMPLE}",
+            f"{host} is no loopback address (127.0.0.1, ::1), and only those are taken: agents elsewhere"
+            " could not reach the model proxy, which listens on loopback alone",
+            hint=f"for a gateway on this host: ws://127.0.0.1:{port}",
             path="url",
         )
-    return f"ws://[{address}]:{port}" if ":" in address else f"ws://{address}:{port}"
+    found = f"ws://[{address}]:{port}" if ":" in address else f"ws://{address}:{port}"
+    if parts.scheme not in SCHEMES:
+        raise errors.Unsupported(
+            f"{parts.scheme} is TLS, which dashd does not speak with gateways: all of it stays on this host",
+            hint=f"{found}, with TLS off in the gateway",
+            path="url",
+        )
+    return found
 
 
 def _is_loopback(host: str) -> bool:

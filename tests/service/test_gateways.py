@@ -82,11 +82,34 @@ async def test_an_address_that_is_none_is_refused_and_a_token_in_it_not_repeated
 
 @pytest.mark.parametrize(
     "url",
-    ["ws://10.0.0.1:1", "wss://gw.example.com:443", "wss://127.0.0.1:1", "ws://127.0.0.1.example.com:1"],
+    [
+        "ws://10.0.0.1:7",
+        "ws://0.0.0.0:7",
+        "ws://[::]:7",
+        "wss://gw.example.com:7",
+        "ws://127.0.0.1.example.com:7",
+    ],
 )
-async def test_another_host_is_not_supported_and_why(call, core, url):
-    with pytest.raises(errors.Unsupported, match="could not reach the model proxy"):
+async def test_another_address_than_loopback_is_not_supported_and_why(call, core, url):
+    with pytest.raises(errors.Unsupported, match="no loopback address") as refused:
         await call("gateway.add", **(ADD | {"url": url}))
+    assert "could not reach the model proxy" in refused.value.message
+    assert refused.value.hint == "for a gateway on this host: ws://127.0.0.1:7"
+    assert core.gateways.kept == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "instead"),
+    [
+        ("wss://127.0.0.1:7", "ws://127.0.0.1:7"),
+        ("https://localhost:7", "ws://127.0.0.1:7"),
+        ("wss://[::1]:7", "ws://[::1]:7"),
+    ],
+)
+async def test_tls_is_not_supported_and_what_would_be_right(call, core, url, instead):
+    with pytest.raises(errors.Unsupported, match="is TLS") as refused:
+        await call("gateway.add", **(ADD | {"url": url}))
+    assert (refused.value.hint.split(",")[0], refused.value.path) == (instead, "url")
     assert core.gateways.kept == {}
 
 
