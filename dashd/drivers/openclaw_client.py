@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 UNAVAILABLE = "UNAVAILABLE"
 """How it refuses what it may do later: while it starts, drains or is suspended, and above its limits."""
+INVALID = "INVALID_REQUEST"
+"""How it refuses what it will never do, and what it has never heard of."""
 CONNECT_S_MAX = 30.0
 CALL_S_MAX = 120.0
 """Of one request: in its worst bursts a gateway took 37 s to accept a run."""

@@ -48,6 +48,7 @@ BASE_BYTES, EACH_BYTES = 3 << 30, 128 << 20
 """Memory of a gateway, and for each agent in it: 20 at work together were seen to take 2 GiB."""
 TMP_BYTES = 1 << 30
 PIECE_BYTES_MAX = 1 << 20
+LEFT_AGAIN_S = 1.0
 LEFT_MAX = 200
 """Runs that were stopped, of which is asked whether they have ended."""
 
@@ -270,16 +271,22 @@ class Gateway(Connection):
     async def _end_what_is_left(self) -> None:
         """Ends runs that were given up while it was too busy for that; where it cannot, it ends with them."""
         with contextlib.suppress(GatewayGone):
+            since = trio.current_time()
             while True:
                 ticket = self.warmth.left.ticket()
                 try:
                     await self.warmth.end_left(await self.connected())
                 except trio.TooSlowError:
                     return self.end(f"a run in it could not be ended within {REST_S_MAX:g} s")
-                except (GatewayLost, GatewayRefused):
+                except GatewayLost:
                     await trio.sleep(AGAIN_S)
+                except GatewayRefused as refused:
+                    if trio.current_time() > since + DRAIN_S_MAX:
+                        return self.end(f"whether a run in it has ended is not known: {refused}")
+                    await trio.sleep(refused.retry_after_s or LEFT_AGAIN_S)
                 else:
                     await ticket.wait()
+                    since = trio.current_time()
 
     async def _end_with_its_swarm(self, link: HolderLink) -> None:
         with contextlib.suppress(HolderGone):  # whoever listens to it hears of that too

@@ -21,6 +21,7 @@ import trio
 import dashd
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
+from dashd.drivers.openclaw_client import INVALID as INVALID
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.store.bells import Bell
@@ -41,8 +42,6 @@ still for 37 s, and to let nobody in for 315 s before a restart while runs work 
 """
 ASK_S_MAX = 5.0
 """For somebody who asks how it fares; one that is only busy may take longer, and that is said then."""
-INVALID = "INVALID_REQUEST"
-"""How it refuses what it will never do."""
 STARTS_MAX = 4
 """First runs at once. All of them have one thread of the gateway busy, however many cores there are."""
 RAW_MAX = 512

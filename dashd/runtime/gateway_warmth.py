@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import trio
 
-from dashd.drivers.openclaw_client import Client, GatewayRefused
+from dashd.drivers.openclaw_client import INVALID, Client, GatewayRefused
 from dashd.store.bells import Bell
 
 WARMING_MAX = 2
@@ -60,13 +60,13 @@ class Warmth:
 
     async def end_left(self, client: Client) -> None:
         """Returns once none of those runs goes on. Raises TooSlowError, GatewayLost, and GatewayRefused where
-        it may be asked again.
+        that is not known.
         """
         for agent, session in list(self._working.items()):
             try:
                 await at_rest(client, session)
             except GatewayRefused as refused:
-                if refused.for_now:
+                if refused.code != INVALID:  # else it knows nothing of it
                     raise
             if self._working.get(agent) == session:
                 del self._working[agent]

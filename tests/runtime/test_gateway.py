@@ -11,13 +11,15 @@ import trio
 
 from dashd import drivers
 from dashd.drivers import Programs, openclaw_gateway
+from dashd.drivers.openclaw_client import GatewayRefused
 from dashd.drivers.openclaw_gateway import session_key
-from dashd.drivers.openclaw_protocol import Session
+from dashd.drivers.openclaw_protocol import Fault, Session
 from dashd.jail.launch import Walls
 from dashd.jail.launch_folder import ExitRecord
 from dashd.jail.launcher import LaunchFailed
 from dashd.runtime import gateway, gateway_state
 from dashd.runtime.gateway import Gateway
+from dashd.runtime.gateway_connection import DRAIN_S_MAX, GatewayGone
 from dashd.runtime.gateway_warmth import REST_S_MAX
 from dashd.runtime.write_pace import WRITES_MAX, WRITES_S
 from dashd.store import attempts, gateways, seats
@@ -93,6 +95,24 @@ async def test_a_run_that_does_not_end_takes_the_gateway_with_it(bed, nursery, a
     assert not made.ending  # it may only be slow
     await trio.sleep(2)
     assert made.ending
+
+
+async def test_nor_does_one_that_never_says_whether_a_run_has_ended_stay(
+    bed, nursery, autojump_clock
+) -> None:
+    made, client = Gateway(bed.world, "s", None), FakeClient()
+    made._client = client  # type: ignore[assignment]
+    nursery.start_soon(made._end_what_is_left)
+    await trio.sleep(1_000)
+    client.refuses = GatewayRefused("sessions.describe", Fault("INTERNAL", "its database is locked"))
+    made.warmth.leave_working("s-001", "agent:s-001:x")
+    await trio.sleep(DRAIN_S_MAX - 1)
+    assert not made.ending  # it may only drain
+    await trio.sleep(3)
+    assert made.ending
+    made._client = None
+    with pytest.raises(GatewayGone, match="database is locked"):
+        await made.connected()
 
 
 async def test_after_a_restart_of_dashd_it_is_asked_for_runs_that_were_stopped(bed) -> None:

@@ -88,8 +88,11 @@ async def test_a_gateway_that_does_not_say_how_a_session_stands_is_asked_again(a
 
     warmth, client = Warmth(), Refuses()
     warmth.leave_working(AGENT, f"agent:{AGENT}:x")
-    with pytest.raises(GatewayRefused):
-        await warmth.end_left(client)  # type: ignore[arg-type]
-    client.fault = Fault("INVALID_REQUEST", "it never will")
+    for fault in (Fault("UNAVAILABLE", "busy"), Fault("INTERNAL", "its database is locked")):
+        client.fault = fault
+        with pytest.raises(GatewayRefused):
+            await warmth.end_left(client)  # type: ignore[arg-type]
+        assert warmth.is_left(AGENT)  # so that no other comes in beside it
+    client.fault = Fault("INVALID_REQUEST", "no such session")
     await warmth.end_left(client)  # type: ignore[arg-type]
     await warmth.end_left(FakeClient())  # type: ignore[arg-type]
