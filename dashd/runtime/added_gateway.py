@@ -51,6 +51,8 @@ TIDY_AGAIN_S = 30.0
 LEAVE_S_MAX = 30.0
 """For taking everything back out of one that was removed."""
 LEFT_MAX = 200
+END_LEFT_S_MAX = 60.0
+"""For ending, in one connection, runs that were given up: it is not used before."""
 LOG_LINES = 500
 
 
@@ -69,6 +71,8 @@ class AddedGateway(Connection):
         self._wanted: dict[str, str] = {}
         """Agents that are waited for, and the tag of each."""
         self._late = ""
+        self._ended: set[str] = set()
+        """Attempts that were given up in its present start, and whose runs it was told to end."""
         self._cut_at = trio.current_time()
         self._stale: set[str] = set()
         """Agents of its configuration that are over, or will be with a task of theirs, as it calls them."""
@@ -302,16 +306,17 @@ class AddedGateway(Connection):
         """See Connection. Before a call from it is let through, keys of earlier starts end, and runs that
         were given up while it was away.
         """
+        if self._boot_id != client.hello.server.boot_id:
+            self._ended.clear()
         self._boot_id = client.hello.server.boot_id
         self.tag = openclaw_gateway.tag_of(self._boot_id)
         await self._doors.retire(self.door)
         self._made = {key: made for key, made in self._made.items() if key[0] == self.door}
-        for session in await self._world.store.own.read(self._sessions_left):
-            try:
-                await client.abort(session)
-            except GatewayRefused as refused:
-                if refused.code != INVALID:  # else it knows nothing of it any more
-                    raise GatewayLost(f"a run that was given up may go on: {refused}") from None
+        try:
+            with trio.fail_after(END_LEFT_S_MAX):
+                await self._end_left(client)
+        except trio.TooSlowError:
+            raise GatewayLost(f"runs that were given up took more than {END_LEFT_S_MAX:g} s to end") from None
         named, providers, _ = await client.configured()
         listed = _guests(named, providers)
         former = await self._world.store.own.read(
@@ -322,17 +327,31 @@ class AddedGateway(Connection):
         self._late = ""  # not before: it may let dashd in and refuse all else, for ever
         return known
 
-    def _sessions_left(self, db: Snapshot) -> list[str]:
-        """In which runs were given up in this start of it, or stopped."""
+    async def _end_left(self, client: Client) -> None:
+        """Each of those runs once: the next connection goes on where this one ends."""
+        left = await self._world.store.own.read(self._sessions_left)
+        self._ended &= left.keys()
+        for attempt_id, session in left.items():
+            if attempt_id in self._ended:
+                continue
+            try:
+                await client.abort(session)
+            except GatewayRefused as refused:
+                if refused.code != INVALID:  # else it knows nothing of it any more
+                    raise GatewayLost(f"a run that was given up may go on: {refused}") from None
+            self._ended.add(attempt_id)
+
+    def _sessions_left(self, db: Snapshot) -> dict[str, str]:
+        """In which runs were given up in this start of it, or stopped, by attempt."""
         open_ = (attempts.open_of_agent(db, each) for each in attempts.begun_at(db, self.name))
         going = {gateways.session_of(db, row).id for row in open_ if row is not None}
-        found = []
+        found = {}
         for row in attempts.left_at(db, self.name, self._boot_id, LEFT_MAX):
             session = gateways.session_of(db, row)
             if session.id in going:  # its next attempt came in when it was at rest, and works there now
                 continue
             tag = openclaw_gateway.tag_of(session.place_boot or self._boot_id)
-            found.append(openclaw_gateway.session_key(row.agent_id, session.id, tag))
+            found[row.id] = openclaw_gateway.session_key(row.agent_id, session.id, tag)
         return found
 
     def _cut_off(self) -> None:

@@ -105,6 +105,7 @@ class FakeOpenClaw:
         self.refusals: list[Exception] = []
         self.aborted: list[str] = []
         self.abort_refusals: list[Exception] = []
+        self.abort_s = 0.0
         self.lines: list[bytes] = []
         self.client: FakeClient | None = None
         self.there = True
@@ -157,7 +158,7 @@ class FakeClient:
         return dict.fromkeys(self._openclaw.names, 1), dict.fromkeys(self._openclaw.providers, 1), 1_000
 
     async def abort(self, session: str) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self._openclaw.abort_s)
         if self._openclaw.abort_refusals:
             raise self._openclaw.abort_refusals.pop()
         self._openclaw.aborted.append(session)

@@ -3,6 +3,7 @@
 import trio
 
 from dashd.drivers import openclaw_gateway
+from dashd.runtime.added_gateway import END_LEFT_S_MAX
 from dashd.store import attempts
 from tests.fakes.desk import added_claim
 
@@ -67,3 +68,30 @@ async def test_what_works_in_the_session_of_a_lost_attempt_is_not_ended_with_it(
     await trio.sleep(30)
     await there.gateway.add(agent)
     assert there.openclaw.aborted == [session]
+
+
+async def test_many_runs_that_were_given_up_are_ended_once_each_over_several_connections(
+    there, autojump_clock
+) -> None:
+    agents = there.swarm(*map(str, range(21)), agents=21)
+    there.go()
+    await there.gateway.add(agents[0])
+    scene, first = there.bed.scene, there.openclaw.client
+    works, *lost = attempts.open_attempts(scene.db)
+    for row in lost:
+        scene.do(lambda tx, row=row: attempts.set_place_boot(tx, row.launch_id, there.openclaw.boot_id))
+        scene.start(added_claim(row))
+        scene.end(added_claim(row), "lost", "it gave no answer")
+    there.openclaw.abort_s = 10.0
+    there.openclaw.cut()
+    await trio.sleep(END_LEFT_S_MAX + 1)
+    assert (len(there.openclaw.aborted), there.openclaw.client is first) == (5, False)
+    with trio.fail_after(300):
+        await there.gateway.connected()
+    assert len(there.openclaw.aborted) == len(set(there.openclaw.aborted)) == 20
+    there.openclaw.cut()
+    await trio.sleep(5)
+    with trio.fail_after(5):  # there is nothing left to end
+        await there.gateway.connected()
+    assert len(there.openclaw.aborted) == 20
+    assert attempts.get(scene.db, works.id).state == "claimed"
