@@ -69,6 +69,8 @@ class Connection(ABC):
         self.warmth = Warmth()
         self._world = world
         self._client: Client | None = None
+        self._there_at = 0.0
+        """When it was connected last; before that, when it was first tried."""
         self._why = ""
         self._gone = False
         self._changes = Bell()
@@ -206,18 +208,17 @@ class Connection(ABC):
 
     async def _stay_connected(self) -> None:
         """One connection after the other, until it is ending."""
-        since = trio.current_time()
+        self._there_at = trio.current_time()
         while not self.ending:
             delay_s = AGAIN_S
             try:
                 await self._connect()
-                since = trio.current_time()
             except GatewayRefused as refused:
                 shut_out = self._unreachable if refused.for_now else self._shut_out
-                again_s = shut_out(refused, trio.current_time() - since)
+                again_s = shut_out(refused, trio.current_time() - self._there_at)
                 delay_s = max(refused.retry_after_s or 0.0, again_s)
             except (OSError, HolderGone, GatewayLost) as error:
-                delay_s = self._unreachable(error, trio.current_time() - since)
+                delay_s = self._unreachable(error, trio.current_time() - self._there_at)
             finally:
                 self._cut_off()
             await trio.sleep(delay_s)
@@ -232,7 +233,10 @@ class Connection(ABC):
             self._doors.hold_off(self.door, on=False)
             self._client = client
             self._changes.ring()
-            await client.lost.wait()
+            try:
+                await client.lost.wait()
+            finally:
+                self._there_at = trio.current_time()  # also where it ends with an error
 
     @asynccontextmanager
     async def _let_in(self, heard: Callable[[protocol.Event], None]) -> AsyncIterator[Client]:

@@ -76,6 +76,8 @@ class Scripted(Connection):
         self.clients: list[FakeClient] = []
         self.heard: list[str] = []
         self.unreachable_s: list[float] = []
+        self.breaks: list[Exception] = []
+        """How the next connections end that were let in."""
 
     @property
     def door(self) -> str:
@@ -129,6 +131,8 @@ def made(bed, monkeypatch) -> Scripted:
         assert token == "t"
         found.clients.append(FakeClient())
         yield found.clients[-1]
+        if found.breaks:
+            raise found.breaks.pop()
 
     async def is_ready(_stream) -> bool:
         return True
@@ -203,6 +207,18 @@ async def test_why_it_does_not_answer_is_told_without_its_token(made, monkeypatc
     with pytest.raises(GatewayLost) as lost:
         await made.ask()
     assert str(lost.value) == str(error).replace("wrong token", "***")
+
+
+async def test_one_that_breaks_after_hours_was_there_until_then(made, nursery, autojump_clock) -> None:
+    nursery.start_soon(made._stay_connected)
+    client = await made.connected()
+    await trio.sleep(10_000)
+    made.breaks.append(GatewayLost("the connection broke"))
+    client.lost.set()
+    await trio.sleep(0.1)
+    assert made.heard == ["unreachable: the connection broke"]
+    assert made.unreachable_s == [pytest.approx(0.0, abs=1)]
+    made.end("")
 
 
 @pytest.mark.parametrize(("cores", "starts"), [(1, 2), (2, 4), (4, 4), (64, 4)])
