@@ -24,7 +24,7 @@ from .world import World
 PI = "pi"
 
 
-class InstanceProbes(Rounds[InstanceRow]):
+class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
     """See the module."""
 
     def __init__(self, world: World, programs: Programs) -> None:

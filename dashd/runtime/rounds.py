@@ -6,11 +6,12 @@ What is seen is kept in memory: after a start nobody knows.
 """
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
 from dashd.domain.placement import Health, health_after
+from dashd.store import bells
 from dashd.store.added_gateways import Look
 from dashd.store.bells import Bell
 from dashd.store.registry import PlaceRow
@@ -37,14 +38,22 @@ class Seen(Generic[R]):
     why: str = "it has not been asked yet"
     latency_ms: float | None = None
 
+    @property
+    def standing(self) -> tuple[Health, str]:
+        """What work is placed by, and why."""
+        return self.health, self.why
 
-class Rounds(Generic[R]):
+
+S = TypeVar("S", bound=Seen[Any])
+
+
+class Rounds(Generic[R, S]):
     """See the module. `seen` is by name."""
 
-    def __init__(self, bell: Bell) -> None:
-        """The bell rings when rows have changed."""
-        self.seen: dict[str, Seen[R]] = {}
-        self._bell = bell
+    def __init__(self, *woken: Bell) -> None:
+        """The bells ring when rows have changed, or one is due that was not."""
+        self.seen: dict[str, S] = {}
+        self._woken = woken
         self._slots = trio.Semaphore(AT_ONCE_MAX)
         self._following = trio.Lock()
 
@@ -52,18 +61,18 @@ class Rounds(Generic[R]):
         """Those that are to be asked."""
         raise NotImplementedError
 
-    async def probe(self, seen: Seen[R]) -> None:
+    async def probe(self, seen: S) -> None:
         """Asks one, and says `answered` or `failed` of it."""
         raise NotImplementedError
 
-    def fresh(self, row: R) -> Seen[R]:
-        """What is known of one that was never asked."""
-        return Seen(row, trio.current_time())
+    def fresh(self, row: R) -> S:
+        """What is known of one that was never asked; it is due now."""
+        raise NotImplementedError
 
     async def run(self) -> None:
         """Asks whoever is due, until cancelled."""
         while True:
-            ticket = self._bell.ticket()
+            tickets = [bell.ticket() for bell in self._woken]
             await self.follow()
             now = trio.current_time()
             async with trio.open_nursery() as round_:
@@ -71,9 +80,9 @@ class Rounds(Generic[R]):
                     round_.start_soon(self._in_turn, each)
             next_at = min((each.due_at for each in self.seen.values()), default=float("inf"))
             with trio.CancelScope(deadline=next_at):
-                await ticket.wait()
+                await bells.either(*tickets)
 
-    async def ask(self, name: str) -> Seen[R] | None:
+    async def ask(self, name: str) -> S | None:
         """Asks one now, whether it is due or not; None where there is none of that name."""
         await self.follow()
         found = self.seen.get(name)
@@ -94,20 +103,21 @@ class Rounds(Generic[R]):
     def looks(self) -> dict[str, Look]:
         """By name, what work is placed by."""
         return {
-            name: Look(each.row.added_at_ms, each.health, each.version) for name, each in self.seen.items()
+            name: Look(each.row.added_at_ms, each.standing[0], each.version)
+            for name, each in self.seen.items()
         }
 
-    async def _in_turn(self, seen: Seen[R]) -> None:
+    async def _in_turn(self, seen: S) -> None:
         async with self._slots:
             await self.probe(seen)
 
-    def answered(self, seen: Seen[R], version: str | None, took_s: float) -> None:
+    def answered(self, seen: S, version: str | None, took_s: float) -> None:
         """It is well."""
         seen.health, seen.failures, seen.why, seen.version = "alive", 0, "", version
         seen.latency_ms = took_s * 1_000
         seen.due_at = trio.current_time() + EVERY_S
 
-    def failed(self, seen: Seen[R], why: str) -> None:
+    def failed(self, seen: S, why: str) -> None:
         """It gave no answer, once more."""
         seen.failures += 1
         seen.health, seen.why, seen.latency_ms = health_after(seen.failures), why[:WHY_CHARS_MAX], None

@@ -14,16 +14,8 @@ import trio.testing
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.runtime import probes
-from dashd.runtime.probes import (
-    AGAIN_S,
-    AT_ONCE_MAX,
-    EVERY_S,
-    PROBE_S_MAX,
-    SHUN_S,
-    SHUN_S_MAX,
-    NoToken,
-    Probes,
-)
+from dashd.runtime.probes import PROBE_S_MAX, SHUN_S, SHUN_S_MAX, NoToken, Probes
+from dashd.runtime.rounds import AGAIN_S, AT_ONCE_MAX, EVERY_S
 from dashd.store import added_gateways
 from dashd.store.added_gateways import AddedGatewayRow
 
@@ -217,7 +209,7 @@ async def test_that_nobody_listens_is_another_thing_than_silence(bed, monkeypatc
         await bed.world.store.writer.apply(lambda tx: added_gateways.put(tx, row))
         made = Probes(bed.world, token)
         await made.follow()
-        await made._look(made.seen["desk"])
+        await made.probe(made.seen["desk"])
     assert (made.seen["desk"].failures, made.seen["desk"].ended) == (1, nobody)
 
 
@@ -277,7 +269,7 @@ async def test_a_password_store_may_take_its_time(bed, autojump_clock):
         return "t"
 
     made = Scripted(bed.world)
-    made._token = slow
+    made.token = slow
     made.answers["desk"] = "b1"
     await put(bed)
     found = await made.ask("desk")
@@ -306,7 +298,7 @@ async def test_a_gateway_that_repeats_its_token_is_not_quoted(bed, autojump_cloc
     asked = Probes(bed.world, canary)
     await asked.follow()
     for _ in range(2):
-        await asked._look(asked.seen["desk"])
+        await asked.probe(asked.seen["desk"])
     found = asked.seen["desk"]
     assert (found.health, found.why) == ("dead", "connect: UNAUTHORIZED: no *** here")
     assert "canary" not in str(scene.events())

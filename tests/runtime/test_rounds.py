@@ -4,7 +4,7 @@ import msgspec
 import pytest
 import trio
 
-from dashd.runtime.rounds import AGAIN_S, AT_ONCE_MAX, EVERY_S, Rounds
+from dashd.runtime.rounds import AGAIN_S, AT_ONCE_MAX, EVERY_S, Rounds, Seen
 from dashd.store.bells import Bell
 
 
@@ -14,7 +14,7 @@ class Row(msgspec.Struct, frozen=True):
     draining: int = 0
 
 
-class Scripted(Rounds[Row]):
+class Scripted(Rounds[Row, Seen[Row]]):
     """Places that answer True, do not answer False, or hang (None)."""
 
     def __init__(self) -> None:
@@ -33,6 +33,9 @@ class Scripted(Rounds[Row]):
     async def rows(self):
         await trio.lowlevel.checkpoint()
         return list(self.made)
+
+    def fresh(self, row):
+        return Seen(row, trio.current_time())
 
     async def probe(self, seen):
         self.asked.append((trio.current_time(), seen.row.name))
