@@ -17,7 +17,8 @@ from dashd.runtime.probes import NoToken, Probes
 from dashd.runtime.world import World
 from dashd.service.place_ports import GatewaySeen
 from dashd.store import added_gateways, gateways
-from dashd.store.added_gateways import AddedGatewayRow, Look
+from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.registry import Look
 from dashd.wire import errors
 
 

@@ -11,8 +11,8 @@ from dashd.runtime.rounds import Seen
 from dashd.runtime.world import World
 from dashd.service.place_ports import InstanceSeen
 from dashd.service.ports import Walls
-from dashd.store.added_gateways import Look
 from dashd.store.instances import InstanceRow
+from dashd.store.registry import Look
 from dashd.wire import errors
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 
 from dashd.domain import placement
 from dashd.domain.placement import Place, Placed, Turns, Unplaced
-from dashd.store import attempts, gateways, placements
-from dashd.store.added_gateways import Look
+from dashd.store import attempts, gateways, placements, swarms
 from dashd.store.queue import Claim, Here
+from dashd.store.registry import Look
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
 
 HOMES_MAX = 1_000
@@ -69,7 +69,7 @@ class Round:
         asked = noun, swarm.placement
         if (known := self._unplaced.get(asked)) is not None:
             return known
-        terms = placements.terms(swarm)
+        terms = swarms.terms(swarm)
         if task.attempts + task.lost and (before := attempts.last_place(db, task.id)) is not None:
             self._turns.of_session[task.id] = before
         demand = placement.demand(terms, swarm.id, task.id, " ".join(asked))

@@ -12,9 +12,8 @@ import trio
 
 from dashd.domain.placement import Health, health_after
 from dashd.store import bells
-from dashd.store.added_gateways import Look
 from dashd.store.bells import Bell
-from dashd.store.registry import PlaceRow
+from dashd.store.registry import Look, PlaceRow
 
 EVERY_S = 30.0
 AGAIN_S = 5.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import trio
 
 from dashd.domain.session_tree import Transcript
-from dashd.store.added_gateways import Look
+from dashd.store.registry import Look
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 

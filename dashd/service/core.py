@@ -7,8 +7,8 @@ from typing import Final, Literal
 from dashd.clock import Clock
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
 from dashd.store import session_room
-from dashd.store.added_gateways import Look
 from dashd.store.opening import Store
+from dashd.store.registry import Look
 
 from .absent import (
     NoGateways,

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import trio
 
-from dashd.store.added_gateways import Look
+from dashd.store.registry import Look
 
 
 @dataclass(frozen=True, slots=True)

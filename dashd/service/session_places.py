@@ -11,7 +11,6 @@ import msgspec
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import dollars, folders, ids, repository
 from dashd.domain.budget import DEFAULT_CEILING_NUSD
-from dashd.domain.placement import Terms
 from dashd.store import agents, allotments, attempts, budgets, session_moves, swarms, workspaces
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.store.sessions import SessionRow
@@ -149,7 +148,7 @@ def _placement(swarm: SwarmRow) -> Placement | msgspec.UnsetType:
     """As it was asked for."""
     if not swarm.placement:
         return msgspec.UNSET
-    asked = msgspec.json.decode(swarm.placement, type=Terms)
+    asked = swarms.terms(swarm)
     return Placement(
         policy=asked.policy,
         capabilities=list(asked.capabilities),

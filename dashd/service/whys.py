@@ -19,8 +19,8 @@ from dashd.store import (
     swarms,
     tasks,
 )
-from dashd.store.added_gateways import Look
 from dashd.store.budgets import BudgetRow
+from dashd.store.registry import Look
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.store.session_moves import MoveRow
 from dashd.wire.methods import agent as wire

@@ -5,15 +5,13 @@ nothing is told twice.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import msgspec
 
-from dashd.domain import placement
-from dashd.domain.placement import Health, Place
+from dashd.domain.placement import Place
 
-from . import attempts
-from .registry import Registry, capabilities
+from . import attempts, registry
+from .registry import Look, Registry
 from .rows import Snapshot
 from .transaction import Tx
 
@@ -36,18 +34,8 @@ class AddedGatewayRow(msgspec.Struct, frozen=True):
     port: int | None = None
 
 
-class Look(NamedTuple):
-    """What was seen of one when it was last looked at."""
-
-    added_at_ms: int
-    """Of the row that was looked at; another one of its name has not been."""
-    health: Health
-    version: str | None
-
-
 _table = Registry(AddedGatewayRow, "added_gateway", "gateways")
 every, find, remove = _table.every, _table.find, _table.remove
-_q_drain = "UPDATE added_gateway SET draining = ?2 WHERE name = ?1"
 _q_up = "UPDATE added_gateway SET told = 'up', boot_id = ?2, version = ?3 WHERE name = ?1"
 _q_port = "UPDATE added_gateway SET port = ?2 WHERE name = ?1"
 _q_down = "UPDATE added_gateway SET told = 'down' WHERE name = ?1"
@@ -56,7 +44,7 @@ _q_down = "UPDATE added_gateway SET told = 'down' WHERE name = ?1"
 def places(db: Snapshot, looks: Mapping[str, Look]) -> list[Place]:
     """All of them as places: what the rows say, the attempts that were given to them, and the last look."""
     loads = attempts.open_by_place(db)
-    return [_place(row, loads.get(row.name, 0), looks.get(row.name)) for row in every(db)]
+    return [registry.place(row, loads.get(row.name, 0), looks.get(row.name)) for row in every(db)]
 
 
 def put(tx: Tx, row: AddedGatewayRow) -> AddedGatewayRow:
@@ -69,11 +57,8 @@ def put(tx: Tx, row: AddedGatewayRow) -> AddedGatewayRow:
 
 def drain(tx: Tx, name: str, *, on: bool) -> bool:
     """It takes nothing new, or again; False where that was so. The first is told."""
-    row = find(tx.db, name)
-    assert row is not None, f"no gateway {name}"
-    if bool(row.draining) == on:
+    if not _table.drain(tx, name, on=on):
         return False
-    tx.execute(_q_drain, (name, int(on)))
     if on:
         tx.emit("gateway.draining", data={"gateway": name})
     else:
@@ -116,18 +101,3 @@ def door(name: str) -> str:
 def command(row: AddedGatewayRow) -> list[str]:
     """What prints the token; empty where it is in a file."""
     return msgspec.json.decode(row.command or "[]", type=list[str])
-
-
-def _place(row: AddedGatewayRow, load: int, look: Look | None) -> Place:
-    if look is not None and look.added_at_ms != row.added_at_ms:
-        look = None
-    return Place(
-        row.name,
-        row.capacity,
-        load,
-        health=look.health if look else "unknown",
-        draining=bool(row.draining),
-        capabilities=frozenset(capabilities(row)),
-        region=row.region,
-        version=placement.parsed((look.version if look else None) or row.version or ""),
-    )

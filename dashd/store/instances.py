@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from dashd.domain import placement
-from dashd.domain.placement import Demand, Place, Terms
+from dashd.domain.placement import Place
 
-from . import attempts, queue, swarms
-from .added_gateways import Look
-from .registry import Registry, capabilities
-from .rows import Snapshot, SwarmRow
+from . import attempts, queue, registry, swarms
+from .registry import Look, Registry
+from .rows import Snapshot
 from .transaction import Tx
 
 DRIVER = "pi"
@@ -82,11 +81,12 @@ def waiting(db: Snapshot, agents_max: int, like: Sequence[InstanceRow] = ()) -> 
     if attempts.open_count(db) >= agents_max:
         return []
     one_more = _place(own("", 1, like), 0, None)
-    return [
-        task.id
-        for task, _ in queue.heads(db, driver=DRIVER)
-        if placement.misfit(one_more, _demand(swarms.get(db, task.swarm_id))) is None
-    ]
+
+    def fits(swarm_id: str) -> bool:
+        wanted = placement.demand(swarms.terms(swarms.get(db, swarm_id)), swarm_id, None)
+        return placement.misfit(one_more, wanted) is None
+
+    return [task.id for task, _ in queue.heads(db, driver=DRIVER) if fits(task.swarm_id)]
 
 
 def seats(db: Snapshot) -> list[InstanceRow]:
@@ -149,23 +149,7 @@ def set_version(tx: Tx, stamp: str, version: str | None) -> None:
 
 
 def _place(row: InstanceRow, load: int, look: Look | None) -> Place:
-    if not row.is_static:
-        look = Look(row.added_at_ms, "alive", row.version)
-    elif look is not None and look.added_at_ms != row.added_at_ms:
-        look = None
-    return Place(
-        row.name,
-        row.capacity,
-        load,
-        health=look.health if look else "unknown",
-        draining=bool(row.draining),
-        capabilities=frozenset(capabilities(row)),
-        region=row.region,
-        version=placement.parsed((look.version if look else None) or row.version or ""),
-        pressure=placement.PRESSURE if row.is_static else 1.0,
-    )
-
-
-def _demand(swarm: SwarmRow) -> Demand:
-    asked = msgspec.json.decode(swarm.placement, type=Terms) if swarm.placement else Terms()
-    return placement.demand(asked, swarm.id, None)
+    """Seats of this machine's own are there as long as dashd is, and bounded by it."""
+    if row.is_static:
+        return registry.place(row, load, look)
+    return registry.place(row, load, Look(row.added_at_ms, "alive", row.version), pressure=1.0)

@@ -5,13 +5,11 @@ work on gateways that were added, those. A name is one of either kind, never of 
 from collections.abc import Mapping
 from typing import Literal
 
-import msgspec
-
 from dashd.domain import placement
 from dashd.domain.placement import Place, Placed, Terms, Turns, Unplaced
 
-from . import added_gateways, instances
-from .added_gateways import Look
+from . import added_gateways, instances, swarms
+from .registry import Look
 from .rows import Snapshot, SwarmRow
 
 Noun = Literal["gateway", "instance"]
@@ -31,7 +29,7 @@ def places(db: Snapshot, noun: Noun, looks: Mapping[str, Look]) -> list[Place]:
 
 def next_of(db: Snapshot, swarm: SwarmRow, looks: Mapping[str, Look]) -> Placed | Unplaced | None:
     """Where a swarm's next task would go now; None: it needs no place."""
-    return choose(db, of, looks, terms(swarm), swarm.id) if (of := noun(swarm)) else None
+    return choose(db, of, looks, swarms.terms(swarm), swarm.id) if (of := noun(swarm)) else None
 
 
 def choose(
@@ -40,8 +38,3 @@ def choose(
     """Where a swarm's next task would go now, by what it asks for."""
     demand = placement.demand(wanted, swarm, None)
     return placement.choose(places(db, noun, looks), demand, Turns(), wanted.policy)
-
-
-def terms(swarm: SwarmRow) -> Terms:
-    """What a swarm asks of them."""
-    return msgspec.json.decode(swarm.placement, type=Terms) if swarm.placement else Terms()

@@ -1,12 +1,15 @@
 """What the tables of added places (`added_gateway`, `instance`) have in common: rows by name, that may drain.
 
 A row that is put anew is another one: it has another `added_at_ms`, and what was learned of the former one is
-written down nowhere. Health is in no row, since nobody knows it after a start.
+written down nowhere. Health is in no row, since nobody knows it after a start: it comes with a `Look`.
 """
 
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
+
+from dashd.domain import placement
+from dashd.domain.placement import Health, Place
 
 from . import rows
 from .rows import Snapshot, columns, placeholders
@@ -27,6 +30,31 @@ class PlaceRow(Protocol):
     @property
     def draining(self) -> int:
         """It takes nothing new."""
+
+    @property
+    def capacity(self) -> int:
+        """Runs at once."""
+
+    @property
+    def capabilities(self) -> str:
+        """JSON, a list of words."""
+
+    @property
+    def region(self) -> str | None:
+        """In somebody's own words."""
+
+    @property
+    def version(self) -> str | None:
+        """As it said last."""
+
+
+class Look(NamedTuple):
+    """What was seen of a place when it was last looked at."""
+
+    added_at_ms: int
+    """Of the row that was looked at; another one of its name has not been."""
+    health: Health
+    version: str | None
 
 
 R = TypeVar("R", bound=PlaceRow)
@@ -84,14 +112,23 @@ class Registry(Generic[R]):
         return row if row is not None and row.added_at_ms == asked.added_at_ms else None
 
 
-def capabilities(row: "HasCapabilities") -> list[str]:
+def capabilities(row: PlaceRow) -> list[str]:
     """What a place was said to be able to."""
     return msgspec.json.decode(row.capabilities, type=list[str])
 
 
-class HasCapabilities(Protocol):
-    """Both kinds have them."""
-
-    @property
-    def capabilities(self) -> str:
-        """JSON, a list of words."""
+def place(row: PlaceRow, load: int, look: Look | None, pressure: float = placement.PRESSURE) -> Place:
+    """What the row says, the attempts that were given to it, and the last look, where it was of this row."""
+    if look is None or look.added_at_ms != row.added_at_ms:
+        look = Look(row.added_at_ms, "unknown", None)
+    return Place(
+        row.name,
+        row.capacity,
+        load,
+        health=look.health,
+        draining=bool(row.draining),
+        capabilities=frozenset(capabilities(row)),
+        region=row.region,
+        version=placement.parsed(look.version or row.version or ""),
+        pressure=pressure,
+    )

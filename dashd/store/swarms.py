@@ -7,6 +7,7 @@ import apsw
 import msgspec
 
 from dashd.domain import swarm as rules
+from dashd.domain.placement import Terms
 from dashd.wire import errors
 
 from . import rows
@@ -87,6 +88,11 @@ def get(db: apsw.Connection, swarm_id: str) -> SwarmRow:
 def argv(row: SwarmRow) -> tuple[str, ...]:
     """The driver's command template."""
     return msgspec.json.decode(row.argv, type=tuple[str, ...])
+
+
+def terms(row: SwarmRow) -> Terms:
+    """What it asks of the places of its agents."""
+    return msgspec.json.decode(row.placement, type=Terms) if row.placement else Terms()
 
 
 def set_state(tx: Tx, row: SwarmRow, state: str, *, outcome: str | None = None) -> None:

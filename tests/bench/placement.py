@@ -9,7 +9,8 @@ from dashd.clock import Clock
 from dashd.domain.placement import Demand, Place, Placed, Turns, choose
 from dashd.runtime.placing import Placing, Round
 from dashd.store import added_gateways, bells, queue, tail, writer
-from dashd.store.added_gateways import AddedGatewayRow, Look
+from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.registry import Look
 from dashd.store.transaction import Tx
 
 from . import claim, measure

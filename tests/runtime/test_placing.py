@@ -12,9 +12,10 @@ from dashd.domain.placement import Terms
 from dashd.runtime import placing as module
 from dashd.runtime.placing import Placing, Round
 from dashd.store import added_gateways, attempts, database, instances, migrations, queue
-from dashd.store.added_gateways import AddedGatewayRow, Look
+from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.instances import InstanceRow
 from dashd.store.queue import Claim
+from dashd.store.registry import Look
 from tests.fakes.clock import FixedClock
 from tests.fakes.inline import InlineStore
 from tests.fakes.scene import SWARM, Scene

@@ -3,7 +3,8 @@
 import msgspec
 
 from dashd.store import added_gateways, registry
-from dashd.store.added_gateways import AddedGatewayRow, Look
+from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.registry import Look
 
 DESK = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, '["gpu"]', "eu", 4, 0)
 

@@ -5,8 +5,9 @@ import pytest
 
 from dashd.domain.placement import Terms
 from dashd.store import added_gateways, instances, placements, swarms
-from dashd.store.added_gateways import AddedGatewayRow, Look
+from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.instances import InstanceRow
+from dashd.store.registry import Look
 
 TERMS = Terms(region="eu")
 
@@ -37,7 +38,7 @@ def test_each_driver_has_places_of_its_own_kind(scene, looks, driver, terms, fou
     places = placements.places(scene.db, noun, looks) if noun else None
     assert found == (None if places is None else [place.id for place in places])
     assert {place.health for place in places or ()} <= {"alive"}
-    assert placements.terms(swarm) == (terms or Terms())
+    assert swarms.terms(swarm) == (terms or Terms())
     chosen = placements.next_of(scene.db, swarm, looks)
     assert (chosen is None) == (found is None)
 
