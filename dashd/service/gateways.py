@@ -21,8 +21,6 @@ from . import places, reach
 from .core import Caller, Core
 from .place_ports import GatewaySeen
 
-NAME = re.compile(r"[a-z][a-z0-9_-]*")
-"""It is a file's name too."""
 OWN = re.compile(r"[0-9a-z]{6}-g[0-9]+")
 """What Dash calls its own."""
 SCHEMES = ("ws", "http")
@@ -33,7 +31,7 @@ UNSEEN = GatewaySeen("unknown", "it has not been asked yet")
 
 async def add(core: Core, _caller: Caller, params: wire.AddGateway) -> wire.Gateway:
     """Adds or replaces; the token is durable before the row says that it is there."""
-    _check_name(params.name)
+    places.check_name("gateway", params.name, OWN, "desk, gpu-1")
     url = _address(params.url)
     if not params.unsafe_no_jail:
         raise errors.InvalidParams(
@@ -79,12 +77,12 @@ async def list_(core: Core, caller: Caller, _params: wire.GetGateways) -> wire.G
 
 async def get(core: Core, caller: Caller, params: wire.NameGateway) -> wire.Gateway:
     """Raises NotFound."""
-    return _named(await _every(core, caller), params.name)
+    return places.named("gateway", await _every(core, caller), params.name)
 
 
 async def health(core: Core, caller: Caller, params: wire.NameGateway) -> wire.GatewayHealth:
     """Asks it now over a connection of its own, an added one with its token read anew. Raises NotFound."""
-    _named(await _every(core, caller), params.name)
+    places.named("gateway", await _every(core, caller), params.name)
     found = await core.gateways.ask(params.name)
     ok = found.health == "alive"
     return wire.GatewayHealth(
@@ -203,13 +201,6 @@ def _own(row: GatewayRow, grade: str | None, load: int, seen: GatewaySeen) -> wi
     )
 
 
-def _named(found: list[wire.Gateway], name: str) -> wire.Gateway:
-    for each in found:
-        if each.name == name:
-            return each
-    raise places.unknown("gateway", name, [each.name for each in found])
-
-
 def _check_added(db: Snapshot, name: str, what: str, instead: str) -> None:
     """Raises NotFound, and Unsupported for one of Dash's own."""
     known = [row.name for row in added_gateways.every(db)]
@@ -221,16 +212,6 @@ def _check_added(db: Snapshot, name: str, what: str, instead: str) -> None:
             f"{name} is a swarm's own gateway and is not {what}", hint=f"{instead} {own[name]}", path="name"
         )
     raise places.unknown("gateway", name, known)
-
-
-def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name) or OWN.fullmatch(name):
-        why = "is how Dash calls its own" if OWN.fullmatch(name) else "is not a gateway's name"
-        raise errors.InvalidParams(
-            f"{name!r} {why}",
-            hint="a letter, then lower-case letters, digits, - and _: desk, gpu-1",
-            path="name",
-        )
 
 
 def _address(url: str) -> str:

@@ -4,8 +4,6 @@ The former are made and ended by the runtime (runtime/instance_seats.py), as the
 drained, and are neither added nor removed here.
 """
 
-import re
-
 import msgspec
 
 from dashd.store import attempts, instances, registry
@@ -19,14 +17,13 @@ from . import places
 from .core import Caller, Core
 from .place_ports import InstanceSeen
 
-NAME = re.compile(r"[a-z][a-z0-9_-]*")
 UNSEEN = InstanceSeen("unknown", "it has not been looked at yet")
 SETTINGS = "programs.pi_instances_min and programs.pi_instances_max say how many there are"
 
 
 async def add(core: Core, _caller: Caller, params: wire.AddInstance) -> wire.Instance:
     """Adds or replaces; what runs in the former one of its name runs on."""
-    _check_name(params.name)
+    places.check_name("instance", params.name, instances.OWN, "next, pi-2")
     _check_source(params.source)
     if params.program is msgspec.UNSET:
         raise errors.InvalidParams(
@@ -58,12 +55,12 @@ async def list_(core: Core, _caller: Caller, _params: wire.GetInstances) -> wire
 
 async def get(core: Core, _caller: Caller, params: wire.NameInstance) -> wire.Instance:
     """Raises NotFound."""
-    return _named(await _every(core), params.name)
+    return places.named("instance", await _every(core), params.name)
 
 
 async def health(core: Core, _caller: Caller, params: wire.NameInstance) -> wire.InstanceHealth:
     """Looks at it now; its version is asked where its files have changed."""
-    shown = _named(await _every(core), params.name)
+    shown = places.named("instance", await _every(core), params.name)
     static = shown.source == "static"
     found = await (core.instances.look(params.name) if static else core.instances.look_here())
     ok = found.health == "alive"
@@ -138,28 +135,11 @@ def _shown(row: InstanceRow, seen: InstanceSeen, load: int) -> wire.Instance:
     )
 
 
-def _named(found: list[wire.Instance], name: str) -> wire.Instance:
-    for each in found:
-        if each.name == name:
-            return each
-    raise places.unknown("instance", name, [each.name for each in found])
-
-
 def _found(db: Snapshot, name: str) -> InstanceRow:
     row = instances.find(db, name)
     if row is None:
         raise places.unknown("instance", name, [each.name for each in instances.every(db)])
     return row
-
-
-def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name) or instances.OWN.fullmatch(name):
-        why = "is how Dash calls its own" if instances.OWN.fullmatch(name) else "is not an instance's name"
-        raise errors.InvalidParams(
-            f"{name!r} {why}",
-            hint="a letter, then lower-case letters, digits, - and _: next, pi-2",
-            path="name",
-        )
 
 
 def _check_source(source: wire.Source) -> None:

@@ -1,15 +1,24 @@
 """What gateways and instances have in common: names, draining, and that nothing is taken away that works."""
 
+import re
+from typing import TypeVar
+
 import trio
 
 from dashd.store import added_gateways, attempts, instances
 from dashd.store.placements import Noun
 from dashd.store.rows import Snapshot
 from dashd.wire import errors
+from dashd.wire.methods.gateway import Gateway
+from dashd.wire.methods.instance import Instance
 
 from .core import Core
 
 SHOWN = 3
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+"""A gateway's is a file's name too."""
+_AN = {"gateway": "a gateway", "instance": "an instance"}
+T = TypeVar("T", Gateway, Instance)
 
 
 async def running(core: Core, name: str, wait_s: float) -> list[str]:
@@ -42,8 +51,27 @@ def refuse_taken(db: Snapshot, noun: Noun, name: str) -> None:
     else:
         taken = added_gateways.find(db, name) is not None
     if taken:
-        other = "an instance" if noun == "gateway" else "a gateway"
+        other = _AN["instance" if noun == "gateway" else "gateway"]
         raise errors.Conflict(f"{name} is the name of {other}", hint="take another name", path="name")
+
+
+def check_name(noun: Noun, name: str, own: re.Pattern[str], examples: str) -> None:
+    """Raises InvalidParams for what is no name, or is one that Dash gives: `own`."""
+    if not _NAME.fullmatch(name) or own.fullmatch(name):
+        why = "how Dash calls its own" if own.fullmatch(name) else f"not {_AN[noun]}'s name"
+        raise errors.InvalidParams(
+            f"{name!r} is {why}",
+            hint=f"a letter, then lower-case letters, digits, - and _: {examples}",
+            path="name",
+        )
+
+
+def named(noun: Noun, found: list[T], name: str) -> T:
+    """The one of that name. Raises NotFound."""
+    for each in found:
+        if each.name == name:
+            return each
+    raise unknown(noun, name, [each.name for each in found])
 
 
 def unknown(noun: Noun, name: str, known: list[str]) -> errors.NotFound:
