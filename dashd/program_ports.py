@@ -17,6 +17,7 @@ import trio
 
 from dashd.config import Config
 from dashd.drivers import program_record
+from dashd.drivers.compiled import SCRIPTS
 from dashd.drivers.programs import Found, Lack, Programs, pinned
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled, ProgramState
@@ -186,7 +187,7 @@ class ProgramPort:
     async def _run(self, name: str, path: str) -> tuple[str, str]:
         """(the version that it says, what is wrong)."""
         node = self._programs.find("node")
-        is_script = name != "node" and path.endswith((".js", ".mjs", ".cjs"))
+        is_script = name != "node" and path.endswith(SCRIPTS)
         if is_script and node is None:
             return "", f"{name} needs node, which is neither installed nor configured"
         argv = [node.path, path] if is_script and node is not None else [path]

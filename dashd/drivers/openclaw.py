@@ -24,14 +24,13 @@ from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
 from .openclaw_conversation import OpenClawConversation
 from .openclaw_transcript import AGENT, SESSION, STORE, OpenClawSessions
-from .programs import CLOSED, Programs, check_program
+from .programs import CLOSED, Programs, check_program, folders, path_of
 from .results import RESULT_BYTES_MAX
 
 RUNNER = Path(__file__).with_name("openclaw_turns.py")
 GATE = Path(__file__).with_name("openclaw_gate.mjs")
 GATE_ID = "dash-gate"
 """Its name as a plugin."""
-GONE = "/nonexistent"
 PROVIDER = "dash"
 RESERVED_BYTES = 8 << 30
 """V8 reserves half a GiB for the code of each of its workers, of which OpenClaw has eight and uses little."""
@@ -81,12 +80,7 @@ class OpenClawDriver:
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """The runner, and what it is to execute by absolute path; the key is in the environment alone."""
         assert work.model is not None, "openclaw was started without a model"
-        node, openclaw = self._programs.find("node"), self._programs.find("openclaw")
-        # One that has gone since it was checked fails the attempt, and never becomes some other one of PATH.
-        path = openclaw.path if openclaw else f"{GONE}/openclaw.mjs"
-        is_script = path.endswith((".js", ".mjs", ".cjs"))
-        closed = CLOSED if work.asks else ()
-        program = [node.path if node else f"{GONE}/node", *closed, path] if is_script else [path]
+        program = program_argv(self._programs, *(CLOSED if work.asks else ()))
         flags = ["agent", "--local", "--json", "--agent", AGENT, "--session-key", SESSION]
         model = ["--model", f"{PROVIDER}/{work.model.name}"]
         cache = self._programs.cache(self.name) if work.isolated else None
@@ -108,14 +102,12 @@ class OpenClawDriver:
             own |= {"DASH_ASK": ",".join(work.asks), "DASH_ASK_URL": asked_at}
         runner = f"{view.CODE}/dashd/drivers/{RUNNER.name}" if work.isolated else str(RUNNER)
         argv = (view.python(), "-I", "-S", runner)
-        folders = tuple(dict.fromkeys(each.folder for each in (node, openclaw) if each is not None))
-        folders += (cache,) if cache else ()
         return Command(
             argv=argv,
             env=environment(work, environ) | own,
             cwd=work.cwd,
             stdin=True,
-            programs=folders,
+            programs=folders(self._programs.find("node"), self._programs.find(self.name), cache=cache),
             reserved_bytes=RESERVED_BYTES,
         )
 
@@ -133,6 +125,14 @@ class OpenClawDriver:
     def ending(self, exited: ExitRecord, output: bytes) -> Ending:
         """What an exit means where nothing else is known."""
         return OpenClawConversation("", {}).ending(exited)
+
+
+def program_argv(programs: Programs, *node_flags: str) -> list[str]:
+    """How OpenClaw is executed: by Node, where it is a script."""
+    path = path_of(programs.find("openclaw"), "openclaw.mjs")
+    if not path.endswith(compiled.SCRIPTS):
+        return [path]
+    return [path_of(programs.find("node"), "node"), *node_flags, path]
 
 
 def _seed(program: list[str], session: Session | None) -> dict[str, Any] | None:

@@ -18,8 +18,8 @@ from dashd.jail import view
 from . import compiled, openclaw_config
 from .command import passed_on
 from .driver import Command
-from .openclaw import GONE
-from .programs import Programs
+from .openclaw import program_argv
+from .programs import Programs, folders
 
 STARTER = Path(__file__).with_name("openclaw_gateway_start.py")
 PORT = 18_789
@@ -154,26 +154,19 @@ def config(seats: Sequence[Seat], token: str) -> dict[str, Any]:
 
 def command(programs: Programs, cwd: str, environ: Mapping[str, str]) -> Command:
     """What is executed in the jail; `told` is its standard input."""
-    node, openclaw = programs.find("node"), programs.find("openclaw")
-    folders = tuple(dict.fromkeys(each.folder for each in (node, openclaw) if each is not None))
     cache = programs.cache("openclaw")
-    folders += (cache,) if cache else ()
     return Command(
         argv=(view.python(), "-I", "-S", f"{view.CODE}/dashd/drivers/{STARTER.name}"),
         env=passed_on(environ) | {"TERM": "dumb"} | (compiled.environ(cache) if cache else {}),
         cwd=cwd,
         stdin=True,
-        programs=folders,
+        programs=folders(programs.find("node"), programs.find("openclaw"), cache=cache),
         reserved_bytes=SHARED_RESERVED_BYTES,
     )
 
 
 def told(programs: Programs, seats: Sequence[Seat], token: str, state: str) -> bytes:
     """The standard input of the starter; `state` is the folder that the gateway finds its sessions in."""
-    node, openclaw = programs.find("node"), programs.find("openclaw")
-    path = openclaw.path if openclaw else f"{GONE}/openclaw.mjs"
-    is_script = path.endswith((".js", ".mjs", ".cjs"))
-    program = [node.path if node else f"{GONE}/node", path] if is_script else [path]
-    argv = [*program, "gateway", "run", "--port", str(PORT), "--bind", "loopback"]
+    argv = [*program_argv(programs), "gateway", "run", "--port", str(PORT), "--bind", "loopback"]
     found = {"argv": argv, "env": openclaw_config.ENVIRON, "config": config(seats, token), "state": state}
     return json.dumps(found).encode()

@@ -24,14 +24,13 @@ from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
 from .pi_conversation import PiConversation
 from .pi_transcript import PiSessions
-from .programs import CLOSED, Found, Programs, check_program, named
+from .programs import CLOSED, Found, Programs, check_program, folders, named, path_of
 from .results import RESULT_BYTES_MAX
 
 PRELOAD = Path(__file__).with_name("pi_preload.cjs")
 GATE = Path(__file__).with_name("pi_gate.js")
 AGENT_FOLDER = f"{view.HOME}/pi"
 """Inside a jail; elsewhere the program makes one below TMPDIR and removes it."""
-GONE = "/nonexistent"
 CONTEXT_TOKENS = 128_000
 """Of a model of which nobody knows."""
 OUTPUT_TOKENS = 16_384
@@ -109,23 +108,15 @@ class PiDriver:
             own["PI_CODING_AGENT_DIR"] = AGENT_FOLDER
         ours = f"{view.CODE}/dashd/drivers" if work.isolated else str(PRELOAD.parent)
         gate = ("-e", f"{ours}/{GATE.name}") if work.asks else ()
-        # One that has gone since it was checked fails the attempt, and never becomes some other one of PATH.
-        node_path = node.path if node else f"{GONE}/node"
-        pi_path = pi.path if pi else f"{GONE}/pi"
-        preload = f"{ours}/{PRELOAD.name}"
-        own_flags = (
-            *FLAGS,
-            *_session(work.session),
-            *gate,
-            "--append-system-prompt",
-            ADDENDUM,
-        )
         closed = CLOSED if work.asks else ()
-        argv = (node_path, *closed, "--require", preload, pi_path, *own_flags)
-        folders = tuple(dict.fromkeys(each.folder for each in (node, pi) if each is not None))
-        folders += (cache,) if cache else ()
+        argv = (path_of(node, "node"), *closed, "--require", f"{ours}/{PRELOAD.name}", path_of(pi, "pi"))
+        own_flags = (*FLAGS, *_session(work.session), *gate, "--append-system-prompt", ADDENDUM)
         return Command(
-            argv=argv, env=environment(work, environ) | own, cwd=work.cwd, stdin=True, programs=folders
+            argv=(*argv, *own_flags),
+            env=environment(work, environ) | own,
+            cwd=work.cwd,
+            stdin=True,
+            programs=folders(node, pi, cache=cache),
         )
 
     def _pi(self, work: Work) -> Found | None:

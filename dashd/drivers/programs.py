@@ -221,6 +221,19 @@ class Programs:
         return Lack(f"{name} is here, and needs {missing}: {found.text}", found.hint)
 
 
+def path_of(found: Found | None, name: str) -> str:
+    """What is executed. One that has gone since it was checked fails what is begun with it, and never becomes
+    some other one of PATH.
+    """
+    return found.path if found is not None else f"/nonexistent/{name}"
+
+
+def folders(*found: Found | None, cache: str | None = None) -> tuple[str, ...]:
+    """What a jail has to show of them, and of what Node has compiled of them before."""
+    shown = dict.fromkeys(each.folder for each in found if each is not None)
+    return (*shown, cache) if cache else tuple(shown)
+
+
 def named(name: str, path: str, origin: Origin, whence: str) -> Found | Lack:
     """The program at a path, or of that name on PATH, links followed; or why not, which `whence` begins."""
     told = os.path.expanduser(path)
