@@ -9,7 +9,7 @@ import msgspec
 
 from dashd.domain.asking import Ask
 from dashd.domain.attempt import Ending
-from dashd.domain.brief import Earlier
+from dashd.domain.brief import Earlier, compose
 from dashd.domain.session_tree import Transcript
 from dashd.jail.launch_folder import ExitRecord
 
@@ -87,6 +87,13 @@ class Work:
     """Of a driver that keeps sessions."""
     program: str = ""
     """What the place that it was given to runs, where that is not what is found here."""
+
+    @property
+    def brief(self) -> str:
+        """What an agent that is talked with is told first."""
+        return compose(
+            task=self.task, item=self.item, folder=self.cwd, write=self.write, earlier=self.earlier
+        )
 
 
 @dataclass(frozen=True, slots=True)

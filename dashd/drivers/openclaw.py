@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dashd.domain import brief
 from dashd.domain.attempt import Ending
 from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
@@ -113,10 +112,7 @@ class OpenClawDriver:
 
     def conversation(self, work: Work, history: History) -> OpenClawConversation:
         """Its brief, and what follows from what it answers."""
-        first = brief.compose(
-            task=work.task, item=work.item, folder=work.cwd, write=work.write, earlier=work.earlier
-        )
-        return OpenClawConversation(first, history, work.session)
+        return OpenClawConversation(work.brief, history, work.session)
 
     def reader(self) -> OpenClawConversation:
         """One that reads progress alone; a run of this driver reads with its conversation."""
