@@ -22,6 +22,8 @@ TROUBLE_S = 1.0
 """Between looks at a folder that cannot be read or written."""
 
 Attached = HolderLink | ExitRecord | Ending
+Serve = Callable[[socket.socket], Awaitable[None]]
+"""Serves a listener from now on, and owns it."""
 
 
 async def unless_over(link: HolderLink) -> HolderLink | ExitRecord:
@@ -32,20 +34,26 @@ async def unless_over(link: HolderLink) -> HolderLink | ExitRecord:
     return link.adopted.exit
 
 
-async def attach(
-    world: World, launch_id: str, resume: Callable[[HolderLink, socket.socket], Awaitable[None]]
-) -> Attached:
-    """Takes over what there is of a launch; where nothing was executed, nothing ever will be.
+async def serve_kept(link: HolderLink, serve: Serve) -> None:
+    """Has the listener served that the holder keeps, if it does; whatever goes wrong, nothing stays open."""
+    if link.listener is None:
+        return
+    try:
+        await serve(link.listener)
+    except BaseException:
+        with trio.CancelScope(shield=True):  # bounded: it only closes
+            await link.aclose()
+        raise
 
-    `resume` has the listener served that its holder kept.
-    """
+
+async def attach(world: World, launch_id: str, serve: Serve) -> Attached:
+    """Takes over what there is of a launch; where nothing was executed, nothing ever will be."""
     folder = world.folder(launch_id)
     world.points.at("run.before_adopt")
     while True:
         with trio.move_on_after(START_S_MAX), contextlib.suppress(HolderGone):
             link = await holder_link.adopt(folder, world.epoch)
-            if link.listener is not None:  # it was served by an earlier daemon
-                await resume(link, link.listener)
+            await serve_kept(link, serve)
             return await unless_over(link)
         try:
             if (found := await trio.to_thread.run_sync(_settled, folder)) is not None:

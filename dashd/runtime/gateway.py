@@ -161,8 +161,7 @@ class Gateway(Connection):
         self._world.points.at("gateway.before_launch")
         with trio.move_on_after(START_S_MAX), contextlib.suppress(ForkServerGone, HolderGone):
             link = await self._world.launcher.launch_adopted(spec, self._world.epoch)
-            if link.listener is not None:
-                await self._resume(link, link.listener)
+            await attach.serve_kept(link, self._serve_kept)
             self._world.points.at("gateway.after_launch")
             await link.send_input(1, told, eof=True)
             self._world.points.at("gateway.after_told")
@@ -191,7 +190,7 @@ class Gateway(Connection):
 
     async def _attach(self) -> Attached:
         """Takes over what there is of it; one that was never told its configuration is of no use."""
-        found = await attach.attach(self._world, self.launch_id, self._resume)
+        found = await attach.attach(self._world, self.launch_id, self._serve_kept)
         if isinstance(found, HolderLink):
             swarm, seats = await self._world.store.own.read(self._read)
             row = await self._world.store.own.read(partial(attempts.launch, launch_id=self.launch_id))
@@ -204,13 +203,8 @@ class Gateway(Connection):
                 self.end("dashd went away before it had told it what to do")
         return found
 
-    async def _resume(self, link: HolderLink, listener: socket.socket) -> None:
-        try:
-            await self._doors.serve(self.launch_id, listener)
-        except BaseException:
-            with trio.CancelScope(shield=True):  # bounded: it only closes
-                await link.aclose()
-            raise
+    async def _serve_kept(self, listener: socket.socket) -> None:
+        await self._doors.serve(self.launch_id, listener)
 
     async def _keep(self, link: HolderLink) -> ExitRecord:
         """Until the end of its process. Raises HolderGone where the holder is no more."""

@@ -150,8 +150,7 @@ class Run:
         with door.listener or contextlib.nullcontext():
             spec = self._spec(walls, door)
             link = await self._world.launcher.launch_adopted(spec, self._world.epoch, door.listener)
-        if link.listener is not None:
-            await self._resume(link, link.listener)
+        await attach.serve_kept(link, self._serve_kept)
         return link
 
     @property
@@ -164,16 +163,10 @@ class Run:
         """Takes over what there is of the launch; where nothing was executed, nothing ever will be."""
         if self.plan.gateway:
             return await gateway_link.enter_unless_stopped(self._world, self.claim, self.plan, self.wish)
-        return await attach.attach(self._world, self.plan.launch_id, self._resume)
+        return await attach.attach(self._world, self.plan.launch_id, self._serve_kept)
 
-    async def _resume(self, link: HolderLink, listener: socket.socket) -> None:
-        """Has the listener served that its holder kept; whatever goes wrong, nothing stays open."""
-        try:
-            await self._world.doors.resume(self.claim, listener, calls=self.driver.needs_model)
-        except BaseException:
-            with trio.CancelScope(shield=True):  # bounded: it only closes
-                await link.aclose()
-            raise
+    async def _serve_kept(self, listener: socket.socket) -> None:
+        await self._world.doors.resume(self.claim, listener, calls=self.driver.needs_model)
 
     async def serve(self, attached: Attached | None) -> None:
         """Follows the attempt to its end, writes that down. Cancelled, it lets go and the agent lives on.
