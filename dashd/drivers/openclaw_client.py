@@ -49,8 +49,10 @@ class GatewayRefused(Exception):
         super().__init__(f"{method}: {fault.code}: {message}"[:500])
         self.code = fault.code
         self.for_now = fault.retryable or fault.code == UNAVAILABLE
+        """It may do later what it refuses now."""
         later_ms = min(max(fault.retry_after_ms or 0.0, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX)
-        self.retry_after_s = later_ms / 1_000 if fault.retryable else None
+        self.retry_after_s = later_ms / 1_000 if fault.retryable else 0.0
+        """How much later; 0 where it does not say."""
 
 
 class Client:

@@ -216,7 +216,7 @@ class Connection(ABC):
             except GatewayRefused as refused:
                 shut_out = self._unreachable if refused.for_now else self._shut_out
                 again_s = shut_out(refused, trio.current_time() - self._there_at)
-                delay_s = max(refused.retry_after_s or 0.0, again_s)
+                delay_s = max(refused.retry_after_s, again_s)
             except (OSError, HolderGone, GatewayLost) as error:
                 delay_s = self._unreachable(error, trio.current_time() - self._there_at)
             finally:

@@ -105,7 +105,7 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
                 return Ending("failed", f"its gateway does not take it: {refused}")
             if not refused.for_now or (plan.place is not None and not plan.begun):
                 return _never_in(gateway, claim, plan, f"not taken: {refused}")
-            why, pause_s = str(refused), refused.retry_after_s or pause_s
+            why, pause_s = str(refused), refused.retry_after_s
         except (GatewayLost, GatewayGone) as lost:  # if it is gone for good, `connected` says so
             why = str(lost)
         except trio.TooSlowError:

@@ -21,8 +21,8 @@ ANSWER_S_MAX = 330.0
 """How long a question is repeated over one connection: a little longer than a gateway drains."""
 TAKE_S_MAX = 30.0
 """How long a run that is refused for now is asked for again, before its task may go elsewhere."""
-AGAIN_S = 1.0
-"""Where the gateway does not say when; also before an attempt looks for another connection."""
+UNTOLD_S = 1.0
+"""Between two tries where the gateway does not say when, and before another connection is looked for."""
 LOOK_S = 5.0
 
 
@@ -32,7 +32,7 @@ async def answered(ask: Callable[[], Awaitable[T]]) -> T:
         return await repeated(ask, ANSWER_S_MAX)
     except GatewayRefused as refused:
         why = f"it does not say how a run stands: {refused}"
-    await trio.sleep(AGAIN_S)  # whoever comes back over another connection asks the same
+    await trio.sleep(UNTOLD_S)  # whoever comes back over another connection asks the same
     raise GatewayLost(why)
 
 
@@ -46,7 +46,7 @@ async def repeated(ask: Callable[[], Awaitable[T]], within_s: float) -> T:
             left_s = until - trio.current_time()
             if not refused.for_now or left_s <= 0:
                 raise
-            pause_s = AGAIN_S if refused.retry_after_s is None else refused.retry_after_s
+            pause_s = refused.retry_after_s or UNTOLD_S
         await trio.sleep(min(pause_s, left_s))  # whoever is told so at once would ask again at once
 
 
@@ -72,12 +72,12 @@ async def aborted(connected: Callable[[], Awaitable[Client]], session: str, with
                 return ""
             except GatewayLost as lost:
                 why = str(lost)
-                await trio.sleep(AGAIN_S)
+                await trio.sleep(UNTOLD_S)
             except GatewayRefused as refused:
                 if refused.code == INVALID:  # nothing of it is there
                     return ""
                 why = str(refused)
-                await trio.sleep(refused.retry_after_s or AGAIN_S)
+                await trio.sleep(refused.retry_after_s or UNTOLD_S)
     return why
 
 

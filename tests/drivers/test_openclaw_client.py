@@ -128,7 +128,7 @@ async def test_a_wrong_token_and_an_unknown_agent_are_refused(standing) -> None:
             with pytest.raises(GatewayRefused) as refused:
                 async with open_client(stream, "wrong", "0", print):
                     pass
-            assert (refused.value.code, refused.value.retry_after_s) == ("UNAUTHORIZED", None)
+            assert (refused.value.code, refused.value.retry_after_s) == ("UNAUTHORIZED", 0)
         async with await standing.dial() as stream, open_client(stream, TOKEN, "0", print) as client:
             with pytest.raises(GatewayRefused, match="unknown agent"):
                 await client.start("nobody", "agent:nobody:x", "r", "hello")

@@ -143,12 +143,13 @@ def made(bed, monkeypatch) -> Scripted:
 
 
 async def test_it_is_made_again_and_calls_are_held_off_meanwhile(made, nursery, autojump_clock) -> None:
-    starting = GatewayRefused("connect", protocol.Fault("UNAVAILABLE", "", True))
+    starting = GatewayRefused("connect", protocol.Fault("UNAVAILABLE", "busy", True, 3_000))
     made.answers = [GatewayLost("not yet"), starting]
     nursery.start_soon(made._stay_connected)
     first = await made.connected()
     heard = ["unreachable: not yet", f"unreachable: {starting}"]
     assert (made.heard, made._doors.held, made.version) == (heard, False, "1.2.3")
+    assert trio.current_time() == 4
     made.answers = [GatewayLost("gone")]
     first.lost.set()
     while made._client is not None:

@@ -7,7 +7,7 @@ import trio
 
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault
-from dashd.runtime.gateway_refusals import AGAIN_S, ANSWER_S_MAX, answered, repeated
+from dashd.runtime.gateway_refusals import ANSWER_S_MAX, UNTOLD_S, answered, repeated
 
 DRAINS = GatewayRefused("agent.wait", Fault("UNAVAILABLE", "during gateway restart", True, 2_000))
 SUSPENDED = GatewayRefused("agent.wait", Fault("UNAVAILABLE", "suspended"))
@@ -26,7 +26,7 @@ def refusing(refusal: GatewayRefused, times: int) -> Callable[[], Awaitable[str]
     return ask
 
 
-@pytest.mark.parametrize(("refusal", "pause_s"), [(DRAINS, 2.0), (SUSPENDED, AGAIN_S)])
+@pytest.mark.parametrize(("refusal", "pause_s"), [(DRAINS, 2.0), (SUSPENDED, UNTOLD_S)])
 async def test_it_is_asked_again_when_it_says_so(autojump_clock, refusal, pause_s) -> None:
     assert await answered(refusing(refusal, 3)) == "fine"
     assert trio.current_time() == pytest.approx(3 * pause_s, abs=0.1)
@@ -47,4 +47,4 @@ async def test_what_is_refused_for_good_is_not_repeated_and_nothing_is_known(aut
     assert trio.current_time() == 0
     with pytest.raises(GatewayLost, match="not so"):
         await answered(refusing(NOT_SO, 1))
-    assert trio.current_time() >= AGAIN_S
+    assert trio.current_time() >= UNTOLD_S
