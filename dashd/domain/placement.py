@@ -116,13 +116,6 @@ class Turns:
         if demand.session is not None:
             self.of_session[demand.session] = place
 
-    def ended(self, *, swarm: str | None = None, session: str | None = None) -> None:
-        """Forgets what has ended."""
-        if swarm is not None:
-            self.of_swarm.pop(swarm, None)
-        if session is not None:
-            self.of_session.pop(session, None)
-
 
 def choose(
     places: Iterable[Place], demand: Demand, turns: Turns, policy: Policy = "least-loaded"

@@ -64,12 +64,12 @@ class OpenClawDriver:
 
     def __init__(self, programs: Programs) -> None:
         """`programs` says where it is."""
-        self.programs = self._programs = programs
+        self.programs = programs
         self.sessions: SessionFormat | None = OpenClawSessions(programs)
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Its program must be here; the folder must exist."""
-        check_program(self._programs, self.name, argv)
+        check_program(self.programs, self.name, argv)
         return [], check_folder(cwd)
 
     def remarks(self, argv: Sequence[str]) -> list[str]:
@@ -79,10 +79,10 @@ class OpenClawDriver:
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """The runner, and what it is to execute by absolute path; the key is in the environment alone."""
         assert work.model is not None, "openclaw was started without a model"
-        program = program_argv(self._programs, *(CLOSED if work.asks else ()))
+        program = program_argv(self.programs, *(CLOSED if work.asks else ()))
         flags = ["agent", "--local", "--json", "--agent", AGENT, "--session-key", SESSION]
         model = ["--model", f"{PROVIDER}/{work.model.name}"]
-        cache = self._programs.cache(self.name) if work.isolated else None
+        cache = self.programs.cache(self.name) if work.isolated else None
         told = {
             "argv": [*program, *flags, *model],
             "env": ENVIRON | (compiled.environ(cache) if cache else {}),
@@ -106,7 +106,7 @@ class OpenClawDriver:
             env=environment(work, environ) | own,
             cwd=work.cwd,
             stdin=True,
-            programs=folders(self._programs.find("node"), self._programs.find(self.name), cache=cache),
+            programs=folders(self.programs.find("node"), self.programs.find(self.name), cache=cache),
             reserved_bytes=RESERVED_BYTES,
         )
 

@@ -88,8 +88,8 @@ def opened(tx: Tx, claim: Claim, plan: Plan) -> None:
     row = sessions.find(tx.db, plan.session)
     if row is not None and row.attempt_id == attempt.id:
         return
-    sessions.opened(tx, plan.session, attempt, claim.swarm_id, plan.driver)
-    data = {"session": plan.session, "driver": plan.driver, "resumed": row is not None}
+    is_new = sessions.opened(tx, plan.session, attempt, claim.swarm_id, plan.driver)
+    data = {"session": plan.session, "driver": plan.driver, "resumed": not is_new}
     tx.emit("session.opened", swarm=claim.swarm_id, agent=claim.agent_id, task=claim.task_id, data=data)
 
 

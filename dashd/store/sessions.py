@@ -49,7 +49,6 @@ _q_taken = "UPDATE session SET agent_id = ?2, attempt_id = ?3 WHERE id = ?1"
 _q_head = "UPDATE session SET head = ?2 WHERE id = ?1"
 _q_page = (
     f"SELECT {_SESSION}, rowid FROM session WHERE (?1 = '' OR swarm_id = ?1) AND (?2 = '' OR agent_id = ?2)"
-    ""
     f" AND rowid > ?3 AND {rows.among('swarm_id', 5)} ORDER BY rowid LIMIT ?4"
 )
 _q_latest_of_agent = f"SELECT {_SESSION} FROM session WHERE agent_id = ? ORDER BY rowid DESC LIMIT 1"
@@ -322,4 +321,4 @@ def only_compact(tx: Tx, task_id: str) -> None:
 
 def compacts(db: Snapshot, task_id: str) -> bool:
     """Whether that is the task."""
-    return bool(rows.table(db, _q_compacts, (task_id,)) == [(1,)])
+    return rows.table(db, _q_compacts, (task_id,)) == [(1,)]

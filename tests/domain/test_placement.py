@@ -68,8 +68,7 @@ def test_a_swarm_stays_together_until_its_place_is_full():
     assert choose([Place("a", 20, 19), Place("b", 10)], Demand(swarm="s1"), turns) == Placed(
         "b", "least-loaded"
     )
-    turns.ended(swarm="s1")
-    assert choose([Place("a", 10, 9), Place("b", 10)], Demand(swarm="s1"), turns).place == "b"
+    assert choose([Place("a", 10, 9), Place("b", 10)], Demand(swarm="s2"), turns).place == "b"
 
 
 def test_a_session_goes_home_before_its_swarm_does():
@@ -78,8 +77,7 @@ def test_a_session_goes_home_before_its_swarm_does():
     turns.placed(Demand(swarm="s1"), Placed("b", "least-loaded"))
     places = [Place("a", 10, 5), Place("b", 10)]
     assert choose(places, Demand(swarm="s1", session="c1"), turns) == Placed("a", "session")
-    turns.ended(session="c1")
-    assert choose(places, Demand(swarm="s1", session="c1"), turns) == Placed("b", "swarm")
+    assert choose(places, Demand(swarm="s1", session="c2"), turns) == Placed("b", "swarm")
 
 
 def test_round_robin_takes_turns_and_passes_over_the_full():
