@@ -216,9 +216,9 @@ class GatewayLink(HolderLink):
         boot_id: str | None = None,
         tag: str = "",
         *,
+        log: GatewayLog,
         resumed: bool = False,
         again: bool = False,
-        log: GatewayLog | None = None,
     ) -> None:
         """Use `enter`. The first `replayed` inputs may have been given before; `session` is the launch that
         began its session, and `resumed` says that there is something in it; `again`, that there is not, and
@@ -242,7 +242,7 @@ class GatewayLink(HolderLink):
         self._bell = trio.Event()
         self._over = trio.Event()
         self._lost = False
-        self._reason: str = "exit"
+        self._stopped = False
         self._cold = False
 
     async def take_turn(self) -> None:
@@ -267,7 +267,7 @@ class GatewayLink(HolderLink):
         record = ExitRecord(
             code=0,
             signal=None,
-            reason=self._reason,  # type: ignore[arg-type]
+            reason="stop" if self._stopped else "exit",
             error=None,
             spool_bytes=0,
             spool_dropped=0,
@@ -295,7 +295,7 @@ class GatewayLink(HolderLink):
 
     async def stop(self, grace_s: float) -> None:
         """Ends it at once: nothing of it is to be saved that the session does not have."""
-        self._reason = "stop"
+        self._stopped = True
         await self._abort()
         self._over.set()
 
@@ -326,8 +326,7 @@ class GatewayLink(HolderLink):
 
         _say(say, type="ready", **self._begins)
         async with trio.open_nursery() as nursery:
-            if self._log is not None:
-                nursery.start_soon(self._log.keep)
+            nursery.start_soon(self._log.keep)
             await self._give_turns(say)
             nursery.cancel_scope.cancel(reason="it is over, or its connection is lost")
 
@@ -371,14 +370,12 @@ class GatewayLink(HolderLink):
         if waited.sick and self._gateway.give_up(waited.fault):
             raise GatewayGone(waited.fault)
         raw = await self._gateway.raw(run_id, RAW_S_MAX) if waited.fault else ""
-        if self._log is not None:
-            self._log.settle(waited.text, waited.fault)
+        self._log.settle(waited.text, waited.fault)
         _say(say, type="turned", id=told["id"], answered=True, text=waited.text, error=waited.fault, raw=raw)
 
     def _heard(self, say: Say, begun: trio.Event, event: protocol.RunEvent) -> None:
         phase = event.data.get("phase")
-        if self._log is not None:
-            self._log.hear(event)
+        self._log.hear(event)
         if event.stream == "lifecycle" and phase in ("start", "model"):
             _say_begun(say, begun)
         elif event.stream == "tool" and phase == "start":

@@ -137,8 +137,28 @@ class Heard:
         return [frame for frame in self.frames if frame["type"] == kind]
 
 
+class FakeLog:
+    """Keeps nothing."""
+
+    def hear(self, _event: RunEvent) -> None:
+        pass
+
+    def settle(self, _text: str, _fault: str) -> None:
+        pass
+
+    async def keep(self) -> None:
+        await trio.sleep_forever()
+
+
 def _link(gateway: FakeGateway, replayed: int = 0, *, claim: Claim = CLAIM, **more: Any) -> GatewayLink:
-    return GatewayLink(gateway, claim, claim.attempt_id, replayed, **more)  # type: ignore[arg-type]
+    return GatewayLink(
+        gateway,  # type: ignore[arg-type]
+        claim,
+        claim.attempt_id,
+        replayed,
+        log=FakeLog(),  # type: ignore[arg-type]
+        **more,
+    )
 
 
 class Bed:
