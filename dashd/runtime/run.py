@@ -26,14 +26,14 @@ from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
 from . import attach, gateway_link, sessions
-from .active_time import ActiveTime
 from .attach import START_S_MAX, Attached, unless_over
 from .bounds import OUTPUT_BYTES_MAX, Bounds
 from .doors import OpenDoor
 from .jails import Asked, Jailed
 from .output import Output
 from .plan import Plan, read_plan, work_in
-from .talk import LEAVING_SHARE, Talk
+from .steering import Steering
+from .talk import Talk
 from .verdict import judged
 from .wish import Wish
 from .working_tree import WorkingTree
@@ -48,7 +48,6 @@ class Run:
         self.wish = Wish()
         self._world = world
         self._plan: Plan | None = None
-        self._paused = False
         self._jailed: Jailed | None = None
         """Of a launch of this daemon's own."""
         self._bounds: Bounds | None = None
@@ -230,19 +229,19 @@ class Run:
             self.plan.spool_offset,
             replay=talk is not None,
         )
-        active = ActiveTime(self.plan.left_s)
+        steering = Steering(self._world, self.claim, self.plan, self.driver, self.wish, link, talk)
         try:
             self._world.points.at("run.after_adopt")
             await self._world.commit(lambda tx: self.started(tx, link))
             self._world.points.at("run.after_started")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(output.publish)
-                nursery.start_soon(self._steer, link, active, talk)
+                nursery.start_soon(steering.carry)
                 if isinstance(link, gateway_link.GatewayLink):
                     nursery.start_soon(link.carry, output, talk)
                 else:
                     nursery.start_soon(self.bounds.keep, link, self.plan.grade)
-                record = await self._listen(link, active, output, talk, nursery)
+                record = await self._listen(link, steering, output, talk, nursery)
                 nursery.cancel_scope.cancel(reason="the attempt has ended, or its holder has")
             if record is None:
                 raise HolderGone(f"the holder of {self.plan.launch_id} closed its connection")
@@ -255,15 +254,13 @@ class Run:
     async def _listen(
         self,
         link: HolderLink,
-        active: ActiveTime,
+        steering: Steering,
         output: Output,
         talk: Talk | None,
         nursery: trio.Nursery,
     ) -> ExitRecord | None:
         """Until the program's end; None where the holder is gone (a nursery would wrap an exception)."""
-        self._set_active(
-            active, paused=link.adopted.state == "paused" or (self.driver.pause == "soft" and self.plan.hold)
-        )
+        steering.begin()
         await self._hear(link, output, talk, link.adopted.spool_bytes)
         if talk is not None:  # not before it knows all that was printed
             nursery.start_soon(talk.carry, link, self.wish, self.give_way)
@@ -278,9 +275,7 @@ class Run:
                 case holder_link.InputTaken() if talk is not None:
                     talk.taken(message)
                 case holder_link.Paused(stopped):
-                    await self._say_held(
-                        active, held=stopped or (self.driver.pause == "soft" and self.wish.hold)
-                    )
+                    await steering.heard(stopped=stopped)
                 case holder_link.Exited(record):
                     return record
 
@@ -289,58 +284,6 @@ class Run:
         if talk is not None:
             talk.look()
             await self.bounds.hear(link, output.heard_bytes)
-
-    def _set_active(self, active: ActiveTime, *, paused: bool) -> None:
-        self._paused = paused
-        self._count(active)
-        self.wish.ring()  # the deadline has moved
-
-    def _count(self, active: ActiveTime) -> None:
-        """Time counts while it is neither paused nor waits for a yes."""
-        if self._paused or self.wish.waits:
-            active.hold()
-        else:
-            active.run()
-
-    async def _steer(self, link: HolderLink, active: ActiveTime, talk: Talk | None) -> None:
-        """Carries wishes to the holder, and ends what runs over its time."""
-        stopped = link.adopted.state == "paused"
-        held = stopped if self.driver.pause == "hard" else self.plan.hold
-        with contextlib.suppress(HolderGone):  # the listener hears of it too, and decides
-            while self.wish.stop is None:
-                ticket = self.wish.ticket()
-                if self._stops_tree != stopped:
-                    stopped = self._stops_tree
-                    await (link.pause() if stopped else link.resume())  # answered once it is so
-                elif self.wish.hold != held and self.driver.pause == "soft":
-                    await self._say_held(active, held=self.wish.hold)
-                held = self.wish.hold
-                self._count(active)
-                with trio.move_on_at(active.deadline):
-                    await ticket.wait()
-                if trio.current_time() >= active.deadline and self.wish.stop is None:
-                    await self._world.commit(
-                        lambda tx: attempts.ask_stop(tx, self.claim.attempt_id, "timeout")
-                    )
-                    self.wish.set(stop="timeout", hold=held, hard=self.wish.hard, waits=self.wish.waits)
-            grace_s = self.plan.grace_s
-            if talk is not None and grace_s > 0 and not stopped:  # what is stopped hears nothing
-                talk.leave()
-                await trio.sleep(LEAVING_SHARE * grace_s)  # its end comes first, mostly
-                grace_s -= LEAVING_SHARE * grace_s
-            await link.stop(grace_s)
-
-    @property
-    def _stops_tree(self) -> bool:
-        """The kernel is to stop the tree; otherwise the proxy alone holds the next call of what is paused.
-
-        Never a gateway's, which others work in.
-        """
-        return self.wish.hold and not self.plan.gateway and (self.wish.hard or self.driver.pause == "hard")
-
-    async def _say_held(self, active: ActiveTime, *, held: bool) -> None:
-        self._set_active(active, paused=held)
-        await self._world.commit(partial(lifecycle.set_paused, attempt_id=self.claim.attempt_id, paused=held))
 
     async def _end(self, how: ExitRecord | Ending) -> None:
         ending = how if isinstance(how, Ending) else await self._read_ending(how)

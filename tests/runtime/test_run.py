@@ -1,7 +1,6 @@
 """One attempt from its claim to its end, over a holder that the test steers."""
 
 import dataclasses
-from typing import Literal
 
 import pytest
 import trio
@@ -9,11 +8,10 @@ import trio.testing
 
 from dashd.domain import scope
 from dashd.domain.gates import Gate
-from dashd.drivers.command import CommandDriver
 from dashd.jail.launcher import ForkServerGone, LaunchFailed
 from dashd.runtime.run import Run
 from dashd.runtime.supervisor import Supervisor
-from dashd.store import agents, attempts, decisions, gates, stops, swarms
+from dashd.store import attempts, gates, stops
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
 
@@ -137,145 +135,6 @@ async def test_a_stop_before_the_launch_executes_nothing(bed, autojump_clock) ->
     assert bed.launcher.ids == []
 
 
-async def test_pause_and_resume_reach_the_tree_and_come_back_as_facts(bed, autojump_clock, begun) -> None:
-    holder = await begun()
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause"))
-    await bed.until("agent.paused")
-    assert bed.scene.agent().state == "paused"
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
-    await bed.until("agent.resumed")
-    assert bed.scene.agent().state == "running"
-    assert holder.verbs() == ["adopt", "pause", "resume"]
-
-
-class Soft(CommandDriver):
-    """Its pause is the proxy's affair."""
-
-    pause: Literal["hard", "soft"] = "soft"
-
-
-@pytest.fixture
-def soft(bed):
-    """The bed with such a driver."""
-    bed.world = dataclasses.replace(bed.world, drivers={"command": Soft()})
-    bed.supervisor = Supervisor(bed.world, bed.nursery)
-    return bed
-
-
-def _pause(bed, *, hard: bool) -> None:
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause", hard=hard))
-
-
-async def test_a_soft_pause_leaves_the_tree_alone_and_a_hard_one_stops_it(
-    soft, autojump_clock, begun
-) -> None:
-    holder = await begun(timeout_s=300.0)
-    _pause(soft, hard=False)
-    await soft.until("agent.paused")
-    assert holder.verbs() == ["adopt"]
-    _pause(soft, hard=True)
-    await holder.asked("pause")
-    _pause(soft, hard=False)
-    await holder.asked("resume")
-    await trio.sleep(1_000)  # no time counts all the while
-    assert soft.scene.agent().state == "paused"
-    assert soft.scene.kinds().count("agent.paused") == 1
-    _ask(soft, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
-    await soft.until("agent.resumed")
-    assert holder.verbs() == ["adopt", "pause", "resume"]
-
-
-async def test_a_hard_pause_is_said_once_the_tree_is_stopped_and_outlives_the_daemon(
-    soft, autojump_clock, begun
-) -> None:
-    holder = await begun(timeout_s=300.0)
-    _pause(soft, hard=True)
-    await soft.until("agent.paused")
-    assert holder.verbs() == ["adopt", "pause"]
-    await trio.sleep(1_000)
-    holder.drops()  # what follows is another adoption, which knows rows and holder alone
-    await trio.sleep(1_000)
-    assert holder.verbs() == ["adopt", "pause", "adopt"]
-    assert soft.scene.agent().state == "paused"
-    _ask(soft, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
-    await soft.until("agent.resumed")
-    assert holder.verbs() == ["adopt", "pause", "adopt", "resume"]
-    await holder.asked("stop")
-    assert trio.current_time() == pytest.approx(2_300)
-
-
-async def test_a_paused_swarm_pauses_what_runs(bed, autojump_clock, begun) -> None:
-    holder = await begun()
-    _ask(bed, lambda tx: swarms.set_state(tx, bed.scene.row(), "paused"))
-    await holder.asked("pause")
-    _ask(bed, lambda tx: swarms.set_state(tx, bed.scene.row(), "active"))
-    await holder.asked("resume")
-
-
-async def test_a_pause_wished_before_the_launch_is_carried_out_after_it(bed, autojump_clock) -> None:
-    bed.scene.swarm("a")
-    claim = bed.claim()
-    bed.scene.do(lambda tx: agents.set_wanted(tx, claim.agent_id, "pause"))
-    bed.supervisor.start(claim)
-    await bed.until("agent.paused")
-
-
-async def test_a_pause_that_comes_while_the_rows_are_read_is_not_forgotten(bed, autojump_clock) -> None:
-    bed.scene.swarm("a")
-    run = Run(bed.world, bed.claim())
-    read = bed.store.own.read
-
-    async def slow(query):
-        found = await read(query)
-        run.wish.set(stop=None, hold=True)  # the supervisor has seen newer rows meanwhile
-        return found
-
-    bed.store.own.read = slow
-    await run.prepare()
-    assert run.wish.hold
-
-
-async def test_time_over_stops_the_tree_and_is_a_failure(bed, autojump_clock, begun) -> None:
-    holder = await begun(timeout_s=300.0, grace_s=4.0, retries=0)
-    stop = await holder.asked("stop")
-    assert trio.current_time() == pytest.approx(300)
-    assert stop == {"stop": 4.0}
-    await bed.until("swarm.failed")
-    assert bed.scene.task().cause == "ran longer than 300 s"
-
-
-async def test_paused_time_does_not_count(bed, autojump_clock, begun) -> None:
-    holder = await begun(timeout_s=300.0)
-    await trio.sleep(100)
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause"))
-    await bed.until("agent.paused")
-    await trio.sleep(10_000)
-    assert "stop" not in holder.verbs()
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
-    await bed.until("agent.resumed")
-    await holder.asked("stop")
-    assert trio.current_time() == pytest.approx(10_300)
-
-
-async def test_a_success_that_beats_the_stop_counts(bed, autojump_clock, begun) -> None:
-    holder = await begun(timeout_s=10.0)
-    holder.obeys = False
-    await holder.asked("stop")
-    holder.exits(0)
-    await bed.until("swarm.completed")
-
-
-@pytest.mark.parametrize(("requeue", "task"), [(False, "cancelled"), (True, "ready")])
-async def test_kill(bed, autojump_clock, begun, requeue, task) -> None:
-    holder = await begun(grace_s=2.5)
-    _ask(bed, lambda tx: swarms.set_state(tx, bed.scene.row(), "paused"))
-    await bed.until("agent.paused")
-    _ask(bed, lambda tx: stops.kill(tx, bed.scene.agent(), requeue=requeue))
-    assert await holder.asked("stop") == {"stop": 2.5}
-    await bed.until("agent.killed")
-    assert bed.scene.task().state == task
-
-
 async def test_a_broken_connection_is_made_again_and_gives_no_extra_time(bed, autojump_clock, begun) -> None:
     holder = await begun(timeout_s=300.0)
     await trio.sleep(200)
@@ -372,23 +231,6 @@ async def test_a_result_is_the_end_of_the_output(bed, autojump_clock, begun) -> 
     await bed.until("swarm.completed")
     result = bed.scene.task().result
     assert (len(result), result[-3:], bed.scene.task().result_cut) == (65_536, "END", 1)
-
-
-async def test_time_does_not_count_while_it_waits_for_a_yes(bed, autojump_clock, begun) -> None:
-    await begun(timeout_s=10.0)
-    agent = f"{SWARM}-001"
-    rule = Gate("g", "tool", "", 0, "ask", "operator", False, 1_000.0, "deny")
-    question = decisions.Question(kind="tool", what="x", asked_by=agent, agent=agent, swarm=SWARM)
-    await trio.sleep(6)
-    row = bed.scene.do(lambda tx: decisions.request(tx, rule, question))
-    await trio.sleep(100)
-    assert attempts.get(bed.store.db, LAUNCH).stop is None
-    bed.scene.do(lambda tx: decisions.decide(tx, row, "allow", "me", ""))
-    await trio.sleep(3)
-    assert attempts.get(bed.store.db, LAUNCH).stop is None
-    await trio.sleep(2)
-    assert attempts.get(bed.store.db, LAUNCH).stop == "timeout"
-    await bed.until("task.retrying")
 
 
 async def test_what_it_must_ask_about_is_decided_when_it_starts(bed, autojump_clock) -> None:
