@@ -69,6 +69,10 @@ class Output:
             self._take(records, offset)
         self._world.growth.ring(self._launch_id)
 
+    def has_read(self, spool_bytes: int) -> bool:
+        """Up to there."""
+        return self._offset >= spool_bytes
+
     def hear(self, line: bytes) -> None:
         """Takes in what no spool has for it: an attempt in a gateway prints nothing of its own."""
         for progress in self._reader.feed(1, line):

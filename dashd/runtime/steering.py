@@ -82,8 +82,9 @@ class Steering:
     async def _stop(self, *, stopped: bool) -> None:
         grace_s = self._plan.grace_s
         if self._talk is not None and grace_s > 0 and not stopped:  # what is stopped hears nothing
-            self._talk.leave()
-            await trio.sleep(LEAVING_SHARE * grace_s)  # its end comes first, mostly
+            with trio.move_on_after(LEAVING_SHARE * grace_s):
+                await self._talk.leave()
+                await trio.sleep_forever()  # its end comes first, mostly
             grace_s -= LEAVING_SHARE * grace_s
         await self._link.stop(grace_s)
 

@@ -63,6 +63,7 @@ class Talk:
         self._sent = 0
         self._was_full = False
         self._bell = trio.Event()
+        self._caught_up = trio.Event()
 
     def look(self) -> None:
         """Output was read, or something was told: there may be more to say."""
@@ -172,8 +173,15 @@ class Talk:
                 await link.stop(0.0)
             await trio.sleep_forever()
 
-    def leave(self) -> None:
-        """The attempt was told to stop."""
+    def caught_up(self) -> None:
+        """It has been fed all that was printed before this daemon had the holder."""
+        self._caught_up.set()
+
+    async def leave(self) -> None:
+        """The attempt was told to stop: it is told once it knows what was printed before. It may have ended
+        then, and a word is kept with where it was heard.
+        """
+        await self._caught_up.wait()
         self.tell(Told("leave", "leave"))
 
     async def _send(self, link: HolderLink) -> None:

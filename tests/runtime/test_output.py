@@ -159,9 +159,12 @@ async def test_what_cannot_be_read_now_is_read_with_what_comes_next(
     spooled.holder.prints(_report(1))
     monkeypatch.setattr(spool, "read", scarce)
     await spooled.grew()
+    assert not spooled.output.has_read(1)
     monkeypatch.setattr(spool, "read", read)
     spooled.holder.prints(_report(2))
     await spooled.grew()
     await spooled.output.finish()
     assert bed.scene.task().progress_done == 2
     assert spooled.offset == spooled.holder._spool.file_bytes
+    assert spooled.output.has_read(spooled.offset)
+    assert not spooled.output.has_read(spooled.offset + 1)

@@ -10,8 +10,9 @@ import trio.testing
 from dashd.domain.gates import Gate
 from dashd.drivers.driver import Work
 from dashd.jail.holder_link import InputTaken
-from dashd.runtime import approvals, bounds
+from dashd.runtime import approvals, bounds, run
 from dashd.runtime.journal import Journal
+from dashd.runtime.output import Output
 from dashd.runtime.plan import read_plan
 from dashd.runtime.run import Run
 from dashd.runtime.supervisor import Supervisor
@@ -243,6 +244,34 @@ async def test_a_stop_is_a_farewell_first(bed, autojump_clock, begun) -> None:
     assert "stop" not in holder.verbs()
     await holder.asked("stop")
     assert holder.requests[-1] == {"stop": 2.0}  # what the farewell has left of the grace
+
+
+class SlowOutput(Output):
+    """To read takes as long as anything else has to do."""
+
+    async def grew(self, spool_bytes: int) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        await super().grew(spool_bytes)
+
+
+async def test_a_stop_is_heard_after_what_was_printed_before_a_daemon_came(
+    bed, autojump_clock, begun, monkeypatch
+) -> None:
+    holder = await begun(grace_s=4.0)
+    holder.prints(b"ready\n")
+    await holder.given(2)
+    holder.freezes()
+    holder.drops()
+    holder.prints(b"done all\n", quietly=True)
+    bed.scene.do(lambda tx: (stops.requeue_all(tx), tx.ring("agents")))
+    monkeypatch.setattr(run, "Output", SlowOutput)
+    holder.thaws()
+    await holder.given(3)
+    assert _rows(bed) == [(1, "hello"), (2, "go"), (3, "end")]
+    holder.exits(0)
+    await bed.until("swarm.completed")
+    assert bed.scene.task().result == "all"
+    assert len(bed.launcher.holders) == 1  # and is not done once more
 
 
 async def test_without_a_grace_there_is_no_farewell(bed, autojump_clock, begun) -> None:
