@@ -234,13 +234,21 @@ class PiConversation(LineConversation):
             self._prompt(RESUME)
 
     def _dialog(self, key: str, record: dict[str, Any]) -> None:
-        """That of the gate is for others to answer; all others are refused at once, so that none blocks."""
+        """That of the gate is for others to answer; all others are refused at once, so that none blocks.
+
+        So is one of a run that is broken off: Pi has asked before it heard of that, and the call is gone.
+        """
+        if self.stage is LEAVING:  # it hears nothing more, and nobody is to be asked for it
+            return
         asked = None
         if record.get("title") == GATE_TITLE:
             with contextlib.suppress(msgspec.DecodeError, RecursionError):
                 asked = msgspec.json.decode(str(record.get("message")), type=_Asked)
         if asked is None or len(str(record.get("message"))) > TEXT_CHARS_MAX:
             self._say(f"dialog:{key}", type="extension_ui_response", id=key, cancelled=True)
+            return
+        if self._now or self._compacting:
+            self._answer_dialog(f"{ASK}{key}", confirmed=False)
             return
         self.asks.append(Asks(f"{ASK}{key}", asked.asks(key)))
 

@@ -129,16 +129,52 @@ def test_a_task_may_be_that_alone(answer: dict[str, Any], state: str, word: str,
     assert (ending.state, ending.retry, word in ending.result + ending.reason) == (state, retry, True)
 
 
+def _asks(key: str) -> dict[str, Any]:
+    asked = {"type": "extension_ui_request", "id": key, "method": "confirm", "title": "dash.tool_call"}
+    return asked | {"message": json.dumps({"tool": "bash", "command": "rm"})}
+
+
 def test_what_is_broken_off_asks_no_more() -> None:
     """Pi has ended the dialog with its run, and passes over what is said to it."""
     talk = _begun()
-    asked = {"type": "extension_ui_request", "id": "7", "method": "confirm", "title": "dash.tool_call"}
-    _feed(talk, asked | {"message": json.dumps({"tool": "bash", "command": "rm"})})
+    _feed(talk, _asks("7"))
     talk.tell(Told("now", "message:1", "do not"))
     assert [each.key for each in talk.inputs][-3:] == ["message:1", "message:1:abort", "ask:7"]
     assert json.loads(talk.inputs[-1].data)["confirmed"] is False
     talk.tell(Told("answer", "ask:7", "deny"))  # the request was withdrawn
     assert [each.key for each in talk.inputs][-1] == "ask:7"
+
+
+def test_what_it_asks_before_it_hears_that_it_is_broken_off_is_refused() -> None:
+    """No request is left that would hold its next call; the run after it asks anew."""
+    talk = _begun()
+    talk.tell(Told("now", "message:1", "do not"))
+    _feed(talk, _asks("7"))
+    assert talk.asks == []
+    assert json.loads(talk.inputs[-1].data) == {
+        "id": "7", "type": "extension_ui_response", "confirmed": False
+    }  # fmt: skip
+    _feed(talk, {"type": "agent_settled", "aborted": True}, TAKEN | {"id": "prompt:2"}, _asks("8"))
+    assert [each.key for each in talk.asks] == ["ask:8"]
+    assert talk.inputs[-1].key == "prompt:2"
+
+
+def test_so_is_what_it_asks_before_it_hears_that_it_sums_up() -> None:
+    talk = _begun()
+    talk.tell(Told("compact", "message:1"))
+    _feed(talk, USED_TOOLS, _asks("7"))
+    assert talk.asks == []
+    assert json.loads(talk.inputs[-1].data)["confirmed"] is False
+    _feed(talk, {"type": "response", "id": "message:1:compact", "success": True}, _asks("8"))
+    assert [each.key for each in talk.asks] == ["ask:8"]
+
+
+def test_for_one_that_leaves_nobody_is_asked() -> None:
+    talk = _begun()
+    talk.tell(Told("leave", "leave"))
+    before = len(talk.inputs)
+    _feed(talk, _asks("7"))
+    assert (talk.asks, len(talk.inputs)) == ([], before)
 
 
 def test_one_that_sums_up_before_it_takes_its_task_has_longer_for_that() -> None:
