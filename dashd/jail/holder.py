@@ -17,7 +17,7 @@ import select
 import signal
 import time
 
-from dashd.jail import agent_exec, agent_start, agent_stdin, daemon_link, holder_folder, processes, spool
+from dashd.jail import agent_exec, agent_out, agent_start, agent_stdin, daemon_link, holder_folder, processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,17 +83,16 @@ class Holder:
         self.stdin = agent_stdin.AgentStdin(self.spec["stdin"])
         self.own(*self.stdin.fds())
         pipes = [self.own(*os.pipe()), self.own(*os.pipe())]
-        self.outputs = {pipe[0]: stream for stream, pipe in enumerate(pipes, 1)}
         self.session = self.own(*holder_folder.lock_session(self.spec["session_lock"]))
         self.stdio = (self.null if self.stdin.closed else self.stdin.read_end, pipes[0][1], pipes[1][1])
-        self.spool = spool.Writer(self.folder, self.spec["output_bytes_max"])
+        self.output = agent_out.AgentOut(self.folder, self.spec["output_bytes_max"], pipes[0][0], pipes[1][0])
+        self.spool = self.output.spool
         (self.exit_fd,) = self.own(holder_folder.reserve_exit(self.folder))
         self.begin = holder_folder.Begin(self.folder, self.spec["boot_id"])
         self.own(self.begin.fd)
         self.watch(self.wake, self.on_signal)
         self.watch(self.door.fileno(), self.on_knock)
-        for fd in self.outputs:
-            os.set_blocking(fd, False)
+        for fd in self.output.open:
             self.watch(fd, functools.partial(self.on_output, fd))
 
     def own(self, *fds: int) -> tuple[int, ...]:
@@ -152,7 +151,7 @@ class Holder:
         self.agent_start = processes.start_time(self.agent) or 0
         self.begin.note(self.agent, self.agent_start)
         # Not for the news alone: from its exec on, our pages are ours again and cost no copying.
-        self.birth.wait([*self.outputs][1], self.agent)
+        self.birth.wait(self.output.stderr, self.agent)
         if self.birth.error is not None:
             self.reason, self.error = "start", self.birth.error
             processes.signal_tree(signal.SIGKILL)
@@ -259,19 +258,15 @@ class Holder:
 
     def on_output(self, fd: int) -> bool:
         """Moves one read of a pipe into the spool; False if there was nothing."""
-        try:
-            data = os.read(fd, spool.PAYLOAD_BYTES_MAX)
-        except BlockingIOError:
-            return False
-        if data:
-            # After the lease's record the spool is closed; past its bound a flood is no news.
-            if self.record is None and self.spool.append(self.outputs[fd], data):
-                self.say("spool", self.spool.file_bytes)
-            return True
-        self.unwatch(fd)
-        os.close(fd)
-        del self.outputs[fd]
-        return False
+        before = self.spool.file_bytes
+        moved = self.output.move(fd, keep=self.record is None)  # after the lease's record the spool is closed
+        if self.spool.file_bytes != before:  # past its bound a flood is no news
+            self.say("spool", self.spool.file_bytes)
+        while self.output.ended:
+            ended = self.output.ended.pop()
+            self.unwatch(ended)
+            os.close(ended)
+        return moved
 
     def take_input(self, number: int, data: bytes, eof: bool) -> None:
         """Hands input to the agent's stdin and answers which number was taken last."""
@@ -408,7 +403,7 @@ class Holder:
     def finish(self) -> None:
         """The tree is gone: drains the pipes, writes the record, tells whoever is connected."""
         self.deadline = None
-        for fd in list(self.outputs):
+        for fd in list(self.output.open):
             for _ in range(DRAIN_READS_MAX):  # an fd passed out of the tree may still be written to
                 if not self.on_output(fd):
                     break
