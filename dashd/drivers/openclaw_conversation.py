@@ -9,12 +9,11 @@ that a run has begun, which tool works, and how the proxy has refused a call.
 """
 
 import re
-from collections import deque
 from typing import Annotated, NamedTuple
 
 import msgspec
 
-from dashd.domain import surrogates
+from dashd.domain import brief, surrogates
 from dashd.domain.attempt import Ending
 from dashd.wire import safe
 
@@ -68,6 +67,13 @@ class _Tool(msgspec.Struct, tag="tool"):
     name: str
 
 
+class _Then(msgspec.Struct):
+    """A turn that was given, by its key and how its message begins."""
+
+    id: str
+    begins: str = ""
+
+
 class _Turned(msgspec.Struct, tag="turned"):
     """The runner's word on a turn that is over."""
 
@@ -81,12 +87,17 @@ class _Turned(msgspec.Struct, tag="turned"):
     """How the last call of a turn failed, from a gateway; otherwise in the log."""
     unbegun: bool = False
     """A gateway has refused it for now, and nothing was done before it."""
+    changed: bool = False
+    """Somebody else began to work in its session, and nothing was put before the model."""
+    then: _Then | None = None
+    """It was over before dashd came back to the gateway, and this was given next."""
 
 
 class _Open(NamedTuple):
-    """A turn that is not over."""
+    """The turn that is not over."""
 
     key: str
+    text: str
     words: str
     """What the program was told, or was told earlier and may not have read."""
 
@@ -103,8 +114,8 @@ class OpenClawConversation(LineConversation):
         killed = session is not None and (session.resumed or session.broken_off)
         self._first = f"{RESUMED}\n\n{first}" if killed else first
         self._log = Lines()
-        self._turns: deque[_Open] = deque()
-        """Those that are not over, the one under way first."""
+        self._open: _Open | None = None
+        """One at a time: that a turn was given says that the one before it was over."""
         self._worked = False
         """A tool has worked in this turn, so that what it was told is in its session."""
         self._count = 0
@@ -167,41 +178,37 @@ class OpenClawConversation(LineConversation):
                 self.stage = WORKING
             case _Tool():
                 return self._works(frame.name)
-            case _Turned() if self._turns:
-                self._turned(frame)
+            case _Turned() if self._open is not None and frame.id == self._open.key:
+                self._turned(frame, self._open)
         return None
 
     def _works(self, tool: str) -> Progress:
         self._worked = True
         return Progress(None, None, tool[:NOTE_CHARACTERS_MAX])
 
-    def _turned(self, turned: _Turned) -> None:
+    def _turned(self, turned: _Turned, turn: _Open) -> None:
         """A turn is over: what next?"""
-        if self.stage is LEAVING or turned.id != self._turns[0].key:
+        if self.stage is LEAVING:
             return
-        words = self._turns.popleft().words
-        unread, self._worked = "" if self._worked else words, False
+        self._open = None
+        unread, self._worked = "" if self._worked else turn.words, False
         raw, self._raw = turned.raw or self._raw, ""
-        if turned.signal is not None:
+        if turned.then is not None:
+            self._follow(turned.then, turn, unread)
+        elif turned.signal is not None:
             reason = f"openclaw ended (signal {turned.signal}) while {self.stage.name}"
             self._fail(reason, signal=turned.signal)
         elif turned.unbegun and self._count == 1:
             self._outcome = Ending("never", f"its gateway did not take it: {short(turned.error)}")
             self._end("end")
         elif turned.error or not turned.answered:
-            self._failed_turn(turned, raw, unread)
+            self._failed_turn(turned, turn, raw, unread)
         elif self._held:
-            self._resumes = 0
-            held, self._held = self._held, []
-            for told in held:
-                heed = f"{told.text}\n\n{HEED}"
-                self._turn(told.key, heed, heed)
-        elif self._turns:
-            self.stage = STARTING
+            self._hear(self._held[0])
         else:
             self._answered_task(turned.text)
 
-    def _failed_turn(self, turned: _Turned, raw: str, unread: str) -> None:
+    def _failed_turn(self, turned: _Turned, turn: _Open, raw: str, unread: str) -> None:
         """A refused budget is final; a call that was cut is asked for again, in the same session, and with
         what may not have come into it.
         """
@@ -216,10 +223,38 @@ class OpenClawConversation(LineConversation):
             self._fail(f"openclaw ended (exit code {turned.code}) without an answer: {words}")
         elif self._resumes >= RESUMES_MAX:
             self._fail(f"no model answered: {short(turned.error)}")
+        elif turned.changed:
+            self._again(turn)
         else:
-            self._resumes += 1
-            resume = f"{RESUME} {UNREAD}\n\n{unread}" if unread else RESUME
-            self._turn(self._next(), resume, unread)
+            self._resume(unread)
+
+    def _follow(self, then: _Then, turn: _Open, unread: str) -> None:
+        """What a turn came to is seen by what was given next: that again, whatever was told meanwhile."""
+        told = next((each for each in self._held if each.key == then.id), None)
+        if told is not None:
+            self._hear(told)
+        elif then.begins.startswith(RESUME):
+            self._resume(unread)
+        elif brief.ask_again().startswith(then.begins) and not self._asked_again:
+            self._asked_again = True
+            self._prompt(brief.ask_again())
+        else:
+            self._again(turn)
+
+    def _hear(self, told: Told) -> None:
+        self._resumes = 0
+        self._held.remove(told)
+        heed = f"{told.text}\n\n{HEED}"
+        self._turn(told.key, heed, heed)
+
+    def _resume(self, unread: str) -> None:
+        self._resumes += 1
+        resume = f"{RESUME} {UNREAD}\n\n{unread}" if unread else RESUME
+        self._turn(self._next(), resume, unread)
+
+    def _again(self, turn: _Open) -> None:
+        self._resumes += 1
+        self._turn(self._next(), turn.text, turn.words)
 
     def _prompt(self, text: str) -> None:
         self._turn(self._next(), text, text)
@@ -230,7 +265,7 @@ class OpenClawConversation(LineConversation):
     def _turn(self, key: str, text: str, words: str) -> None:
         """`words` are those of `text` that are to be said again where they were not read."""
         self._count += 1
-        self._turns.append(_Open(key, words))
+        self._open = _Open(key, text, words)
         self.stage = STARTING
         self._say(key, message=text)
 

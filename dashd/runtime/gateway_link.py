@@ -3,7 +3,8 @@
 What a jailed attempt's runner would print is said here, made of the gateway's answers: `ready`, then for each
 input a turn, and how it ended. A turn is a run of the gateway's whose id is made of attempt and input, and
 written down before it is sent; asked again after a crash, the gateway says how it stands, and nothing runs
-twice. Events are hints: that it has begun, which tool works.
+twice: of the turns that were given before, only the last one may not be over. Events are hints: that it has
+begun, which tool works.
 
 An attempt whose forerunner was lost with its gateway goes on in the session of that one, as the state of the
 next gateway has it, or the next start of the same added one. What the gateway takes up there by itself is
@@ -13,11 +14,10 @@ part of it may be done.
 
 import contextlib
 import json
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+import msgspec
 import trio
 
 from dashd.domain.attempt import Ending
@@ -35,6 +35,7 @@ from .gateway import Gateway
 from .gateway_connection import AGAIN_S, Connection, GatewayGone
 from .gateway_log import GatewayLog
 from .gateway_refusals import TAKE_S_MAX, aborted, answered, asked_again, repeated, until_begun
+from .gateway_turns import Turn, Turns
 from .gateway_warmth import REST_S_MAX, at_rest
 from .output import Output
 from .plan import Plan
@@ -47,15 +48,14 @@ RAW_S_MAX = 2.0
 BEGIN_S_MAX = 60.0
 """How long an agent's first run may keep others from theirs."""
 ABORT_S_MAX = 30.0
-UNBEGUN_MAX, UNBEGUN_S = 5, 0.5
+UNBEGUN_S = 0.5
+"""Before a turn is given once more in whose session somebody else began to work."""
 LOST_S_MAX = 330.0
 """How long an attempt tries to come in over connections that end."""
 LOST_AGAIN_S_MAX = 5.0
-INPUTS_MAX = 1_000
 FIRST = "turn:1"
 """The attempt's first turn, as its conversation calls it."""
 Say = Callable[[bytes], None]
-Turn = dict[str, Any]
 
 
 async def enter(world: World, claim: Claim, plan: Plan) -> "GatewayLink | Ending":
@@ -235,10 +235,8 @@ class GatewayLink(HolderLink):
         self._session = openclaw_gateway.session_key(claim.agent_id, session, tag)
         self._log = log
         self._begins = {"resumed": resumed, "again": again}
-        self._turns: deque[Turn] = deque()
-        self._given = 0
+        self._turns = Turns(replayed)
         self._ends = False
-        self._replayed = replayed
         self._bell = trio.Event()
         self._over = trio.Event()
         self._lost = False
@@ -281,17 +279,12 @@ class GatewayLink(HolderLink):
         """A turn to come, or with `eof` the end, which ends a turn under way."""
         if self._lost:
             raise HolderGone("the connection to the gateway ended")
-        if number > self._given:
-            self._given = number
-            if data and len(self._turns) < INPUTS_MAX:
-                self._turns.append({**json.loads(data), "replayed": number <= self._replayed})
-                self._ring()
-        if eof and number <= self._replayed:  # what came before it may have ended long ago
-            self._ends = True
-            self._ring()
-        elif eof:
+        self._turns.take(number, data)
+        if eof and not self._turns.has_replayed(number):
             await self._abort()
             self._over.set()
+        self._ends = self._ends or eof  # what came before it may have ended long ago
+        self._ring()
 
     async def stop(self, grace_s: float) -> None:
         """Ends it at once: nothing of it is to be saved that the session does not have."""
@@ -334,9 +327,9 @@ class GatewayLink(HolderLink):
         try:
             while not self._over.is_set():
                 bell = self._bell
-                while self._turns:
-                    await self._turn(self._turns[0], say)
-                    self._turns.popleft()
+                while (turn := self._turns.first) is not None:
+                    await self._turn(turn, say)
+                    self._turns.end()
                 if self._ends:
                     self._over.set()
                     break
@@ -346,32 +339,37 @@ class GatewayLink(HolderLink):
             self._over.set()
 
     async def _turn(self, told: Turn, say: Say) -> None:
-        _say(say, type="turn", id=told["id"])
-        for tried in range(UNBEGUN_MAX):
-            run_id = f"{self._claim.attempt_id}:{told['id']}" + (f"~{tried}" if tried else "")
-            begun = trio.Event()
-            forget = self._gateway.hear(run_id, partial(self._heard, say, begun))
-            try:
-                waited = await self._settled(run_id, told, begun, say)
-            except GatewayRefused as refused:  # the run itself was: it has not begun
-                if refused.for_now and (told["replayed"] or told["id"] != FIRST):  # something may be done
-                    raise GatewayLost(str(refused)) from None
-                self._gateway.shun(str(refused))
-                refusal = {"unbegun": refused.for_now, "error": str(refused), "raw": "400 refused"}
-                _say(say, type="turned", id=told["id"], answered=True, **refusal)
-                return
-            finally:
-                forget()
-            if not waited.unbegun:
-                break
-            await trio.sleep(UNBEGUN_S)
+        if told.then is not None:
+            await trio.lowlevel.checkpoint()
+            _say(say, type="turned", id=told.id, answered=True, then=msgspec.to_builtins(told.then))
+            return
+        _say(say, type="turn", id=told.id)
+        run_id = f"{self._claim.attempt_id}:{told.id}"
+        begun = trio.Event()
+        forget = self._gateway.hear(run_id, partial(self._heard, say, begun))
+        try:
+            waited = await self._settled(run_id, told, begun, say)
+        except GatewayRefused as refused:  # the run itself was: it has not begun
+            if refused.for_now and (told.replayed or told.id != FIRST):  # something may be done
+                raise GatewayLost(str(refused)) from None
+            self._gateway.shun(str(refused))
+            refusal = {"unbegun": refused.for_now, "error": str(refused), "raw": "400 refused"}
+            _say(say, type="turned", id=told.id, answered=True, **refusal)
+            return
+        finally:
+            forget()
         if waited.status != "ok" and self._over.is_set():
             return  # it was aborted
         if waited.sick and self._gateway.give_up(waited.fault):
             raise GatewayGone(waited.fault)
-        raw = await self._gateway.raw(run_id, RAW_S_MAX) if waited.fault else ""
+        raw = ""
+        if waited.unbegun:
+            await trio.sleep(UNBEGUN_S)
+        elif waited.fault:
+            raw = await self._gateway.raw(run_id, RAW_S_MAX)
         self._log.settle(waited.text, waited.fault)
-        _say(say, type="turned", id=told["id"], answered=True, text=waited.text, error=waited.fault, raw=raw)
+        end = {"text": waited.text, "error": waited.fault, "raw": raw, "changed": waited.unbegun}
+        _say(say, type="turned", id=told.id, answered=True, **end)
 
     def _heard(self, say: Say, begun: trio.Event, event: protocol.RunEvent) -> None:
         phase = event.data.get("phase")
@@ -385,12 +383,12 @@ class GatewayLink(HolderLink):
         """How the run ended; begun here where it was not before, or GatewayRefused where it is not taken."""
         client = await self._gateway.connected(self._boot_id)
         waited = protocol.Waited("timeout")
-        if told["replayed"]:
+        if told.replayed:
             waited = await answered(partial(client.wait, run_id, 0))
-            session = await answered(partial(client.describe, self._session))
-            if not waited.over and session is not None and session.last_run_id == run_id:
+            session = await answered(partial(client.describe, self._session)) or protocol.Session()
+            if not waited.over and (session.last_run_id == run_id or (self._ends and not session.works)):
                 return protocol.Waited("error", error="it ended while nobody listened")
-        if not waited.over and not await self._begin(client, run_id, told["message"], begun):
+        if not waited.over and (self._ends or not await self._begin(client, run_id, told.message, begun)):
             _say_begun(say, begun)  # nobody says it again
         while not waited.over:
             waited = await answered(partial(client.wait, run_id))
@@ -416,7 +414,7 @@ class GatewayLink(HolderLink):
         is ended where it is Dash's own; in one that is only slow the run is left to end, and the agent's next
         attempt waits for that.
         """
-        if not self._turns and self._given >= self._replayed:
+        if not self._turns.may_work:
             return
         why, since = "", trio.current_time()
         with contextlib.suppress(GatewayGone):  # it has ended it

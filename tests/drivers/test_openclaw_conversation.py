@@ -168,6 +168,26 @@ def test_a_call_that_was_cut_is_asked_for_again_but_not_for_ever() -> None:
     assert talk.ending(_exit()).reason == "no model answered: cut"
 
 
+def test_a_turn_in_whose_session_somebody_else_began_to_work_is_given_once_more() -> None:
+    talk = _begun()
+    changed = {"text": "", "error": "changed while starting work", "changed": True}
+    for number in range(1, RESUMES_MAX + 1):
+        _feed(talk, _turned(f"turn:{number}", **changed))
+        assert _said(talk)[-1] == (f"turn:{number + 1}", "the brief")
+    _feed(talk, _turned(f"turn:{RESUMES_MAX + 1}", **changed))
+    assert talk.ending(_exit()).reason == "no model answered: changed while starting work"
+
+
+def test_what_a_turn_came_to_is_seen_by_what_was_given_after_it_whatever_was_told_since() -> None:
+    for begins, more in ((RESUME, f" {UNREAD}\n\nthe brief"), (brief.ask_again(), ""), ("the brief", "")):
+        talk = _begun()
+        talk.tell(Told("message", "message:9", "this came after dashd did"))
+        _feed(talk, _turned(text="", then={"id": "turn:2", "begins": begins[:200]}))
+        assert _said(talk)[1:] == [("turn:2", begins + more)]
+        _feed(talk, _turned("turn:2"))
+        assert _said(talk)[-1][0] == "message:9"
+
+
 def test_what_failed_in_one_turn_says_nothing_about_the_next() -> None:
     talk = _begun(FAILED + REFUSED, _turned(text="so"))  # its own next call went through
     _feed(talk, _turned("turn:2", text="", error="cut", code=1))
@@ -213,12 +233,10 @@ def test_messages_are_the_next_turns_and_the_last_answer_counts() -> None:
     talk.tell(Told("message", "message:2", "and the door"))
     assert len(talk.inputs) == 1
     _feed(talk, _turned(text="early"))
-    assert _said(talk)[1:] == [
-        ("message:1", f"mind the gap\n\n{HEED}"),
-        ("message:2", f"and the door\n\n{HEED}"),
-    ]
+    assert _said(talk)[1:] == [("message:1", f"mind the gap\n\n{HEED}")]  # that it was given says more so
     _feed(talk, _turned("message:1"))
-    assert (len(talk.inputs), talk.stage.name) == (3, "starting")
+    assert _said(talk)[2:] == [("message:2", f"and the door\n\n{HEED}")]
+    assert talk.stage.name == "starting"
     _feed(talk, _turned("message:2", text="late"))
     assert _said(talk)[-1][1] == brief.ask_again()
 

@@ -4,6 +4,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from dashd.drivers.driver import Conversation, History, Told, ToldKind
 from dashd.drivers.openclaw_conversation import OpenClawConversation
 from dashd.drivers.pi_conversation import PiConversation
 from dashd.jail.launch_folder import ExitRecord
+from dashd.runtime.gateway_turns import Turns
 from dashd.runtime.journal import Journal, Reading, word
 from dashd.store.inputs import InputRow
 
@@ -127,7 +129,9 @@ class OpenClaw:
             self._say({"type": "turn"} | turn)
             self._say({"type": "begun"})
             error = "" if text else "broke"
-            self._say({"type": "turned", "answered": True, "code": 0, "text": text, "error": error} | turn)
+            changed = bool(error) and self._chance.random() < 0.5
+            end = {"answered": True, "code": 0, "text": text, "error": error, "changed": changed}
+            self._say({"type": "turned"} | end | turn)
 
     def _say(self, frame: dict[str, Any]) -> None:
         self.out.append(json.dumps(frame).encode() + b"\n")
@@ -136,8 +140,9 @@ class OpenClaw:
 class Live:
     """A conversation with one of these, and what is kept of it."""
 
-    def __init__(self, program: Pi | OpenClaw) -> None:
+    def __init__(self, program: Pi | OpenClaw, *, spooled: bool = True) -> None:
         self.program = program
+        self.spooled = spooled
         self.rows: list[InputRow] = []
         self.spool: list[bytes] = []
         self.talk = self._new({})
@@ -160,7 +165,7 @@ class Live:
     def tell(self, kind: ToldKind) -> None:
         turn = len(self._told)
         told = Told(kind, f"message:{turn + 1}", f"say {turn}")
-        self._told[told.key] = word(told, self._reading.fed, turn)
+        self._told[told.key] = word(told, self._reading.fed if self.spooled else None, turn)
         self.talk.tell(told)
 
     def again(self) -> Conversation:
@@ -228,6 +233,36 @@ def test_a_replay_comes_to_the_same_end(
     assert _keys(live.again()) == _keys(live.talk)
     assert _end(live.again()) == _end(live.talk)
     assert _end(live.talk).state in ("succeeded", "failed")
+
+
+@given(seed=st.integers(0, 1 << 32))
+@settings(deadline=None, max_examples=300)
+def test_of_a_gateway_that_has_forgotten_all_before_the_last_turn_it_comes_to_the_same(seed: int) -> None:
+    chance = random.Random(seed)
+    live = Live(OpenClaw(chance), spooled=False)
+    for _ in range(chance.randint(1, 30)):
+        live.write_down()
+        while live.program.out:
+            live.read()
+            live.write_down()
+        if live.program.ended:
+            break
+        if chance.random() < 0.5:
+            live.tell("message")
+        live.program.step()
+    rows = [row for row in live.rows if row.data]
+    talk = OpenClawConversation("the brief", Journal(tuple(rows)).history())
+    turns = Turns(len(rows))
+    talk.feed(1, b'{"type":"ready"}\n')
+    for number, row in enumerate(rows, 1):
+        turns.take(number, row.data)
+    while (turn := turns.first) is not None and turn.then is not None:
+        talk.feed(1, _line(type="turned", id=turn.id, answered=True, then=msgspec.to_builtins(turn.then)))
+        turns.end()
+    assert [(each.key, each.data) for each in talk.inputs] == [(row.key, row.data) for row in rows]
+    if not live.program.ended:
+        assert vars(talk)["_resumes"] == vars(live.talk)["_resumes"]
+        assert vars(talk)["_asked_again"] == vars(live.talk)["_asked_again"]
 
 
 def _line(**frame: Any) -> bytes:

@@ -39,6 +39,7 @@ FRAMES: dict[str, list[dict[str, object]]] = {
         {"type": "tool", "name": "exec"},
         {"type": "turned", "id": "turn:1", "answered": True, "text": "x", "error": "y", "code": 0,
          "signal": None, "raw": "400 x"},
+        {"type": "turned", "id": "turn:1", "answered": True, "then": {"id": "turn:2", "begins": "x"}},
     ],
 }  # fmt: skip
 MAKE: dict[str, Callable[[], LineConversation]] = {

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from dashd.jail.launcher import LaunchFailed
+from dashd.runtime import attach
 from dashd.runtime.run import Run
 from dashd.store import agents
 from tests.fakes.holders import FakeHolder
@@ -111,6 +112,9 @@ async def test_a_listener_that_cannot_be_served_lets_go_of_the_holder(embedded, 
     closed = []
 
     class Link:
+        def __init__(self, listener: socket.socket) -> None:
+            self.listener = listener
+
         async def aclose(self) -> None:
             closed.append("link")
 
@@ -118,5 +122,5 @@ async def test_a_listener_that_cannot_be_served_lets_go_of_the_holder(embedded, 
     run = Run(embedded.world, embedded.claim())
     await run.prepare()
     with pytest.raises(OSError, match="no"), socket.socket() as listener:
-        await run._resume(Link(), listener)  # type: ignore[arg-type]
+        await attach.serve_kept(Link(listener), run._serve_kept)  # type: ignore[arg-type]
     assert closed == ["link"]

@@ -165,8 +165,15 @@ class Bed:
     def __init__(self, nursery, *, replayed: int = 0) -> None:
         self.gateway = FakeGateway()
         self.heard = Heard()
+        self.talk: Any = None
+        """A conversation that hears it too."""
         self.link = _link(self.gateway, replayed)
-        nursery.start_soon(self.link.carry, self.heard, None)
+        nursery.start_soon(self.link.carry, self, None)
+
+    def hear(self, line: bytes) -> None:
+        self.heard.hear(line)
+        if self.talk is not None:
+            self.talk.feed(1, line)
 
     async def give(self, number: int, key: str) -> None:
         await self.link.send_input(number, json.dumps({"id": key, "message": "do it"}).encode())
@@ -222,6 +229,7 @@ async def test_one_that_never_arrived_is_given(nursery, autojump_clock) -> None:
 
 async def test_the_end_that_was_given_before_comes_after_what_was_before_it(nursery, autojump_clock) -> None:
     bed = Bed(nursery, replayed=2)
+    bed.gateway.client.session = Session("running", None)
     await bed.give(1, "turn:1")
     await bed.link.send_input(2, b"", eof=True)
     with trio.move_on_after(10) as waited:
@@ -231,7 +239,7 @@ async def test_the_end_that_was_given_before_comes_after_what_was_before_it(nurs
     with trio.fail_after(60):
         assert isinstance(await bed.link.receive(), Exited)
     assert len(bed.heard.of("turned")) == 1
-    assert bed.gateway.client.aborted == 0
+    assert (bed.gateway.client.aborted, bed.gateway.client.started) == (0, [])
 
 
 async def test_a_stop_ends_the_run_and_says_no_more_of_it(nursery, autojump_clock) -> None:
@@ -283,14 +291,15 @@ async def test_a_refusal_for_good_is_said(nursery, autojump_clock) -> None:
     assert "unknown agent" in turned["error"]
 
 
-async def test_a_run_whose_session_changed_meanwhile_is_asked_for_again(nursery, autojump_clock) -> None:
+async def test_that_its_session_changed_meanwhile_is_said_so_that_it_is_given_again(
+    nursery, autojump_clock
+) -> None:
     bed = Bed(nursery)
     bed.gateway.client.end(RUN, Waited("error", 1.0, error='Session "x" changed while starting work. Retry.'))
-    bed.gateway.client.end(f"{RUN}~1", OK)
     await bed.give(1, "turn:1")
     await settled()
-    assert bed.gateway.client.started == [RUN, f"{RUN}~1"]
-    assert [frame["text"] for frame in bed.heard.of("turned")] == ["fine"]
+    assert bed.gateway.client.started == [RUN]
+    assert [frame["changed"] for frame in bed.heard.of("turned")] == [True]
 
 
 def _plan(session: str, rows: tuple[str, ...] = ()) -> Any:
