@@ -405,9 +405,9 @@ class GatewayLink(HolderLink):
                 await until_begun(client, run_id, begun)
         self.give_way()
         if fresh is None:
-            await asked_again(start)
+            fresh = await asked_again(start)
         self._gateway.warmth.warm.add(self._agent)
-        return fresh is not False
+        return fresh
 
     async def _abort(self) -> None:
         """Ends what runs in the session; a gateway that is gone has ended it already. One that stands still

@@ -50,12 +50,12 @@ async def repeated(ask: Callable[[], Awaitable[T]], within_s: float) -> T:
         await trio.sleep(min(pause_s, left_s))  # whoever is told so at once would ask again at once
 
 
-async def asked_again(start: Callable[[], Awaitable[bool]]) -> None:
-    """A run that was asked for without an answer, which may have been taken: it is not begun again. Raises
-    GatewayLost where that stays unknown.
+async def asked_again(start: Callable[[], Awaitable[bool]]) -> bool:
+    """A run that was asked for without an answer, which may have been taken: it is not begun again. False
+    where it had been taken. Raises GatewayLost where that stays unknown.
     """
     try:
-        await repeated(start, TAKE_S_MAX)
+        return await repeated(start, TAKE_S_MAX)
     except GatewayRefused as refused:
         raise GatewayLost(f"a run that it may have taken: {refused}") from None
 

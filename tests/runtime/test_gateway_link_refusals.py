@@ -75,6 +75,20 @@ async def test_a_run_that_is_found_at_work_has_begun_though_nobody_says_it_again
     assert len(bed.heard.of("begun")) == 1
 
 
+async def test_one_that_was_taken_without_an_answer_has_begun_though_nobody_says_it(
+    nursery, autojump_clock
+) -> None:
+    bed = Bed(nursery)
+    client = bed.gateway.client
+    client.slow_s = BEGIN_S_MAX + 1
+    await bed.link.take_turn()
+    await bed.give(1, "turn:1")
+    await trio.sleep(BEGIN_S_MAX / 2)
+    client.slow_s, client.fresh = 0, False
+    await trio.sleep(BEGIN_S_MAX)
+    assert (client.started, len(bed.heard.of("begun"))) == ([RUN], 1)
+
+
 async def test_one_that_may_have_been_taken_is_lost_where_it_is_refused_afterwards(
     nursery, autojump_clock
 ) -> None:
