@@ -1,9 +1,9 @@
 """Runs OpenClaw turn by turn, all of them in one session: one stdlib-only file, inside the agent's jail.
 
-The holder runs it with the system's Python (`-I -S`); dashd never imports it. What is executed comes in
-DASH_OPENCLAW (JSON: `argv`, `env`, `config`, `gate`: the files of a plugin, `state`: a folder that is there
-and outlives this, or null, and `seed`: how OpenClaw takes over a `file` in it from which the session begins,
-or null), the message of each turn on stdin, one JSON object a line:
+The holder runs it with the system's Python (`-I -S`); dashd has no more of it than its bounds. What is
+executed comes in DASH_OPENCLAW (JSON: `argv`, `env`, `config`, `gate`: the files of a plugin, `state`: a
+folder that is there and outlives this, or null, and `seed`: how OpenClaw takes over a `file` in it from which
+the session begins, or null), the message of each turn on stdin, one JSON object a line:
 
     -> {"id": "turn:1", "message": "…"}
     <- {"type": "ready"}                                                once, before anything else

@@ -24,6 +24,7 @@ from dashd.domain.attempt import Ending
 from dashd.drivers import openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
+from dashd.drivers.openclaw_turns import ERROR_CHARACTERS_MAX, TEXT_CHARACTERS_MAX
 from dashd.jail.holder_link import Adopted, Exited, HolderGone, HolderLink, Message
 from dashd.jail.launch_folder import ExitRecord
 from dashd.store import attempts, gateways
@@ -368,8 +369,8 @@ class GatewayLink(HolderLink):
         elif waited.fault:
             raw = await self._gateway.raw(run_id, RAW_S_MAX)
         self._log.settle(waited.text, waited.fault)
-        end = {"text": waited.text, "error": waited.fault, "raw": raw, "changed": waited.unbegun}
-        _say(say, type="turned", id=told.id, answered=True, **end)
+        end = {"error": waited.fault[:ERROR_CHARACTERS_MAX], "raw": raw, "changed": waited.unbegun}
+        _say(say, type="turned", id=told.id, answered=True, text=waited.text[-TEXT_CHARACTERS_MAX:], **end)
 
     def _heard(self, say: Say, begun: trio.Event, event: protocol.RunEvent) -> None:
         phase = event.data.get("phase")

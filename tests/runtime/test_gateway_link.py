@@ -9,6 +9,8 @@ import trio
 
 from dashd.domain.attempt import Ending
 from dashd.drivers import openclaw_gateway
+from dashd.drivers.driver import Stage
+from dashd.drivers.line_conversation import LineConversation
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
@@ -200,6 +202,20 @@ async def test_a_turn_is_a_run_of_that_name_and_its_answer_is_told(nursery, auto
     assert [frame["type"] for frame in bed.heard.frames] == ["ready", "turn", "begun", "tool", "turned"]
     (turned,) = bed.heard.of("turned")
     assert (turned["id"], turned["text"], turned["error"], turned["answered"]) == ("turn:1", "fine", "", True)
+
+
+@pytest.mark.parametrize("ok", [True, False])
+async def test_however_long_its_answer_or_fault_is_it_is_heard(nursery, autojump_clock, ok) -> None:
+    bed, words = Bed(nursery), "\U0001f600" * 800_000  # twelve bytes each, as they are said
+    bed.talk = LineConversation(Stage("working", None), {})
+    heard: list[bytes] = []
+    bed.talk._read = heard.append
+    how = Waited("ok", 1.0, terminal_reply=Reply(f"{words}{{}}")) if ok else Waited("error", 1.0, error=words)
+    bed.gateway.client.end(RUN, how)
+    await bed.give(1, "turn:1")
+    await settled()
+    turned = json.loads(heard[-1])
+    assert (turned["type"], turned["text"].endswith("{}"), bool(turned["error"])) == ("turned", ok, not ok)
 
 
 async def test_one_that_ended_while_dashd_was_away_is_not_given_again(nursery, autojump_clock) -> None:
