@@ -9,7 +9,7 @@ from typing import TypeVar
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import ids
 from dashd.domain.session_tree import Node, NotASession, SessionTree, Transcript, UnknownStep
-from dashd.store import agents, attempts, session_room, sessions, swarms, tasks
+from dashd.store import agents, attempts, session_moves, session_room, sessions, swarms, tasks
 from dashd.store.rows import Snapshot
 from dashd.store.sessions import CheckpointRow, SessionRow
 from dashd.store.transaction import Operation, Tx
@@ -167,11 +167,12 @@ def state(db: Snapshot, row: SessionRow) -> wire.SessionState:
     if attempts.launch(db, row.id).removed:
         return "gone"
     leaves = attempt_rules.leaves_session(attempt.state, attempt.stop, attempt.exit_signal)
-    return "waiting" if leaves and (_is_due(db, row.task_id) or is_claimed(db, row)) else "closed"
+    return "waiting" if leaves and (_is_due(db, row) or is_claimed(db, row)) else "closed"
 
 
-def _is_due(db: Snapshot, task_id: str) -> bool:
-    return tasks.get(db, task_id).state in ("ready", "retrying")
+def _is_due(db: Snapshot, row: SessionRow) -> bool:
+    """Whether its task is, which goes on in no session that does so elsewhere."""
+    return tasks.get(db, row.task_id).state in ("ready", "retrying") and not session_moves.find(db, row.id)
 
 
 def is_claimed(db: Snapshot, row: SessionRow) -> bool:

@@ -15,6 +15,7 @@ from dashd.domain import ids
 from dashd.domain.task import ENDED
 from dashd.store import (
     agents,
+    attempts,
     gateways,
     lifecycle,
     session_moves,
@@ -137,6 +138,7 @@ async def _unmoved(core: Core, session: str) -> tuple[SessionRow, wire.SessionSt
     def query(db: Snapshot) -> tuple[SessionRow, wire.SessionState, bool]:
         row = sessions.get(db, session)
         session_moves.refuse_moved(db, row.id)
+        _refuse_elsewhere(db, row)
         _refuse_parent(db, row)
         return row, copies.state(db, row), _is_held(db, row)
 
@@ -147,6 +149,18 @@ def _is_held(db: Snapshot, row: SessionRow) -> bool:
     """Whether an attempt runs in it, or was claimed to, and may be starting at this moment."""
     state = copies.state(db, row)
     return state in ("open", "paused") or (state == "waiting" and copies.is_claimed(db, row))
+
+
+def _refuse_elsewhere(db: Snapshot, row: SessionRow) -> None:
+    """Raises Conflict where another session is that of its task's attempt now: both would do the same."""
+    run = attempts.open_of_task(db, row.task_id)
+    other = sessions.begun_by(db, run).id if run is not None else row.id
+    if run is not None and other != row.id:
+        raise errors.Conflict(
+            f"agent {run.agent_id} is at task {row.task_id} again, in another session than {row.id}: {other}",
+            hint=f"session.migrate {other} moves that one, once it has begun; or task.cancel {row.task_id},"
+            f" and then this again; session.fork {row.id} begins one more agent",
+        )
 
 
 def _refuse_parent(db: Snapshot, row: SessionRow) -> None:
@@ -209,12 +223,15 @@ async def _resting(
         is_as_it_was = copies.state(tx.db, row) == state and not _is_held(tx.db, row)
         if not is_as_it_was or sessions.get(tx.db, row.id) != row:
             raise _Changed
+        _refuse_elsewhere(tx.db, row)
         _refuse_parent(tx.db, row)
         forked = begin(tx)
         session_moves.begin(tx, row.id, forked.task, copied=True)
         if state == "waiting":  # its agent may be at another task, or have ended
             stops.leave(tx, row.task_id, row.agent_id, _elsewhere(forked.swarm))
-            lifecycle.settle_swarm(tx, row.swarm_id)
+        else:  # it may be about to be tried again from its beginning
+            stops.cancel(tx, tasks.get(tx.db, row.task_id), _elsewhere(forked.swarm))
+        lifecycle.settle_swarm(tx, row.swarm_id)
         return forked
 
     return copy, operation

@@ -69,6 +69,10 @@ _q_fullest = (
 )
 _q_seed = "INSERT INTO session_seed (task_id, checkpoint_id, broken_off) VALUES (?, ?, ?)"
 _q_broken_off = "SELECT 1 FROM session_seed WHERE task_id = ? AND broken_off = 1"
+_q_moved = (
+    "SELECT 1 FROM session_move m JOIN session s ON s.id = m.session_id"
+    " WHERE s.task_id = ? AND m.at_ms >= ? AND m.at_ms < ?"
+)
 _q_seeded = "SELECT checkpoint_id FROM session_seed WHERE task_id = ?"
 
 
@@ -114,8 +118,17 @@ def begun_by(db: Snapshot, attempt: AttemptRow) -> LaunchRow:
         """Whose the folder is that its agent works in: without a repository, everybody's."""
         return repo.owner(swarm.id, row.agent_id) if repo else ""
 
-    found = attempts.session_launch(db, attempt, lambda before: place(before) == place(attempt))
-    return attempts.launch(db, found)
+    def goes_on(before: AttemptRow) -> bool:
+        return place(before) == place(attempt) and not _moved_between(db, before, attempt)
+
+    return attempts.launch(db, attempts.session_launch(db, attempt, goes_on))
+
+
+def _moved_between(db: Snapshot, before: AttemptRow, after: AttemptRow) -> bool:
+    """Whether a session of their task went on elsewhere for good when the later one was not there yet: what
+    was said before that is no longer the task's.
+    """
+    return bool(rows.table(db, _q_moved, (after.task_id, before.created_at_ms, after.created_at_ms)))
 
 
 def is_name_of_another(db: Snapshot, name: str) -> bool:

@@ -133,25 +133,88 @@ async def test_one_that_is_claimed_while_it_is_copied_is_looked_at_again(
     assert scene.states() == ["cancelled", "ready"]
 
 
-async def test_one_whose_task_another_seat_has_claimed_in_a_clone_of_its_own_is_migrated_at_once(
-    call, scene, clock
-) -> None:
-    scene.swarm("a", agents_made=2, repo=repository.to_json(Terms("/repo", "b" * 40)), cwd="/repo")
+@pytest.fixture
+def elsewhere(scene, clock):
+    """The session was lost, and another seat has its task, in a clone and so in a session of its own."""
+    scene.swarm("a", "b", agents_made=2, repo=repository.to_json(Terms("/repo", "b" * 40)), cwd="/repo")
     (claim,) = scene.claim(1)
     scene.start(claim)
     scene.do(lambda tx: sessions.opened(tx, ID, scene.attempt(claim), SWARM, "command"))
     scene.end(claim, "lost", "nobody knows")
-    assert (await call("session.get", session=ID)).state == "waiting"
     scene.do(lambda tx: agents.set_wanted(tx, claim.agent_id, "pause"))
     clock.advance(60_000)
     (next_,) = scene.claim()
     assert (next_.task_id, next_.agent_id) == (claim.task_id, f"{SWARM}-002")
-    assert (await call("session.get", session=ID)).state == "closed", "that one begins another session"
     scene.swarm("w", swarm_id=OTHER)
+    return next_
+
+
+@pytest.mark.parametrize("runs", [False, True])
+async def test_one_whose_task_is_done_in_another_session_is_migrated_there_alone(
+    call, scene, port, elsewhere, runs
+) -> None:
+    assert (await call("session.get", session=ID)).state == "closed", "that one begins another session"
+    if runs:
+        scene.start(elsewhere)
+    before = scene.seq
+    why = f"agent {SWARM}-002 is at task {SWARM}-t1 again, in another session than {ID}: {SWARM}-t1.2"
+    with pytest.raises(errors.Conflict, match=why) as refused:
+        await call("session.migrate", session=ID, swarm=OTHER)
+    assert f"session.migrate {SWARM}-t1.2 moves that one" in refused.value.hint
+    assert (scene.seq, port.copies) == (before, {})
+
+
+async def test_once_another_seat_has_let_its_task_go_it_is_migrated(call, scene, elsewhere) -> None:
+    scene.end(elsewhere, "never", "its workspace was not there")
+    assert (await call("session.get", session=ID)).state == "waiting"
     moved = await call("session.migrate", session=ID, swarm=OTHER)
-    assert sessions.seed(scene.db, moved.task) == moved.checkpoint
-    assert scene.attempt(next_).stop is None
-    assert moved.task in {each.task_id for each in scene.claim()}
+    assert (scene.task().state, sessions.seed(scene.db, moved.task)) == ("cancelled", moved.checkpoint)
+
+
+async def test_one_that_was_migrated_is_gone_on_with_by_nobody_in_its_old_place(
+    call, scene, clock, other, lost
+) -> None:
+    def again():
+        clock.advance(60_000)
+        return next(claim for claim in scene.claim() if claim.task_id == lost.task_id)
+
+    await call("session.migrate", session=ID, swarm=OTHER)
+    await call("task.retry", task=lost.task_id)
+    assert (await call("session.get", session=ID)).state == "closed", "though its task is due"
+    second = again()
+    assert sessions.begun_by(scene.db, scene.attempt(second)).id == second.attempt_id
+    assert (await call("session.get", session=ID)).state == "closed"
+    scene.start(second)
+    scene.end(second, "lost", "nobody knows")
+    assert sessions.begun_by(scene.db, scene.attempt(again())).id == second.attempt_id
+
+
+async def test_a_task_that_was_to_be_tried_again_is_not_where_its_session_goes_on_elsewhere(
+    call, scene, other, running
+) -> None:
+    scene.end(running, "failed", "exit code 1", exit_code=1)
+    assert (scene.task().state, (await call("session.get", session=ID)).state) == ("retrying", "closed")
+    await call("session.migrate", session=ID, swarm=OTHER)
+    assert (scene.states(), scene.seat_states()) == (["cancelled", "ready"], ["idle"])
+    assert scene.task().cause == f"its session goes on in swarm {OTHER}"
+
+
+async def test_one_whose_task_is_claimed_elsewhere_while_it_is_copied_is_not_migrated(
+    call, scene, clock, port, running
+) -> None:
+    scene.swarm("w", swarm_id=OTHER)
+    scene.end(running, "failed", "exit code 1", exit_code=1)
+    keep = port.keep
+
+    async def slow(checkpoint_id, data):
+        await keep(checkpoint_id, data)
+        clock.advance(60_000)
+        scene.claim()
+
+    port.keep = slow
+    with pytest.raises(errors.Conflict, match="again, in another session"):
+        await call("session.migrate", session=ID, swarm=OTHER)
+    assert port.copies == {}
 
 
 async def test_what_could_not_be_copied_is_said_by_its_task(call, scene, other, running) -> None:
