@@ -131,8 +131,8 @@ def narrow(tx: Tx, row: SessionRow, swarm_id: str) -> None:
     seat = agents.get(tx.db, row.agent_id)
     if seat.parent_id is not None and seat.scope:
         swarms.set_scope(tx, swarm_id, seat.scope)
-    allotments.succeed(tx, seat.swarm_id, swarm_id, why=WHY)
     only_left = seat.parent_id is not None
+    allotments.succeed(tx, seat.swarm_id, swarm_id, why=WHY, only_left=only_left)
     for node in reversed(budgets.path(tx.db, seat.id)):  # parents bound it too; its own word is last
         if node.kind == "agent":
             allotments.succeed(tx, node.id, ids.agent_id(swarm_id, 1), why=WHY, only_left=only_left)

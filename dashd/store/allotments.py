@@ -94,8 +94,9 @@ def succeed(
 
 
 def own_left(row: BudgetRow) -> tuple[int | None, int | None]:
-    """(nano-dollars, tokens) that a node has neither spent nor held of its own limits; None: no limit."""
-    nusd = None if row.limit_nusd is None else max(0, row.limit_nusd - row.spent_nusd - row.held_nusd)
+    """(nano-dollars, tokens) of a node's own limits that are not spent, held or kept back; None: no limit."""
+    gone = row.spent_nusd + row.held_nusd + row.reserve_nusd
+    nusd = None if row.limit_nusd is None else max(0, row.limit_nusd - gone)
     spent = row.spent_tokens + row.held_tokens
     return nusd, None if row.limit_tokens is None else max(0, row.limit_tokens - spent)
 

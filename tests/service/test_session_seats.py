@@ -156,6 +156,32 @@ async def test_a_swarm_of_one_has_no_more_than_the_parent_had_left(call, scene, 
     assert (node.limit_nusd, node.limit_tokens, node.set_by) == (100_000_000, 200, "operator:1")
 
 
+@pytest.mark.parametrize("owner", [SWARM, PARENT, f"{PARENT}.1"])
+async def test_a_swarm_of_one_has_no_more_than_was_left_anywhere_above_a_child(
+    call, scene, parent, child, owner
+) -> None:
+    """Of a dollar and 1,000 tokens 0.2 and 500 are spent, and 0.3 and 100 are held."""
+    scene.do(lambda tx: budgets.set_limits(tx, child.agent_id, None, None))
+    scene.do(lambda tx: budgets.set_limits(tx, owner, 1_000_000_000, 1_000))
+    scene.do(lambda tx: budgets.hold(tx, child.agent_id, 300_000_000, 100))
+    scene.end(child)
+    scene.end(parent)
+    made = await call("session.fork", session=child.attempt_id, task="more")
+    nodes = [budgets.get(scene.db, each) for each in (made.swarm, made.agent)]
+    assert nodes[0].limit_nusd == 500_000_000
+    assert min(each.limit_tokens for each in nodes if each.limit_tokens is not None) == 400
+
+
+async def test_what_is_kept_back_for_scaling_is_not_left_for_a_child(call, scene, parent, child) -> None:
+    scene.do(lambda tx: budgets.set_limits(tx, SWARM, 500_000_000, None))
+    shares = {"allotment": None, "reserve": 100_000_000, "rule": None, "seat": None}
+    scene.do(lambda tx: budgets.set_share(tx, SWARM, **shares))
+    scene.end(child)
+    scene.end(parent)
+    made = await call("session.fork", session=child.attempt_id, task="more")
+    assert budgets.get(scene.db, made.swarm).limit_nusd == 200_000_000, "0.2 are spent, and 0.1 kept back"
+
+
 async def test_any_other_keeps_the_limits_that_somebody_has_set_for_its_agent(call, scene, parent) -> None:
     scene.do(lambda tx: sessions.opened(tx, parent.attempt_id, scene.attempt(parent), SWARM, "command"))
     scene.do(lambda tx: budgets.set_by_hand(tx, PARENT, "operator:1"))
