@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
+from dashd.agent_ports import PREFERRED, DriverPort, SpoolPort, WallsPort
 from dashd.drivers import Programs
 from dashd.jail import git_folders, launch, links, spool
 from dashd.jail.view import Bounds
 from dashd.runtime.growth import Growth
 from dashd.runtime.jails import Jails
+from dashd.service.drivers import KEEP_SESSIONS
 from dashd.service.ports import Chunk, Spools
 from dashd.wire import errors
 from tests.fakes.ports import FakeSpools
@@ -84,6 +85,12 @@ def test_a_program_that_is_configured_and_cannot_be_used_is_not_passed_over_in_s
         "no driver was named, and pi is configured; "
         f"programs.openclaw is set to {gone!r}, which is no program, so it is not taken",
     )
+
+
+def test_every_program_that_is_taken_unasked_keeps_sessions(found) -> None:
+    assert PREFERRED == KEEP_SESSIONS, "so the one that a swarm would have is one for a session too"
+    known = found().drivers
+    assert {name for name in known if found().abilities(name).keeps_session} == set(KEEP_SESSIONS)
 
 
 def test_a_program_on_the_path_counts_as_well(tmp_path: Path) -> None:

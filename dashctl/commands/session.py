@@ -313,7 +313,7 @@ def _listing(parser: ArgumentParser) -> None:
 def _creating(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="to call it by")
     parser.add_argument("--cwd", metavar="DIR", help="the folder of who begins in it (the current one)")
-    parser.add_argument("--driver", metavar="DRIVER", help="pi (default) or openclaw")
+    parser.add_argument("--driver", metavar="DRIVER", help="openclaw or pi; as of a swarm, if none is named")
 
 
 def _seeing(parser: ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from dashd.wire import errors
 from dashd.wire.events import iso
 from dashd.wire.methods import session as wire
 
-from . import pages, reach
+from . import drivers, pages, reach
 from .core import Caller, Core
 
 PREFIX: Final = "s-"
@@ -18,11 +18,7 @@ PREFIX: Final = "s-"
 
 async def create(core: Core, caller: Caller, params: wire.CreateSession) -> wire.Session:
     """For a driver that keeps sessions, in a folder that the caller may give to agents."""
-    driver, _ = core.drivers.choose(params.driver, has_argv=False)
-    if not core.drivers.abilities(driver).keeps_session:
-        raise errors.Unsupported(
-            f"driver {driver} keeps no session", hint="drivers that do: openclaw, pi", path="driver"
-        )
+    driver = drivers.of_session(core, params.driver)
     _, cwd = await core.drivers.check(driver, None, params.cwd)
     await reach.check(caller, [cwd], walled=True)
     new_id = f"{PREFIX}{ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))}"

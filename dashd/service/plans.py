@@ -13,7 +13,7 @@ from dashd.store.rows import Snapshot
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 
-from . import models, modes, repositories, walls
+from . import drivers, models, modes, repositories, walls
 from .core import Caller, Core
 from .providers import STAND_INS
 
@@ -34,7 +34,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
 async def plan(core: Core, caller: Caller, params: wire.PlanSwarm) -> wire.SwarmPlan:
     """The estimate, with its assumptions, and one agent's brief; raises what `swarm.create` would."""
-    driver, _ = core.drivers.choose(params.driver or None, has_argv=bool(params.argv))
+    driver, _ = await drivers.of_swarm(core, params)
     place = await repositories.prepare(core, params)
     argv, cwd = await core.drivers.check(driver, params.argv or None, place.cwd)
     items = params.items or [str(number + 1) for number in range(params.agents)]

@@ -29,7 +29,7 @@ from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
 from dashd.wire.methods.table import PRIORITIES
 
-from . import budgets, models, modes, pages, plans, reach, repositories, views, walls
+from . import budgets, drivers, models, modes, pages, plans, reach, repositories, views, walls
 from .core import Caller, Core
 from .idempotency import once, replay
 
@@ -42,7 +42,7 @@ async def create(core: Core, caller: Caller, params: wire.CreateSwarm) -> wire.S
     if (known := await replay(core, caller, "swarm.create", params, key, wire.SwarmCreated)) is not None:
         return known
     if params.dry_run:
-        why_driver = core.drivers.choose(params.driver or None, has_argv=bool(params.argv))[1]
+        _, why_driver = await drivers.of_swarm(core, params)
         await prepare(core, caller, params)
         return await _only_planned(core, caller, params, why_driver)
     make = await prepare(core, caller, params)
@@ -57,7 +57,7 @@ async def prepare(
     refuse_nul("task", params.task)
     for index, item in enumerate(params.items or ()):
         refuse_nul(f"items[{index}]", item)
-    driver, why_driver = core.drivers.choose(params.driver or None, has_argv=bool(params.argv))
+    driver, why_driver = await drivers.of_swarm(core, params)
     place = await repositories.prepare(core, params)
     argv, cwd = await core.drivers.check(driver, params.argv or None, place.cwd)
     new_id = ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))

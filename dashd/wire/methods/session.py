@@ -33,7 +33,8 @@ class CreateSession(Params):
     name: Name
     cwd: FolderPath
     """The folder of the agents that may begin in it."""
-    driver: Name = "pi"
+    driver: Name | msgspec.UnsetType = msgspec.UNSET
+    """One that keeps sessions; that which a swarm would have, if none is named."""
 
 
 class NameSession(Params):

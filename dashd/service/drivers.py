@@ -1,0 +1,53 @@
+"""Which driver runs what is asked for, where none is named: that of what it begins from, or the usual one."""
+
+from typing import Final
+
+import msgspec
+
+from dashd.store import made_sessions, sessions
+from dashd.store.rows import Snapshot
+from dashd.wire import errors
+from dashd.wire.methods.swarm import PlanSwarm
+
+from .core import Core
+
+KEEP_SESSIONS: Final = ("openclaw", "pi")
+
+
+async def of_swarm(core: Core, params: PlanSwarm) -> tuple[str, str]:
+    """(driver, why this one). Raises Unsupported."""
+    begun = params.begin_from or ""
+    if begun and not (params.driver or params.argv):
+        found = await core.store.reader.read(lambda db: _of_begun(db, begun))
+        if found:
+            return core.drivers.choose(found, has_argv=False)[
+                0
+            ], f"no driver was named, and {begun} is of {found}"
+    return core.drivers.choose(params.driver or None, has_argv=bool(params.argv))
+
+
+def of_session(core: Core, named: str | msgspec.UnsetType) -> str:
+    """For a session that is made; the one of a swarm, where nobody names another. Raises Unsupported."""
+    driver, why = core.drivers.choose(named or None, has_argv=False)
+    if core.drivers.abilities(driver).keeps_session:
+        return driver
+    those = " or ".join(KEEP_SESSIONS)
+    if named:
+        raise errors.Unsupported(
+            f"driver {driver} keeps no session", hint=f"drivers that do: {those}", path="driver"
+        )
+    raise errors.Unsupported(
+        f"no program that keeps sessions can run here: {why}",
+        hint=f"dashctl program install openclaw, or pi; session create --driver {those} names one",
+        path="driver",
+    )
+
+
+def _of_begun(db: Snapshot, begin_from: str) -> str | None:
+    """The driver of a session that was made, or of a checkpoint's; None where there is no such."""
+    if (made := made_sessions.find(db, begin_from)) is not None:
+        return made.driver
+    try:
+        return sessions.of_checkpoint(db, begin_from).driver
+    except errors.NotFound:
+        return None  # which is said where it would begin
