@@ -33,11 +33,10 @@ class InstancePort:
         await self._seats.settle()
 
     async def run(self) -> None:
-        """Looks at those that were added, and follows the load of the others, until cancelled."""
+        """Looks at all of them, and follows the load of this machine's own, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.probes.run)
             nursery.start_soon(self._seats.run)
-            nursery.start_soon(self.probes.look_again)
 
     async def place(self, program: str) -> str:
         """See the port."""
@@ -56,9 +55,10 @@ class InstancePort:
             await self._check(found)
         return found.path
 
-    async def here(self) -> tuple[str | None, str]:
+    async def here(self) -> str | None:
         """See the port."""
-        return await trio.to_thread.run_sync(self._here)
+        found = await trio.to_thread.run_sync(self._programs.find, PI)
+        return None if found is None else found.path
 
     async def follow(self) -> None:
         """See the port."""
@@ -77,21 +77,10 @@ class InstancePort:
         found = await self.probes.ask(name)
         return InstanceSeen("unknown", "it was removed meanwhile") if found is None else _shown(found)
 
-    async def look_here(self) -> InstanceSeen:
+    async def look_here(self) -> str:
         """See the port."""
-        program, why = await self.here()
-        if program is None:
-            return InstanceSeen("dead", why)
-        began = trio.current_time()
-        version, why = await self.probes.look_here()
-        took_ms = (trio.current_time() - began) * 1_000
-        return InstanceSeen("dead" if why else "alive", why, None if why else took_ms, version)
-
-    def _here(self) -> tuple[str | None, str]:
-        pi, lack = self._programs.find(PI), self._programs.lack(PI)
-        if pi is None or lack is not None:
-            return None, lack.text if lack is not None else f"{PI} is not there"
-        return pi.path, ""
+        _, why = await self.probes.look_here()
+        return why
 
     def _is_ours(self, found: Found) -> bool:
         """It is a version that Dash has installed: each lies in a folder of its own, which jails may show."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from dashd.jail import tool, view
+from dashd.jail.launcher import LaunchFailed
 from dashd.jail.tool import Tool, ToolFailed, ToolTimeout
 from dashd.jail.view import LISTENER_PORT, MIB
 
@@ -97,7 +98,7 @@ class Compiled:
                 self._tried.add(name)
                 try:
                     await self._fill(drivers[program], name, path, folders)
-                except (CannotFill, ToolFailed, ToolTimeout, OSError) as error:
+                except (CannotFill, LaunchFailed, ToolFailed, ToolTimeout, OSError) as error:
                     log.warning("%s starts without a compile cache: %s", program, error)
 
     async def _fill(self, driver: Driver, name: str, path: str, folders: tuple[str, ...]) -> None:

@@ -231,7 +231,10 @@ class Driver(Protocol):
         """What looks like a mistake in a template that is taken as it is."""
 
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
-        """What to execute; `environ` is the daemon's own environment, of which little is passed on."""
+        """What to execute; `environ` is the daemon's own environment, of which little is passed on.
+
+        Raises LaunchFailed where its program has gone, and its place with it.
+        """
 
     def reader(self) -> OutputReader:
         """A reader for a new attempt."""

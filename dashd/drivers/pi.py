@@ -23,7 +23,7 @@ from .command import check_folder, environment
 from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
 from .pi_conversation import PiConversation
 from .pi_transcript import PiSessions
-from .programs import CLOSED, Found, Programs, check_program, folders, named, path_of
+from .programs import CLOSED, Found, Lack, ProgramGone, Programs, check_program, folders, named
 from .results import RESULT_BYTES_MAX
 
 PRELOAD = Path(__file__).with_name("pi_preload.cjs")
@@ -91,7 +91,7 @@ class PiDriver:
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """Node and Pi by absolute path, nothing of the daemon's environment but what any program needs."""
         assert work.model is not None, "pi was started without a model"
-        node, pi = self._programs.find("node"), self._pi(work)
+        node, pi = self._there(self._programs.look("node")), self._there(self._pi(work))
         own = {
             "DASH_MODEL_KEY": work.model.key,
             "DASH_PI_FILES": json.dumps(_files(work.model)),
@@ -108,7 +108,7 @@ class PiDriver:
         ours = f"{view.CODE}/dashd/drivers" if work.isolated else str(PRELOAD.parent)
         gate = ("-e", f"{ours}/{GATE.name}") if work.asks else ()
         closed = CLOSED if work.asks else ()
-        argv = (path_of(node, "node"), *closed, "--require", f"{ours}/{PRELOAD.name}", path_of(pi, "pi"))
+        argv = (node.path, *closed, "--require", f"{ours}/{PRELOAD.name}", pi.path)
         own_flags = (*FLAGS, *_session(work.session), *gate, "--append-system-prompt", ADDENDUM)
         return Command(
             argv=(*argv, *own_flags),
@@ -118,11 +118,16 @@ class PiDriver:
             programs=folders(node, pi, cache=cache),
         )
 
-    def _pi(self, work: Work) -> Found | None:
+    def _pi(self, work: Work) -> Found | Lack:
         if work.program:
-            found = named(self.name, work.program, "configured", work.program)
-            return found if isinstance(found, Found) else None
-        return self._programs.find(self.name)
+            return named(self.name, work.program, "configured", work.program)
+        return self._programs.look(self.name)
+
+    def _there(self, found: Found | Lack) -> Found:
+        """One that has gone since it was checked never becomes some other one of PATH; its place is dead."""
+        if isinstance(found, Lack):
+            raise ProgramGone(found.text)
+        return found
 
     def conversation(self, work: Work, history: History) -> PiConversation:
         """Its brief, and what follows from what it answers."""

@@ -20,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from dashd.jail import view
+from dashd.jail.launcher import LaunchFailed
 from dashd.wire import errors
 
 from .compiled import Compiled
@@ -159,6 +160,12 @@ class Lack(msgspec.Struct, frozen=True):
     hint: str
     here: bool = True
     """Something is configured, or on PATH."""
+
+
+class ProgramGone(LaunchFailed):
+    """It is not there any more: its task goes elsewhere, or waits, and no run is counted."""
+
+    ends = "never"
 
 
 class Programs:

@@ -17,7 +17,7 @@ from array import array
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import trio
@@ -35,6 +35,9 @@ _ENVIRON = {"LD_BIND_NOW": "1"}
 
 class LaunchFailed(Exception):
     """The fork server refused: nothing was started for this launch id."""
+
+    ends: Literal["failed", "never"] = "failed"
+    """Whether that counts as a run of its task."""
 
 
 class ForkServerGone(Exception):

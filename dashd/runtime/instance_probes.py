@@ -1,10 +1,10 @@
-"""Looks every 30 s whether each instance that was added can still start a Pi: are its file and Node there?
+"""Looks every 30 s, and after a failure, whether instances can still start a Pi: are its file and Node there?
 
 Its version is asked in a jail, and only where one of these files is another one than when it was asked last;
 what it said then is in its row. So a look costs two `stat`. What becomes of one is told once: `system.config`
 where it can start a Pi, `system.alert` where it cannot any longer.
 
-The Pi that Dash finds by itself is looked at when somebody wants to know, and in no round.
+The Pi that Dash finds by itself is asked for its version when somebody wants to know, and from then on.
 """
 
 from functools import partial
@@ -16,7 +16,6 @@ from dashd.drivers.pi_version import NoVersion
 from dashd.drivers.programs import Found, Lack, Programs, named, pinned
 from dashd.store import instances
 from dashd.store.instances import InstanceRow
-from dashd.store.rows import Snapshot
 
 from .rounds import Rounds, Seen
 from .world import World
@@ -34,9 +33,25 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
         self._asking = trio.Lock()
         """Where several have changed at once, they are asked one after the other."""
 
+    async def run(self) -> None:
+        """Looks at whoever is due, and at all that are alive where an attempt in a place has failed."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(super().run)
+            nursery.start_soon(self._doubt)
+
+    async def _doubt(self) -> None:
+        bell = self._world.store.bells.failures
+        ticket = bell.ticket()
+        while True:
+            await ticket.wait()
+            ticket = bell.ticket()
+            for each in [each for each in self.seen.values() if each.health == "alive"]:
+                await self._in_turn(each)
+            self._bell.ring()  # some may be due sooner now
+
     async def rows(self) -> list[InstanceRow]:
-        """Those that somebody has added."""
-        return await self._world.store.own.read(_static)
+        """All of them."""
+        return await self._world.store.own.read(instances.every)
 
     def fresh(self, row: InstanceRow) -> Seen[InstanceRow]:
         """Its version is what it said last."""
@@ -74,28 +89,32 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
             return None, str(error)
         if any((row.stamp, row.version) != (stamp, version) for row in rows):
             await self._world.commit(lambda tx: instances.set_version(tx, stamp, version))
+            await self.follow()
+            for each in [each for each in self.seen.values() if not each.row.is_static]:
+                await self._in_turn(each)
         return version, ""
-
-    async def look_again(self) -> None:
-        """After a start: what somebody wanted to know of the Pi that Dash finds may be true no longer."""
-        rows = await self._world.store.own.read(instances.seats)
-        if any(row.version is not None for row in rows):
-            await self.look_here()
 
     async def _know(self, seen: Seen[InstanceRow]) -> None:
         row = await self._world.store.own.read(lambda db: instances.find(db, seen.row.name))
         if row is not None and row.added_at_ms == seen.row.added_at_ms:
             seen.row = row
 
-    async def _look(self, row: InstanceRow) -> tuple[str, str]:
-        assert row.program is not None, row.name
-        found = await trio.to_thread.run_sync(named, PI, row.program, "configured", row.program)
+    async def _look(self, row: InstanceRow) -> tuple[str, str | None]:
+        if row.is_static:
+            assert row.program is not None, row.name
+            found = await trio.to_thread.run_sync(named, PI, row.program, "configured", row.program)
+        else:
+            now = await self._world.store.own.read(lambda db: instances.find(db, row.name))
+            row = now or row  # whoever wanted to know its version has written it down
+            found = await trio.to_thread.run_sync(self._programs.look, PI)
         if isinstance(found, Lack):
             raise NoVersion(found.text)
-        return await self._ask(found, row)
+        return await self._ask(found, row, wanted=row.is_static or row.version is not None)
 
-    async def _ask(self, pi: Found, row: InstanceRow | None) -> tuple[str, str]:
-        """(stamp, version) as they are now."""
+    async def _ask(
+        self, pi: Found, row: InstanceRow | None, *, wanted: bool = True
+    ) -> tuple[str, str | None]:
+        """(stamp, version) as they are now; the program itself is run only where that is wanted."""
         node = await trio.to_thread.run_sync(self._programs.look, "node")
         if isinstance(node, Lack):
             raise NoVersion(f"pi needs node: {node.text}")
@@ -105,11 +124,9 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
                 return stamp, row.version
             if pi.origin == "installed":
                 return stamp, pinned()[PI].version
+            if not wanted:
+                return stamp, None
             async with self._asking:
                 return stamp, await pi_version.version(node, pi)
         except OSError as error:
             raise NoVersion(f"{error.filename} cannot be looked at: {error.strerror}") from None
-
-
-def _static(db: Snapshot) -> list[InstanceRow]:
-    return [row for row in instances.every(db) if row.is_static]

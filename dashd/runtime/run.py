@@ -110,7 +110,7 @@ class Run:
                 link = await self._begin()
             except LaunchFailed as error:
                 self._world.jails.doubt()  # what it was to stand on may be gone
-                return Ending("failed", f"could not start: {error}")
+                return Ending(error.ends, f"could not start: {error}")
             self._world.points.at("run.after_launch")
             return await unless_over(link)
         if limit.cancelled_caught:

@@ -174,9 +174,9 @@ class NoInstances:
         """Nobody could use it."""
         raise errors.Unsupported("this daemon starts no Pi")
 
-    async def here(self) -> tuple[str | None, str]:
+    async def here(self) -> str | None:
         """None is here."""
-        return None, "this daemon starts no Pi"
+        return None
 
     async def follow(self) -> None:
         """None is known."""
@@ -193,9 +193,9 @@ class NoInstances:
         """None is looked at."""
         return InstanceSeen("unknown", "this daemon starts no Pi")
 
-    async def look_here(self) -> InstanceSeen:
+    async def look_here(self) -> str:
         """None is here."""
-        return InstanceSeen("dead", "this daemon starts no Pi")
+        return "this daemon starts no Pi"
 
 
 class NoOutside:

@@ -116,7 +116,7 @@ class Core:
     refusals: Refusals = field(default_factory=Refusals)
 
     def looks(self) -> dict[str, Look]:
-        """What was last seen of gateways and instances that were added, by name: what work is placed by."""
+        """What was last seen of added gateways and of instances, by name: what work is placed by."""
         return {**self.gateways.looks(), **self.instances.looks()}
 
 

@@ -61,14 +61,14 @@ async def get(core: Core, _caller: Caller, params: wire.NameInstance) -> wire.In
 async def health(core: Core, _caller: Caller, params: wire.NameInstance) -> wire.InstanceHealth:
     """Looks at it now; its version is asked where its files have changed."""
     shown = places.named("instance", await _every(core), params.name)
-    static = shown.source == "static"
-    found = await (core.instances.look(params.name) if static else core.instances.look_here())
-    ok = found.health == "alive"
+    mute = "" if shown.source == "static" else await core.instances.look_here()
+    found = await core.instances.look(params.name)
+    ok = found.health == "alive" and not mute
     return wire.InstanceHealth(
         name=params.name,
         ok=ok,
         health=found.health,
-        text="it can start a Pi" if ok else found.why,
+        text="it can start a Pi" if ok else found.why or mute,
         latency_ms=found.latency_ms,
         version=found.version,
     )
@@ -108,13 +108,13 @@ async def _every(core: Core) -> list[wire.Instance]:
         return instances.every(db), attempts.open_by_place(db)
 
     rows, loads = await core.store.reader.read(query)
-    program, why = await core.instances.here()
-    seen = core.instances.seen()
-    here = InstanceSeen("alive") if program else InstanceSeen("dead", why)
+    here, seen = await core.instances.here(), core.instances.seen()
     return [
-        _shown(row, seen.get(row.name, UNSEEN), loads.get(row.name, 0))
-        if row.is_static
-        else _shown(msgspec.structs.replace(row, program=program), here, loads.get(row.name, 0))
+        _shown(
+            row if row.is_static else msgspec.structs.replace(row, program=here),
+            seen.get(row.name, UNSEEN),
+            loads.get(row.name, 0),
+        )
         for row in rows
     ]
 

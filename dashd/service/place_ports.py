@@ -66,20 +66,20 @@ class Instances(Protocol):
         no agent may look.
         """
 
-    async def here(self) -> tuple[str | None, str]:
-        """What this machine's own seats run; where that is nothing, None and why."""
+    async def here(self) -> str | None:
+        """What this machine's own seats run."""
 
     async def follow(self) -> None:
         """Knows whom the rows name, and nothing of a former one of the same name."""
 
     def seen(self) -> dict[str, InstanceSeen]:
-        """Those that were added, by name; those that are not in it have not been looked at."""
+        """By name; those that are not in it have not been looked at."""
 
     def looks(self) -> dict[str, Look]:
-        """Of those that were added, by name: what work is placed by."""
+        """The same, as work is placed by it."""
 
     async def look(self, name: str) -> InstanceSeen:
-        """Looks at one that was added now."""
+        """Looks at one now."""
 
-    async def look_here(self) -> InstanceSeen:
-        """The same of this machine's own."""
+    async def look_here(self) -> str:
+        """Has the version known of what this machine's own seats run; why it does not say it."""

@@ -60,6 +60,8 @@ class Bells:
     """A place where Pis run was added, changed or removed."""
     placed: Bell = field(default_factory=Bell)
     """Work was given to a place."""
+    failures: Bell = field(default_factory=Bell)
+    """What was given to a place has come to nothing there."""
 
     def ring(self, name: str) -> None:
         """The bell of that name."""

@@ -56,14 +56,12 @@ def own(name: str, capacity: int, like: Sequence[InstanceRow] = ()) -> InstanceR
     """Seats of this machine's, that are not there yet; they run what those run that are."""
     row = InstanceRow(name, "auto-spawn", None, "[]", None, capacity)
     for each in like[:1]:
-        row = msgspec.structs.replace(row, stamp=each.stamp, version=each.version)
+        row = msgspec.structs.replace(row, told=each.told, stamp=each.stamp, version=each.version)
     return row
 
 
 def places(db: Snapshot, looks: Mapping[str, Look]) -> list[Place]:
-    """All of them as places: what the rows say, the attempts that were given to them, and the last looks at
-    those that were added.
-    """
+    """All of them as places: what the rows say, the attempts that were given to them, and the last looks."""
     loads = attempts.open_by_place(db)
     return [_place(row, loads.get(row.name, 0), looks.get(row.name)) for row in every(db)]
 
@@ -76,15 +74,16 @@ def program(db: Snapshot, place: str | None) -> str:
 
 def waiting(db: Snapshot, agents_max: int, like: Sequence[InstanceRow] = ()) -> list[str]:
     """The task of each swarm that the queue would give away next, had its agents one more place `like` these;
-    none where the daemon has no slot left either.
+    none where the daemon has no slot left either, or these are dead, as one more would be.
     """
-    if attempts.open_count(db) >= agents_max:
+    one_more = own("", 1, like)
+    if attempts.open_count(db) >= agents_max or one_more.told == "down":
         return []
-    one_more = _place(own("", 1, like), 0, None)
+    place = _place(one_more, 0, Look(one_more.added_at_ms, "alive", one_more.version))
 
     def fits(swarm_id: str) -> bool:
         wanted = placement.demand(swarms.terms(swarms.get(db, swarm_id)), swarm_id, None)
-        return placement.misfit(one_more, wanted) is None
+        return placement.misfit(place, wanted) is None
 
     return [task.id for task, _ in queue.heads(db, driver=DRIVER) if fits(task.swarm_id)]
 
@@ -118,26 +117,28 @@ def resize(tx: Tx, row: InstanceRow, capacity: int) -> None:
 
 
 def set_up(tx: Tx, looked_at: InstanceRow, stamp: str, version: str | None) -> None:
-    """It can start a Pi; told where that is news: it was not known to, or is of another version now.
+    """It can start a Pi; told where that is news: it was not known to, or is of another version now. Of this
+    machine's own it is news where it could not.
 
     `looked_at` is the row that was looked at: what became of another one of its name is not touched.
     """
     row = _table.same(tx.db, looked_at)
     if row is None:
         return
-    if row.told != "up" or row.version != version:
+    if row.told == "down" or (row.is_static and (row.told != "up" or row.version != version)):
         tx.emit("system.config", data={"instance": row.name, "health": "alive", "version": version})
     if (row.told, row.stamp, row.version) != ("up", stamp, version):
         tx.execute(_q_up, (row.name, stamp, version))
 
 
 def set_down(tx: Tx, looked_at: InstanceRow, reason: str) -> None:
-    """It counts as dead; told once. See `set_up`."""
+    """It counts as dead; told once, and of this machine's own only where there was a Pi. See `set_up`."""
     row = _table.same(tx.db, looked_at)
     if row is None or row.told == "down":
         return
     tx.execute(_q_down, (row.name,))
-    tx.emit("system.alert", data={"instance": row.name, "health": "dead", "reason": reason})
+    if row.is_static or row.told:
+        tx.emit("system.alert", data={"instance": row.name, "health": "dead", "reason": reason})
 
 
 def set_version(tx: Tx, stamp: str, version: str | None) -> None:
@@ -149,7 +150,5 @@ def set_version(tx: Tx, stamp: str, version: str | None) -> None:
 
 
 def _place(row: InstanceRow, load: int, look: Look | None) -> Place:
-    """Seats of this machine's own are there as long as dashd is, and bounded by it."""
-    if row.is_static:
-        return registry.place(row, load, look)
-    return registry.place(row, load, Look(row.added_at_ms, "alive", row.version), pressure=1.0)
+    """Seats of this machine's own are bounded by it, not by their pressure."""
+    return registry.place(row, load, look, pressure=placement.PRESSURE if row.is_static else 1.0)

@@ -70,6 +70,8 @@ def attempt_ended(tx: Tx, attempt_id: str, ending: attempt_rules.Ending, *, jitt
     attempts.hold_clock(tx, attempt.id)
     attempts.set_ended(tx, attempt, state, ending)
     approvals.withdraw(tx, agent_id=attempt.agent_id, why="its attempt is over")
+    if state != "succeeded" and attempts.launch(tx.db, attempt.launch_id).place is not None:
+        tx.ring("failures")
     if state == "succeeded":
         _complete(tx, task, ending)
     elif state in ("failed", "lost"):

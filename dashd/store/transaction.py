@@ -13,7 +13,16 @@ from dashd.wire import events as wire_events
 
 T = TypeVar("T")
 BellName = Literal[
-    "queue", "agents", "swarms", "approvals", "workspaces", "merges", "gateways", "instances", "placed"
+    "queue",
+    "agents",
+    "swarms",
+    "approvals",
+    "workspaces",
+    "merges",
+    "gateways",
+    "instances",
+    "placed",
+    "failures",
 ]
 
 DAEMON: Final = "dashd"

@@ -12,7 +12,7 @@ import pytest
 from dashd.drivers import pi
 from dashd.drivers.driver import ModelAccess, Session, Work
 from dashd.drivers.pi import AGENT_FOLDER, GATE, PRELOAD, PiDriver
-from dashd.drivers.programs import Programs
+from dashd.drivers.programs import ProgramGone, Programs
 from dashd.jail import view
 from dashd.wire import errors
 
@@ -82,7 +82,8 @@ def test_a_place_may_have_a_pi_of_its_own(programs: Programs, tmp_path: Path) ->
     assert command.argv[3] == str(other / "cli.js")
     assert command.programs == (str(tmp_path), str(other))
     (other / "cli.js").unlink()
-    assert PiDriver(programs).command(_work(program=str(other / "cli.js")), {}).argv[3] == "/nonexistent/pi"
+    with pytest.raises(ProgramGone, match=r"next/cli\.js, which is no program"):
+        PiDriver(programs).command(_work(program=str(other / "cli.js")), {})
 
 
 @pytest.mark.parametrize(
@@ -94,8 +95,9 @@ def test_a_machine_has_room_for_so_many(cores: int, gib: int, count: int) -> Non
 
 def test_a_program_that_has_gone_is_not_replaced_by_another(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "node").unlink()
-    command = PiDriver(programs).command(_work(), {"PATH": "/usr/bin"})
-    assert command.argv[0] == "/nonexistent/node"
+    with pytest.raises(ProgramGone, match=r"programs\.node is set to .*, which is no program") as gone:
+        PiDriver(programs).command(_work(), {"PATH": "/usr/bin"})
+    assert gone.value.ends == "never"
 
 
 def test_its_files_name_the_listener_and_not_the_key(programs: Programs) -> None:

@@ -137,18 +137,49 @@ async def test_health_that_changes_wakes_the_queue(bed, probes, scene, files, ve
         await ticket.wait()
 
 
-async def test_the_pi_that_is_found_is_looked_at_when_asked_for_alone(
+async def test_the_pi_that_is_found_is_looked_at_as_the_others_are_and_says_its_version_when_asked(
     probes, scene, files, versions, autojump_clock
 ):
     _, asked = versions
     scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
     await trio.sleep(3 * EVERY_S)
-    assert (asked, probes.seen) == ([], {})
+    assert (asked, probes.looks()["local"].health) == ([], "alive")
     assert [await probes.look_here() for _ in range(2)] == [("1.5.2", "")] * 2
     assert (asked, instances.find(scene.db, "local").version) == (["cli.js"], "1.5.2")
+    assert (probes.looks()["local"].version, told(scene)) == ("1.5.2", [])
     os.unlink(files / "cli.js")
     version, why = await probes.look_here()
     assert (version, why.startswith("programs.pi is set to ")) == (None, True)
+    await trio.sleep(EVERY_S + AGAIN_S + 1)
+    assert (probes.looks()["local"].health, told(scene)) == ("dead", ["dead"])
+    rewrite(files / "cli.js", "cli")
+    await trio.sleep(EVERY_S)
+    assert (probes.looks()["local"].health, told(scene)) == ("alive", ["dead", "alive"])
+    assert asked == ["cli.js", "cli.js"], "it was known, and is another file"
+
+
+async def test_where_dash_finds_no_pi_its_own_place_is_dead_and_nobody_is_alarmed(
+    probes, scene, files, autojump_clock
+):
+    os.unlink(files / "cli.js")
+    scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
+    await trio.sleep(1 + AGAIN_S)
+    assert (probes.looks()["local"].health, told(scene)) == ("dead", [])
+
+
+async def test_after_a_failure_in_a_place_all_that_are_alive_are_looked_at(
+    probes, scene, files, versions, autojump_clock
+):
+    scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
+    put(scene, files)
+    await trio.sleep(1)
+    os.unlink(files / "cli.js")
+    scene.do(lambda tx: tx.ring("failures"))
+    await trio.sleep(1)
+    assert {name: look.health for name, look in probes.looks().items()} == {
+        "local": "unknown",
+        "next": "alive",
+    }
 
 
 async def test_another_program_under_the_name_is_asked_anew(probes, scene, files, versions, autojump_clock):

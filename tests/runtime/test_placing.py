@@ -279,7 +279,8 @@ class Oracle:
 @pytest.fixture
 def pis(places, scene) -> Places:
     """The same with this machine's own seats, and one Pi that was added."""
-    scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
+    own = scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
+    places.looks["local"] = Look(own.added_at_ms, "alive", None)
     row = InstanceRow("next", "static", "/p/cli.js", '["gpu"]', "eu", 2, version="1.6.0")
     added = scene.do(lambda tx: instances.put(tx, row))
     places.looks["next"] = Look(added.added_at_ms, "alive", "1.6.0")
@@ -317,6 +318,14 @@ def test_one_that_is_not_well_gets_nothing_new(pis, scene, why) -> None:
     scene.do(lambda tx: instances.resize(tx, instances.find(tx.db, "local"), 1))
     scene.swarm("a", "b", agents_made=2, driver="pi")
     assert pis.where() == ["local"]
+
+
+@pytest.mark.parametrize("health", ["dead", "unknown"])
+def test_this_machine_s_own_gets_nothing_either_where_its_pi_is_gone(pis, scene, health) -> None:
+    scene.swarm("a", "b", "c", agents_made=3, driver="pi")
+    assert pis.where(1) == ["local"]
+    pis.looks["local"] = pis.looks["local"]._replace(health=health)
+    assert pis.where() == ["next", "next"]
 
 
 def test_a_gateway_is_no_place_for_a_pi(pis, scene) -> None:

@@ -20,7 +20,7 @@ class Instances:
     def __init__(self, lock):
         self.changing = lock
         self.shown: dict[str, InstanceSeen] = {}
-        self.found: tuple[str | None, str] = ("/found/cli.js", "")
+        self.mute = ""
 
     async def place(self, program):
         if "nowhere" in program:
@@ -28,7 +28,7 @@ class Instances:
         return program
 
     async def here(self):
-        return self.found
+        return "/found/cli.js"
 
     async def follow(self):
         self.shown = {}
@@ -40,8 +40,7 @@ class Instances:
         return self.shown[name]
 
     async def look_here(self):
-        program, why = self.found
-        return InstanceSeen("alive", "", 1.0, "1.5.2") if program else InstanceSeen("dead", why)
+        return self.mute
 
 
 @pytest.fixture
@@ -97,18 +96,23 @@ async def test_this_machine_s_own_runs_what_dash_finds(call, core, local):
     assert (shown.name, shown.source, shown.health, shown.program) == (
         "local",
         "auto-spawn",
-        "alive",
+        "unknown",
         "/found/cli.js",
     )
-    assert (await call("instance.health", name="local")).version == "1.5.2"
-    core.instances.found = None, "pi is neither installed nor configured"
+    core.instances.shown["local"] = InstanceSeen("alive", "", 1.0, "1.5.2")
+    found = await call("instance.health", name="local")
+    assert (found.ok, found.health, found.version) == (True, "alive", "1.5.2")
+    core.instances.mute = "it ended with exit code 1"
+    found = await call("instance.health", name="local")
+    assert (found.ok, found.health, found.text) == (False, "alive", "it ended with exit code 1")
+
+
+async def test_the_health_that_is_shown_is_that_by_which_work_is_placed(call, core, local):
+    core.instances.shown["local"] = InstanceSeen("dead", "pi is not there")
     shown = await call("instance.get", name="local")
-    assert (shown.health, shown.why, shown.program) == (
-        "dead",
-        "pi is neither installed nor configured",
-        None,
-    )
-    assert not (await call("instance.health", name="local")).ok
+    assert (shown.health, shown.why) == ("dead", "pi is not there")
+    found = await call("instance.health", name="local")
+    assert (found.ok, found.health, found.text) == (False, "dead", "pi is not there")
 
 
 async def test_what_was_seen_of_a_former_one_of_its_name_is_not_shown(call, core):

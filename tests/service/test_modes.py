@@ -6,7 +6,7 @@ import pytest
 
 from dashd.service.ports import DriverAbilities
 from dashd.store import added_gateways, instances
-from dashd.store.added_gateways import AddedGatewayRow
+from dashd.store.added_gateways import AddedGatewayRow, Look
 from dashd.wire import errors
 from tests.fakes.ports import FakeDrivers
 from tests.service.test_walls import FakeWalls
@@ -111,8 +111,9 @@ async def test_where_no_gateway_fits_creator_and_planner_are_told(call, scene) -
 
 
 @pytest.fixture
-def local(scene):
-    scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
+def local(core, scene, monkeypatch):
+    own = scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
+    monkeypatch.setattr(core.instances, "looks", lambda: {"local": Look(own.added_at_ms, "alive", None)})
 
 
 async def _pi(call, **more):

@@ -36,6 +36,19 @@ def test_up_and_down_are_told_once_and_a_new_version_is_news(scene) -> None:
     assert instances.find(scene.db, "next").stamp == "s3"
 
 
+def test_of_this_machine_s_own_what_becomes_of_a_pi_is_told_and_not_that_there_was_never_one(scene) -> None:
+    row = put(scene, instances.own("local", 4))
+    scene.do(lambda tx: instances.set_down(tx, row, "pi is neither installed nor configured"))
+    assert (told(scene), instances.find(scene.db, "local").told) == ([], "down")
+    scene.do(lambda tx: instances.set_up(tx, row, "s", None))
+    scene.do(lambda tx: instances.set_up(tx, row, "s", "1.5"))
+    scene.do(lambda tx: instances.set_down(tx, row, "it is gone"))
+    assert told(scene) == [
+        ("system.config", {"instance": "local", "health": "alive", "version": None}),
+        ("system.alert", {"instance": "local", "health": "dead", "reason": "it is gone"}),
+    ]
+
+
 def test_what_became_of_a_former_one_of_the_name_is_not_told(scene) -> None:
     former = put(scene)
     put(scene)
@@ -113,6 +126,14 @@ def test_what_goes_on_with_a_session_waits_for_no_place_until_that_is_copied(sce
     _agree(scene, [])
     scene.do(lambda tx: tx.execute("UPDATE session_move SET copied = 1"))
     _agree(scene, [task])
+
+
+def test_one_more_place_like_dead_ones_would_help_nobody(scene) -> None:
+    scene.swarm("a", driver="pi", agents_made=1)
+    row = put(scene, instances.own("local-1", 1))
+    assert len(instances.waiting(scene.db, 100, [row])) == 1
+    scene.do(lambda tx: instances.set_down(tx, row, "it is gone"))
+    assert instances.waiting(scene.db, 100, instances.seats(scene.db)) == []
 
 
 def test_other_programs_wait_for_other_places(scene, idle) -> None:

@@ -23,15 +23,18 @@ DIVIDED = {
 }
 
 
-@pytest.fixture
-def another(tmp_path) -> str:
-    """Another Pi, of another version, in a folder of its own."""
-    folder = tmp_path.resolve() / "next"
+def _install(folder: Path, version: str) -> str:
     folder.mkdir()
     for name in ("pi.py", "pi_file.py"):
         shutil.copy(Path(fake_pi.__file__).with_name(name), folder)
-    (folder / "VERSION").write_text("1.6.0\n")
+    (folder / "VERSION").write_text(f"{version}\n")
     return str(folder / "pi.py")
+
+
+@pytest.fixture
+def another(tmp_path) -> str:
+    """Another Pi, of another version, in a folder of its own."""
+    return _install(tmp_path.resolve() / "next", "1.6.0")
 
 
 @pytest.fixture
@@ -154,6 +157,36 @@ async def test_a_dead_one_finishes_what_it_has_and_gets_nothing_new(
         gate.let()
         for swarm in (first, second):
             assert (await dash.ended(swarm))["outcome"] == "complete"
+
+
+async def test_where_the_pi_that_dash_finds_goes_away_the_work_goes_on_elsewhere(
+    start_daemon, another, tmp_path, work, gate
+) -> None:
+    """Not even an attempt is lost: what cannot start is given back, and its place looked at."""
+    ours = _install(tmp_path.resolve() / "ours", "1.5.2")
+    daemon = start_daemon(**CONFIGURED | {"DASH_PROGRAMS_PI": ours})
+    async with open_door(daemon.socket) as dash:
+        await dash.call("instance.add", name="next", program=another)
+        await dash.call("instance.health", name="next")
+        items = [f"`read -r _ < {gate.path}`", *["`echo x >> marks`"] * 3]
+        swarm = await _swarm(dash, "do {item}", work, items=items, agents=1, limits={"retries": 0})
+        assert await _places(dash, swarm) == ["local"]
+        await dash.events(swarm, "agent.progress")
+        shutil.rmtree(Path(ours).parent)
+        gate.let()
+        report = await dash.ended(swarm)
+        assert (report["outcome"], report["failures"]) == ("complete", []), report
+        assert (work / "marks").read_text() == "x\n" * 3
+        assert (await _places(dash, swarm, 5))[-1] == "next"
+        shown = await _shown(dash, "local")
+        assert (shown["health"] != "alive", shown["why"]) == (
+            True,
+            f"programs.pi is set to {ours!r}, which is no program",
+        )
+        while not (alarms := await dash.call("event.list", kinds=["system.alert"], limit=9))["events"]:
+            await dash.call("event.wait", kinds=["system.alert"], since=0, timeout_s=S_MAX)
+        (alarm,) = alarms["events"]
+        assert (alarm["data"]["instance"], alarm["data"]["health"]) == ("local", "dead")
 
 
 async def test_its_own_seats_follow_the_work(start_daemon, work, gate) -> None:
