@@ -15,6 +15,7 @@ from dashd.drivers import pi_version
 from dashd.drivers.pi_version import NoVersion
 from dashd.drivers.programs import Found, Lack, Programs, named, pinned
 from dashd.store import instances
+from dashd.store.bells import Bell
 from dashd.store.instances import InstanceRow
 
 from .rounds import Rounds, Seen
@@ -27,7 +28,8 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
     """See the module."""
 
     def __init__(self, world: World, programs: Programs) -> None:
-        super().__init__(world.store.bells.instances)
+        self._sooner = Bell()
+        super().__init__(world.store.bells.instances, self._sooner)
         self._world = world
         self._programs = programs
         self._asking = trio.Lock()
@@ -47,7 +49,7 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
             ticket = bell.ticket()
             for each in [each for each in self.seen.values() if each.health == "alive"]:
                 await self._in_turn(each)
-            self._bell.ring()  # some may be due sooner now
+            self._sooner.ring()  # some may be due sooner now
 
     async def rows(self) -> list[InstanceRow]:
         """All of them."""
