@@ -97,10 +97,12 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
         pause_s = 0.0
         try:
             boot_id, tag = gateway.boot_id, _tag(gateway, plan)
-            await world.commit(partial(_enter, gateway, plan.launch_id))
+            await world.commit(partial(_enter, gateway, boot_id, plan.launch_id))
             await gateway.add(claim.agent_id, tag)
             resumed = await _resumes(gateway, claim, plan, tag)
-            break
+            if gateway.boot_id == boot_id:
+                break
+            why = "it began again meanwhile"
         except GatewayRefused as refused:
             if not refused.for_now and not plan.begun:
                 return Ending("failed", f"its gateway does not take it: {refused}")
@@ -195,12 +197,12 @@ def leave(world: World, claim: Claim) -> None:
         world.gateway_doors.keep_out(claim)
 
 
-def _enter(gateway: Connection, launch_id: str, tx: Tx) -> None:
+def _enter(gateway: Connection, boot_id: str | None, launch_id: str, tx: Tx) -> None:
     if isinstance(gateway, Gateway):
         gateways.enter(tx, launch_id, gateway.launch_id)
     else:
-        assert gateway.boot_id is not None, "only one of Dash's own never begins again"
-        attempts.set_place_boot(tx, launch_id, gateway.boot_id)
+        assert boot_id is not None, "only one of Dash's own never begins again"
+        attempts.set_place_boot(tx, launch_id, boot_id)
     if gateway.grade is not None:
         attempts.set_walls(tx, launch_id, gateway.grade, gateway.shown)
 

@@ -1,5 +1,6 @@
 """Attempts in a gateway that refuses what is asked of it, is away, or does not end what it is told to."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from dashd.runtime import gateway_link
 from dashd.runtime.gateway_link import ABORT_S_MAX, BEGIN_S_MAX
 from dashd.runtime.gateway_refusals import ANSWER_S_MAX, TAKE_S_MAX
 from dashd.runtime.wish import Wish
+from dashd.store import attempts
 from dashd.store.queue import Claim
 from tests.runtime.test_gateway_link import (
     CLAIM,
@@ -253,6 +255,33 @@ async def test_one_that_has_not_begun_waits_for_its_own_gateway_or_goes_elsewher
     assert ending.state == state
     waits = place is None and refusal.for_now
     assert (trio.current_time() > gateway_link.LOST_S_MAX) is waits
+
+
+async def test_the_start_that_is_written_down_is_the_one_that_it_came_into(
+    autojump_clock, monkeypatch
+) -> None:
+    """The gateway begins again while the first is written down: nothing of it ran, and it comes in anew."""
+    written: list[str] = []
+    monkeypatch.setattr(attempts, "set_place_boot", lambda tx, launch_id, boot_id: written.append(boot_id))
+
+    class Begins(FakeGateway):
+        grade, door = None, "desk"
+
+    async def commit(operation: Callable[[object], None]) -> None:
+        await trio.lowlevel.checkpoint()
+        gateway.boot_id = "boot-2"
+        operation(None)
+
+    class Doors:
+        async def let_in(self, _door: str, _claim: Claim) -> None:
+            await trio.lowlevel.checkpoint()
+
+    gateway, plan = Begins(), _plan("s-t1.2")
+    gateway.boot_id, plan.follows_killed = "boot-1", False
+    world = SimpleNamespace(commit=commit, gateway_doors=Doors())
+    link = await gateway_link._let_in(world, gateway, CLAIM, plan)  # type: ignore[arg-type]
+    assert isinstance(link, gateway_link.GatewayLink)
+    assert (written, link._boot_id) == (["boot-1", "boot-2"], "boot-2")
 
 
 @pytest.mark.parametrize("takes_it", [True, False])
