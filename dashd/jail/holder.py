@@ -258,10 +258,12 @@ class Holder:
 
     def on_output(self, fd: int) -> bool:
         """Moves one read of a pipe into the spool; False if there was nothing."""
-        before = self.spool.file_bytes
+        before, lost = self.spool.file_bytes, self.spool.lost_bytes
         moved = self.output.move(fd, keep=self.record is None)  # after the lease's record the spool is closed
         if self.spool.file_bytes != before:  # past its bound a flood is no news
             self.say("spool", self.spool.file_bytes)
+        if self.spool.lost_bytes != lost:
+            self.say("lost", self.spool.lost_bytes)
         while self.output.ended:
             ended = self.output.ended.pop()
             self.unwatch(ended)
@@ -380,6 +382,7 @@ class Holder:
         adopted = {
             "state": "exited" if self.record else "paused" if self.paused else "running",
             "spool_bytes": self.spool.file_bytes,
+            "lost": self.spool.lost_bytes,
             "input": self.stdin.last,
             "pid": self.agent,
             "start_time": self.agent_start,

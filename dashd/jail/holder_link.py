@@ -37,7 +37,10 @@ class EpochRefused(Exception):
 
 
 class Adopted(msgspec.Struct, frozen=True):
-    """The holder's answer to `adopt`; `pid`, `start_time` (ticks) and `boot_id` identify the agent."""
+    """The holder's answer to `adopt`; `pid`, `start_time` (ticks) and `boot_id` identify the agent.
+
+    `lost` counts as OutputLost does; holders of earlier versions do not say it.
+    """
 
     state: Literal["running", "paused", "exited"]
     spool_bytes: int
@@ -46,12 +49,19 @@ class Adopted(msgspec.Struct, frozen=True):
     start_time: int
     boot_id: str
     exit: launch_folder.ExitRecord | None
+    lost: int = 0
 
 
 class SpoolGrew(msgspec.Struct, frozen=True):
     """The spool file has this many bytes now; earlier totals may have been skipped."""
 
     spool_bytes: int
+
+
+class OutputLost(msgspec.Struct, frozen=True):
+    """This many bytes of output could not be written, at a time when they would have been kept."""
+
+    lost_bytes: int
 
 
 class Paused(msgspec.Struct, frozen=True):
@@ -78,7 +88,7 @@ class Exited(msgspec.Struct, frozen=True):
     record: launch_folder.ExitRecord
 
 
-Message = SpoolGrew | Paused | InputTaken | Exited
+Message = SpoolGrew | OutputLost | Paused | InputTaken | Exited
 
 
 class HolderLink:
@@ -166,7 +176,8 @@ class HolderLink:
         answer, self.listener = await self._receive_with_fd()
         body = answer["adopted"]
         record = body["exit"] and launch_folder.ExitRecord.from_json(body["exit"])
-        self.adopted = Adopted(**{**{name: body[name] for name in Adopted.__struct_fields__}, "exit": record})
+        said = {name: body[name] for name in Adopted.__struct_fields__ if name != "lost"}
+        self.adopted = Adopted(**{**said, "exit": record, "lost": body.get("lost", 0)})
 
     async def _receive_with_fd(self) -> tuple[dict[str, Any], socket.socket | None]:
         """The first line of a connection, and the socket beside it, if there is one."""
@@ -197,6 +208,8 @@ def _decode(message: dict[str, Any]) -> Message | None:
     match message:
         case {"spool": int(spool_bytes)}:
             return SpoolGrew(spool_bytes)
+        case {"lost": int(lost_bytes)}:
+            return OutputLost(lost_bytes)
         case {"paused": bool(paused)}:
             return Paused(paused)
         case {"input": dict(body)}:

@@ -36,6 +36,8 @@ class Writer:
         self.fd = -1
         self.payload_bytes_max = payload_bytes_max
         self.file_bytes = self.payload_bytes = self.dropped_bytes = 0
+        self.lost_bytes = 0
+        """Of what was dropped, what was within the bound and the disk did not take."""
         self._torn = False
         self._ends = {STDOUT: bytearray(), STDERR: bytearray()}
 
@@ -47,7 +49,8 @@ class Writer:
         if self.payload_bytes_max is not None:
             kept = data[: max(0, self.payload_bytes_max - self.payload_bytes)]
             self._remember(stream, data[len(kept) :])
-        if not kept or self._torn or not self._write(HEADER.pack(stream, len(kept)) + kept):
+        if kept and (self._torn or not self._write(HEADER.pack(stream, len(kept)) + kept)):
+            self.lost_bytes += len(kept)
             kept = b""
         self.payload_bytes += len(kept)
         self.dropped_bytes += len(data) - len(kept)

@@ -27,6 +27,12 @@ UNHEARD = (
 )
 
 
+LOST = (
+    "a part of its output could not be written, because the disk with Dash's state folder is full or fails:"
+    " what it said there was not heard; `dashd doctor` shows how much room there is"
+)
+
+
 class Bounds:
     """The bounds of one attempt."""
 
@@ -61,14 +67,14 @@ class Bounds:
                 await self._guard.breached.wait()
                 await self._end_at_once(link, self._guard)
 
-    async def hear(self, link: HolderLink, heard_bytes: int) -> None:
-        """Ends one that is talked with by what it prints, once it has printed all that is kept: it would seem
-        to work until its time is over.
+    async def hear(self, link: HolderLink, heard_bytes: int, lost_bytes: int = 0) -> None:
+        """Ends one that is talked with by what it prints, once it has printed all that is kept, or something
+        of it is lost: it would seem to work until its time is over.
         """
-        if heard_bytes >= OUTPUT_BYTES_MAX and not self._unheard:
+        if (lost_bytes or heard_bytes >= OUTPUT_BYTES_MAX) and not self._unheard:
             self._unheard = True
             with contextlib.suppress(HolderGone):
-                await link.breach(UNHEARD)
+                await link.breach(LOST if lost_bytes else UNHEARD)
 
     async def _end_at_once(self, link: HolderLink, guard: Guard) -> None:
         """The jail goes with all that is in it; the holder sees to the rest.
@@ -94,7 +100,8 @@ class Bounds:
             reason = _cpu(self._asked, ending)
         if reason is None or ending.state != "failed":
             return ending
-        return dataclasses.replace(ending, reason=reason, retry=False)
+        # A full disk is not its own doing, and may have room by then.
+        return dataclasses.replace(ending, reason=reason, retry=ending.retry and reason == LOST)
 
 
 def _cpu(asked: Asked, ending: Ending) -> str | None:

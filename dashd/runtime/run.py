@@ -272,6 +272,8 @@ class Run:
             match message:
                 case holder_link.SpoolGrew(spool_bytes):
                     await self._hear(link, output, talk, spool_bytes)
+                case holder_link.OutputLost(lost_bytes) if talk is not None:
+                    await self.bounds.hear(link, output.heard_bytes, lost_bytes)
                 case holder_link.InputTaken() if talk is not None:
                     talk.taken(message)
                 case holder_link.Paused(stopped):
@@ -285,7 +287,7 @@ class Run:
             if output.has_read(link.adopted.spool_bytes):
                 talk.caught_up()
             talk.look()
-            await self.bounds.hear(link, output.heard_bytes)
+            await self.bounds.hear(link, output.heard_bytes, link.adopted.lost)
 
     async def _end(self, how: ExitRecord | Ending) -> None:
         ending = how if isinstance(how, Ending) else await self._read_ending(how)

@@ -43,6 +43,7 @@ class FakeHolder:
         """What its agent was given, each number once; `b""` is the end of it."""
         self.deaf = False
         """True: it takes no input, for want of room."""
+        self.lost = 0
         self.record: dict[str, Any] | None = None
         self._stirred = trio.Event()
         self._here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -67,6 +68,12 @@ class FakeHolder:
         self._spool.append(stream, payload)
         if not quietly:
             self._say("spool", self._spool.file_bytes)
+
+    def loses(self, count: int, *, quietly: bool = False) -> None:
+        """The agent prints, and the disk is full."""
+        self.lost += count
+        if not quietly:
+            self._say("lost", self.lost)
 
     def exits(
         self, code: int | None = 0, *, sig: int | None = None, reason: str = "exit", **more: Any
@@ -179,7 +186,7 @@ class FakeHolder:
                 self.epoch, self._link = epoch, peer
                 adopted = {
                     "state": "exited" if self.record else self.state,
-                    "spool_bytes": self._spool.file_bytes, "input": len(self.inputs),
+                    "spool_bytes": self._spool.file_bytes, "lost": self.lost, "input": len(self.inputs),
                     "pid": NOBODY, "start_time": 7, "boot_id": "other", "exit": self.record,
                 }  # fmt: skip
                 self._say("adopted", adopted)

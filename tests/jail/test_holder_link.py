@@ -96,6 +96,21 @@ async def test_an_agent_that_closes_its_stdin_breaks_nothing(world: World):
 
 
 @deadline
+async def test_what_a_full_disk_does_not_take_is_told_and_told_again_to_the_next_daemon(world: World):
+    folder = world.folder("a")
+    folder.mkdir(mode=0o700)
+    (folder / "spool").symlink_to("/dev/full")  # whose every write fails for want of room
+    link = await world.adopt(await world.launch("a", "echo lost; sleep 100"))
+    while not link.adopted.lost:
+        message = await link.receive()
+        if isinstance(message, holder_link.OutputLost):
+            assert message.lost_bytes == len(b"lost\n")
+            await link.aclose()
+            link = await world.adopt(folder, epoch=2)
+    assert (link.adopted.lost, link.adopted.spool_bytes) == (len(b"lost\n"), 0)
+
+
+@deadline
 async def test_an_input_too_large_for_a_line_is_refused_here(world: World):
     link = await world.adopt(await world.launch("a", "cat", stdin=True))
     with pytest.raises(ValueError, match="at most"):

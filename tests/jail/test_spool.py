@@ -97,7 +97,7 @@ def test_the_limit_counts_payload_and_what_is_over_it(tmp_path: Path):
     here = os.open(tmp_path, os.O_RDONLY)
     writer = spool.Writer(here, 5)
     assert [writer.append(2, payload) for payload in (b"abc", b"defg", b"h")] == [True, True, False]
-    assert (writer.payload_bytes, writer.dropped_bytes) == (5, 3)
+    assert (writer.payload_bytes, writer.dropped_bytes, writer.lost_bytes) == (5, 3, 0)
     assert spool.read(tmp_path, 0, 100)[0] == [(2, b"abc"), (2, b"de")]
     os.close(writer.fd)
     os.close(here)
@@ -109,7 +109,7 @@ def test_a_full_disk_drops_and_counts_and_nothing_follows_a_torn_record(tmp_path
     writer = spool.Writer(here, None)
     assert not writer.append(1, b"lost")
     assert not writer.append(1, b"lost too")
-    assert (writer.file_bytes, writer.dropped_bytes) == (0, 12)
+    assert (writer.file_bytes, writer.dropped_bytes, writer.lost_bytes) == (0, 12, 12)
     os.close(writer.fd)
     os.close(here)
 
@@ -124,7 +124,7 @@ def test_a_short_write_is_taken_back_and_the_next_record_is_whole(tmp_path: Path
         writer.append(1, b"cut short")
     writer.append(1, b"after")
     assert spool.read(tmp_path, 0, 1000)[0] == [(1, b"before"), (1, b"after")]
-    assert writer.dropped_bytes == 9
+    assert (writer.dropped_bytes, writer.lost_bytes) == (9, 9)
     os.close(writer.fd)
     os.close(here)
 

@@ -91,6 +91,24 @@ async def test_one_that_cannot_be_heard_any_more_is_ended_and_not_tried_again(
     assert len(bed.launcher.holders) == 1
 
 
+@pytest.mark.parametrize("adopted", [False, True])
+async def test_one_whose_output_is_lost_is_ended_at_once_and_tried_again(
+    bed, autojump_clock, begun, adopted
+) -> None:
+    """It would seem to work until its time is over. What filled the disk need not be its doing."""
+    holder = await begun()
+    holder.prints(b"ready\n")
+    await holder.given(2)
+    if adopted:
+        holder.drops()
+    holder.loses(7, quietly=adopted)
+    holder.loses(7, quietly=adopted)
+    holder.exits(None, sig=9, breach=(await holder.asked("breach"))["breach"], spool_dropped=14)
+    await bed.until("task.retrying")
+    assert bed.scene.task().cause == bounds.LOST
+    assert [verb for verb in holder.verbs() if verb == "breach"] == ["breach"]
+
+
 async def test_what_a_program_has_come_to_before_stands(bed, autojump_clock, begun, monkeypatch) -> None:
     monkeypatch.setattr(bounds, "OUTPUT_BYTES_MAX", 40)
     holder = await begun()
