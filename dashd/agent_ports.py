@@ -37,8 +37,8 @@ class DriverPort:
         self.programs = programs
 
     def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
-        """The driver asked for; `command` where there is a command; else the first program that is here, or
-        Dash's own agent.
+        """The driver asked for; `command` where there is a command; else the first program that is here or in
+        an added place, or Dash's own agent.
         """
         known = ", ".join(sorted(self.drivers))
         if name is None:
@@ -54,11 +54,16 @@ class DriverPort:
             return "command", "no driver was named; command runs what argv says"
         lacks = [self.programs.lack(name) for name in PREFERRED]
         for number, name in enumerate(PREFERRED):
-            found = self.programs.find(name)
-            if found is not None and lacks[number] is None:
+            if lacks[number] is None:
                 before = [f"{each.text}, so it is not taken" for each in lacks[:number] if each and each.here]
-                return name, "; ".join([f"no driver was named, and {name} is {found.origin}", *before])
+                return name, "; ".join([f"no driver was named, and {self._whence(name)}", *before])
         return "embedded", f"no driver was named; {'; '.join(each.text for each in lacks if each)}"
+
+    def _whence(self, name: str) -> str:
+        found = self.programs.find(name)
+        if found is not None:
+            return f"{name} is {found.origin}"
+        return f"places that run {name} were added: {', '.join(self.programs.added(name))}"
 
     def abilities(self, name: str) -> DriverAbilities:
         """What the driver can do."""

@@ -235,6 +235,7 @@ async def _instances(config: Config, world: World, agents: DriverPort) -> Instan
     """The places where Pis run, their rows as the settings say."""
     walls = WallsPort(world.jails, required=config.jail.required, own=_own(config))
     made = InstancePort(world, agents.programs, walls, _division(config))
+    agents.programs.added = made.added
     await made.settle()
     return made
 

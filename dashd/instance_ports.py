@@ -72,6 +72,13 @@ class InstancePort:
         """See the port."""
         return self.probes.looks()
 
+    def added(self, program: str) -> list[str]:
+        """Those that were added and run a program of their own of that name, but for dead ones."""
+        if program != PI:
+            return []
+        seen = list(self.probes.seen.values())
+        return [each.row.name for each in seen if each.row.is_static and each.health != "dead"]
+
     async def look(self, name: str) -> InstanceSeen:
         """See the port."""
         found = await self.probes.ask(name)

@@ -93,6 +93,21 @@ def test_every_program_that_is_taken_unasked_keeps_sessions(found) -> None:
     assert {name for name in known if found().abilities(name).keeps_session} == set(KEEP_SESSIONS)
 
 
+def test_a_pi_that_was_added_counts_as_well_where_its_node_is_here(found) -> None:
+    here = found("node")
+    here.programs.added = lambda name: ["next", "other"] if name == "pi" else []
+    assert here.choose(None, has_argv=False) == (
+        "pi",
+        "no driver was named, and places that run pi were added: next, other",
+    )
+    assert here.drivers["pi"].check(None, "/") == ([], "/")
+    without = found()
+    without.programs.added = here.programs.added
+    assert "pi is in next, other, and needs node: node is" in without.choose(None, has_argv=False)[1]
+    with pytest.raises(errors.Unsupported, match="driver pi needs node"):
+        without.drivers["pi"].check(None, "/")
+
+
 def test_a_program_on_the_path_counts_as_well(tmp_path: Path) -> None:
     for name in ("node", "openclawd"):
         (tmp_path / name).write_text("")

@@ -12,7 +12,7 @@ import functools
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -185,6 +185,8 @@ class Programs:
         self.folder = folder
         self.configured = {name: found for name, found in (configured or {}).items() if found}
         self._path = path
+        self.added: Callable[[str], Sequence[str]] = lambda _name: ()
+        """Places on this host that run one of that name of their own."""
 
     def find(self, name: str) -> Found | None:
         """The configured one, else the installed one in the pinned version, else one of PATH, else None."""
@@ -214,9 +216,9 @@ class Programs:
         return self.compiled.find(self.find("node"), self.find(name))
 
     def missing(self, name: str) -> str | None:
-        """The first of a program and those that it needs that is not here."""
+        """The first of a program and those that it needs that is not here, nor in a place that was added."""
         program = pinned().get(name)
-        wanted = (name, *(program.needs if program else ()))
+        wanted = (*(() if self.added(name) else (name,)), *(program.needs if program else ()))
         return next((each for each in wanted if self.find(each) is None), None)
 
     def lack(self, name: str) -> Lack | None:
@@ -225,7 +227,8 @@ class Programs:
         found = None if missing is None else self.look(missing)
         if not isinstance(found, Lack) or missing == name:
             return found if isinstance(found, Lack) else None
-        return Lack(f"{name} is here, and needs {missing}: {found.text}", found.hint)
+        where = "here" if self.find(name) is not None else f"in {', '.join(self.added(name))}"
+        return Lack(f"{name} is {where}, and needs {missing}: {found.text}", found.hint)
 
 
 def path_of(found: Found | None, name: str) -> str:

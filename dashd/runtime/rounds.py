@@ -93,11 +93,12 @@ class Rounds(Generic[R, S]):
         """Knows those whose rows there are; one that was added anew is another one."""
         async with self._following:  # so that whoever reads last also sets last
             rows = await self.rows()
-            before, self.seen = self.seen, {}
+            seen: dict[str, Seen[R]] = {}  # changed at once: threads may read what there is
             for row in rows:
-                found = before.get(row.name)
+                found = self.seen.get(row.name)
                 same = found is not None and found.row.added_at_ms == row.added_at_ms
-                self.seen[row.name] = found if found is not None and same else self.fresh(row)
+                seen[row.name] = found if found is not None and same else self.fresh(row)
+            self.seen = seen
 
     def looks(self) -> dict[str, Look]:
         """By name, what work is placed by."""

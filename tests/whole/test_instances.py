@@ -189,6 +189,21 @@ async def test_where_the_pi_that_dash_finds_goes_away_the_work_goes_on_elsewhere
         assert (alarm["data"]["instance"], alarm["data"]["health"]) == ("local", "dead")
 
 
+async def test_an_added_pi_is_enough_where_dash_finds_none(start_daemon, another, work) -> None:
+    daemon = start_daemon(**CONFIGURED | {"DASH_PROGRAMS_PI": ""})
+    async with open_door(daemon.socket) as dash:
+        with pytest.raises(Refused, match="driver pi needs pi"):
+            await _swarm(dash, "do `true`", work, driver="pi")
+        await dash.call("instance.add", name="next", program=another)
+        await dash.call("instance.health", name="next")
+        made = await dash.call("swarm.create", task="do `true`", cwd=str(work))
+        assert (made["driver"], "places that run pi were added: next" in made["why_driver"]) == ("pi", True)
+        named = await _swarm(dash, "do `true`", work, driver="pi")
+        for swarm in (made["id"], named):
+            assert await _places(dash, swarm) == ["next"]
+            assert (await dash.ended(swarm))["outcome"] == "complete"
+
+
 async def test_its_own_seats_follow_the_work(start_daemon, work, gate) -> None:
     daemon = start_daemon(**CONFIGURED, **DIVIDED)
     async with open_door(daemon.socket) as dash:
