@@ -93,7 +93,7 @@ class Rounds(Generic[R, S]):
         """Knows those whose rows there are; one that was added anew is another one."""
         async with self._following:  # so that whoever reads last also sets last
             rows = await self.rows()
-            seen: dict[str, Seen[R]] = {}  # changed at once: threads may read what there is
+            seen: dict[str, S] = {}  # changed at once: threads may read what there is
             for row in rows:
                 found = self.seen.get(row.name)
                 same = found is not None and found.row.added_at_ms == row.added_at_ms
