@@ -90,7 +90,7 @@ class ModelSide:
         await self.providers.open()
         self._show_stage()
         ring.start_soon(self.providers.run_commands)
-        ring.start_soon(self._tell_ledger)
+        ring.start_soon(self.ledger.follow)
         store, clock, exchange = self._store, self._clock, self._exchange
         settings = self._settings
         tunnels = Tunnels(clock, on_tunnel=TunnelRecords(store).note)
@@ -147,13 +147,6 @@ class ModelSide:
         self._exchange.bodies = kept
         kept_ms = round(settings.bodies_kept_days * DAY_MS)
         ring.start_soon(kept.run, kept_ms, settings.bodies_total_mib * MIB)
-
-    async def _tell_ledger(self) -> None:
-        """Calls that wait for a resume, or for money, are looked at when what somebody wants has changed."""
-        while True:
-            ticket = self._store.bells.agents.ticket()
-            self.ledger.changed()
-            await ticket.wait()
 
 
 def _stand_in(points: CrashPoints, stage: Stage | None) -> OfflineModel:

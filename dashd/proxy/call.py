@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from dashd.domain import dollars, prices
-from dashd.domain.budget import NUSD, CallCost
+from dashd.domain import dollars
+from dashd.domain.budget import NUSD
 from dashd.domain.circuit import Admission, Change
 from dashd.store import bells
 from dashd.store.holds import Settlement
 from dashd.wire import errors
 
-from . import pace
+from . import pace, worst_case
 from .caller import Caller, Gone, Patience, Reply
 from .formats.format import Format, ParsedCall
 from .held_time import HeldTime
-from .ledger import Ask, BudgetSpent, Happened, Held, Outdated
+from .ledger import BudgetSpent, Held, Outdated
 from .rates import retry_after
 from .registry import Candidate
 from .relay import Outcome, Try, Whole
+from .room import Seat
 from .route import Failure, Pause, Route
+from .settling import Happened
 from .upstream import Request
 
 if TYPE_CHECKING:
@@ -72,15 +74,23 @@ class Call:
         is_agent = self._payer.agent_id is not None
         patience_s = (caller.held_s or self._patience.held_s) if is_agent else self._patience.line_s
         self._held = HeldTime(patience_s)
+        self._seat = Seat(exchange.room, self._payer.agent_id, 0)
 
     async def run(self, body: bytes) -> None:
         self._reply.watch(self._caller_left)
         self._asked = body
+        self._seat = Seat(self._x.room, self._payer.agent_id, len(body))
+        try:
+            await self._answer(body)
+        finally:
+            self._seat.leave()
+
+    async def _answer(self, body: bytes) -> None:
         with self._scope:
             call = await self._parsed(body)
             await self._x.registry.prepare()
             route = self._route(call)
-            rates, tokens = self._caller.rates, _tokens_max(call, route)
+            rates, tokens = self._caller.rates, worst_case.tokens_max(call, route.chain)
             if rates is not None:
                 await pace.slow_down(rates, tokens, self._payer, self._x.waits, self._held.until)
             try:
@@ -125,7 +135,7 @@ class Call:
     def _chain(self, call: ParsedCall) -> list[Candidate]:
         self._model, self._edition = self._caller.model, self._x.registry.edition
         asked = call.model if self._model is None else self._model
-        found = self._x.registry.chain(asked, _input_tokens(call))
+        found = self._x.registry.chain(asked, worst_case.input_tokens_max(call))
         chain = [each for each in found if each.serves(call.format)]
         if not chain:
             speaks = ", ".join(sorted({str(each.provider.format) for each in found}))
@@ -206,6 +216,7 @@ class Call:
 
     async def _pause(self, until: float) -> None:
         """Sleeps; whoever changes something of models or providers ends it."""
+        self._seat.take()
         with trio.move_on_at(until):
             await self._x.registry.changes.ticket().wait()
 
@@ -223,6 +234,7 @@ class Call:
                 again = await self._rerouted(call, route)
                 if again is None or not again.frozen:
                     return again
+                self._seat.take()
                 await ticket.wait()
 
         with self._waits_for_provider(route, f"takes no more calls: {route.frozen}"):
@@ -241,6 +253,7 @@ class Call:
                 except errors.InvalidParams:
                     if self._payer.agent_id is None or self._model != model:
                         raise
+                self._seat.take()
                 await self._x.registry.changes.ticket().wait()
                 await self._x.registry.prepare()
 
@@ -324,27 +337,20 @@ class Call:
         """The hold of a try. An agent's call that a spent budget keeps out is held here, unanswered; None
         once it would ask for something else by now.
         """
-        output_tokens = min(call.output_tokens or candidate.output_tokens_max, candidate.output_tokens_max)
-        more = 0 if candidate.provider.hears_detail else call.image_tokens_more
-        worst = prices.worst_input(call.input_bytes, candidate.price, call.image_tokens + more)
-        input_tokens = _input_tokens(call) + more
-        ask = Ask(
-            payer=self._payer,
-            cost=CallCost(worst, candidate.price.output, output_tokens, input_tokens, self._x.useful_tokens),
-            input_tokens=input_tokens,
-            model=candidate.model,
-            provider=candidate.provider.name,
-            price_date=candidate.price.date,
-        )
+        ask = worst_case.ask(call, candidate, self._payer, self._x.useful_tokens)
         self._held.at_least(self._patience.line_s)  # the first try may have used up all of the call's
         with self._held.limit():
             while not self._outdated():
-                tickets = self._x.ledger.ticket(), self._x.registry.changes.ticket()
+                tickets = self._x.ledger.wishes.ticket(), self._x.registry.changes.ticket()
                 try:
                     with self._x.waits.during(
                         self._payer.agent_id, "line", "", "calls under way hold what is left of the budget"
                     ):
-                        return await self._x.ledger.hold(ask, self._turn, self._outdated, self._held.stand)
+                        held = await self._x.ledger.hold(
+                            ask, self._turn, self._outdated, self._held.stand, self._seat.take
+                        )
+                    self._seat.leave()
+                    return held
                 except Outdated:
                     return None
                 except BudgetSpent as refused:
@@ -354,7 +360,7 @@ class Call:
                         raise
                     on, why = refused.budget_id, refused.message
                 self._held.stand(True)
-                with self._x.waits.during(self._payer.agent_id, "budget", on, why):
+                with self._seat.during("budget", on, why):
                     await bells.either(*tickets)
                 self._held.stand(False)
             return None
@@ -426,17 +432,6 @@ class Call:
             await self._reply.send(whole.body)
         except Gone:
             self._caller_left()
-
-
-def _input_tokens(call: ParsedCall) -> int:
-    """The most that its input can be."""
-    return call.input_bytes + prices.OVERHEAD_TOKENS + call.image_tokens
-
-
-def _tokens_max(call: ParsedCall, route: Route) -> int:
-    """The most that one try can use, input and output."""
-    most = max(each.output_tokens_max for each in route.chain)
-    return _input_tokens(call) + call.image_tokens_more + min(call.output_tokens or most, most)
 
 
 def _told(candidate: Candidate, change: Change, why: str | None = None) -> Happened:

@@ -20,6 +20,7 @@ from .ledger import BudgetSpent, Ledger
 from .offers import Offers
 from .registry import OFFLINE, Candidate, Registry
 from .reports import Reports
+from .room import Room
 from .upstream import Upstream
 from .waits import Wait, Waits
 
@@ -46,8 +47,9 @@ class Exchange:
         self.patience = patience or Patience()
         self.reports = Reports()
         self.waits = Waits(clock)
+        self.room = Room(self.waits)
         ledger.offers = Offers(registry).known
-        registry.told = ledger.changed
+        registry.told = ledger.models_changed
         self.useful_tokens = useful_tokens
         self.bodies: Bodies | None = None
         """Keeps what was said, where the operator wants that."""

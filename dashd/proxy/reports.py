@@ -18,8 +18,9 @@ from dashd.store.bells import Bell
 from dashd.store.holds import Settlement
 from dashd.store.transaction import Operation, Tx
 
-from .ledger import Happened, Payer
+from .ledger import Payer
 from .registry import Candidate
+from .settling import Happened
 
 EVERY_S = 1.0
 SUBJECTS_MAX = 10_000

@@ -251,9 +251,9 @@ async def test_a_hang_up_while_waiting_for_money_costs_nothing(tmp_path: Path):
         await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "pause"))
         stream = await trio.open_tcp_stream("127.0.0.1", world.port)
         await stream.send_all(request(chat()))
-        await until(lambda: world.ledger._line)
+        await until(lambda: world.waiting)
         await stream.aclose()
-        await until(lambda: not world.ledger._line)
+        await until(lambda: not world.waiting)
         assert await world.holds() == []
         assert provider.calls == 0
 
@@ -269,7 +269,7 @@ async def test_a_paused_agent_s_call_is_held_until_it_is_resumed(tmp_path: Path)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(waits)
-            await until(lambda: world.ledger._line)
+            await until(lambda: world.waiting)
             assert provider.calls == 0
             await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "run"))
             world.ledger.changed()

@@ -84,7 +84,7 @@ async def test_a_later_try_has_some_time_and_what_begins_anew_has_all(autojump_c
 
 def _in_line(world: World) -> bool:
     """Its call was looked at, and waits."""
-    return any(each.answer is not None for each in world.ledger._line)
+    return bool(world.waiting)
 
 
 async def _while_held(
@@ -136,8 +136,11 @@ async def test_nor_does_a_wait_for_a_yes(tmp_path: Path, clock: MockClock) -> No
         asked = await world.store.writer.apply(lambda tx: _ask(tx, world.agents[0]))
 
         async def say_yes() -> None:
-            await world.store.writer.apply(lambda tx: approvals.close(tx, asked, "allowed", "me", ""))
-            world.ledger.changed()
+            def operation(tx: Tx) -> None:
+                approvals.close(tx, asked, "allowed", "me", "")
+                tx.ring("agents")
+
+            await world.store.writer.apply(operation)
 
         assert (await _while_held(clock, world, lambda: _in_line(world), say_yes)).status == 200
 
@@ -151,14 +154,10 @@ async def test_a_budget_that_pauses_holds_a_call_until_it_is_extended(
     ):
         world.use(provider)
 
-        def held() -> bool:
-            wait = world.exchange.waiting(world.agents[0])
-            return wait is not None and wait.what == "budget"
-
         async def extend() -> None:
             await world.extend(SWARM, NUSD)
 
-        assert (await _while_held(clock, world, held, extend)).status == 200
+        assert (await _while_held(clock, world, lambda: _in_line(world), extend)).status == 200
 
 
 async def test_a_pause_between_two_tries_is_no_time_in_which_no_provider_answered(

@@ -3,7 +3,6 @@
 import functools
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import trio
 from dashd import store
 from dashd.domain.budget import CallCost
 from dashd.domain.gates import Gate
-from dashd.proxy.ledger import Ask, BudgetSpent, Happened, Held, Ledger, Payer
-from dashd.store import budgets, decisions, limits, swarms, thresholds
+from dashd.proxy import verdict
+from dashd.proxy.ledger import Ask, BudgetSpent, Held, Ledger, Payer
+from dashd.store import budgets, decisions, swarms, thresholds
 from dashd.store.decisions import Question
 from dashd.store.holds import Settlement
 from dashd.wire import errors
@@ -37,8 +37,7 @@ def used(nusd: int) -> Settlement:
 
 async def in_line(world: World, count: int) -> None:
     """Until so many wait, and each has been looked at."""
-    line = world.ledger._line
-    await until(lambda: len(line) == count and all(place.answer is not None for place in line))
+    await until(lambda: len(world.waiting) == count == len([*world.ledger._line, *world.ledger._aside]))
 
 
 async def test_a_hold_is_on_the_whole_path_and_settling_frees_it(tmp_path: Path):
@@ -51,16 +50,6 @@ async def test_a_hold_is_on_the_whole_path_and_settling_frees_it(tmp_path: Path)
         for node in (world.agents[0], SWARM, "project"):
             row = await world.budget(node)
             assert (row.held_nusd, row.spent_nusd, row.held_tokens) == (0, 300, 0)
-
-
-async def test_settling_twice_is_settling_once(tmp_path: Path):
-    """I4."""
-    async with open_world(tmp_path, limit=LIMIT) as world:
-        held = await world.ledger.hold(ask(world))
-        assert await world.ledger.settle(held.id, used(300))
-        assert not await world.ledger.settle(held.id, used(500), [Happened("model.call", {})])
-        assert (await world.budget()).spent_nusd == 300
-        assert await world.events("model.call") == []
 
 
 async def test_a_refusal_changes_nothing_but_says_the_end(tmp_path: Path):
@@ -206,109 +195,6 @@ async def test_the_next_call_of_an_agent_that_waits_for_a_yes_is_held(tmp_path: 
         assert (await world.budget()).held_nusd == 2_000
 
 
-async def test_a_fair_share_bounds_each_call(tmp_path: Path):
-    async with open_world(tmp_path, limit=LIMIT, agents_count=4) as world:
-        held = [await world.ledger.hold(ask(world, n, cost=9_000, least=300)) for n in range(4)]
-        assert [each.nusd for each in held] == [2_500] * 4
-
-
-async def test_tokens_are_a_limit_of_their_own(tmp_path: Path):
-    async with open_world(tmp_path, limit=None) as world:
-        await world.store.writer.apply(lambda tx: budgets.set_limits(tx, SWARM, None, 400))
-        cost = CallCost(44, 1, 8_956, 100)
-        asked = replace(ask(world), cost=cost, input_tokens=100)
-        held = await world.ledger.hold(asked)
-        assert held.output_tokens == 300
-        assert held.tokens == 400
-        await world.ledger.settle(held.id, Settlement(5, 350, "usage"))
-        with pytest.raises(
-            BudgetSpent, match="50 tokens left of 400 tokens, the next call must hold 356 tokens"
-        ):
-            await world.ledger.hold(asked)
-
-
-async def test_what_a_refused_call_needs_is_known_until_one_fits(tmp_path: Path):
-    async with open_world(tmp_path, limit=LIMIT, agents_count=2) as world:
-        await world.store.writer.apply(lambda tx: budgets.set_actions(tx, SWARM, "none", "none", "none"))
-        with pytest.raises(BudgetSpent):
-            await world.ledger.hold(ask(world, cost=LIMIT + 1))
-        row = await world.budget()
-        assert (row.need_nusd, row.need_tokens, row.spent_nusd) == (LIMIT + 1, 11, 0)
-        (told,) = await world.events("budget.threshold")
-        assert "the next call must hold" in told["text"]
-        assert told["options"][0].startswith(f"budget.extend {SWARM} 0.0000")
-        await world.ledger.hold(ask(world, 1))
-        assert (await world.budget()).need_nusd is None
-
-
-@pytest.mark.parametrize("as_agent", [True, False])
-async def test_a_swarm_that_is_to_be_destroyed_pays_for_nothing_more(tmp_path: Path, as_agent: bool):
-    """Whatever of it still runs, and whoever has not heard of it yet."""
-    async with open_world(tmp_path, limit=LIMIT) as world:
-        asked = ask(world)
-        asked = asked if as_agent else replace(asked, payer=Payer(SWARM, SWARM, key_id="1"))
-        held = await world.ledger.hold(asked)
-        await world.store.writer.apply(lambda tx: swarms.want_destroyed(tx, SWARM))
-        with pytest.raises(errors.NotFound, match="being destroyed"):
-            await world.ledger.hold(asked)
-        assert await world.ledger.settle(held.id, used(300))
-        assert len(await world.holds()) == 1
-
-
-async def test_a_payer_without_a_budget_is_told_and_nobody_else_suffers(tmp_path: Path):
-    async with open_world(tmp_path, limit=LIMIT) as world:
-        nobody = replace(ask(world), payer=Payer("nobody"))
-        ghost = replace(ask(world), payer=Payer(SWARM, SWARM, "ghost"))
-        results: list[str] = []
-
-        async def hold(asked: Ask) -> None:
-            try:
-                await world.ledger.hold(asked)
-                results.append("held")
-            except errors.NotFound:
-                results.append("refused")
-
-        async with trio.open_nursery() as nursery:
-            for asked in (nobody, ask(world), ghost):
-                nursery.start_soon(hold, asked)
-        assert sorted(results) == ["held", "refused", "refused"]
-
-
-async def test_an_overrun_is_charged_written_down_and_freezes(tmp_path: Path):
-    async with open_world(tmp_path, limit=LIMIT) as world:
-        held = await world.ledger.hold(ask(world))
-        await world.ledger.settle(held.id, used(1_700))
-        row = await world.budget(world.agents[0])
-        assert (row.spent_nusd, row.overrun_nusd) == (1_700, 700)
-        assert row.frozen is not None
-        assert len(await world.events("budget.overrun")) == 1
-        (told,) = await world.events("budget.overrun")
-        assert told["options"][0].startswith(f"budget.set {world.agents[0]} --thaw")
-        with pytest.raises(BudgetSpent, match=r"frozen.*--thaw lets its calls go on") as refused:
-            await world.ledger.hold(ask(world))
-        assert refused.value.action == "pause"
-        await world.store.writer.apply(lambda tx: limits.thaw(tx, budgets.get(tx.db, world.agents[0]), ""))
-        await world.ledger.hold(ask(world))
-
-
-@pytest.mark.parametrize("limited", ["agent", "swarm", None])
-async def test_more_tokens_than_the_worst_case_are_an_overrun_where_tokens_are_limited(
-    tmp_path: Path, limited: str | None
-):
-    async with open_world(tmp_path, limit=LIMIT) as world:
-        node = {"agent": world.agents[0], "swarm": SWARM, None: None}[limited]
-        if node is not None:
-            await world.store.writer.apply(lambda tx: budgets.set_limits(tx, node, LIMIT, 10**6))
-        held = await world.ledger.hold(ask(world))
-        await world.ledger.settle(held.id, Settlement(10, held.tokens + 5_000, "usage"))
-        row = await world.budget(world.agents[0])
-        assert (row.spent_nusd, row.spent_tokens, row.overrun_nusd) == (10, held.tokens + 5_000, 0)
-        assert (row.frozen is None) == (limited is None)
-        assert len(await world.events("budget.overrun")) == (limited is not None)
-        if limited:
-            assert "used 5,000 tokens more than its worst case" in (row.frozen or "")
-
-
 async def test_after_a_start_nothing_is_held_and_everything_is_charged(tmp_path: Path):
     """I7, and that it is shown as unconfirmed."""
     async with open_world(tmp_path, limit=LIMIT) as world:
@@ -346,6 +232,137 @@ async def test_a_full_disk_or_a_lock_keeps_the_settlement_for_later(
         assert (row.held_nusd, row.spent_nusd) == (0, 150)
 
 
+async def test_calls_of_a_held_agent_take_no_place_and_are_judged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They could fill the line for days, and each settlement would have looked at all of them."""
+    monkeypatch.setattr("dashd.proxy.ledger.LINE_MAX", 1)
+    judged, judge = [], verdict.judge
+
+    def counts(tx: store.Tx, asks: list[Ask], *more: Any) -> list[verdict.Answer]:
+        judged.append([each.payer.agent_id for each in asks])
+        return judge(tx, asks, *more)
+
+    async with open_world(tmp_path, limit=LIMIT, agents_count=2) as world:
+        await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "pause"))
+        async with trio.open_nursery() as nursery:
+            for count in (1, 2, 3):
+                nursery.start_soon(world.ledger.hold, ask(world, 0))
+                await in_line(world, count)
+            monkeypatch.setattr(verdict, "judge", counts)
+            for _ in range(3):
+                held = await world.ledger.hold(ask(world, 1, cost=9_000))
+                await world.ledger.settle(held.id, used(0))
+            assert judged == [[world.agents[1]]] * 3
+            await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "run"))
+        assert (await world.budget()).held_nusd == 3_000
+
+
+async def test_held_calls_come_back_to_the_places_of_their_age(tmp_path: Path) -> None:
+    """One of another agent came between them, and waits: the older ones are before it."""
+    async with open_world(tmp_path, limit=LIMIT, agents_count=3) as world:
+        first = await world.ledger.hold(ask(world, 2, cost=9_000))
+        await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "pause"))
+        order: list[str] = []
+
+        async def wait(agent: int, name: str) -> None:
+            held = await world.ledger.hold(ask(world, agent, cost=9_000))
+            order.append(name)
+            await world.ledger.settle(held.id, used(0))
+
+        async with trio.open_nursery() as nursery:
+            for count, (agent, name) in enumerate([(0, "a"), (1, "b"), (0, "c")], start=1):
+                nursery.start_soon(wait, agent, name)
+                await in_line(world, count)
+            await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "run"))
+            await until(lambda: len(world.ledger._line) == 3)
+            await in_line(world, 3)
+            await world.ledger.settle(first.id, used(0))
+        assert order == ["a", "b", "c"]
+
+
+async def test_who_is_let_go_while_it_is_being_held_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent goes on right after its call was judged, before that call stands aside."""
+    async with open_world(tmp_path, limit=LIMIT) as world:
+        await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "pause"))
+        real = world.store.writer.apply
+
+        async def apply_and_resume(operation: Callable[[store.Tx], Any]) -> object:
+            monkeypatch.undo()
+            answer = await real(operation)
+            wished = world.ledger._wished
+            await real(lambda tx: pause(tx, world.agents[0], "run"))
+            await until(lambda: world.ledger._wished > wished)
+            return answer
+
+        monkeypatch.setattr(world.store.writer, "apply", apply_and_resume)
+        with trio.fail_after(5):
+            assert (await world.ledger.hold(ask(world))).nusd == 1_000
+
+
+async def test_a_held_call_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    async with open_world(tmp_path, limit=LIMIT) as world:
+        await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "pause"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.ledger.hold, ask(world))
+            await in_line(world, 1)
+            nursery.cancel_scope.cancel()
+        assert (world.ledger._line, world.ledger._aside) == ([], {})
+        assert await world.holds() == []
+
+
+async def test_a_held_call_hears_that_its_swarm_is_to_be_destroyed(tmp_path: Path) -> None:
+    async with open_world(tmp_path, limit=LIMIT) as world:
+        await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "pause"))
+        ends: list[str] = []
+
+        async def wait() -> None:
+            with pytest.raises(errors.NotFound, match="is being destroyed"):
+                await world.ledger.hold(ask(world))
+            ends.append("heard")
+
+        def destroy(tx: store.Tx) -> None:
+            swarms.want_destroyed(tx, SWARM)
+            tx.ring("agents")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await in_line(world, 1)
+            await world.store.writer.apply(destroy)
+        assert ends == ["heard"]
+
+
+async def test_a_held_call_of_an_agent_that_is_killed_is_not_made(tmp_path: Path) -> None:
+    async with open_world(tmp_path, limit=LIMIT) as world:
+        await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "pause"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.ledger.hold, ask(world))
+            await in_line(world, 1)
+            seen = world.ledger._wished
+            await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "kill"))
+            ticket = world.ledger.ticket()
+            if world.ledger._wished == seen:
+                await ticket.wait()
+            assert (len(world.ledger._aside), await world.holds()) == (1, [])
+            nursery.cancel_scope.cancel()
+
+
+async def test_who_may_not_wait_is_out_of_the_line_at_once(tmp_path: Path) -> None:
+    async with open_world(tmp_path, limit=LIMIT) as world:
+        first = await world.ledger.hold(ask(world, cost=9_500))
+
+        def no_room() -> None:
+            raise errors.Unavailable("full")
+
+        with pytest.raises(errors.Unavailable, match="full"):
+            await world.ledger.hold(ask(world), waits=no_room)
+        assert world.ledger._line == []
+        await world.ledger.settle(first.id, used(0))
+        await world.ledger.hold(ask(world), waits=no_room)
+
+
 async def test_a_line_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("dashd.proxy.ledger.LINE_MAX", 1)
     async with open_world(tmp_path, limit=LIMIT) as world:
@@ -353,7 +370,7 @@ async def test_a_line_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.ledger.hold, ask(world))
             await in_line(world, 1)
-            with pytest.raises(errors.RateLimited):
+            with pytest.raises(errors.Unavailable, match="1 calls wait for money already"):
                 await world.ledger.hold(ask(world))
             nursery.cancel_scope.cancel()
 

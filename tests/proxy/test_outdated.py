@@ -11,7 +11,7 @@ import trio
 
 from dashd import store
 from dashd.domain.budget import NUSD
-from dashd.proxy.ledger import Ledger, Outdated
+from dashd.proxy.ledger import Outdated
 from dashd.store import budgets, thresholds
 from dashd.store.holds import Settlement
 from tests.fakes.provider import MODEL, PRICE, Provider, open_provider
@@ -175,16 +175,13 @@ async def _parked(world: World, change: Callable[[], Awaitable[None]]) -> Said:
     async def waits() -> None:
         answers.append(await asked(world.port, request(chat())))
 
-    def in_ledger(ledger: Ledger) -> bool:
-        return [place.answer for place in ledger._line if place.answer is not None] != []
-
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(waits)
             wait = world.exchange.waiting
-            await until(lambda: in_ledger(world.ledger) or wait(world.agents[0]))
+            await until(lambda: world.waiting or wait(world.agents[0]))
             world.ledger.changed()  # as the bell of a pause does
-            await until(lambda: in_ledger(world.ledger))
+            await until(lambda: world.waiting)
             await change()
     return answers[0]
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dashd.domain import budget as rules
 from dashd.domain import standing
-from dashd.proxy import ledger
+from dashd.proxy import settling, verdict
 from dashd.store import (
     agents,
     budgets,
@@ -77,12 +77,12 @@ class Tree(RuleBasedStateMachine):
     @rule(asked=st.lists(asking, min_size=1, max_size=4))
     def reserve(self, asked) -> None:
         asks = [
-            ledger.Ask(ledger.Payer(seat, seat[:6], None, task), CALL, CALL.input_tokens, "m", "p", "d")
+            verdict.Ask(verdict.Payer(seat, seat[:6], None, task), CALL, CALL.input_tokens, "m", "p", "d")
             for seat, task in asked
         ]
         before = self.sums()
-        answers = self.store.do(lambda tx: ledger._round(tx, asks, set(), ()))
-        granted = [answer for answer in answers if isinstance(answer, ledger.Held)]
+        answers = self.store.do(lambda tx: verdict.judge(tx, asks, set(), ()))
+        granted = [answer for answer in answers if isinstance(answer, verdict.Held)]
         self.open += [(answer.id, answer.nusd) for answer in granted]
         if not granted:  # refused or waiting: nothing has changed anywhere
             assert self.sums() == before
@@ -95,9 +95,9 @@ class Tree(RuleBasedStateMachine):
         cost = {"usage": nusd * share // 100, "worst-case": nusd, "unsent": 0}[basis]
         row = holds.get(self.db, hold_id)
         settlement = Settlement(cost, min(row.held_tokens, 10 * share), basis)
-        assert self.store.do(lambda tx: ledger._settle(tx, hold_id, settlement))
+        assert self.store.do(lambda tx: settling.settle(tx, hold_id, settlement))
         after = self.sums()
-        assert not self.store.do(lambda tx: ledger._settle(tx, hold_id, settlement))
+        assert not self.store.do(lambda tx: settling.settle(tx, hold_id, settlement))
         assert self.sums() == after
         self.billed[row.budget_id] += cost
 
@@ -159,7 +159,7 @@ class Tree(RuleBasedStateMachine):
 
         def operation(tx) -> None:
             for row in holds.open_holds(tx.db):
-                ledger._settle(tx, row.id or 0, Settlement(row.held_nusd, row.held_tokens, "crash"))
+                settling.settle(tx, row.id or 0, Settlement(row.held_nusd, row.held_tokens, "crash"))
 
         for hold_id, nusd in self.open:
             self.billed[holds.get(self.db, hold_id).budget_id] += nusd

@@ -88,10 +88,17 @@ class World:
             configured = Configured(name, speaks, provider.url, "sk-canary", (MODEL,))  # type: ignore[arg-type]
             self.registry.add(configured)
 
+    @property
+    def waiting(self) -> list[Any]:
+        """The calls that were judged and wait: in line, or aside as their agent is held."""
+        line = [each for each in self.ledger._line if each.answer is not None]
+        return [*line, *self.ledger._aside]
+
     async def extend(self, budget_id: str, limit_nusd: int) -> None:
         def operation(tx: store.Tx) -> None:
             budgets.set_limits(tx, budget_id, limit_nusd, None)
             thresholds.lift(tx, budgets.get(tx.db, budget_id))
+            tx.ring("agents")
 
         await self.store.writer.apply(operation)
         self.ledger.changed()
@@ -129,6 +136,7 @@ async def open_world(
             listener = socket.create_server(("127.0.0.1", 0), backlog=256)
             port = listener.getsockname()[1]
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(ledger.follow)
                 await nursery.start(partial(serve, tunnels=tunnels), listener, door, exchange)
                 yield World(opened, ledger, registry, offline, exchange, door, port, names)
                 nursery.cancel_scope.cancel()
@@ -177,6 +185,7 @@ def _node(tx: store.Tx, name: str, kind: str, parent: str, limit: int | None) ->
 
 def pause(tx: store.Tx, agent: str, wanted: str) -> None:
     agents.set_wanted(tx, agent, wanted)
+    tx.ring("agents")
 
 
 @dataclass(frozen=True)
