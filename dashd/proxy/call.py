@@ -92,7 +92,7 @@ class Call:
             route = self._route(call)
             rates, tokens = self._caller.rates, worst_case.tokens_max(call, route.chain)
             if rates is not None:
-                await pace.slow_down(rates, tokens, self._payer, self._x.waits, self._held.until)
+                await pace.slow_down(rates, tokens, self._payer, self._seat, self._held, self._x.ledger)
             try:
                 await self._serve(call, route)
             finally:

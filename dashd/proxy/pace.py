@@ -5,17 +5,19 @@ before a restart, is read from the ledger, which has every try of the last day: 
 """
 
 import math
+from typing import Protocol
 
 import trio
 
 from dashd.clock import Clock
-from dashd.store import holds
+from dashd.store import bells, holds
 from dashd.store.opening import Store
 from dashd.wire import errors
 
+from .held_time import HeldTime
 from .ledger import Payer
 from .rates import DAY_S, Limits, Past, Rates, Slow
-from .waits import Waits
+from .room import Seat
 
 AGENTS_REMEDY = "proxy.{limit} in dashd's configuration says so (dashd config)"
 
@@ -53,22 +55,37 @@ async def rates_of(
     return rates
 
 
-async def slow_down(rates: Rates, tokens: int, payer: Payer, waits: Waits, until: float) -> None:
-    """Has a call that can use so many tokens begin once it may. Raises TooFast.
+class Wishes(Protocol):
+    """What is wanted of agents; see Ledger."""
 
-    An agent is slowed down, `until` this time at most; a program outside is told to come back.
+    wishes: bells.Bell
+
+    async def is_paused(self, payer: Payer) -> bool:
+        """Whether its agent is held on purpose."""
+
+
+async def slow_down(
+    rates: Rates, tokens: int, payer: Payer, seat: Seat, held: HeldTime, wanted: Wishes
+) -> None:
+    """Has a call that can use so many tokens begin once it may. Raises TooFast, and NoRoom.
+
+    An agent is slowed down for as long as its call may be `held`, which stands still while the agent is held
+    on purpose: so does the call of its own, then, that has the limit. A program outside is told to come back.
     """
     while True:
-        ticket, now = rates.ended.ticket(), trio.current_time()
-        if (slow := rates.slowest(now)) is None:
+        tickets = rates.ended.ticket(), wanted.wishes.ticket()
+        slow = rates.slowest(trio.current_time())
+        if slow is not None and payer.agent_id is not None:
+            held.stand(await wanted.is_paused(payer))
+            slow = rates.slowest(now := trio.current_time())
+        if slow is None:
             break
-        if payer.agent_id is None or now + slow.wait_s > until:
+        if payer.agent_id is None or now + slow.wait_s > held.until:
             raise TooFast(slow, rates.remedy)
         text = f"its calls are slowed down to {slow.text}"
-        with waits.during(payer.agent_id, "rate", slow.name, text, None if slow.under_way else slow.wait_s):
-            if slow.under_way:
-                with trio.move_on_at(min(until, now + slow.refilled_s)):
-                    await ticket.wait()
-            else:
-                await trio.sleep(slow.wait_s)
+        until = min(held.until, now + (slow.refilled_s if slow.under_way else slow.wait_s))
+        with seat.during("rate", slow.name, text, None if slow.under_way else slow.wait_s):
+            with trio.move_on_at(until):
+                await bells.either(*tickets)
+    held.stand(False)
     rates.begin(trio.current_time(), tokens)

@@ -11,7 +11,9 @@ import trio
 from trio.testing import MockClock
 
 from dashd.domain.budget import NUSD
+from dashd.proxy import pace
 from dashd.proxy.held_time import HeldTime
+from dashd.proxy.rates import Limits
 from dashd.store import approvals
 from dashd.store.approvals import ApprovalRow
 from dashd.store.transaction import Tx
@@ -211,6 +213,33 @@ async def test_and_one_of_an_agent_that_works_is_given_up(tmp_path: Path, clock:
         world.registry.providers["p0"].frozen = "402"
         said = await _while_held(clock, world, lambda: world.exchange.waiting(world.agents[0]), _nothing)
         assert said.status == 503
+
+
+async def test_nor_does_a_second_call_that_its_first_keeps_from_its_rate(
+    tmp_path: Path, clock: MockClock
+) -> None:
+    """The first is held by the pause, and has all tokens of the agent's minute until it ends."""
+    async with open_provider(Provider()) as provider, _open(tmp_path) as world:
+        world.use(provider)
+        agent = world.agents[0]
+        world.door.callers()[0].rates = pace.Rates(Limits(tokens_per_minute=1_300), remedy="")
+        await world.store.writer.apply(lambda tx: pause(tx, agent, "pause"))
+        answers: list[Said] = []
+
+        async def calls() -> None:
+            answers.append(await call(world))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(calls)
+            await until(lambda: _in_line(world))
+            nursery.start_soon(calls)
+            await until(
+                lambda: [each.what for each in world.exchange.waits._open[agent].values()][1:] == ["rate"]
+            )
+            clock.jump(DAY_S)
+            await trio.lowlevel.checkpoint()  # whoever had a deadline by then hears of it
+            await world.store.writer.apply(lambda tx: pause(tx, agent, "run"))
+        assert [each.status for each in answers] == [200, 200]
 
 
 async def _nothing() -> None:

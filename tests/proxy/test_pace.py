@@ -8,9 +8,12 @@ import trio
 import trio.testing
 
 from dashd.proxy import pace
+from dashd.proxy.held_time import HeldTime
 from dashd.proxy.ledger import Payer
-from dashd.proxy.rates import Limits
+from dashd.proxy.rates import DAY_S, Limits
+from dashd.proxy.room import Room, Seat
 from dashd.proxy.waits import Waits
+from dashd.store.bells import Bell
 from tests.fakes.clock import FixedClock
 from tests.fakes.provider import Act, Provider, open_provider
 from tests.proxy.world import HASTY, SWARM, Said, World, ask, chat, open_world, request, until
@@ -86,11 +89,32 @@ async def test_parallel_calls_do_not_pass_their_tokens_a_minute(tmp_path: Path) 
         nursery.cancel_scope.cancel()
 
 
+class _Wanted:
+    """See pace.Wishes."""
+
+    def __init__(self) -> None:
+        self.wishes = Bell()
+        self.paused = False
+
+    async def is_paused(self, _payer: Payer) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.paused
+
+    def want(self, *, paused: bool) -> None:
+        self.paused = paused
+        self.wishes.ring()
+
+
+async def _slow_down(rates: pace.Rates, waits: Waits, held: HeldTime, wanted: _Wanted | None = None) -> None:
+    seat = Seat(Room(waits), "a", 1)
+    await pace.slow_down(rates, 10, Payer("b", "s", "a"), seat, held, wanted or _Wanted())
+
+
 async def test_an_agent_begins_its_call_as_soon_as_one_under_way_has_ended(autojump_clock) -> None:
     rates, waits = pace.Rates(Limits(tokens_per_minute=100)), Waits(FixedClock())
     rates.begin(trio.current_time(), 10_000)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pace.slow_down, rates, 10, Payer("b", "s", "a"), waits, 1_000.0)
+        nursery.start_soon(_slow_down, rates, waits, HeldTime(1_000))
         await trio.testing.wait_all_tasks_blocked()
         held = waits.of("a")
         assert held is not None
@@ -106,5 +130,36 @@ async def test_an_agent_waits_no_longer_than_its_call_may(autojump_clock) -> Non
     rates.begin(trio.current_time(), 10_000)
     until_ = trio.current_time() + 30
     with pytest.raises(pace.TooFast, match="100 tokens a minute"):
-        await pace.slow_down(rates, 10, Payer("b", "s", "a"), waits, until_)
+        await _slow_down(rates, waits, HeldTime(30))
     assert until_ - 1 <= trio.current_time() <= until_
+
+
+async def test_the_wait_stands_still_while_the_agent_is_paused(autojump_clock) -> None:
+    """The call that has the limit stands still as well; what is left of the time runs on with the agent."""
+    rates, waits, wanted = pace.Rates(Limits(tokens_per_minute=100)), Waits(FixedClock()), _Wanted()
+    rates.begin(began := trio.current_time(), 10_000)
+
+    async def pause_and_resume() -> None:
+        await trio.sleep(20)
+        wanted.want(paused=True)
+        await trio.sleep(100_000)
+        assert waits.of("a") is not None
+        wanted.want(paused=False)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pause_and_resume)
+        with pytest.raises(pace.TooFast):
+            await _slow_down(rates, waits, HeldTime(30), wanted)
+        assert trio.current_time() - began == pytest.approx(100_030, abs=1)
+
+
+async def test_an_agent_that_is_paused_meanwhile_is_not_refused_for_a_long_wait(autojump_clock) -> None:
+    rates, waits, wanted = pace.Rates(Limits(tokens_per_day=100)), Waits(FixedClock()), _Wanted()
+    rates.used(began := trio.current_time(), 150)
+    wanted.want(paused=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_slow_down, rates, waits, held := HeldTime(30), wanted)
+        await trio.testing.wait_all_tasks_blocked()
+        assert waits.of("a") is not None
+    assert trio.current_time() - began == pytest.approx(0.51 * DAY_S, abs=1)
+    assert held.until - trio.current_time() == pytest.approx(30)
