@@ -77,6 +77,7 @@ class DriverPort:
             compacts=driver.compacts,
             places=self.places.get(name),
             asks=driver.can_ask,
+            first_bytes=driver.first_bytes,
         )
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:

@@ -14,9 +14,8 @@ from . import budget, dollars, prices
 CALLS_EACH = 12
 """Model calls a task takes."""
 BYTES_PER_TOKEN = 4
-FIRST_TOKENS = 1_500
-"""An agent's own instructions and tools, in its first call."""
-FIRST_BYTES = FIRST_TOKENS * BYTES_PER_TOKEN
+FIRST_BYTES = 6_000
+"""An agent's own instructions and tools, in its first call, where its driver says nothing else."""
 GROWTH_TOKENS = 1_200
 """What each call adds to the next one's input."""
 OUTPUT_TOKENS = 400
@@ -34,7 +33,6 @@ class Work:
     output_tokens: int
 
 
-ASSUMED = Work(CALLS_EACH, FIRST_TOKENS, GROWTH_TOKENS, OUTPUT_TOKENS)
 STAND_IN = Work(3, 600, 100, 60)
 """The built-in stand-in looks around and stops: two calls for most tasks."""
 
@@ -63,6 +61,8 @@ class Fanout:
     useful_tokens: int = budget.USEFUL_OUTPUT_TOKENS
     learned: Learned | None = None
     stand_in: bool = False
+    first_bytes: int = FIRST_BYTES
+    """Of an agent's first call, beside its brief: what its driver says of its program."""
 
     @property
     def known(self) -> Learned | None:
@@ -72,7 +72,9 @@ class Fanout:
     @property
     def assumed(self) -> Work:
         """What a task is assumed to take as long as nothing is known."""
-        return STAND_IN if self.stand_in else ASSUMED
+        if self.stand_in:
+            return STAND_IN
+        return Work(CALLS_EACH, self.first_bytes // BYTES_PER_TOKEN, GROWTH_TOKENS, OUTPUT_TOKENS)
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -93,10 +95,10 @@ class Estimate(msgspec.Struct, frozen=True):
 
 def estimate(plan: Fanout) -> Estimate:
     """Prices the fan-out by what was learned, else by the assumptions above."""
-    first = FIRST_TOKENS + plan.brief_bytes // BYTES_PER_TOKEN
+    first = (plan.first_bytes + plan.brief_bytes) // BYTES_PER_TOKEN
     output = min(OUTPUT_TOKENS, plan.output_tokens_max)
     first_call = prices.cost(prices.Usage(first, 0, 0, output), plan.price)
-    worst = prices.worst_input(FIRST_BYTES + plan.brief_bytes, plan.price)
+    worst = prices.worst_input(plan.first_bytes + plan.brief_bytes, plan.price)
     hold = budget.CallCost(worst, plan.price.output, plan.output_tokens_max, 0, plan.useful_tokens).least
     each = plan.known or _one_task(plan)
     return Estimate(

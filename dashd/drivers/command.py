@@ -58,6 +58,7 @@ class CommandDriver:
     keeps_session = False
     sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
+    first_bytes = 0
     result_bytes_max = 65_536
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:

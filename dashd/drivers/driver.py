@@ -214,6 +214,10 @@ class Driver(Protocol):
     """It can be told to sum up what was said."""
     needs_model: bool
     """Its program calls a model; it is started with a way to one."""
+    first_bytes: int
+    """Of its program's first call, beside what the agent is told: its own instructions and tools, and folders
+    by name. With room to spare, since a budget is refused by it that could never start the agent.
+    """
     can_ask: bool
     """Its program asks before it acts, about what `Work.asks` names."""
     keeps_session: bool

@@ -52,6 +52,7 @@ class EmbeddedDriver:
     keeps_session = False
     sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
+    first_bytes = 3_000
     result_bytes_max = 65_536
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:

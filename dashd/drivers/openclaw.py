@@ -60,6 +60,7 @@ class OpenClawDriver:
     needs_model = True
     keeps_session = True
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
+    first_bytes = 16_000  # 13,830 measured with short folders
     result_bytes_max = RESULT_BYTES_MAX
 
     def __init__(self, programs: Programs) -> None:

@@ -73,6 +73,7 @@ class PiDriver:
     keeps_session = True
     sessions: SessionFormat | None = PiSessions()
     refusals: Literal["embedded", "pi", "openclaw"] = "pi"
+    first_bytes = 7_500  # 6,150 measured with short folders
     result_bytes_max = RESULT_BYTES_MAX
 
     def __init__(self, programs: Programs) -> None:

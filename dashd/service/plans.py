@@ -62,8 +62,10 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str, brief: str, *
     if model or core.drivers.abilities(driver).needs_model:
         offer = await core.models.choose(model)
     fan_out = None
-    if offer is not None and core.drivers.abilities(driver).needs_model:
-        name, size = offer.name, len(brief.encode("utf-8", "replace"))
+    can = core.drivers.abilities(driver)
+    if offer is not None and can.needs_model:
+        # As it travels: each line and each quote of it is two bytes there.
+        name, size = offer.name, len(msgspec.json.encode(brief.encode("utf-8", "replace").decode())) - 2
         fan_out = fanout.Fanout(
             agents=agents,
             tasks=tasks,
@@ -74,6 +76,7 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str, brief: str, *
             useful_tokens=core.useful_tokens,
             learned=await core.store.reader.read(lambda db: costs.learned(db, driver, name)),
             stand_in=offer.provider in STAND_INS,
+            first_bytes=can.first_bytes,
         )
     note = (
         f"model {offer.name} of provider {offer.provider}: {offer.why}"

@@ -12,7 +12,7 @@ PLAN = fanout.Fanout(
 
 def test_the_estimate_is_agents_times_calls_times_price() -> None:
     found = fanout.estimate(PLAN)
-    first = fanout.FIRST_TOKENS + 100
+    first = (fanout.FIRST_BYTES + 400) // fanout.BYTES_PER_TOKEN
     calls = fanout.CALLS_EACH
     grown = fanout.GROWTH_TOKENS * calls * (calls - 1) // 2
     assert found.calls == 40 * calls
@@ -40,7 +40,8 @@ def test_how_many_agents_a_little_money_starts() -> None:
 
 def test_every_assumption_is_said() -> None:
     said = " ".join(fanout.assumptions(PLAN))
-    for figure in (fanout.CALLS_EACH, fanout.FIRST_TOKENS, fanout.GROWTH_TOKENS, fanout.OUTPUT_TOKENS):
+    first = fanout.FIRST_BYTES // fanout.BYTES_PER_TOKEN
+    for figure in (fanout.CALLS_EACH, first, fanout.GROWTH_TOKENS, fanout.OUTPUT_TOKENS):
         assert str(figure) in said
     assert "$1.00 in, $4.00 out a million tokens (offline, built in)" in said
 
@@ -73,3 +74,11 @@ def test_the_stand_in_takes_less_and_says_what_is_assumed_of_it() -> None:
     assert fanout.estimate(plan).task * 10 < fanout.estimate(PLAN).task
     assert fanout.estimate(plan).start == fanout.estimate(PLAN).start
     assert f"{fanout.STAND_IN.calls} calls a task" in " ".join(fanout.assumptions(plan))
+
+
+def test_a_program_with_more_to_say_has_a_dearer_first_call() -> None:
+    plan = dataclasses.replace(PLAN, first_bytes=16_000)
+    found, usual = fanout.estimate(plan), fanout.estimate(PLAN)
+    assert found.first_hold - usual.first_hold == 10_000 * PRICE.dearest_input
+    assert found.first_call - usual.first_call == 2_500 * PRICE.input
+    assert "4000 tokens of instructions and tools" in " ".join(fanout.assumptions(plan))

@@ -1,11 +1,16 @@
 """What every driver of this build must be."""
 
 import inspect
+import json
 
 import pytest
 
-from dashd.drivers import DRIVERS
+from dashd.drivers import DRIVERS, embedded_agent
 from dashd.drivers.driver import Conversation, Driver, OutputReader, Work
+from dashd.proxy import formats
+
+MEASURED_BYTES = {"pi": 6_156, "openclaw": 13_840}
+"""What the proxy counted of a first call of Pi 1.5.2 and OpenClaw 2026.9.6, their task a word or two."""
 
 
 @pytest.mark.parametrize("name", sorted(DRIVERS))
@@ -37,3 +42,16 @@ def test_who_takes_messages_has_a_conversation(name: str) -> None:
         assert all(hasattr(conversation, name) for name in wanted if not name.startswith("_"))
         assert conversation.starting
         assert driver.conversation(work, {}) is not conversation
+
+
+def _embedded_bytes() -> int:
+    agent = embedded_agent.Agent({"task": "do it", "item": ""}, None)
+    told = {"model": "m", "messages": agent.messages, "tools": embedded_agent.TOOLS}
+    return formats.FORMATS["openai-chat"].parse(json.dumps(told, ensure_ascii=False).encode()).input_bytes
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(DRIVERS) if DRIVERS[name].needs_model])
+def test_a_first_call_is_not_larger_than_its_driver_says(name: str) -> None:
+    """And not much smaller: a budget that could start it is refused below that."""
+    measured = MEASURED_BYTES[name] if name in MEASURED_BYTES else _embedded_bytes()
+    assert measured <= DRIVERS[name].first_bytes <= 1.35 * measured

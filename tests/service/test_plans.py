@@ -1,12 +1,17 @@
 """`swarm.plan`, the money of `swarm.create`: what is priced, what is refused, and nothing is half made."""
 
 import dataclasses
+import json
 
 import pytest
 
-from dashd.domain import fanout
+from dashd.domain import fanout, prices
+from dashd.domain.budget import CallCost, Grant, Node, decide
+from dashd.drivers import DRIVERS
+from dashd.service.ports import DriverAbilities
 from dashd.store import budgets, thresholds
 from dashd.wire import errors
+from tests.drivers.test_driver import MEASURED_BYTES
 from tests.fakes import models
 from tests.fakes.scene import SWARM
 from tests.store.test_holds import settled
@@ -36,7 +41,7 @@ def rows(scene) -> int:
 async def test_a_plan_prices_the_fan_out_and_says_what_it_assumes(call, scene) -> None:
     before = rows(scene)
     plan = await call("swarm.plan", task="fix it", agents=4, items=["a", "b", "c", "d", "e"], budget=50)
-    found = fanout.estimate(fanout.Fanout(4, 5, len(b"fix it\n\nItem: a"), "big", models.BIG.price, 4_096))
+    found = fanout.estimate(fanout.Fanout(4, 5, len(rb"fix it\n\nItem: a"), "big", models.BIG.price, 4_096))
     assert (plan.agents, plan.tasks, plan.calls, plan.model) == (4, 5, 5 * fanout.CALLS_EACH, "big")
     assert (plan.usd, plan.task_usd, plan.start_usd) == (
         found.total / USD, found.task / USD, found.start / USD,
@@ -117,6 +122,22 @@ async def test_plan_dry_run_and_create_refuse_in_the_same_words(call, terms) -> 
             await call(method, task="t", **terms, **more)
         said.append((refused.value.message, refused.value.hint, refused.value.path))
     assert len(set(said)) == 1
+
+
+@pytest.mark.parametrize(("driver", "measured"), sorted(MEASURED_BYTES.items()))
+async def test_a_cap_as_small_as_the_hint_says_starts_the_real_programs(
+    call, core, monkeypatch, driver, measured
+) -> None:
+    can = DriverAbilities("soft", message=True, needs_model=True, first_bytes=DRIVERS[driver].first_bytes)
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: can)
+    task = 'say "yes"\n' * 100
+    with pytest.raises(errors.BudgetExceeded) as refused:
+        await call("swarm.plan", task=task, budget=5, agent_budget=0.001)
+    cap = round(float(refused.value.hint.split("agent_budget: ")[1].split()[0]) * USD)
+    await call("swarm.plan", task=task, budget=5, agent_budget=cap / USD)
+    worst = prices.worst_input(measured + len(json.dumps(task)), models.BIG.price)
+    first = CallCost(worst, models.BIG.price.output, 4_096)
+    assert isinstance(decide([Node("a", cap, 0, 0, 0, 1, None)], first), Grant)
 
 
 async def test_a_dry_run_creates_nothing(call, scene) -> None:
