@@ -3,6 +3,7 @@
 from typing import Final
 
 import msgspec
+import trio
 
 from dashd.domain.session_tree import SPOKEN, Node, Transcript
 from dashd.store import agents, attempts, inputs, lifecycle, session_room, sessions, stops
@@ -111,10 +112,12 @@ async def export(core: Core, _caller: Caller, params: wire.ExportSession) -> wir
 
 
 async def prime(core: Core, _caller: Caller, params: wire.NameSession) -> wire.SessionPrimed:
-    """From what the rows and the conversation say; the diff is named by its files."""
+    """From what the rows, the conversation and the files say."""
     row, found = await copies.read(core, params.session)
     facts = await core.store.reader.read(lambda db: primes.facts(db, row))
-    return wire.SessionPrimed(session=row.id, text=primes.text(facts, found))
+    work = await primes.work(core, row, facts)
+    text = await trio.to_thread.run_sync(primes.text, facts, found, work)  # a conversation may be long
+    return wire.SessionPrimed(session=row.id, text=text)
 
 
 async def checkpoint(core: Core, caller: Caller, params: wire.CheckpointSession) -> wire.CheckpointMade:

@@ -19,6 +19,7 @@ from dashd.wire.methods import worktree as wire
 from . import pages, reach, views
 from .core import Caller, Core
 from .landings import terms_of
+from .ports import DiffSeen
 from .swarms import refuse_ended
 
 WAIT_S_MAX: Final = 300.0
@@ -87,35 +88,42 @@ async def salvage(core: Core, _caller: Caller, params: wire.SalvageWorktree) -> 
     return await _wanted(core, operation)
 
 
-async def diff(core: Core, _caller: Caller, params: wire.DiffAgent) -> wire.AgentDiff:
-    """Looked at as it is now, in a jail, believing nothing that the agent's own .git says.
+async def seen(core: Core, agent: str, patch_bytes: int, files: int) -> tuple[str, DiffSeen]:
+    """(the worktree of an agent, what it differs from its base in).
 
-    Where it is gone, what it has left in the repository is shown: what came back, or else its salvage.
+    Looked at as it is now, in a jail, believing nothing that the agent's own .git says. Where it is gone,
+    what it has left in the repository is shown: what came back, or else its salvage. Raises Conflict.
     """
 
     def query(db: Snapshot) -> tuple[str, Terms, WorkspaceRow | None]:
-        seat = agents.get(db, params.agent)
+        seat = agents.get(db, agent)
         terms = terms_of(db, seat.swarm_id)
         owner = terms.owner(seat.swarm_id, seat.id)
         return owner, terms, workspaces.find(db, owner)
 
     owner, terms, row = await core.store.reader.read(query)
-    found = await core.repositories.diff(owner, params.patch_bytes, params.files)
+    found = await core.repositories.diff(owner, patch_bytes, files)
     if found is None and row is not None and (commit := row.imported or row.salvage):
         found = await core.repositories.diff_kept(
             terms.path,
             row.base,
             commit,
-            params.patch_bytes,
-            params.files,
+            patch_bytes,
+            files,
             salvage=not row.imported,
             granted=terms.granted,
         )
     if found is None:
         raise errors.Conflict(
-            f"the worktree of {params.agent} is not there",
+            f"the worktree of {agent} is not there",
             hint="worktree.list says what came back, and where it was saved",
         )
+    return owner, found
+
+
+async def diff(core: Core, _caller: Caller, params: wire.DiffAgent) -> wire.AgentDiff:
+    """Of its worktree, or of what that has left."""
+    owner, found = await seen(core, params.agent, params.patch_bytes, params.files)
     return wire.AgentDiff(
         agent=params.agent,
         worktree=owner,

@@ -277,7 +277,9 @@ async def test_tree_show_export_and_prime_read_it(call, running):
     whole = await call("session.export", session=ID, format="jsonl")
     assert (whole.text, whole.next_offset) == ("whole", None)
     assert "## user (n1)" in (await call("session.export", session=ID)).text
-    assert "I look" in (await call("session.prime", session=ID)).text
+    primed = (await call("session.prime", session=ID)).text
+    assert "I look" in primed
+    assert "It worked in /, without a repository: there is no diff" in primed
     assert [row.id for row in (await call("session.list", swarm=SWARM)).items] == [ID]
 
 

@@ -322,6 +322,9 @@ async def test_on_a_repository_it_goes_on_with_the_files_too(dash, tmp_path, gat
     dash.swarms += [other["id"], old["id"]]
     (tree,) = (await dash.events(old["id"], "worktree.created"))[:1]
     await _marked(Path(tree["data"]["path"]) / "done.txt")
+    primed = (await dash.call("session.prime", session=f"{old['id']}-001"))["text"]
+    assert "\nadded done.txt (+1 -0)\n" in primed, "also while it works"
+    assert "\n+work\n" in primed
     forked = await dash.call(
         "session.fork", session=f"{old['id']}-001", swarm=other["id"], task="do `cat done.txt`"
     )
