@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from dashd.wire import errors, methods
-from dashd.wire.methods import event, table
+from dashd.wire.methods import agent, event, session, table
 
 from . import answers, schemas
 from .link import Link
@@ -229,18 +229,21 @@ async def agent_spawn(call: Call) -> Answer:
     # A key of its own: two equal agents may well be meant, but one lost answer must not make two.
     call.params.setdefault("idempotency_key", call.session.new_key())
     spawned = await call.ask("agent.spawn")
-    hint = f"Next: event_wait {{swarm: {spawned.swarm}, since: {spawned.cursor}}}."
-    if spawned.approval:
-        hint = f"It starts when approval {spawned.approval} is given: tell the operator. {hint}"
-    return answers.of(spawned) | {"hint": hint}
+    return answers.of(spawned) | {"hint": _next(spawned)}
 
 
 async def session_fork(call: Call) -> Answer:
     """Begins an agent with a copy of another one's conversation."""
     call.params.setdefault("idempotency_key", call.session.new_key())
     forked = await call.ask("session.fork")
-    hint = f"Next: event_wait {{swarm: {forked.swarm}, since: {forked.cursor}}}."
-    return answers.of(forked) | {"hint": hint}
+    return answers.of(forked) | {"hint": _next(forked)}
+
+
+def _next(begun: agent.AgentSpawned | session.SessionForked) -> str:
+    hint = f"Next: event_wait {{swarm: {begun.swarm}, since: {begun.cursor}}}."
+    if begun.approval:
+        hint = f"It starts when approval {begun.approval} is given: tell the operator. {hint}"
+    return hint
 
 
 async def agent_kill(call: Call) -> Answer:

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from dashd.wire import errors, methods
-from dashd.wire.methods import agent, daemon, event
+from dashd.wire.methods import agent, daemon, event, session
 from mcp_server import server, tools
 from tests.fakes import daemon as fake
 
@@ -101,6 +101,39 @@ async def test_a_spawn_that_waits_for_a_yes_says_so(connect):
         dashd.on("agent.spawn", msgspec.structs.replace(SPAWNED, approval="ap7"))
         made = await tool.ok("agent_spawn", {"task": "t", "parent": f"{fake.ID}-001"})
     assert made["hint"].startswith("It starts when approval ap7 is given: tell the operator.")
+
+
+FORKED = session.SessionForked(
+    agent=f"{fake.ID}-002",
+    swarm=fake.ID,
+    task=f"{fake.ID}-t2",
+    checkpoint="c-1",
+    step="n3",
+    cursor=8,
+    notes=["its clone begins at b"],
+)
+
+
+async def test_a_fork_says_who_goes_on_from_where_and_what_to_wait_for(connect):
+    async with connect() as (dashd, tool):
+        dashd.on("session.fork", FORKED)
+        made = await tool.ok("session_fork", {"session": f"{fake.ID}-001", "task": "t", "at": "n3"})
+        await tool.ok("session_fork", {"session": f"{fake.ID}-001", "task": "t", "at": "n3"})
+    named = {"session": f"{fake.ID}-001", "task": "t", "at": "n3"}
+    asked = [named | {"idempotency_key": f"key-{number}"} for number in (1, 2)]
+    assert dashd.asked("session.fork") == asked, "two equal forks may be meant"
+    same = ("agent", "swarm", "task", "checkpoint", "step", "notes")
+    assert [made[name] for name in same] == [getattr(FORKED, name) for name in same]
+    assert made["hint"] == "Next: event_wait {swarm: 7k2m9q, since: 8}."
+
+
+async def test_a_fork_that_waits_for_a_yes_says_so_as_a_spawn_does(connect):
+    async with connect() as (dashd, tool):
+        dashd.on("session.fork", msgspec.structs.replace(FORKED, approval="ap7"))
+        made = await tool.ok("session_fork", {"session": f"{fake.ID}-001", "task": "t"})
+    assert made["hint"].startswith(
+        "It starts when approval ap7 is given: tell the operator. Next: event_wait"
+    )
 
 
 async def test_a_kill_passes_through(connect):
