@@ -11,6 +11,7 @@ import trio
 
 from dashd import drivers
 from dashd.drivers import Programs
+from dashd.drivers.strangers import Strangers
 from dashd.jail import git_folders, launch, links, spool, view
 from dashd.jail.view import Bounds
 from dashd.runtime.bounds import OUTPUT_BYTES_MAX
@@ -35,29 +36,37 @@ class DriverPort:
         self.drivers = drivers.over(programs)
         self.places = places
         self.programs = programs
+        self.strangers = Strangers(programs)
 
-    def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
+    async def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
         """The driver asked for; `command` where there is a command; else the first program that is here or in
-        an added place, or Dash's own agent.
+        an added place, or Dash's own agent. One of PATH counts in the tested version alone.
         """
         known = ", ".join(sorted(self.drivers))
         if name is None:
-            return self._usual(has_argv=has_argv)
+            return await self._usual(has_argv=has_argv)
         if name not in self.drivers:
             raise errors.Unsupported(
                 f"there is no driver {name!r} in this build", hint=f"drivers: {known}", path="driver"
             )
         return name, "it was asked for"
 
-    def _usual(self, *, has_argv: bool) -> tuple[str, str]:
+    async def _usual(self, *, has_argv: bool) -> tuple[str, str]:
         if has_argv:
             return "command", "no driver was named; command runs what argv says"
-        lacks = [self.programs.lack(name) for name in PREFERRED]
-        for number, name in enumerate(PREFERRED):
-            if lacks[number] is None:
-                before = [f"{each.text}, so it is not taken" for each in lacks[:number] if each and each.here]
+        before: list[str] = []
+        absent: list[str] = []
+        for name in PREFERRED:
+            if (lack := self.programs.lack(name)) is not None:
+                absent.append(lack.text)
+                before += [f"{lack.text}, so it is not taken"] if lack.here else []
+            elif (other := await self.strangers.ask(name)) and not other.usable:
+                why = f"{other.text}, so it is not taken: dashctl program install {name}, or name the driver"
+                absent.append(why)
+                before.append(why)
+            else:
                 return name, "; ".join([f"no driver was named, and {self._whence(name)}", *before])
-        return "embedded", f"no driver was named; {'; '.join(each.text for each in lacks if each)}"
+        return "embedded", f"no driver was named; {'; '.join(absent)}"
 
     def _whence(self, name: str) -> str:
         found = self.programs.find(name)
@@ -81,12 +90,14 @@ class DriverPort:
         )
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
-        """Asks the driver."""
-        return self.drivers[name].remarks(argv)
+        """Asks the driver; and what `check` has found of a program of PATH."""
+        return [*self.drivers[name].remarks(argv), *self.strangers.said(name)]
 
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Asks the driver, in a thread because it looks at the file system."""
-        return await trio.to_thread.run_sync(self.drivers[name].check, argv, cwd)
+        found = await trio.to_thread.run_sync(self.drivers[name].check, argv, cwd)
+        await self.strangers.ask(name)
+        return found
 
 
 class SpoolPort:

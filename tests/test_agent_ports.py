@@ -11,7 +11,9 @@ import pytest
 import trio
 
 from dashd.agent_ports import PREFERRED, DriverPort, SpoolPort, WallsPort
-from dashd.drivers import Programs
+from dashd.drivers import Programs, pi_version
+from dashd.drivers.pi_version import NotAsked, NoVersion
+from dashd.drivers.programs import pinned
 from dashd.jail import git_folders, launch, links, spool
 from dashd.jail.view import Bounds
 from dashd.runtime.growth import Growth
@@ -56,31 +58,31 @@ def found(tmp_path: Path):
     return found
 
 
-def test_without_a_driver_the_first_program_that_is_here_is_taken_and_said(found) -> None:
-    assert found("openclaw", "pi", "node").choose(None, has_argv=False) == (
+async def test_without_a_driver_the_first_program_that_is_here_is_taken_and_said(found) -> None:
+    assert await found("openclaw", "pi", "node").choose(None, has_argv=False) == (
         "openclaw",
         "no driver was named, and openclaw is configured",
     )
-    assert found("openclaw", "node").choose(None, has_argv=True)[0] == "command"
-    assert found("pi", "node").choose(None, has_argv=False) == (
+    assert (await found("openclaw", "node").choose(None, has_argv=True))[0] == "command"
+    assert await found("pi", "node").choose(None, has_argv=False) == (
         "pi",
         "no driver was named, and pi is configured",
     )
-    assert found("pi", "node").choose(None, has_argv=True)[0] == "command"
-    name, why = found("pi").choose(None, has_argv=False)  # Pi without Node cannot run
+    assert (await found("pi", "node").choose(None, has_argv=True))[0] == "command"
+    name, why = await found("pi").choose(None, has_argv=False)  # Pi without Node cannot run
     assert name == "embedded"
     nothing = "is neither installed nor configured"
     assert why == f"no driver was named; openclaw {nothing}; pi is here, and needs node: node {nothing}"
-    assert found().choose("pi", has_argv=False) == ("pi", "it was asked for")
+    assert await found().choose("pi", has_argv=False) == ("pi", "it was asked for")
 
 
-def test_a_program_that_is_configured_and_cannot_be_used_is_not_passed_over_in_silence(
+async def test_a_program_that_is_configured_and_cannot_be_used_is_not_passed_over_in_silence(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "program").write_text("")
     here = dict.fromkeys(("pi", "node"), str(tmp_path / "program"))
     gone = str(tmp_path / "gone.mjs")
-    assert DriverPort(Programs(None, here | {"openclaw": gone})).choose(None, has_argv=False) == (
+    assert await DriverPort(Programs(None, here | {"openclaw": gone})).choose(None, has_argv=False) == (
         "pi",
         "no driver was named, and pi is configured; "
         f"programs.openclaw is set to {gone!r}, which is no program, so it is not taken",
@@ -93,30 +95,82 @@ def test_every_program_that_is_taken_unasked_keeps_sessions(found) -> None:
     assert {name for name in known if found().abilities(name).keeps_session} == set(KEEP_SESSIONS)
 
 
-def test_a_pi_that_was_added_counts_as_well_where_its_node_is_here(found) -> None:
+async def test_a_pi_that_was_added_counts_as_well_where_its_node_is_here(found) -> None:
     here = found("node")
     here.programs.added = lambda name: ["next", "other"] if name == "pi" else []
-    assert here.choose(None, has_argv=False) == (
+    assert await here.choose(None, has_argv=False) == (
         "pi",
         "no driver was named, and places that run pi were added: next, other",
     )
     assert here.drivers["pi"].check(None, "/") == ([], "/")
     without = found()
     without.programs.added = here.programs.added
-    assert "pi is in next, other, and needs node: node is" in without.choose(None, has_argv=False)[1]
+    assert "pi is in next, other, and needs node: node is" in (await without.choose(None, has_argv=False))[1]
     with pytest.raises(errors.Unsupported, match="driver pi needs node"):
         without.drivers["pi"].check(None, "/")
 
 
-def test_a_program_on_the_path_counts_as_well(tmp_path: Path) -> None:
-    for name in ("node", "openclawd"):
+@pytest.fixture
+def on_path(tmp_path: Path, monkeypatch):
+    """A machine with Node and Pi configured and an OpenClaw on PATH, which says `says[0]`; what was asked."""
+    for name in ("node", "openclawd", "cli.js"):
         (tmp_path / name).write_text("")
         (tmp_path / name).chmod(0o755)
-    here = DriverPort(Programs(None, {"node": str(tmp_path / "node")}, str(tmp_path)))
-    assert here.choose(None, has_argv=False) == (
-        "openclaw",
-        "no driver was named, and openclaw is on PATH",
-    )
+    says: list[str | Exception] = [pinned()["openclaw"].version]
+    asked: list[str] = []
+
+    async def version(_node, program):
+        await trio.lowlevel.checkpoint()
+        asked.append(program.path)
+        if isinstance(says[0], Exception):
+            raise says[0]
+        return says[0]
+
+    monkeypatch.setattr(pi_version, "version", version)
+    configured = {"node": str(tmp_path / "node"), "pi": str(tmp_path / "cli.js")}
+    return DriverPort(Programs(None, configured, str(tmp_path))), says, asked
+
+
+async def test_a_program_on_the_path_counts_as_well(on_path) -> None:
+    here, _, asked = on_path
+    for _ in range(2):
+        assert await here.choose(None, has_argv=False) == (
+            "openclaw",
+            "no driver was named, and openclaw is on PATH",
+        )
+    await here.check("openclaw", None, "/")
+    assert (len(asked), here.remarks("openclaw", [])) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("says", "said"),
+    [
+        ("2025.1.1", "is of version 2025.1.1, and Dash was tested with"),
+        (NoVersion("it ended with exit code 1"), "does not say its version: it ended with exit code 1"),
+    ],
+)
+async def test_one_of_another_version_is_taken_only_where_it_is_named(on_path, tmp_path, says, said) -> None:
+    here, told, asked = on_path
+    told[0] = says
+    name, why = await here.choose(None, has_argv=False)
+    assert name == "pi"
+    assert why.startswith("no driver was named, and pi is configured; openclaw on PATH (")
+    assert (said in why, "dashctl program install openclaw" in why) == (True, True)
+    assert await here.choose("openclaw", has_argv=False) == ("openclaw", "it was asked for")
+    await here.check("openclaw", None, "/")
+    (remark,) = here.remarks("openclaw", [])
+    assert (said in remark, len(asked)) == (True, 1)
+    (tmp_path / "cli.js").unlink()
+    name, why = await here.choose(None, has_argv=False)
+    assert (name, said in why, len(asked)) == ("embedded", True, 1)
+
+
+async def test_one_that_cannot_be_asked_here_is_taken_and_that_is_said(on_path) -> None:
+    here, told, _ = on_path
+    told[0] = NotAsked("no jail can be built here")
+    assert (await here.choose(None, has_argv=False))[0] == "openclaw"
+    await here.check("openclaw", None, "/")
+    assert "is not known: no jail can be built here" in str(here.remarks("openclaw", []))
 
 
 def test_the_places_of_a_driver(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which Pi lies at a path: the file that is run, what a jail must show of it, and the version that it says.
+"""Which Pi, or other program, lies at a path: what files it is, and the version that it says.
 
 It is asked in a jail of its own, without network, and sees nothing but itself: whoever can write there has no
 say outside. What files it was asked of is remembered as a stamp, so that it is asked again only where they
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dashd.jail import tool, view
 
+from .compiled import SCRIPTS
 from .programs import Found
 
 VERSION_S_MAX = 30.0
@@ -24,18 +25,23 @@ class NoVersion(Exception):
     """It did not say its version; the message says why."""
 
 
+class NotAsked(NoVersion):
+    """This machine cannot ask it, which says nothing about the program."""
+
+
 def stamp(*programs: Found) -> str:
     """Another one where a file has become another one. Raises OSError; a few microseconds."""
     found = [os.stat(each.path) for each in programs]
     return " ".join(f"{each.st_dev}.{each.st_ino}.{each.st_size}.{each.st_ctime_ns}" for each in found)
 
 
-async def version(node: Found, pi: Found) -> str:
+async def version(node: Found, program: Found) -> str:
     """What it says. Raises NoVersion; takes half a second of a core."""
-    folders = dict.fromkeys(Path(each.folder) for each in (node, pi) if not view.is_system(each.folder))
+    folders = dict.fromkeys(Path(each.folder) for each in (node, program) if not view.is_system(each.folder))
+    is_script = program.name == "pi" or program.path.endswith(SCRIPTS)
     job = tool.Tool(
-        argv=(node.path, pi.path, "--version"),
-        cwd=Path(pi.folder),
+        argv=(*((node.path,) if is_script else ()), program.path, "--version"),
+        cwd=Path(program.folder),
         env=_ENVIRON,
         read=tuple(folders),
         write=(),
@@ -44,7 +50,9 @@ async def version(node: Found, pi: Found) -> str:
     )
     try:
         done = await tool.run(job)
-    except (tool.ToolFailed, tool.ToolTimeout) as error:
+    except tool.ToolFailed as error:
+        raise NotAsked(str(error)) from None
+    except tool.ToolTimeout as error:
         raise NoVersion(str(error)) from None
     said = done.stdout.decode("utf-8", "replace").strip()
     if done.code or not said:

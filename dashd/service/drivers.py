@@ -20,15 +20,14 @@ async def of_swarm(core: Core, params: PlanSwarm) -> tuple[str, str]:
     if begun and not (params.driver or params.argv):
         found = await core.store.reader.read(lambda db: _of_begun(db, begun))
         if found:
-            return core.drivers.choose(found, has_argv=False)[
-                0
-            ], f"no driver was named, and {begun} is of {found}"
-    return core.drivers.choose(params.driver or None, has_argv=bool(params.argv))
+            driver, _ = await core.drivers.choose(found, has_argv=False)
+            return driver, f"no driver was named, and {begun} is of {found}"
+    return await core.drivers.choose(params.driver or None, has_argv=bool(params.argv))
 
 
-def of_session(core: Core, named: str | msgspec.UnsetType) -> str:
+async def of_session(core: Core, named: str | msgspec.UnsetType) -> str:
     """For a session that is made; the one of a swarm, where nobody names another. Raises Unsupported."""
-    driver, why = core.drivers.choose(named or None, has_argv=False)
+    driver, why = await core.drivers.choose(named or None, has_argv=False)
     if core.drivers.abilities(driver).keeps_session:
         return driver
     those = " or ".join(KEEP_SESSIONS)

@@ -18,7 +18,7 @@ PREFIX: Final = "s-"
 
 async def create(core: Core, caller: Caller, params: wire.CreateSession) -> wire.Session:
     """For a driver that keeps sessions, in a folder that the caller may give to agents."""
-    driver = drivers.of_session(core, params.driver)
+    driver = await drivers.of_session(core, params.driver)
     _, cwd = await core.drivers.check(driver, None, params.cwd)
     await reach.check(caller, [cwd], walled=True)
     new_id = f"{PREFIX}{ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))}"

@@ -38,14 +38,16 @@ class DriverAbilities(msgspec.Struct, frozen=True):
 class Drivers(Protocol):
     """The agent programs that this daemon can run."""
 
-    def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
+    async def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
         """(driver, why this one); raises Unsupported naming the drivers there are."""
 
     def abilities(self, name: str) -> DriverAbilities:
         """What a driver can do."""
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
-        """What looks like a mistake in an argv that passed `check`, each with what was probably meant."""
+        """What looks like a mistake in an argv that passed `check`, each with what was probably meant; and
+        what that has found odd about the driver's program.
+        """
 
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """(argv, cwd) as the driver will use them; raises InvalidParams saying what would be right."""

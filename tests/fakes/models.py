@@ -48,7 +48,7 @@ class FakeModels:
 class ModelDrivers:
     """`command`, and `thinker`, which needs a model and has no command."""
 
-    def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
+    async def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
         return name or "thinker", "it was asked for" if name else "it is the only one that thinks"
 
     def abilities(self, name: str) -> DriverAbilities:

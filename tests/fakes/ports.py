@@ -19,7 +19,7 @@ class FakeDrivers:
         self.message = False
         self.checked: list[tuple[str, Sequence[str] | None, str | None]] = []
 
-    def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
+    async def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
         if name not in (None, "command"):
             raise errors.Unsupported(
                 f"there is no driver {name!r} in this build", hint="drivers: command", path="driver"

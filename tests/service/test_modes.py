@@ -15,9 +15,9 @@ from tests.service.test_walls import FakeWalls
 class Drivers(FakeDrivers):
     """The same, and openclaw and pi."""
 
-    def choose(self, name, *, has_argv):
+    async def choose(self, name, *, has_argv):
         known = name in ("openclaw", "pi")
-        return (name, "it was asked for") if known else super().choose(name, has_argv=has_argv)
+        return (name, "it was asked for") if known else await super().choose(name, has_argv=has_argv)
 
     def abilities(self, name):
         return DriverAbilities(pause="soft", message=True)

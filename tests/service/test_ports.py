@@ -33,11 +33,11 @@ def test_every_question_has_an_answer_of_the_same_shape(port: type, filled: type
 
 @pytest.mark.parametrize("drivers", [FakeDrivers(), REAL], ids=["fake", "real"])
 async def test_drivers(drivers: ports.Drivers, tmp_path) -> None:
-    assert drivers.choose(None, has_argv=True)[0] == "command"
-    assert drivers.choose(None, has_argv=False)[0] in ("command", "embedded")
-    assert drivers.choose("command", has_argv=True) == ("command", "it was asked for")
+    assert (await drivers.choose(None, has_argv=True))[0] == "command"
+    assert (await drivers.choose(None, has_argv=False))[0] in ("command", "embedded")
+    assert await drivers.choose("command", has_argv=True) == ("command", "it was asked for")
     with pytest.raises(errors.Unsupported, match="no driver 'nothing'") as caught:
-        drivers.choose("nothing", has_argv=False)
+        await drivers.choose("nothing", has_argv=False)
     assert caught.value.hint.startswith("drivers: command")
     assert caught.value.path == "driver"
     assert drivers.abilities("command") == ports.DriverAbilities(pause="hard", message=False)

@@ -116,7 +116,7 @@ def test_the_terms_are_those_of_the_agent_and_never_more(scene, session) -> None
 class Pi(FakeDrivers):
     """Has that one too."""
 
-    def choose(self, driver, *, has_argv):
+    async def choose(self, driver, *, has_argv):
         return driver, "it was asked for"
 
     def abilities(self, _name):
