@@ -253,7 +253,7 @@ async def _held(world: World, change: Callable[[], Awaitable[None]]) -> Said:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(waits)
-        await until(lambda: (wait := world.exchange.waiting(world.agents[0])) and wait.what == "budget")
+        await until(lambda: world.waiting)  # its budget has paused its swarm
         await change()
     return answers[0]
 

@@ -8,7 +8,7 @@ I1 held + spent <= limit, but for a recorded overrun or a lowered limit, at ever
     crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
     proxy/test_invariants.py::test_whatever_the_provider_does_no_limit_is_passed
     proxy/test_ledger.py::test_random_calls_pass_no_limit_at_any_snapshot
-    proxy/test_ledger.py::test_an_overrun_is_charged_written_down_and_freezes
+    proxy/test_settling.py::test_an_overrun_is_charged_written_down_and_freezes
     proxy/test_tree_of_money.py::test_any_interleaving
 I2 held and spent are the sums of the holds at and below a node
     crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
@@ -17,7 +17,7 @@ I3 a node has spent at least what its children have
     crash/test_money.py::test_no_limit_is_passed_and_no_bill_is_missing
     proxy/test_tree_of_money.py::test_any_interleaving
 I4 settling twice is settling once
-    proxy/test_ledger.py::test_settling_twice_is_settling_once
+    proxy/test_settling.py::test_settling_twice_is_settling_once
     proxy/test_exchange.py::test_two_settlements_are_one
     proxy/test_tree_of_money.py::test_any_interleaving
 I5 refused: nothing has changed anywhere
