@@ -18,7 +18,7 @@ from dashd.runtime.bounds import OUTPUT_BYTES_MAX
 from dashd.runtime.jails import Jails, StoredBounds
 from dashd.runtime.world import World
 from dashd.service.ports import Chunk, DriverAbilities, WallsState
-from dashd.store.queue import NO_PLACES
+from dashd.store.queue import NO_BOUNDS
 from dashd.wire import errors
 
 PREFERRED = ("openclaw", "pi")
@@ -31,10 +31,10 @@ CGROUPS = "/sys/fs/cgroup"
 class DriverPort:
     """`service.ports.Drivers` over the drivers of this build."""
 
-    def __init__(self, programs: Programs, places: Mapping[str, int] = NO_PLACES) -> None:
-        """`programs` says which of them could run, `places` how many agents of some may at once."""
+    def __init__(self, programs: Programs, at_once: Mapping[str, int] = NO_BOUNDS) -> None:
+        """`programs` says which of them could run, `at_once` how many agents of some may."""
         self.drivers = drivers.over(programs)
-        self.places = places
+        self.at_once = at_once
         self.programs = programs
         self.strangers = Strangers(programs)
 
@@ -84,7 +84,7 @@ class DriverPort:
             breaks_off=driver.breaks_off,
             keeps_session=driver.keeps_session,
             compacts=driver.compacts,
-            places=self.places.get(name),
+            at_once=self.at_once.get(name),
             asks=driver.can_ask,
             first_bytes=driver.first_bytes,
         )

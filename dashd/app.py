@@ -133,7 +133,7 @@ async def _serve(
     side = ModelSide(config, store, clock, points, stage)
     await side.recover()
     await store.writer.apply(partial(_begin, config, epoch))
-    agents = DriverPort(program_ports.here(config, os.environ.get("PATH", "")), _places(config))
+    agents = DriverPort(program_ports.here(config, os.environ.get("PATH", "")), _at_once(config))
     async with (
         launcher.open_launcher(launches, crash_at=points.of_boot()) as started,
         trio.open_nursery() as proxy,
@@ -148,7 +148,7 @@ async def _serve(
             epoch=epoch,
             environ=dict(os.environ),
             agents_max=config.daemon.agents_max,
-            places=agents.places,
+            at_once=agents.at_once,
             points=points,
             doors=side.doors,
             gateway_doors=side.gateways,
@@ -179,7 +179,7 @@ async def _serve(
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
                 async with trio.open_nursery() as connections:
-                    placing = Placing(world.places, core.looks, world.gateways.up)
+                    placing = Placing(world.at_once, core.looks, world.gateways.up)
                     starts = partial(_start_all, world, supervisor, placing, gateway_starts)
                     await _accept(world, core, starts, dispatch, sock, connections, stop, ready)
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s
@@ -225,10 +225,10 @@ def _core(
     )
 
 
-def _places(config: Config) -> dict[str, int]:
+def _at_once(config: Config) -> dict[str, int]:
     """How many agents of a program this machine can run at once, where each of them is heavy."""
     told = config.programs.openclaw_sessions_max
-    return {"openclaw": told or openclaw.places(cores(), _memory_bytes())}
+    return {"openclaw": told or openclaw.at_once(cores(), _memory_bytes())}
 
 
 async def _instances(config: Config, world: World, agents: DriverPort) -> InstancePort:
@@ -248,7 +248,7 @@ def _division(config: Config) -> Division:
         told.pi_instances_max,
         told.pi_instance_seats,
         told.pi_idle_s,
-        machine=pi.places(cores(), _memory_bytes()),
+        machine=pi.at_once(cores(), _memory_bytes()),
         agents_max=config.daemon.agents_max,
     )
 

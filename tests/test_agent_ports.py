@@ -173,9 +173,9 @@ async def test_one_that_cannot_be_asked_here_is_taken_and_that_is_said(on_path) 
     assert "is not known: no jail can be built here" in str(here.remarks("openclaw", []))
 
 
-def test_the_places_of_a_driver(tmp_path: Path) -> None:
+def test_how_many_of_a_driver_at_once(tmp_path: Path) -> None:
     port = DriverPort(Programs(), {"openclaw": 3})
-    assert (port.abilities("openclaw").places, port.abilities("pi").places) == (3, None)
+    assert (port.abilities("openclaw").at_once, port.abilities("pi").at_once) == (3, None)
 
 
 def test_what_drivers_can_do(found) -> None:

@@ -41,7 +41,7 @@ ENVIRON = {
 }
 
 
-def places(cores: int, memory_bytes: int) -> int:
+def at_once(cores: int, memory_bytes: int) -> int:
     """How many of them a machine can run at once: each takes ten seconds of a core to begin, then waits for
     its model most of the time, with a gibibyte of memory.
     """

@@ -53,7 +53,7 @@ PER_CORE_MAX = 50
 EACH_BYTES, SPARED_BYTES = 192 << 20, 2 << 30
 
 
-def places(cores: int, memory_bytes: int) -> int:
+def at_once(cores: int, memory_bytes: int) -> int:
     """How many of them a machine can run at once: each takes half a second of a core to begin, then waits for
     its model most of the time, with 110 MiB of memory and what its tools take.
     """

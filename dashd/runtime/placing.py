@@ -95,14 +95,14 @@ class Placing:
 
     def __init__(
         self,
-        places: Mapping[str, int],
+        at_once: Mapping[str, int],
         looks: Callable[[], Mapping[str, Look]],
         up: Callable[[], Collection[str] | None] = lambda: None,
     ) -> None:
-        """`places` is how many agents of some drivers run here at once; `looks` is of gateways and instances
+        """`at_once` is how many agents of some drivers may run here; `looks` is of gateways and instances
         that were added, and `up` are the swarms whose own gateway is.
         """
-        self._here = Here(places)
+        self._here = Here(at_once)
         self._looks = looks
         self._up = up
         self._homes: dict[str, str] = {}

@@ -62,7 +62,7 @@ class World:
     transcripts: Transcripts
     checkpoints_bytes_max: int = session_room.BYTES_MAX
     """Of all copies of conversations together."""
-    places: Mapping[str, int] = field(default_factory=dict)
+    at_once: Mapping[str, int] = field(default_factory=dict)
     """How many agents of a driver may run at once, where that is less than all."""
     gateway_doors: GatewayDoors | None = None
     gateways: Gateways = field(default_factory=Gateways)

@@ -27,7 +27,7 @@ class DriverAbilities(msgspec.Struct, frozen=True):
     """Its program writes its conversation down as it goes."""
     compacts: bool = False
     """What was said to it can be summed up while it runs."""
-    places: int | None = None
+    at_once: int | None = None
     """How many of its agents may run at once; None where only the daemon's own bound counts."""
     asks: bool = False
     """Its program asks before it runs a command, writes a file or uses a tool, where something is ruled."""

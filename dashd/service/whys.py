@@ -103,12 +103,12 @@ def why(
 
 
 def _slots(db: Snapshot, row: SwarmRow, agents_max: int, drivers: Drivers) -> tuple[int, int]:
-    """(agents that work, how many may): of its program, where that has fewer places and all are taken."""
-    places = drivers.abilities(row.driver).places
-    if places is not None and not row.mode:
+    """(agents that work, how many may): of its program, where fewer of that may and as many do."""
+    at_once = drivers.abilities(row.driver).at_once
+    if at_once is not None and not row.mode:
         working = attempts.open_by_driver(db).get(row.driver, 0)
-        if working >= places:
-            return working, places
+        if working >= at_once:
+            return working, at_once
     return attempts.open_count(db), agents_max
 
 

@@ -6,8 +6,8 @@ A child takes the tasks that were made for it and no other, and nobody else take
 those of its swarm's agents.
 A task that goes on with a session is startable once what ran in that has ended.
 Only the head of each open swarm is looked at, so a claim costs the same whatever the queue's length. Where
-all places of an agent program are taken, none of its tasks is startable. Nor is a task that needs a place of
-its own among several and finds none: its swarm is left out of that round, and all others go on.
+as many agents of a program work as may at once, none of its tasks is startable. Nor is a task that needs one
+place among several and finds none: its swarm is left out of that round, and all others go on.
 """
 
 import json
@@ -49,7 +49,7 @@ ORDER BY t.level, t.created_at_ms, t.rowid
 """
 
 
-NO_PLACES: Mapping[str, int] = MappingProxyType({})
+NO_BOUNDS: Mapping[str, int] = MappingProxyType({})
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -88,14 +88,14 @@ class Placing(Protocol):
 class Here:
     """This machine alone: nothing is chosen, and of some drivers so many agents run at once."""
 
-    places: Mapping[str, int] = field(default_factory=lambda: NO_PLACES)
+    at_once: Mapping[str, int] = field(default_factory=lambda: NO_BOUNDS)
 
     def full(self, db: apsw.Connection) -> Collection[str]:
         """See the protocol."""
-        if not self.places:
+        if not self.at_once:
             return ()
         taken = attempts.open_by_driver(db)
-        return [driver for driver, count in self.places.items() if taken.get(driver, 0) >= count]
+        return [driver for driver, count in self.at_once.items() if taken.get(driver, 0) >= count]
 
     def choose(self, _db: apsw.Connection, _task: TaskRow, _seat: str, _swarm: SwarmRow) -> None:
         """There is nothing to choose from."""

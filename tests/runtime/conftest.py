@@ -120,7 +120,7 @@ class Bed:
         """Scheduler and supervisor run from now on."""
         self.nursery.start_soon(self.supervisor.watch_wishes)
         self.nursery.start_soon(
-            scheduler.run, self.world, self.supervisor.start, Placing(self.world.places, dict)
+            scheduler.run, self.world, self.supervisor.start, Placing(self.world.at_once, dict)
         )
 
     def claim(self) -> Claim:

@@ -169,10 +169,10 @@ async def test_why_of_a_seat_without_a_slot(call, core, scene) -> None:
 async def test_why_of_a_seat_whose_driver_has_no_place_left(call, core, scene, monkeypatch) -> None:
     scene.swarm("a", "b", agents_made=2)
     scene.claim(1)
-    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", False, places=1))
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", False, at_once=1))
     why = await call("agent.why", agent=f"{SWARM}-002")
     assert (why.waits_for, why.text.split(" of ")[0]) == ("slot", "all 1 slots")
-    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", False, places=2))
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", False, at_once=2))
     assert (await call("agent.why", agent=f"{SWARM}-002")).waits_for == "start"
 
 

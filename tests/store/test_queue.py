@@ -52,7 +52,7 @@ def test_a_task_at_its_swarms_limit_lets_lower_ones_start(scene) -> None:
     assert [claim.task_id for claim in scene.claim()] == [f"{SWARM}-t1", "bbbbbb-t1"]
 
 
-def test_where_the_places_of_a_driver_are_taken_others_start(scene) -> None:
+def test_where_as_many_of_a_driver_run_as_may_others_start(scene) -> None:
     scene.swarm("a", "b", "c", agents_made=3, priority=0, driver="openclaw")
     scene.swarm("d", "e", swarm_id="bbbbbb", agents_made=2, priority=3)
 
