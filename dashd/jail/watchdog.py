@@ -24,6 +24,8 @@ from typing import NoReturn
 import msgspec
 import trio
 
+from dashd import threads
+
 from . import queues, usage, view
 from .usage import Disk, Machine, Process, Walked
 from .view import MIB, Bounds
@@ -135,7 +137,7 @@ class Watchdog:
     async def start(self, quotas: Sequence[Quota]) -> None:
         """What is there now does not count."""
         folders = {folder for quota in quotas for folder in quota.folders}
-        found = await trio.to_thread.run_sync(usage.disks, folders)
+        found = await threads.run(usage.disks, folders)
         for quota in quotas:
             quota.start(self._now_s(), _of(quota, found))
 
@@ -183,7 +185,7 @@ class Watchdog:
             await self._some.wait()
             begun, machine = trio.current_time(), self._machine()
             guards = tuple(self._guards)
-            trees, breaches = await trio.to_thread.run_sync(self._look, guards, machine, limiter=alone)
+            trees, breaches = await threads.run(self._look, guards, machine, limiter=alone)
             # Agents may have ended during the look; what a thread works with is nobody else's meanwhile.
             self._seen = {guard: tree for guard, tree in trees.items() if guard in self._guards}
             self._tell(breaches)
@@ -264,9 +266,9 @@ class Watchdog:
         while True:
             await self._some.wait()
             guards = tuple(self._guards)
-            self._tell(await trio.to_thread.run_sync(self._look_at_disks, guards, limiter=alone))
+            self._tell(await threads.run(self._look_at_disks, guards, limiter=alone))
             if (begun := trio.current_time()) >= count_at:
-                self._tell(await trio.to_thread.run_sync(self._count, tuple(self._guards), limiter=alone))
+                self._tell(await threads.run(self._count, tuple(self._guards), limiter=alone))
                 ended = trio.current_time()
                 count_at = max(begun + COUNT_S, ended + REST * (ended - begun))
             await trio.sleep(DISK_S)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from dashd import threads
 from dashd.domain import dollars
 from dashd.domain.budget import NUSD
 from dashd.domain.circuit import Admission, Change
@@ -122,7 +123,7 @@ class Call:
     async def _parsed(self, body: bytes) -> ParsedCall:
         if len(body) <= INLINE_BYTES_MAX:
             return self._form.parse(body)
-        return await trio.to_thread.run_sync(self._form.parse, body)
+        return await threads.run(self._form.parse, body)
 
     def _route(self, call: ParsedCall) -> Route:
         """The way that the call has now."""

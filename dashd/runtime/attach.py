@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from dashd import threads
 from dashd.domain.attempt import Ending
 from dashd.jail import holder_link, launch_folder, processes
 from dashd.jail.holder_link import HolderGone, HolderLink
@@ -56,7 +57,7 @@ async def attach(world: World, launch_id: str, serve: Serve) -> Attached:
             await serve_kept(link, serve)
             return await unless_over(link)
         try:
-            if (found := await trio.to_thread.run_sync(_settled, folder)) is not None:
+            if (found := await threads.run(_settled, folder)) is not None:
                 return found
             await trio.sleep(LEAVING_S)
         except OSError as error:  # a full disk, mostly, or what survives SIGKILL: it must wait

@@ -10,8 +10,7 @@ import dataclasses
 import signal
 from pathlib import Path
 
-import trio
-
+from dashd import threads
 from dashd.domain.attempt import Ending
 from dashd.jail import processes
 from dashd.jail.holder_link import HolderGone, HolderLink
@@ -86,7 +85,7 @@ class Bounds:
         await link.breach(guard.breach.text)
         processes.send_signal(link.adopted.pid, link.adopted.start_time, signal.SIGKILL)
         if not self._own_processes:
-            await trio.to_thread.run_sync(processes.end_tree, guard.holder)
+            await threads.run(processes.end_tree, guard.holder)
         await link.stop(0)
 
     def explained(self, ending: Ending, recorded: str | None, *, stopped: bool = False) -> Ending:

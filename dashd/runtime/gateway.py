@@ -16,6 +16,7 @@ from functools import partial
 import msgspec
 import trio
 
+from dashd import threads
 from dashd.domain.attempt import Ending
 from dashd.drivers import OpenClawDriver, Programs, openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
@@ -142,7 +143,7 @@ class Gateway(Connection):
         walls = await self._world.jails.walls()
         if walls.grade not in ("A", "B"):
             raise LaunchFailed(f"a gateway needs a jail with a network of its own: {walls.why}; {walls.fix}")
-        if (missing := await trio.to_thread.run_sync(self._programs.missing, "openclaw")) is not None:
+        if (missing := await threads.run(self._programs.missing, "openclaw")) is not None:
             raise LaunchFailed(missing)
         swarm, seats = await self._world.store.own.read(self._read)
         token = f"{self._world.clock.token(TOKEN_BITS):064x}"
@@ -336,9 +337,7 @@ class Gateway(Connection):
         folder = self._world.folder(self.launch_id)
         while self._spool_offset < spool_bytes:
             try:
-                records, offset = await trio.to_thread.run_sync(
-                    spool.read, folder, self._spool_offset, PIECE_BYTES_MAX
-                )
+                records, offset = await threads.run(spool.read, folder, self._spool_offset, PIECE_BYTES_MAX)
             except (spool.SpoolCorrupt, OSError):  # hints alone are in it
                 return
             if not records:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import trio
 
+from dashd import threads
 from dashd.domain import folders
 from dashd.domain import scope as scopes
 from dashd.domain.scope import Scope
@@ -132,7 +133,7 @@ class Jails:
         """What can be built; some tens of milliseconds the first time."""
         async with self._asking:
             if self._walls is None or not self.enough(self._walls):
-                self._walls = await trio.to_thread.run_sync(lambda: probe.probe(probe.find_bwrap()))
+                self._walls = await threads.run(lambda: probe.probe(probe.find_bwrap()))
             return self._walls
 
     async def strong(self) -> Walls:
@@ -155,7 +156,7 @@ class Jails:
         if not asked.required or walls.grade not in ("A", "B"):
             return asked  # Landlock alone cannot take out a part of what it gives
         try:
-            return replace(asked, git=await trio.to_thread.run_sync(_git_folders, asked))
+            return replace(asked, git=await threads.run(_git_folders, asked))
         except git_folders.TooMany as error:
             raise LaunchFailed(f"{error}: too many to keep read-only; give a narrower scope") from None
 

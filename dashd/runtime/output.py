@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from dashd import threads
 from dashd.drivers.driver import OutputReader, Progress
 from dashd.jail import spool
 from dashd.store import attempts, tasks
@@ -55,9 +56,7 @@ class Output:
         folder = self._world.folder(self._launch_id)
         while self._offset < spool_bytes:
             try:
-                records, offset = await trio.to_thread.run_sync(
-                    spool.read, folder, self._offset, PIECE_BYTES_MAX
-                )
+                records, offset = await threads.run(spool.read, folder, self._offset, PIECE_BYTES_MAX)
             except spool.SpoolCorrupt:  # its own doing, or the disk's: it reports nothing more
                 log.warning("an output file is damaged", extra={"launch": self._launch_id})
                 break

@@ -13,6 +13,7 @@ from functools import partial
 
 import trio
 
+from dashd import threads
 from dashd.domain import scope as scopes
 from dashd.domain.attempt import Ending
 from dashd.drivers import Driver
@@ -347,7 +348,7 @@ class Run:
             ending, result_cut=ending.result_cut or dropped > 0, output_dropped=dropped
         )
         if record.reason == "start" and self._jailed is not None:
-            hidden = await trio.to_thread.run_sync(self._jailed.hidden)
+            hidden = await threads.run(self._jailed.hidden)
             ending = dataclasses.replace(ending, reason="; ".join(filter(None, (ending.reason, hidden))))
         if self.wish.stop == "timeout" and ending.state == "failed":
             ending = dataclasses.replace(ending, reason=f"ran longer than {self.plan.work.timeout_s:g} s")

@@ -12,8 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import trio
-
+from dashd import threads
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import ids
 from dashd.domain.session_tree import NotASession, NothingThere
@@ -63,7 +62,7 @@ async def begin(world: World, plan: Plan) -> None:
         return
     form = world.drivers[plan.driver].sessions
     try:
-        await trio.to_thread.run_sync(_make, _folder(world, plan))
+        await threads.run(_make, _folder(world, plan))
         if plan.seed is not None and not found.resumed:
             assert form is not None, "there are checkpoints of what can be read alone"
             await _sow(world, plan, plan.seed, form)
@@ -145,7 +144,7 @@ def _ended(world: World, claim: Claim, plan: Plan, row: CheckpointRow | None, pr
 async def _kept(world: World, plan: Plan, form: SessionFormat) -> CheckpointRow | None:
     """A copy of all that is there, as the last step left it."""
     data = await world.transcripts.live(form, plan.session)
-    found = await trio.to_thread.run_sync(form.read, data)
+    found = await threads.run(form.read, data)
     if (step := found.tree.leaf) is None:
         return None
     checkpoint_id = f"c-{ids.swarm_id(world.clock.token(ids.SWARM_ID_BITS))}"
@@ -180,7 +179,7 @@ async def _sow(world: World, plan: Plan, checkpoint_id: str, form: SessionFormat
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_bytes(seed)
 
-    await trio.to_thread.run_sync(sow)
+    await threads.run(sow)
 
 
 def _folder(world: World, plan: Plan) -> Path:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import trio
 
+from dashd import threads
 from dashd.jail import launch_folder
 from dashd.store import attempts, gateways, session_room, swarms
 from dashd.store.rows import Snapshot
@@ -129,7 +130,7 @@ def _set_gone(swarm_ids: list[str], tx: Tx) -> None:
 
 async def _removed(world: World, launch_ids: list[str]) -> list[str]:
     folders = [world.folder(launch_id) for launch_id in launch_ids]
-    return await trio.to_thread.run_sync(_remove, folders)
+    return await threads.run(_remove, folders)
 
 
 def _remove(folders: list[Path]) -> list[str]:

@@ -5,6 +5,7 @@ from functools import partial
 
 import trio
 
+from dashd import threads
 from dashd.domain.attempt import Ending
 from dashd.jail import spool
 from dashd.jail.launch_folder import ExitRecord
@@ -37,11 +38,11 @@ async def _judged(world: World, plan: Plan, record: ExitRecord) -> Ending:
     driver, folder = world.drivers[plan.driver], world.folder(plan.launch_id)
     if driver.conversation(plan.work, {}) is not None:
         rows = await world.store.own.read(partial(inputs.of_launch, launch_id=plan.launch_id))
-        talked = await trio.to_thread.run_sync(replayed, driver, plan.work, Journal(tuple(rows)), folder)
+        talked = await threads.run(replayed, driver, plan.work, Journal(tuple(rows)), folder)
         assert talked is not None, "a driver talks, or it does not"
         return talked.ending(record)
     output, bytes_max = b"", driver.result_bytes_max
     if record.spool_bytes:
-        output, _ = await trio.to_thread.run_sync(spool.tail, folder, bytes_max + 1, spool.STDOUT)
+        output, _ = await threads.run(spool.tail, folder, bytes_max + 1, spool.STDOUT)
     ending = driver.ending(record, output[-bytes_max:])
     return dataclasses.replace(ending, result_cut=len(output) > bytes_max)

@@ -17,6 +17,7 @@ EVERYTHING = ("dashd",)
 TABLE: dict[str, tuple[str, ...]] = {
     "wire": (),
     "clock": (),
+    "threads": (),
     "schema": (),
     "notify": (),
     "memory": (),
@@ -31,9 +32,16 @@ TABLE: dict[str, tuple[str, ...]] = {
     "dashctl": ("dashd.wire", "dashd.client_blocking"),
     "mcp_server": ("dashd.wire", "dashd.client"),
     "store": ("dashd.domain", "dashd.wire.events", "dashd.wire.errors", "dashd.clock", "dashd.schema"),
-    "jail": ("dashd.domain.scope",),
+    "jail": ("dashd.domain.scope", "dashd.threads"),
     "service": ("dashd.domain", "dashd.store", "dashd.wire", "dashd.clock"),
-    "proxy": ("dashd.domain", "dashd.store", "dashd.wire.errors", "dashd.wire.events", "dashd.clock"),
+    "proxy": (
+        "dashd.domain",
+        "dashd.store",
+        "dashd.wire.errors",
+        "dashd.wire.events",
+        "dashd.clock",
+        "dashd.threads",
+    ),
     "drivers": ("dashd.jail", "dashd.domain", "dashd.wire"),
     "workspace": ("dashd.jail", "dashd.domain"),
     "runtime": (
@@ -44,6 +52,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "dashd.workspace",
         "dashd.wire.events",
         "dashd.clock",
+        "dashd.threads",
     ),
     "rpc": ("dashd.service", "dashd.wire"),
     "gateway_doors": EVERYTHING,
@@ -63,7 +72,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 }
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"wire", "clock", "schema", "notify", "memory", "log"}),
+    frozenset({"wire", "clock", "threads", "schema", "notify", "memory", "log"}),
     frozenset(
         {"domain", "config", "crash_points", "client", "client_blocking", "http", "dashctl", "mcp_server"}
     ),
