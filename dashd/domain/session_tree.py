@@ -152,5 +152,9 @@ class NotASession(Exception):
     """The bytes are not those of a session."""
 
 
+class NotReadInTime(NotASession):
+    """The machine was too busy: it may be read another time."""
+
+
 class NothingThere(Exception):
     """The conversation has not begun, or its folder is gone."""

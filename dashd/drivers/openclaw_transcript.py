@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from dashd.domain.session_tree import BYTES_MAX, NotASession, NothingThere
+from dashd.domain.session_tree import BYTES_MAX, NotASession, NothingThere, NotReadInTime
 from dashd.jail import tool, view
 
 from . import session_file
@@ -28,6 +28,8 @@ READ_S_MAX = 10.0
 """A tenth of a second for most; as long as a machine may be busy."""
 READERS_MAX = 2
 """At once; the others wait for them."""
+QUEUE_S_MAX = 60.0
+"""For one of them: longer than ten take that all need their whole time."""
 NOTHING = 3
 WORDS_CHARACTERS_MAX = 300
 
@@ -70,10 +72,18 @@ class OpenClawSessions:
             output_bytes_max=BYTES_MAX,
         )
         try:
-            async with self._readers:
-                done = await tool.run(job)
-        except (tool.ToolFailed, tool.ToolTimeout) as error:
+            with trio.fail_after(QUEUE_S_MAX):
+                await self._readers.acquire()
+        except trio.TooSlowError:
+            raise NotReadInTime(f"too many others were being read for {QUEUE_S_MAX:g} s") from None
+        try:
+            done = await tool.run(job)
+        except tool.ToolTimeout as error:
+            raise NotReadInTime(str(error)) from None
+        except tool.ToolFailed as error:
             raise NotASession(str(error)) from None
+        finally:
+            self._readers.release()
         if done.code == NOTHING:
             raise NothingThere
         if done.cut:

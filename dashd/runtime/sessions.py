@@ -6,6 +6,7 @@ attempt's holder has a lock beside the folder for its life, so that dashd's deat
 of each attempt a copy is kept, and a task that was forked begins with one.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from dashd import threads
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import ids
-from dashd.domain.session_tree import NotASession, NothingThere
+from dashd.domain.session_tree import NotASession, NothingThere, NotReadInTime
 from dashd.drivers.driver import Session, SessionFormat
 from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import Folder
@@ -33,6 +34,8 @@ from .world import World
 
 log = logging.getLogger(__name__)
 LOCK = "session.lock"
+TRIES_MAX = 3
+"""To read a session that an agent waits for, to go on with it elsewhere: the old one has ended already."""
 PROBLEM_CHARACTERS_MAX = 300
 """Of why a session cannot be read, which may quote what its agent has written."""
 
@@ -143,7 +146,7 @@ def _ended(world: World, claim: Claim, plan: Plan, row: CheckpointRow | None, pr
 
 async def _kept(world: World, plan: Plan, form: SessionFormat) -> CheckpointRow | None:
     """A copy of all that is there, as the last step left it."""
-    data = await world.transcripts.live(form, plan.session)
+    data = await _read(world, plan, form)
     found = await threads.run(form.read, data)
     if (step := found.tree.leaf) is None:
         return None
@@ -159,6 +162,15 @@ async def _kept(world: World, plan: Plan, form: SessionFormat) -> CheckpointRow 
         bytes=len(data),
         at_ms=world.clock.now_ms(),
     )
+
+
+async def _read(world: World, plan: Plan, form: SessionFormat) -> bytes:
+    """All that is there; where a new agent waits for it, tried again while the machine is too busy."""
+    is_awaited = await world.commit(lambda tx: session_moves.is_open(tx.db, plan.session))
+    for _ in range(TRIES_MAX - 1 if is_awaited else 0):
+        with contextlib.suppress(NotReadInTime):
+            return await world.transcripts.live(form, plan.session)
+    return await world.transcripts.live(form, plan.session)
 
 
 async def _sow(world: World, plan: Plan, checkpoint_id: str, form: SessionFormat) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashd.domain.session_tree import NotASession, NothingThere
+from dashd.domain.session_tree import NotASession, NothingThere, NotReadInTime
 from dashd.drivers import openclaw_transcript
 from dashd.drivers.openclaw_transcript import DATABASE, SESSION, OpenClawSessions, OpenClawTranscript
 from dashd.drivers.programs import Programs
@@ -96,6 +96,19 @@ async def test_what_cannot_be_read_says_why(sessions, folder, monkeypatch, body,
     monkeypatch.setattr(openclaw_transcript, "BYTES_MAX", 4_096)
     with pytest.raises(NotASession, match=why):
         await sessions(body).live(folder)
+
+
+async def test_what_takes_too_long_may_be_read_another_time(sessions, folder, monkeypatch) -> None:
+    monkeypatch.setattr(openclaw_transcript, "READ_S_MAX", 0.5)
+    slow = sessions("exec sleep 60")
+    for _ in range(openclaw_transcript.READERS_MAX + 1):  # each gives its place back
+        with pytest.raises(NotReadInTime, match="did not end within"):
+            await slow.live(folder)
+    monkeypatch.setattr(openclaw_transcript, "QUEUE_S_MAX", 0.1)
+    for number in range(openclaw_transcript.READERS_MAX):
+        slow._readers.acquire_on_behalf_of_nowait(number)
+    with pytest.raises(NotReadInTime, match="too many others were being read"):
+        await slow.live(folder)
 
 
 def test_it_gives_up_as_soon_as_it_is_written() -> None:

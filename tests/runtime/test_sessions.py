@@ -6,12 +6,13 @@ import os
 
 import pytest
 
-from dashd.domain.session_tree import NotASession
+from dashd.domain.session_tree import NotASession, NotReadInTime
 from dashd.drivers.driver import Command
 from dashd.drivers.pi_transcript import PiSessions
 from dashd.runtime import sessions
 from dashd.runtime.plan import read_plan
 from dashd.runtime.supervisor import Supervisor
+from dashd.store import session_moves
 from dashd.store import sessions as rows
 from dashd.store.sessions import CheckpointRow
 from tests.drivers.test_pi_transcript import ENTRIES, file
@@ -129,6 +130,41 @@ async def test_at_the_end_of_an_attempt_a_copy_is_kept(kept, autojump_clock) -> 
     session = await ended_talk(kept)
     (row,) = rows.checkpoints(kept.store.db, session)
     assert (row.kind, row.bytes, files(kept)) == ("automatic", len(file(*ENTRIES)), [row.id])
+
+
+class Slow(PiSessions):
+    """Those of a machine that is too busy a few times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    async def live(self, folder):
+        self.left -= 1
+        if self.left >= 0:
+            raise NotReadInTime("it did not end within 10 s")
+        return await super().live(folder)
+
+
+@pytest.mark.parametrize(("moves", "times", "copied"), [(True, 2, True), (True, 3, False), (False, 1, False)])
+async def test_one_that_somebody_waits_for_is_read_again_on_a_busy_machine(
+    kept, autojump_clock, monkeypatch, moves, times, copied
+) -> None:
+    monkeypatch.setattr(Keeping, "sessions", Slow(times))
+    kept.scene.swarm("a", cwd="/", retries=0)
+    kept.go()
+    holder = await kept.running(f"{SWARM}-t1.1")
+    kept.scene.swarm("b", swarm_id="other1", cwd="/", state="paused")
+    session, waits = f"{SWARM}-t1.1", "other1-t1"
+    if moves:
+        kept.scene.do(lambda tx: session_moves.begin(tx, session, waits, copied=False))
+    folder = kept.world.folder(session) / sessions.NAME
+    (folder / PiSessions().file_name(0)).write_bytes(file(*ENTRIES))
+    holder.exits(0)
+    await kept.until("session.closed")
+    assert bool(rows.checkpoints(kept.store.db, session)) is copied
+    if moves:
+        assert (rows.seed(kept.store.db, waits) is not None) is copied
+        assert (kept.scene.task(1, "other1").state == "cancelled") is not copied
 
 
 async def test_where_there_is_no_room_for_it_that_is_said_and_its_file_goes(
