@@ -11,6 +11,7 @@ import trio
 
 from dashd import drivers
 from dashd.drivers import Programs
+from dashd.drivers.driver import Work
 from dashd.drivers.strangers import Strangers
 from dashd.jail import git_folders, launch, links, spool, view
 from dashd.jail.view import Bounds
@@ -92,6 +93,12 @@ class DriverPort:
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
         """Asks the driver; and what `check` has found of a program of PATH."""
         return [*self.drivers[name].remarks(argv), *self.strangers.said(name)]
+
+    def told(self, name: str, task: str, item: str, folder: str, write: Sequence[str] | None) -> str:
+        """Asks the driver, about such an attempt."""
+        writes = None if write is None else tuple(write)
+        work = Work((), item, task, folder, "", "", "", timeout_s=0.0, write=writes)
+        return self.drivers[name].told(work)
 
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Asks the driver, in a thread because it looks at the file system."""

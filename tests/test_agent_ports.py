@@ -183,6 +183,16 @@ def test_what_drivers_can_do(found) -> None:
     assert not found().abilities("embedded").message
 
 
+def test_what_an_agent_would_be_told_is_what_its_driver_says(found) -> None:
+    port, asked = found(), ("fix it", "a.py", "/work", ["/work/src"])
+    said = port.told("pi", *asked)
+    assert said == port.told("openclaw", *asked)
+    assert said.startswith("Task: fix it\nYour item: a.py\nFolder: /work\nYou can write only in: /work/src\n")
+    assert '"files_changed"' in said
+    assert port.told("embedded", *asked) == "Task: fix it\nYour item: a.py\nFolder: /work"
+    assert port.told("command", *asked) == ""
+
+
 @pytest.fixture
 def real(tmp_path: Path):
     made = RealSpool(tmp_path / "launches")

@@ -98,6 +98,10 @@ class CommandDriver:
         """A reader for a new attempt."""
         return ProgressReader()
 
+    def told(self, work: Work) -> str:
+        """Its command, and nothing else."""
+        return ""
+
     def conversation(self, work: Work, history: History) -> None:
         """None: its program is told everything when it starts."""
 

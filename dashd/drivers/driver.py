@@ -243,6 +243,9 @@ class Driver(Protocol):
     def reader(self) -> OutputReader:
         """A reader for a new attempt."""
 
+    def told(self, work: Work) -> str:
+        """What its program is told of the task first; empty where all that there is is its command."""
+
     def conversation(self, work: Work, history: History) -> Conversation | None:
         """What is said to the program of an attempt; None where nothing is, and its end says it all."""
 

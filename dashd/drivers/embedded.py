@@ -88,6 +88,11 @@ class EmbeddedDriver:
         """A reader for a new attempt."""
         return ProgressReader()
 
+    def told(self, work: Work) -> str:
+        """As its program puts it, from its environment."""
+        item = f"Your item: {work.item}\n" if work.item else ""
+        return f"Task: {work.task}\n{item}Folder: {work.cwd}"
+
     def conversation(self, work: Work, history: History) -> None:
         """None: its program is told everything when it starts."""
 

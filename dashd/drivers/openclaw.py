@@ -115,6 +115,10 @@ class OpenClawDriver:
         """Its brief, and what follows from what it answers."""
         return OpenClawConversation(work.brief, history, work.session)
 
+    def told(self, work: Work) -> str:
+        """Its brief."""
+        return work.brief
+
     def reader(self) -> OpenClawConversation:
         """One that reads progress alone; a run of this driver reads with its conversation."""
         return OpenClawConversation("", {})

@@ -134,6 +134,10 @@ class PiDriver:
         """Its brief, and what follows from what it answers."""
         return PiConversation(work.brief, history, work.session)
 
+    def told(self, work: Work) -> str:
+        """Its brief."""
+        return work.brief
+
     def reader(self) -> PiConversation:
         """One that reads progress alone; a run of this driver reads with its conversation."""
         return PiConversation("", {})

@@ -6,7 +6,9 @@
 import msgspec
 
 from dashd.domain import budget as rules
-from dashd.domain import dollars, fanout
+from dashd.domain import dollars, fanout, folders
+from dashd.domain import scope as scopes
+from dashd.domain.strategies import STRATEGIES
 from dashd.store import allotments, budgets, costs
 from dashd.store.allotments import SeatRule, Terms
 from dashd.store.rows import Snapshot
@@ -43,7 +45,9 @@ async def plan(core: Core, caller: Caller, params: wire.PlanSwarm) -> wire.Swarm
     walled = await walls.prepare(core, caller, params, place, cwd, driver)
     way = await modes.prepare(core, params, driver)
     await core.store.reader.read(lambda db: refuse_unstartable(db, ready))
-    shown = _shown(params, driver, brief, ready, tasks=len(items))
+    first = STRATEGIES[params.strategy](items)[0].item
+    told = _told(core, driver, params.task, first, place, cwd, walled) or brief
+    shown = _shown(params, driver, told, ready, tasks=len(items))
     date = await core.models.prices_date()
     said = notes(params, ready, tasks=len(items))
     return msgspec.structs.replace(
@@ -171,13 +175,31 @@ def _counted(agents: int, tasks: int) -> list[str]:
 
 
 def brief_of(params: wire.PlanSwarm, argv: list[str], cwd: str, item: str) -> str:
-    """What one agent is told: its command where the swarm has one, else its task and item."""
+    """What a swarm asks of one agent: its command where it has one, else its task and item."""
     if argv:
         filled = [
             word.replace("{item}", item).replace("{task}", params.task).replace("{cwd}", cwd) for word in argv
         ]
         return " ".join(filled)
     return f"{params.task}\n\nItem: {item}" if params.items else params.task
+
+
+def _told(
+    core: Core,
+    driver: str,
+    task: str,
+    item: str,
+    place: repositories.Place,
+    cwd: str,
+    walled: walls.Walled,
+) -> str:
+    """What the driver's first agent is told: by how its clone will be called where it is to have one."""
+    folder = cwd if place.terms is None else f"(its own clone of {place.root or cwd})"
+    write = None
+    if walled.walls == "required":
+        named = scopes.from_json(walled.scope).write or ()
+        write = [folders.absolute(each, folder) for each in named]
+    return core.drivers.told(driver, task, item, folder, write)
 
 
 def _own_caps(params: wire.PlanSwarm, agents: int) -> tuple[list[str], dict[int, int]]:

@@ -49,6 +49,11 @@ class Drivers(Protocol):
         what that has found odd about the driver's program.
         """
 
+    def told(self, name: str, task: str, item: str, folder: str, write: Sequence[str] | None) -> str:
+        """What an agent of that driver is told of such a task; empty where that is its command alone. `write`
+        are the folders that it may write in, None for no limit.
+        """
+
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """(argv, cwd) as the driver will use them; raises InvalidParams saying what would be right."""
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from dashd.drivers import embedded_agent
 from dashd.drivers.driver import ModelAccess, Work
 from dashd.drivers.embedded import PROGRAM, EmbeddedDriver
 from dashd.jail import view
@@ -79,3 +80,11 @@ def test_what_it_should_ask_about_is_said_and_nothing_where_that_is_nothing() ->
     asking = dataclasses.replace(WORK, asks=("command", "path"))
     assert DRIVER.command(asking, {}).env["DASH_ASK"] == "command,path"
     assert "DASH_ASK" not in DRIVER.command(WORK, {}).env
+
+
+@pytest.mark.parametrize("item", ["", "a.py"])
+def test_what_it_is_told_is_what_its_program_says(monkeypatch, tmp_path, item) -> None:
+    monkeypatch.chdir(tmp_path)
+    work = dataclasses.replace(WORK, item=item, cwd=str(tmp_path.resolve()))
+    agent = embedded_agent.Agent({"task": work.task, "item": item}, None)  # type: ignore[arg-type]
+    assert EmbeddedDriver().told(work) == agent.opening()

@@ -57,6 +57,9 @@ class ModelDrivers:
     def remarks(self, _name: str, _argv: Sequence[str]) -> list[str]:
         return []
 
+    def told(self, name: str, task: str, item: str, folder: str, write: Sequence[str] | None) -> str:
+        return f"do {task} for {item} in {folder}, write {write}" if name == "thinker" else ""
+
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         await trio.lowlevel.checkpoint()
         return list(argv or []), cwd or "/"

@@ -34,6 +34,9 @@ class FakeDrivers:
         assert name == "command"
         return [f"a remark on {argument}" for argument in argv if "odd" in argument]
 
+    def told(self, name: str, task: str, item: str, folder: str, write: Sequence[str] | None) -> str:
+        return ""
+
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         await trio.lowlevel.checkpoint()
         self.checked.append((name, argv, cwd))

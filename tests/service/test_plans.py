@@ -14,6 +14,7 @@ from dashd.wire import errors
 from tests.drivers.test_driver import MEASURED_BYTES
 from tests.fakes import models
 from tests.fakes.scene import SWARM
+from tests.service.test_walls import FakeWalls
 from tests.store.test_holds import settled
 
 USD = 10**9
@@ -47,11 +48,19 @@ async def test_a_plan_prices_the_fan_out_and_says_what_it_assumes(call, scene) -
         found.total / USD, found.task / USD, found.start / USD,
     )  # fmt: skip
     assert (plan.budget_usd, plan.agent_usd, plan.agent_cap, plan.enough) == (50.0, 12.5, False, True)
-    assert plan.brief == "fix it\n\nItem: a"
+    assert plan.brief.startswith("do fix it for a in /, write ")
     assert len(plan.assumptions) == 5
     assert "nothing is learned yet" in plan.assumptions[0]
     assert plan.prices_date == "2026-11-01"
     assert rows(scene) == before
+
+
+async def test_what_is_shown_is_what_the_driver_tells_its_agents(call, core, monkeypatch) -> None:
+    monkeypatch.setattr(core.walls, "state", FakeWalls().state)
+    inside = await call("swarm.plan", task="t", cwd="/work", scope=["src"])
+    assert inside.brief == "do t for 1 in /work, write ['/work/src']"
+    free = await call("swarm.plan", task="t", cwd="/work", unsafe_no_jail=True)
+    assert free.brief == "do t for 1 in /work, write None"
 
 
 async def test_a_command_is_not_priced_and_its_line_is_the_brief(call) -> None:
