@@ -298,11 +298,12 @@ class Gateway(Connection):
 
     async def _greet(self, client: Client) -> set[str] | None:
         """See Connection."""
-        boot_id = client.hello.server.boot_id
-        if self._boot_id not in (None, boot_id):
+        assert self._row is not None
+        known, boot_id = self._row.boot_id, client.hello.server.boot_id
+        if known not in (None, boot_id):
             self.end("it began again by itself")
             return None
-        if self._boot_id is None:
+        if known is None:
             await self._world.commit(partial(self._write_up, client.hello))
         elif not self._known:  # an earlier daemon's, which may have left runs to end
             for agent_id, session in await self._world.store.own.read(self._sessions_left):
@@ -357,11 +358,6 @@ class Gateway(Connection):
     async def _token(self) -> str:
         assert self._row is not None
         return self._row.token
-
-    @property
-    def _boot_id(self) -> str | None:
-        assert self._row is not None
-        return self._row.boot_id
 
     @property
     def _programs(self) -> Programs:
