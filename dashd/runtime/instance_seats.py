@@ -178,11 +178,13 @@ def change(tx: Tx, idle_s: Mapping[str, float], waited_s: float, division: Divis
         instances.put(tx, instances.own(name, division.seats, rows))
         _say(tx, name, "up", found.why, len(rows) + 1)
         tx.ring("queue")
-    elif loads.get(found.place or "", 0):
-        instances.drain(tx, found.place or "", on=True, why=found.why)
+        return
+    assert found.place is not None, "on the way down there is one"
+    if loads.get(found.place, 0):
+        instances.drain(tx, found.place, on=True, why=found.why)
     else:
-        instances.remove(tx, found.place or "")
-        _say(tx, found.place or "", "down", found.why, len(rows) - 1)
+        instances.remove(tx, found.place)
+        _say(tx, found.place, "down", found.why, len(rows) - 1)
 
 
 def ended(row: InstanceRow, loads: Mapping[str, int], division: Division) -> bool:
