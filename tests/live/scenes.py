@@ -10,7 +10,8 @@ from typing import Any
 
 import trio
 
-from dashd.drivers import embedded
+from dashd.drivers import DRIVERS, embedded
+from dashd.proxy import formats
 from tests.fakes import dashd_of_callers
 from tests.fakes.provider import MODEL, Act, Provider, Script, open_provider
 from tests.whole import daemons, door
@@ -52,6 +53,15 @@ class Scene:
         report = await self.dash.ended(swarm)
         assert report["outcome"] in ("complete", "none"), report
         return report
+
+    def first_call_is_as_said(self) -> None:
+        """As large as its driver says at most, beside what the agent is told, and not much smaller."""
+        body = self.provider.bodies[0]
+        (told,) = (each for each in body["messages"] if each["role"] == "user")
+        raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        least = formats.FORMATS["openai-chat"].parse(raw).input_bytes - len(json.dumps(told["content"]))
+        said = DRIVERS[self.driver].first_bytes
+        assert least <= said <= 1.5 * least, (least, said)
 
     async def settled(self, swarm: str) -> dict[str, Any]:
         """Its budget, once nothing is held: a call whose caller has gone is listened to for a while."""

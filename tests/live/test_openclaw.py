@@ -46,6 +46,7 @@ async def test_text_a_message_and_the_result_asked_for_once_more(start_daemon, t
         await there.balanced(swarm)
         assert there.provider.calls == 4
         assert "mind the gap" in json.dumps(there.provider.bodies[2]["messages"])  # the next turn
+        there.first_call_is_as_said()
         told = [message["role"] for message in there.provider.bodies[-1]["messages"]]
         assert told.count("assistant") == 3  # a turn knows those before it
         costs = await there.dash.call("swarm.costs", swarm=swarm)

@@ -31,6 +31,7 @@ async def test_text_and_the_result_asked_for_once_more(start_daemon, tmp_path) -
         swarm = await on.swarm()
         assert result(await on.ended(swarm))["summary"] == "all done"
         await on.balanced(swarm)
+        on.first_call_is_as_said()
         assert on.provider.calls == 2
         costs = await on.dash.call("swarm.costs", swarm=swarm)
         assert (costs["calls"], costs["unconfirmed_usd"]) == (2, 0.0)

@@ -12,7 +12,7 @@ from dashd.drivers import openclaw_gateway
 from dashd.drivers.driver import Stage
 from dashd.drivers.line_conversation import LineConversation
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
-from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
+from dashd.drivers.openclaw_protocol import Reply, RunEvent, Session, Waited
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
 from dashd.runtime import gateway_link
 from dashd.runtime.gateway_link import GatewayLink
@@ -286,25 +286,6 @@ async def test_how_the_call_failed_comes_from_the_log(nursery, autojump_clock) -
     await settled()
     (turned,) = bed.heard.of("turned")
     assert (turned["error"], turned["raw"]) == ("LLM request failed", "400 dash: no")
-
-
-async def test_what_may_be_tried_again_is(nursery, autojump_clock) -> None:
-    bed = Bed(nursery)
-    busy = GatewayRefused("agent", Fault("UNAVAILABLE", "busy", True, 200))
-    bed.gateway.client.refusals = [busy, busy]
-    bed.gateway.client.ended[RUN] = OK
-    await bed.give(1, "turn:1")
-    await settled()
-    assert bed.gateway.client.started == [RUN]
-
-
-async def test_a_refusal_for_good_is_said(nursery, autojump_clock) -> None:
-    bed = Bed(nursery)
-    bed.gateway.client.refusals = [GatewayRefused("agent", Fault("INVALID_REQUEST", "unknown agent"))]
-    await bed.give(1, "turn:1")
-    await settled()
-    (turned,) = bed.heard.of("turned")
-    assert "unknown agent" in turned["error"]
 
 
 async def test_that_its_session_changed_meanwhile_is_said_so_that_it_is_given_again(

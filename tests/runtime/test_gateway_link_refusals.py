@@ -34,6 +34,25 @@ DRAINS = GatewayRefused("agent.wait", Fault("UNAVAILABLE", "during gateway resta
 NOT_SO = GatewayRefused("agent.wait", Fault("INVALID_REQUEST", "not so"))
 
 
+async def test_what_may_be_tried_again_is(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    busy = GatewayRefused("agent", Fault("UNAVAILABLE", "busy", True, 200))
+    bed.gateway.client.refusals = [busy, busy]
+    bed.gateway.client.ended[RUN] = OK
+    await bed.give(1, "turn:1")
+    await settled()
+    assert bed.gateway.client.started == [RUN]
+
+
+async def test_a_refusal_for_good_is_said(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    bed.gateway.client.refusals = [GatewayRefused("agent", Fault("INVALID_REQUEST", "unknown agent"))]
+    await bed.give(1, "turn:1")
+    await settled()
+    (turned,) = bed.heard.of("turned")
+    assert "unknown agent" in turned["error"]
+
+
 async def test_a_run_goes_on_while_its_gateway_refuses_all_that_is_asked(nursery, autojump_clock) -> None:
     bed = Bed(nursery)
     client = bed.gateway.client
