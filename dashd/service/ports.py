@@ -7,7 +7,6 @@ from typing import Literal, Protocol
 import msgspec
 import trio
 
-from dashd.domain import fanout
 from dashd.domain.prices import Price
 from dashd.domain.session_tree import Transcript
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
@@ -31,7 +30,7 @@ class DriverAbilities(msgspec.Struct, frozen=True):
     """How many of its agents may run at once; None where only the daemon's own bound counts."""
     asks: bool = False
     """Its program asks before it runs a command, writes a file or uses a tool, where something is ruled."""
-    first_bytes: int = fanout.FIRST_BYTES
+    first_bytes: int = 0
     """Of its program's first call, beside what the agent is told."""
 
 

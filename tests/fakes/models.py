@@ -52,7 +52,8 @@ class ModelDrivers:
         return name or "thinker", "it was asked for" if name else "it is the only one that thinks"
 
     def abilities(self, name: str) -> DriverAbilities:
-        return DriverAbilities(pause="soft", message=False, needs_model=name == "thinker")
+        thinks = name == "thinker"
+        return DriverAbilities("soft", message=False, needs_model=thinks, first_bytes=6_000 if thinks else 0)
 
     def remarks(self, _name: str, _argv: Sequence[str]) -> list[str]:
         return []
