@@ -13,7 +13,7 @@ from dashd.drivers.openclaw_client import GatewayLost
 from dashd.proxy import secrets
 from dashd.runtime.added_gateway import AddedGateway
 from dashd.runtime.gateway import Gateway
-from dashd.runtime.probes import NoToken, Probes
+from dashd.runtime.gateway_probes import GatewayProbes, NoToken
 from dashd.runtime.world import World
 from dashd.service.place_ports import GatewaySeen
 from dashd.store import added_gateways, gateways
@@ -29,7 +29,7 @@ class GatewayPort:
         """`folder` is for the tokens alone; `why` a swarm's own gateway is not up."""
         self.why = why
         self.changing = trio.Lock()
-        self.probes = Probes(world, self._token)
+        self.probes = GatewayProbes(world, self._token)
         self._world = world
         self._files = secrets.SecretFiles(folder)
         self._printed: dict[str, tuple[int, str]] = {}

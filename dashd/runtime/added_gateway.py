@@ -26,7 +26,7 @@ from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 
 from .gateway_connection import AGAIN_S, DRAIN_S_MAX, INVALID, Connection, GatewayGone
-from .probes import NoToken, Probes, dial
+from .gateway_probes import GatewayProbes, NoToken, dial
 from .world import World
 
 AGAIN_S_MAX = 5.0
@@ -59,7 +59,7 @@ LOG_LINES = 500
 class AddedGateway(Connection):
     """See the module."""
 
-    def __init__(self, world: World, probes: Probes, name: str) -> None:
+    def __init__(self, world: World, probes: GatewayProbes, name: str) -> None:
         """Nothing happens before `run`."""
         super().__init__(world)
         self.name = name

@@ -13,7 +13,7 @@ from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import GatewayRefused
 from dashd.runtime import added_gateway, gateway_connection
 from dashd.runtime.added_gateway import AddedGateway
-from dashd.runtime.probes import NoToken
+from dashd.runtime.gateway_probes import NoToken
 from dashd.store import added_gateways, attempts
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.bells import Bell
@@ -64,7 +64,7 @@ class FakeDoors:
 
 @dataclasses.dataclass
 class Seen:
-    """See Probes."""
+    """See GatewayProbes."""
 
     health: str = "alive"
     why: str = ""
@@ -72,7 +72,7 @@ class Seen:
 
 
 class FakeProbes:
-    """See Probes."""
+    """See GatewayProbes."""
 
     def __init__(self) -> None:
         self.seen = {"desk": Seen()}

@@ -199,8 +199,8 @@ async def test_one_that_begins_anew_loses_its_run_and_what_it_took_up_is_refused
 IN_A_HURRY = """
 import runpy
 from dashd.drivers import openclaw_client
-from dashd.runtime import added_gateway, probes, rounds
-rounds.EVERY_S = rounds.AGAIN_S = probes.PROBE_S_MAX = added_gateway.SILENT_S_MAX = 1.0
+from dashd.runtime import added_gateway, gateway_probes, rounds
+rounds.EVERY_S = rounds.AGAIN_S = gateway_probes.PROBE_S_MAX = added_gateway.SILENT_S_MAX = 1.0
 added_gateway.BEGUN_S_MAX = 1.0
 openclaw_client.CONNECT_S_MAX = 2.0
 runpy.run_module("dashd", run_name="__main__", alter_sys=True)

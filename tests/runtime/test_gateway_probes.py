@@ -13,8 +13,8 @@ import trio.testing
 
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
-from dashd.runtime import probes
-from dashd.runtime.probes import PROBE_S_MAX, SHUN_S, SHUN_S_MAX, NoToken, Probes
+from dashd.runtime import gateway_probes
+from dashd.runtime.gateway_probes import PROBE_S_MAX, SHUN_S, SHUN_S_MAX, GatewayProbes, NoToken
 from dashd.runtime.rounds import AGAIN_S, AT_ONCE_MAX, EVERY_S
 from dashd.store import added_gateways
 from dashd.store.added_gateways import AddedGatewayRow
@@ -27,7 +27,7 @@ async def token(_row):
     return "t"
 
 
-class Scripted(Probes):
+class Scripted(GatewayProbes):
     """Gateways that answer with a boot id, fail with words, or never answer (None)."""
 
     def __init__(self, world) -> None:
@@ -204,10 +204,10 @@ async def test_that_nobody_listens_is_another_thing_than_silence(bed, monkeypatc
         async def is_ready(_stream):
             raise GatewayLost("asking whether it is ready: silence")
 
-        monkeypatch.setattr(probes, "is_ready", is_ready)
+        monkeypatch.setattr(gateway_probes, "is_ready", is_ready)
         row = msgspec.structs.replace(DESK, url=f"ws://127.0.0.1:{port}")
         await bed.world.store.writer.apply(lambda tx: added_gateways.put(tx, row))
-        made = Probes(bed.world, token)
+        made = GatewayProbes(bed.world, token)
         await made.follow()
         await made.probe(made.seen["desk"])
     assert (made.seen["desk"].failures, made.seen["desk"].ended) == (1, nobody)
@@ -291,11 +291,11 @@ async def test_a_gateway_that_repeats_its_token_is_not_quoted(bed, autojump_cloc
         await trio.lowlevel.checkpoint()
         return "canary"
 
-    monkeypatch.setattr(probes, "open_client", refusing)
-    monkeypatch.setattr(probes, "dial", answer)
-    monkeypatch.setattr(probes, "is_ready", answer)
+    monkeypatch.setattr(gateway_probes, "open_client", refusing)
+    monkeypatch.setattr(gateway_probes, "dial", answer)
+    monkeypatch.setattr(gateway_probes, "is_ready", answer)
     await put(bed)
-    asked = Probes(bed.world, canary)
+    asked = GatewayProbes(bed.world, canary)
     await asked.follow()
     for _ in range(2):
         await asked.probe(asked.seen["desk"])
@@ -307,4 +307,4 @@ async def test_a_gateway_that_repeats_its_token_is_not_quoted(bed, autojump_cloc
 async def test_no_name_is_asked_for_and_no_other_host_dialled():
     for url in ("ws://localhost:1", "ws://10.0.0.1:1"):
         with pytest.raises((ValueError, AssertionError)):
-            await probes.dial(url)
+            await gateway_probes.dial(url)

@@ -69,7 +69,7 @@ class Seen(rounds.Seen[AddedGatewayRow]):
         return self.health, self.why
 
 
-class Probes(Rounds[AddedGatewayRow, Seen]):
+class GatewayProbes(Rounds[AddedGatewayRow, Seen]):
     """See the module."""
 
     def __init__(self, world: World, token: Token) -> None:
