@@ -97,7 +97,7 @@ class Store:
 class Drivers:
     """One driver, which takes anything."""
 
-    def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
+    async def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
         return "command", "it is the only one"
 
     def abilities(self, name: str) -> DriverAbilities:

@@ -18,7 +18,7 @@ class Several(FakeDrivers):
 
     usual = "openclaw"
 
-    def choose(self, name, *, has_argv):
+    async def choose(self, name, *, has_argv):
         return name or ("command" if has_argv else self.usual), "it was asked for" if name else "it is here"
 
     def abilities(self, name):

@@ -208,7 +208,7 @@ class Busy:
 class Desk(queue.Here):
     """Everything goes there."""
 
-    async def choose(self, *_):
+    def choose(self, *_):
         return Placed("desk", "swarm")
 
 
