@@ -112,8 +112,11 @@ class Account:
         lost = Counter(run["task_id"] for run in self.attempts.values() if run["state"] == "lost")
         assert lost == Counter({id_: n for (id_, kind), n in counts.items() if kind == "agent.lost"})
 
-    def check_runs(self, executions: Iterable[Execution]) -> None:
-        """Exec at most once a launch; no two runs of a task at once; what succeeded is never run again."""
+    def check_runs(self, executions: Iterable[Execution], *, resumed: bool = False) -> None:
+        """Exec at most once a launch; no two runs of a task at once; what succeeded is never run again.
+
+        Where a killed one is `resumed` in its session, what ran to its end before is not run again either.
+        """
         by_task: dict[str, list[Execution]] = defaultdict(list)
         launches: Counter[str] = Counter()
         for run in executions:
@@ -132,7 +135,8 @@ class Account:
                 assert run.code != 0 or state in ("lost", "cancelled"), f"{run} is {state}, and ran again"
         for attempt in self.attempts.values():
             if attempt["state"] == "succeeded":
-                assert launches[attempt["launch_id"]] == 1, (
+                before = resumed and any(run.code == 0 for run in by_task[attempt["task_id"]])
+                assert launches[attempt["launch_id"]] == 1 or before, (
                     f"{attempt['id']} succeeded and was never executed"
                 )
 

@@ -241,8 +241,9 @@ class TreeStory:
         account, runs = Account(self.home.database), executions(self.home.journal)
         self.check(account)
         account.check_events()
-        account.check_runs(runs)
-        if not any(each.talks for each in self.rounds):  # what keeps a journal there is a tool of the program
+        talks = any(each.talks for each in self.rounds)
+        account.check_runs(runs, resumed=talks)
+        if not talks:  # what keeps a journal there is a tool of the program
             account.check_adoptions(runs)
         assert account.count("lost") <= self.lost_max
         assert len(account.swarms) == len(self.rounds), "a call was done twice"
