@@ -24,6 +24,7 @@ from dashd.domain.attempt import Ending
 from dashd.drivers import openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
+from dashd.drivers.openclaw_conversation import NOT_TAKEN
 from dashd.drivers.openclaw_turns import ERROR_CHARACTERS_MAX, TEXT_CHARACTERS_MAX
 from dashd.jail.holder_link import Adopted, Exited, HolderGone, HolderLink, Message
 from dashd.jail.launch_folder import ExitRecord
@@ -356,7 +357,7 @@ class GatewayLink(HolderLink):
             if refused.for_now and (told.replayed or told.id != FIRST):  # something may be done
                 raise GatewayLost(str(refused)) from None
             self._gateway.shun(str(refused))
-            refusal = {"unbegun": refused.for_now, "error": str(refused), "raw": "400 refused"}
+            refusal = {"unbegun": refused.for_now, "error": str(refused), "raw": NOT_TAKEN}
             _say(say, type="turned", id=told.id, answered=True, **refusal)
             return
         finally:
@@ -368,6 +369,9 @@ class GatewayLink(HolderLink):
         raw = ""
         if waited.unbegun:
             await trio.sleep(UNBEGUN_S)
+        elif waited.sick:  # somebody else's gateway, which nobody here restarts: it is of no use to ask again
+            self._gateway.shun(f"it must be restarted for agent {self._claim.agent_id}: {waited.fault}")
+            raw = NOT_TAKEN
         elif waited.fault:
             raw = await self._gateway.raw(run_id, RAW_S_MAX)
         self._log.settle(waited.text, waited.fault)

@@ -57,9 +57,9 @@ class Scene:
     def first_call_is_as_said(self) -> None:
         """As large as its driver says at most, beside what the agent is told, and not much smaller."""
         body = self.provider.bodies[0]
-        (told,) = (each for each in body["messages"] if each["role"] == "user")
+        told = [each["content"] for each in body["messages"] if each["role"] == "user"]
         raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        least = formats.FORMATS["openai-chat"].parse(raw).input_bytes - len(json.dumps(told["content"]))
+        least = formats.FORMATS["openai-chat"].parse(raw).input_bytes - len(json.dumps(told))
         said = DRIVERS[self.driver].first_bytes
         assert least <= said <= 1.5 * least, (least, said)
 

@@ -12,6 +12,7 @@ from dashd.drivers import openclaw_gateway
 from dashd.drivers.driver import Stage
 from dashd.drivers.line_conversation import LineConversation
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
+from dashd.drivers.openclaw_conversation import NOT_TAKEN
 from dashd.drivers.openclaw_protocol import Reply, RunEvent, Session, Waited
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
 from dashd.runtime import gateway_link
@@ -410,7 +411,9 @@ async def test_a_gateway_that_has_lost_an_agents_database_is_given_up(nursery, a
         assert bed.heard.of("turned") == []
     else:
         await settled()
-        assert bed.heard.of("turned")[0]["error"] == "Agent database cleanup failed"
+        (turned,) = bed.heard.of("turned")
+        assert (turned["error"], turned["raw"]) == ("Agent database cleanup failed", NOT_TAKEN)
+        assert bed.gateway.shunned == ["it must be restarted for agent s-001: Agent database cleanup failed"]
     assert bed.gateway.given_up == ["Agent database cleanup failed"]
 
 
