@@ -99,6 +99,9 @@ def whole(
         "telemetry": {"enabled": False},
         "discovery": {"mdns": {"mode": "off"}},
         "cron": {"enabled": False},
+        # Its clean-up after each session is a worker of its own, over databases that end with their swarm: a
+        # tenth of a warm run's time, a quarter of a first one's, and what other parts of it were kept out by.
+        "session": {"maintenance": {"mode": "warn"}},
         "plugins": dict(plugins),
         "models": {"mode": "replace", "providers": dict(providers)},
         "tools": {

@@ -15,6 +15,7 @@ def test_nothing_calls_home_falls_back_or_searches_for_tools() -> None:
     assert (whole["update"], whole["telemetry"]) == ({"checkOnStart": False}, {"enabled": False})
     assert (whole["tools"]["toolSearch"], whole["cron"]) == (False, {"enabled": False})
     assert whole["agents"]["defaults"]["utilityModel"] == ""
+    assert whole["session"] == {"maintenance": {"mode": "warn"}}, "nothing runs by itself"
 
 
 def test_a_small_model_is_told_as_one() -> None:
