@@ -184,12 +184,12 @@ def test_what_drivers_can_do(found) -> None:
 
 
 def test_what_an_agent_would_be_told_is_what_its_driver_says(found) -> None:
-    port, asked = found(), ("fix it", "a.py", "/work", ["/work/src"])
+    port, asked = found(), ("fix it", "a.py", "/srv", ["/srv/src"])
     said = port.told("pi", *asked)
     assert said == port.told("openclaw", *asked)
-    assert said.startswith("Task: fix it\nYour item: a.py\nFolder: /work\nYou can write only in: /work/src\n")
+    assert said.startswith("Task: fix it\nYour item: a.py\nFolder: /srv\nYou can write only in: /srv/src\n")
     assert '"files_changed"' in said
-    assert port.told("embedded", *asked) == "Task: fix it\nYour item: a.py\nFolder: /work"
+    assert port.told("embedded", *asked) == "Task: fix it\nYour item: a.py\nFolder: /srv"
     assert port.told("command", *asked) == ""
 
 

@@ -60,7 +60,7 @@ class OpenClawDriver:
     needs_model = True
     keeps_session = True
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
-    first_bytes = 16_000  # 13,830 measured with short folders
+    first_bytes = 16_000  # some 13,840 with short folders, by what its first call had to hold
     result_bytes_max = RESULT_BYTES_MAX
 
     def __init__(self, programs: Programs) -> None:

@@ -20,12 +20,12 @@ import trio
 from dashd.domain import agent as agent_rules
 from dashd.drivers import openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
-from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
+from dashd.drivers.openclaw_client import INVALID, Client, GatewayLost, GatewayRefused
 from dashd.store import added_gateways, agents, attempts, bells, gateways, swarms
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 
-from .gateway_connection import AGAIN_S, DRAIN_S_MAX, INVALID, Connection, GatewayGone
+from .gateway_connection import AGAIN_S, DRAIN_S_MAX, Connection, GatewayGone
 from .gateway_probes import GatewayProbes, NoToken, dial
 from .world import World
 

@@ -21,7 +21,6 @@ import trio
 import dashd
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
-from dashd.drivers.openclaw_client import INVALID as INVALID
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.store.bells import Bell

@@ -34,7 +34,7 @@ from dashd.store.transaction import Tx
 
 from .attach import Attached
 from .gateway import Gateway
-from .gateway_connection import AGAIN_S, Connection, GatewayGone
+from .gateway_connection import AGAIN_S, DRAIN_S_MAX, Connection, GatewayGone
 from .gateway_log import GatewayLog
 from .gateway_refusals import TAKE_S_MAX, aborted, answered, asked_again, repeated, until_begun
 from .gateway_turns import Turn, Turns
@@ -52,7 +52,7 @@ BEGIN_S_MAX = 60.0
 ABORT_S_MAX = 30.0
 UNBEGUN_S = 0.5
 """Before a turn is given once more in whose session somebody else began to work."""
-LOST_S_MAX = 330.0
+LOST_S_MAX = DRAIN_S_MAX
 """How long an attempt tries to come in over connections that end."""
 LOST_AGAIN_S_MAX = 5.0
 FIRST = "turn:1"

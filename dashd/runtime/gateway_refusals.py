@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import trio
 
-from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
+from dashd.drivers.openclaw_client import INVALID, Client, GatewayLost, GatewayRefused
 
-from .gateway_connection import INVALID
+from .gateway_connection import DRAIN_S_MAX
 
 T = TypeVar("T")
 
-ANSWER_S_MAX = 330.0
+ANSWER_S_MAX = DRAIN_S_MAX
 """How long a question is repeated over one connection: a little longer than a gateway drains."""
 TAKE_S_MAX = 30.0
 """How long a run that is refused for now is asked for again, before its task may go elsewhere."""

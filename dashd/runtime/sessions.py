@@ -166,7 +166,7 @@ async def _kept(world: World, plan: Plan, form: SessionFormat) -> CheckpointRow 
 
 async def _read(world: World, plan: Plan, form: SessionFormat) -> bytes:
     """All that is there; where a new agent waits for it, tried again while the machine is too busy."""
-    is_awaited = await world.commit(lambda tx: session_moves.is_open(tx.db, plan.session))
+    is_awaited = await world.store.own.read(lambda db: session_moves.is_open(db, plan.session))
     for _ in range(TRIES_MAX - 1 if is_awaited else 0):
         with contextlib.suppress(NotReadInTime):
             return await world.transcripts.live(form, plan.session)

@@ -19,13 +19,14 @@ from dashd.runtime.transcripts import Transcripts
 from dashd.runtime.world import World
 from dashd.store import attempts
 from dashd.store.queue import Claim
+from dashd.store.transaction import Tx
 from tests.fakes.clock import FixedClock
 from tests.fakes.desk import There, stand
 from tests.fakes.doors import FakeDoors
 from tests.fakes.holders import FakeHolder
 from tests.fakes.inline import InlineStore
 from tests.fakes.launch import FakeLauncher
-from tests.fakes.scene import Scene
+from tests.fakes.scene import SWARM, Scene
 from tests.fakes.trees import FakeWorkspaces
 
 FOR_EVER_S = 1_000_000
@@ -123,6 +124,15 @@ class Bed:
             scheduler.run, self.world, self.supervisor.start, Placing(self.world.at_once, dict)
         )
 
+    def ask(self, operation: Callable[[Tx], object]) -> None:
+        """What a service function would have written, and its bell."""
+
+        def asked(tx: Tx) -> None:
+            operation(tx)
+            tx.ring("agents")
+
+        self.scene.do(asked)
+
     def claim(self) -> Claim:
         """One claim that is not started yet."""
         (claim,) = self.scene.claim(attempts.open_count(self.store.db) + 1)
@@ -149,3 +159,15 @@ class Bed:
 def there(bed: Bed, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> There:
     """An added gateway, and all that it stands on."""
     return stand(bed, nursery, monkeypatch)
+
+
+@pytest.fixture
+def begun(bed):
+    """A swarm of one task, its attempt launched and running: its holder."""
+
+    async def begin(**swarm):
+        bed.scene.swarm("a", **swarm)
+        bed.go()
+        return await bed.running(f"{SWARM}-t1.1")
+
+    return begin

@@ -18,28 +18,6 @@ from tests.fakes.scene import SWARM
 LAUNCH = f"{SWARM}-t1.1"
 
 
-@pytest.fixture
-def begun(bed):
-    """A swarm of one task, its attempt launched and running: its holder."""
-
-    async def begin(**swarm):
-        bed.scene.swarm("a", **swarm)
-        bed.go()
-        return await bed.running(LAUNCH)
-
-    return begin
-
-
-def _ask(bed, operation) -> None:
-    """What a service function would have written, and its bell."""
-
-    def asked(tx) -> None:
-        operation(tx)
-        tx.ring("agents")
-
-    bed.scene.do(asked)
-
-
 async def test_a_launch_is_what_the_rows_say(bed, autojump_clock, begun) -> None:
     holder = await begun(argv='["cc","{item}"]', cwd="/tmp", lease_s=7.0, grace_s=2.0)
     (spec,) = bed.launcher.specs

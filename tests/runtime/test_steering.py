@@ -17,34 +17,12 @@ from tests.fakes.scene import SWARM
 LAUNCH = f"{SWARM}-t1.1"
 
 
-@pytest.fixture
-def begun(bed):
-    """A swarm of one task, its attempt launched and running: its holder."""
-
-    async def begin(**swarm):
-        bed.scene.swarm("a", **swarm)
-        bed.go()
-        return await bed.running(LAUNCH)
-
-    return begin
-
-
-def _ask(bed, operation) -> None:
-    """What a service function would have written, and its bell."""
-
-    def asked(tx) -> None:
-        operation(tx)
-        tx.ring("agents")
-
-    bed.scene.do(asked)
-
-
 async def test_pause_and_resume_reach_the_tree_and_come_back_as_facts(bed, autojump_clock, begun) -> None:
     holder = await begun()
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause"))
+    bed.ask(lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause"))
     await bed.until("agent.paused")
     assert bed.scene.agent().state == "paused"
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
+    bed.ask(lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
     await bed.until("agent.resumed")
     assert bed.scene.agent().state == "running"
     assert holder.verbs() == ["adopt", "pause", "resume"]
@@ -65,7 +43,7 @@ def soft(bed):
 
 
 def _pause(bed, *, hard: bool) -> None:
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause", hard=hard))
+    bed.ask(lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause", hard=hard))
 
 
 async def test_a_soft_pause_leaves_the_tree_alone_and_a_hard_one_stops_it(
@@ -82,7 +60,7 @@ async def test_a_soft_pause_leaves_the_tree_alone_and_a_hard_one_stops_it(
     await trio.sleep(1_000)  # no time counts all the while
     assert soft.scene.agent().state == "paused"
     assert soft.scene.kinds().count("agent.paused") == 1
-    _ask(soft, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
+    soft.ask(lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
     await soft.until("agent.resumed")
     assert holder.verbs() == ["adopt", "pause", "resume"]
 
@@ -99,7 +77,7 @@ async def test_a_hard_pause_is_said_once_the_tree_is_stopped_and_outlives_the_da
     await trio.sleep(1_000)
     assert holder.verbs() == ["adopt", "pause", "adopt"]
     assert soft.scene.agent().state == "paused"
-    _ask(soft, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
+    soft.ask(lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
     await soft.until("agent.resumed")
     assert holder.verbs() == ["adopt", "pause", "adopt", "resume"]
     await holder.asked("stop")
@@ -108,9 +86,9 @@ async def test_a_hard_pause_is_said_once_the_tree_is_stopped_and_outlives_the_da
 
 async def test_a_paused_swarm_pauses_what_runs(bed, autojump_clock, begun) -> None:
     holder = await begun()
-    _ask(bed, lambda tx: swarms.set_state(tx, bed.scene.row(), "paused"))
+    bed.ask(lambda tx: swarms.set_state(tx, bed.scene.row(), "paused"))
     await holder.asked("pause")
-    _ask(bed, lambda tx: swarms.set_state(tx, bed.scene.row(), "active"))
+    bed.ask(lambda tx: swarms.set_state(tx, bed.scene.row(), "active"))
     await holder.asked("resume")
 
 
@@ -149,11 +127,11 @@ async def test_time_over_stops_the_tree_and_is_a_failure(bed, autojump_clock, be
 async def test_paused_time_does_not_count(bed, autojump_clock, begun) -> None:
     holder = await begun(timeout_s=300.0)
     await trio.sleep(100)
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause"))
+    bed.ask(lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "pause"))
     await bed.until("agent.paused")
     await trio.sleep(10_000)
     assert "stop" not in holder.verbs()
-    _ask(bed, lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
+    bed.ask(lambda tx: agents.set_wanted(tx, f"{SWARM}-001", "run"))
     await bed.until("agent.resumed")
     await holder.asked("stop")
     assert trio.current_time() == pytest.approx(10_300)
@@ -170,9 +148,9 @@ async def test_a_success_that_beats_the_stop_counts(bed, autojump_clock, begun) 
 @pytest.mark.parametrize(("requeue", "task"), [(False, "cancelled"), (True, "ready")])
 async def test_kill(bed, autojump_clock, begun, requeue, task) -> None:
     holder = await begun(grace_s=2.5)
-    _ask(bed, lambda tx: swarms.set_state(tx, bed.scene.row(), "paused"))
+    bed.ask(lambda tx: swarms.set_state(tx, bed.scene.row(), "paused"))
     await bed.until("agent.paused")
-    _ask(bed, lambda tx: stops.kill(tx, bed.scene.agent(), requeue=requeue))
+    bed.ask(lambda tx: stops.kill(tx, bed.scene.agent(), requeue=requeue))
     assert await holder.asked("stop") == {"stop": 2.5}
     await bed.until("agent.killed")
     assert bed.scene.task().state == task

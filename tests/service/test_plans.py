@@ -57,10 +57,10 @@ async def test_a_plan_prices_the_fan_out_and_says_what_it_assumes(call, scene) -
 
 async def test_what_is_shown_is_what_the_driver_tells_its_agents(call, core, monkeypatch) -> None:
     monkeypatch.setattr(core.walls, "state", FakeWalls().state)
-    inside = await call("swarm.plan", task="t", cwd="/work", scope=["src"])
-    assert inside.brief == "do t for 1 in /work, write ['/work/src']"
-    free = await call("swarm.plan", task="t", cwd="/work", unsafe_no_jail=True)
-    assert free.brief == "do t for 1 in /work, write None"
+    inside = await call("swarm.plan", task="t", cwd="/srv", scope=["src"])
+    assert inside.brief == "do t for 1 in /srv, write ['/srv/src']"
+    free = await call("swarm.plan", task="t", cwd="/srv", unsafe_no_jail=True)
+    assert free.brief == "do t for 1 in /srv, write None"
 
 
 async def test_a_command_is_not_priced_and_its_line_is_the_brief(call) -> None:
