@@ -18,9 +18,10 @@ AGENTS = {"pi": 20, "openclaw": 4}
 
 @pytest.mark.timeout(1_500)
 @pytest.mark.parametrize("driver", ["pi", "openclaw"])
-def test_the_story_comes_true(driver, request, tmp_path):
+def test_the_story_comes_true(driver, request, tmp_path_factory):
     programs = request.getfixturevalue(f"{driver}_environ")
-    own = {"TMPDIR": str(tmp_path), **programs}
+    folder = tmp_path_factory.mktemp("d")  # a folder of the test's name leaves no room for a socket in it
+    own = {"TMPDIR": str(folder), **programs}
     done = subprocess.run(
         [
             sys.executable,
@@ -34,7 +35,7 @@ def test_the_story_comes_true(driver, request, tmp_path):
             "--json",
         ],
         env=daemon_process.environ_of(os.environ | own),
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -45,5 +46,5 @@ def test_the_story_comes_true(driver, request, tmp_path):
     told = {name: figures[name] for name in ("completed", "failed", "lost", "duplicated", "restarts")}
     assert told == {"completed": agents - 1, "failed": 1, "lost": 0, "duplicated": 0, "restarts": 1}
     assert (figures["overshoot_usd"], figures["stopped_by_budget"]) == (0.0, 1)
-    assert list(tmp_path.iterdir()) == []
-    assert leftovers.find(tmp_path) == []
+    assert list(folder.iterdir()) == []
+    assert leftovers.find(folder) == []
