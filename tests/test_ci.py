@@ -36,7 +36,7 @@ def ci(top: Path, *, live_too: bool = True, **parts: str) -> tuple[int, list[str
         (top / f"{name}.sh").write_text(f"{script}\n")
     environ = {name: value for name, value in os.environ.items() if name != "DASH_CI_LIVE"}
     done = subprocess.run(
-        [top / ".ci/run"], env=environ | ({"DASH_CI_LIVE": "1"} if live_too else {}), capture_output=True,
+        [top / ".ci/run"], env=environ | ({} if live_too else {"DASH_CI_LIVE": "0"}), capture_output=True,
         text=True, stdin=subprocess.DEVNULL, timeout=60, check=False,
     )  # fmt: skip
     ran = ["check", "test", *(["live"] if live_too else [])]
@@ -54,7 +54,7 @@ def test_all_is_well(tmp_path) -> None:
 def test_what_is_not_tested_with_the_real_programs_is_said(tmp_path) -> None:
     status, lines = ci(tmp_path, live_too=False)
     assert (status, lines[-1].strip("= ")) == (0, "7 passed, 3 skipped in 2.00s")
-    assert lines[-2].startswith("ci: NOT TESTED with the real agent programs: DASH_CI_LIVE=1")
+    assert lines[-2].startswith("ci: NOT TESTED with the real agent programs: DASH_CI_LIVE=0")
 
 
 @pytest.mark.parametrize(
