@@ -1,6 +1,6 @@
 """`session.fork`, `resume` and `migrate`: a new agent goes on with what another one knew.
 
-The copy is durable before the new agent is; its files are looked after by `session_places`. A session that is
+The copy is durable before the new agent is; its files are looked after by `session_files`. A session that is
 migrated while it runs is stopped first and copied then, as `store.session_moves` draws it.
 """
 
@@ -33,7 +33,7 @@ from dashd.wire.methods import session as wire
 from dashd.wire.methods.agent import ResumeAgent, SpawnAgent
 
 from . import agents as agent_service
-from . import reach, session_places, session_seats
+from . import reach, session_files, session_seats, session_terms
 from . import session_copies as copies
 from . import swarms as swarm_service
 from .core import Caller, Core
@@ -190,7 +190,7 @@ async def _stopping(
     _, found = await copies.read(core, row.id)
     copies.step(found.tree, None)
     begin = await _beginning(core, caller, row, params.swarm, "")
-    files = await core.store.reader.read(lambda db: session_places.files(db, row, params.swarm, stops=runs))
+    files = await core.store.reader.read(lambda db: session_files.files(db, row, params.swarm, stops=runs))
     so_far, room = len(found.whole), core.checkpoints_bytes_max
 
     def operation(tx: Tx) -> wire.SessionForked:
@@ -274,7 +274,7 @@ async def _going_on(core: Core, caller: Caller, params: wire.ForkSession) -> Goi
     swarm = await core.store.reader.read(lambda db: _swarm(db, row, params.swarm or ""))
     begin = await _beginning(core, caller, row, swarm.id if swarm else "", params.name or "")
     files = await core.store.reader.read(
-        lambda db: session_places.files(db, row, swarm.id if swarm else "", stops=False)
+        lambda db: session_files.files(db, row, swarm.id if swarm else "", stops=False)
     )
     copy, broken_off = await copies.copy_to_go_on(core, row.id, at=params.at or None)
 
@@ -314,15 +314,15 @@ async def _beginning(core: Core, caller: Caller, row: SessionRow, swarm_id: str,
 
 
 async def _alone(core: Core, caller: Caller, row: SessionRow, name: str) -> Begin:
-    terms = await core.store.reader.read(lambda db: session_places.terms(db, row, name))
+    terms = await core.store.reader.read(lambda db: session_terms.terms(db, row, name))
     why = await core.store.reader.read(lambda db: session_seats.closed(db, row))
     if not (await core.walls.state()).required:
-        terms = session_places.without_walls(terms)
+        terms = session_terms.without_walls(terms)
     make = await swarm_service.prepare(core, caller, terms)
 
     def begin(tx: Tx, task: str) -> wire.SessionForked:
         made = make(tx, task)
-        session_places.narrow(tx, row, made.id)
+        session_terms.narrow(tx, row, made.id)
         note = f"{why}: it goes on in a new swarm of one, {made.id}, on the same terms"
         return wire.SessionForked(
             agent=ids.agent_id(made.id, 1),

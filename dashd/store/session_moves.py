@@ -9,7 +9,7 @@ and a death of dashd between any two steps leaves nothing to do but what the nex
 
 import msgspec
 
-from dashd.domain import repository
+from dashd.domain import brief, repository
 from dashd.wire import errors
 
 from . import lifecycle, rows, sessions, swarms, tasks, workspaces
@@ -82,11 +82,6 @@ def begin(tx: Tx, session_id: str, task_id: str, *, copied: bool) -> None:
     tx.execute(_q_insert, msgspec.structs.astuple(row))
 
 
-def told(task: str, note: str) -> str:
-    """A task as it is told to who goes on with a session and finds other files."""
-    return f"{task}\n\nYour files are not those that you saw: {note}."
-
-
 def files_left(tx: Tx, attempt_id: str, owner: str, why: str) -> None:
     """What was done in a workspace could not be brought back. Where an agent was to begin with it, that agent
     is told, and who asked for the move: it begins elsewhere.
@@ -99,7 +94,8 @@ def files_left(tx: Tx, attempt_id: str, owner: str, why: str) -> None:
     base = tree.imported or repository.from_json(swarm.repo or "").base
     left = f"{workspaces.whereabouts(tree)}, and could not be brought back ({why})"
     note = f"its clone begins at {base[:12]}; {left}"
-    tasks.set_text(tx, task.id, told(swarm.goal if task.text is None else task.text, note))
+    goal = swarm.goal if task.text is None else task.text
+    tasks.set_text(tx, task.id, brief.on_other_files(goal, note))
     tx.execute(_q_note, (found.session_id, note))
     where = {"swarm": task.swarm_id, "agent": task.pinned_to, "task": task.id}
     tx.emit("session.error", **where, data={"session": found.session_id, "reason": note})

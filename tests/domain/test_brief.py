@@ -56,5 +56,11 @@ def test_it_is_bounded_and_has_no_backticks_of_its_own(results: list[tuple[str, 
     assert len(text) < brief.INPUTS_CHARACTERS_MAX + 30 * (brief.NAME_CHARACTERS_MAX + 30) + 1_000
 
 
+def test_who_finds_other_files_is_told_after_the_task() -> None:
+    assert brief.on_other_files("go on", "it works in /two") == (
+        "go on\n\nYour files are not those that you saw: it works in /two."
+    )
+
+
 def test_asking_again_says_the_same_shape() -> None:
     assert brief.ask_again().endswith(brief.RETURN)
