@@ -17,7 +17,7 @@ from dashd.wire.methods import session as wire
 from dashd.wire.methods.agent import PauseAgent
 
 from . import agents as agent_service
-from . import made_sessions, pages, primes, reach, session_moves
+from . import made_sessions, pages, primes, reach, session_forks
 from . import session_copies as copies
 from .core import Caller, Core
 from .idempotency import once, replay
@@ -215,7 +215,7 @@ async def compact(core: Core, caller: Caller, params: wire.CompactSession) -> wi
     if state in ("closed", "gone"):
         at = row.head if row.head is not None else msgspec.UNSET
         wanted = wire.ForkSession(session=row.id, task=SUM_UP, at=at)
-        forked = await session_moves.fork(core, caller, wanted, compacts=True)
+        forked = await session_forks.fork(core, caller, wanted, compacts=True)
         return wire.SessionChanged(
             session=row.id,
             state=state,
