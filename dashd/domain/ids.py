@@ -1,15 +1,22 @@
 """Ids: short and speakable, because models pay for every character.
 
     swarm 7k2m9q   agent 7k2m9q-003   its child 7k2m9q-003.1   task 7k2m9q-t12   attempt 7k2m9q-t12.2
-    gateway 7k2m9q-g1
+    gateway 7k2m9q-g1   checkpoint c-7k2m9q
 
 A launch is named after what it is launched for.
 """
+
+import re
 
 ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
 """30 letters: none that are taken for another when read aloud or in a bad font, no `u`, so few words form."""
 SWARM_ID_LENGTH = 6
 SWARM_ID_BITS = 40
+_SWARM = rf"[0-9a-z]{{{SWARM_ID_LENGTH}}}"
+AGENT = re.compile(rf"{_SWARM}-[0-9]{{3,}}(?:\.[0-9]+)*")
+"""An agent's id, children's too."""
+GATEWAY = re.compile(rf"{_SWARM}-g[0-9]+")
+"""The id of a swarm's gateway."""
 
 
 def swarm_id(bits: int) -> str:
@@ -49,3 +56,8 @@ def attempt_id(task: str, number: int) -> str:
 def gateway_id(swarm: str, number: int) -> str:
     """The id of a swarm's gateway; numbers start at 1."""
     return f"{swarm}-g{number}"
+
+
+def checkpoint_id(bits: int) -> str:
+    """A checkpoint's id, from at least SWARM_ID_BITS random bits."""
+    return f"c-{swarm_id(bits)}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dashd.domain import ids
 from dashd.jail import view
 
 from . import compiled, openclaw_config
@@ -40,7 +41,7 @@ SMALLER: tuple[dict[str, Any], ...] = (
 """How an agent's way to a model shrinks before it goes, where it is most of a configuration."""
 Change = tuple[dict[str, Any], list[str]]
 """What is merged, and the lists that go with it."""
-_NAME = re.compile(r"([0-9a-z]{6}-[0-9]{3,}(?:_[0-9]+)*)-[0-9a-f]{6}")
+_NAME = re.compile(rf"([^.]+)-[0-9a-f]{{{TAG_DIGITS}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ def agent_name(agent_id: str, tag: str = "") -> str:
 def agent_id_of(name: str) -> str | None:
     """The agent of a name with a tag; None for one that Dash does not give."""
     found = _NAME.fullmatch(name)
-    return found[1].replace("_", ".") if found else None
+    agent_id = found[1].replace("_", ".") if found else ""
+    return agent_id if ids.AGENT.fullmatch(agent_id) else None
 
 
 def tag_of(boot_id: str) -> str:

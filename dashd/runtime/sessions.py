@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from dashd import threads
-from dashd.domain import attempt as attempt_rules
 from dashd.domain import ids
 from dashd.domain.session_tree import NotASession, NothingThere, NotReadInTime
 from dashd.drivers.driver import Session, SessionFormat
@@ -22,7 +21,6 @@ from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import Folder
 from dashd.store import attempts, session_moves, sessions
 from dashd.store.queue import Claim
-from dashd.store.rows import AttemptRow
 from dashd.store.sessions import CheckpointRow
 from dashd.store.transaction import Tx
 
@@ -118,10 +116,6 @@ def _say_none(session: str, why: str) -> None:
     log.warning("no checkpoint", extra={"session": session, "why": why})
 
 
-def _leaves(attempt: AttemptRow) -> bool:
-    return attempt_rules.leaves_session(attempt.state, attempt.stop, attempt.exit_signal)
-
-
 def _ended(world: World, claim: Claim, plan: Plan, row: CheckpointRow | None, problem: str, tx: Tx) -> None:
     """To be called once the end of the attempt is in the rows."""
     if sessions.find(tx.db, plan.session) is None:
@@ -139,7 +133,7 @@ def _ended(world: World, claim: Claim, plan: Plan, row: CheckpointRow | None, pr
     session_moves.ended(tx, plan.session, row.id if row else None, problem)
     if problem:
         tx.emit("session.error", **where, data={"session": plan.session, "reason": problem})
-    if not _leaves(attempts.get(tx.db, claim.attempt_id)):
+    if not attempts.leaves_session(attempts.get(tx.db, claim.attempt_id)):
         checkpoint = row.id if row else None
         tx.emit("session.closed", **where, data={"session": plan.session, "checkpoint": checkpoint})
 
@@ -150,7 +144,7 @@ async def _kept(world: World, plan: Plan, form: SessionFormat) -> CheckpointRow 
     found = await threads.run(form.read, data)
     if (step := found.tree.leaf) is None:
         return None
-    checkpoint_id = f"c-{ids.swarm_id(world.clock.token(ids.SWARM_ID_BITS))}"
+    checkpoint_id = ids.checkpoint_id(world.clock.token(ids.SWARM_ID_BITS))
     await world.transcripts.keep(checkpoint_id, data)
     return CheckpointRow(
         id=checkpoint_id,

@@ -4,13 +4,13 @@ A token passes through on its way to its file, and never comes back.
 """
 
 import ipaddress
-import re
 import urllib.parse
 from functools import partial
 
 import msgspec
 
-from dashd.store import added_gateways, attempts, gateways, registry
+from dashd.domain import ids
+from dashd.store import added_gateways, attempts, gateways, registry, seats
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.rows import GatewayRow, Snapshot
 from dashd.store.transaction import Tx
@@ -21,17 +21,14 @@ from . import places, reach
 from .core import Caller, Core
 from .place_ports import GatewaySeen
 
-OWN = re.compile(r"[0-9a-z]{6}-g[0-9]+")
-"""What Dash calls its own."""
 SCHEMES = ("ws", "http")
 EXAMPLE = "ws://127.0.0.1:18789"
-OWN_CAPACITY = 100
 UNSEEN = GatewaySeen("unknown", "it has not been asked yet")
 
 
 async def add(core: Core, _caller: Caller, params: wire.AddGateway) -> wire.Gateway:
     """Adds or replaces; the token is durable before the row says that it is there."""
-    places.check_name("gateway", params.name, OWN, "desk, gpu-1")
+    places.check_name("gateway", params.name, ids.GATEWAY, "desk, gpu-1")
     url = _address(params.url)
     if not params.unsafe_no_jail:
         raise errors.InvalidParams(
@@ -195,7 +192,7 @@ def _own(row: GatewayRow, grade: str | None, load: int, seen: GatewaySeen) -> wi
         capabilities=[],
         region=None,
         version=seen.version,
-        capacity=OWN_CAPACITY,
+        capacity=seats.AGENTS_MAX,  # its swarm's alone
         load=load,
         draining=False,
     )

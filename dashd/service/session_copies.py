@@ -115,7 +115,7 @@ async def _keep(
     room = core.checkpoints_bytes_max
     await core.store.reader.read(lambda db: session_room.refuse_full(db, len(data), room))
     made = CheckpointRow(
-        id=f"c-{ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))}",
+        id=ids.checkpoint_id(core.clock.token(ids.SWARM_ID_BITS)),
         session_id=row.id,
         kind=kind,
         name=name,
@@ -166,7 +166,7 @@ def state(db: Snapshot, row: SessionRow) -> wire.SessionState:
         return "paused" if agents.get(db, row.agent_id).state == "paused" else "open"
     if attempts.launch(db, row.id).removed:
         return "gone"
-    leaves = attempt_rules.leaves_session(attempt.state, attempt.stop, attempt.exit_signal)
+    leaves = attempts.leaves_session(attempt)
     return "waiting" if leaves and (_is_due(db, row) or is_claimed(db, row)) else "closed"
 
 

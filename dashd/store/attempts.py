@@ -165,6 +165,11 @@ def set_walls(tx: Tx, launch_id: str, grade: str, jail: str | None) -> None:
     tx.execute(_q_walled, (launch_id, grade, jail))
 
 
+def leaves_session(row: AttemptRow) -> bool:
+    """Whether the task's next attempt goes on in the session of this one, which has ended."""
+    return rules.leaves_session(row.state, row.stop, row.exit_signal)
+
+
 def session_launch(db: apsw.Connection, attempt: AttemptRow, same_place: Callable[[AttemptRow], bool]) -> str:
     """The launch whose folder holds the session that the attempt works in: its own, or that of the first of
     those before it that were killed one after the other. `same_place`: one before it worked where it does.
@@ -173,7 +178,7 @@ def session_launch(db: apsw.Connection, attempt: AttemptRow, same_place: Callabl
     for before in rows.every(AttemptRow, db, _q_before, (attempt.task_id, attempt.number)):
         if before.started_at_ms is None:  # nothing was executed
             continue
-        if not (rules.leaves_session(before.state, before.stop, before.exit_signal) and same_place(before)):
+        if not (leaves_session(before) and same_place(before)):
             break
         found = before.launch_id
     return found
@@ -182,8 +187,7 @@ def session_launch(db: apsw.Connection, attempt: AttemptRow, same_place: Callabl
 def follows_killed(db: apsw.Connection, attempt: AttemptRow) -> bool:
     """Whether one before it was killed at its work, or nobody knows what became of that."""
     return any(
-        before.started_at_ms is not None
-        and rules.leaves_session(before.state, before.stop, before.exit_signal)
+        before.started_at_ms is not None and leaves_session(before)
         for before in rows.every(AttemptRow, db, _q_before, (attempt.task_id, attempt.number))
     )
 
@@ -235,7 +239,7 @@ def agents_at(db: apsw.Connection, place: str) -> list[str]:
 def last_place(db: apsw.Connection, task_id: str) -> str | None:
     """The place of the run whose session the task's next run goes on with; None where it begins anew."""
     found = rows.first(AttemptRow, db, _q_last_begun, (task_id,))
-    if found is None or not rules.leaves_session(found.state, found.stop, found.exit_signal):
+    if found is None or not leaves_session(found):
         return None
     return launch(db, found.launch_id).place
 

@@ -75,7 +75,8 @@ def test_names_of_one_start_are_not_those_of_the_next() -> None:
     assert name == f"7k2m9q-003_1-{first}"
     assert gateway.agent_id_of(name) == "7k2m9q-003.1"
     assert gateway.session_key("7k2m9q-003.1", "7k2m9q-t1.2", first) == f"agent:{name}:7k2m9q-t1_2"
-    for stranger in ("main", "7k2m9q-003", "7k2m9q-003-xyz", f"work-{first}", f"7k2m9q-3-{first}"):
+    strangers = ("main", "7k2m9q-003", "7k2m9q-003-xyz", f"work-{first}", f"7k2m9q-3-{first}")
+    for stranger in (*strangers, f"7k2m9q-003.1-{first}"):
         assert gateway.agent_id_of(stranger) is None
 
 
