@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from dashd.agent_ports import WallsPort
-from dashd.domain.placement import Bounds
+from dashd.domain.scaling import ScalingPolicy
 from dashd.drivers.programs import Programs
 from dashd.instance_ports import InstancePort
 from dashd.jail.launch import Outside
@@ -37,7 +37,7 @@ def port(files):
     walls = WallsPort(Jails("0", Outside(), {}), required=True, own=[files / "state"])
     configured = {"node": str(files / "opt/node"), "pi": str(files / "opt/node_modules/pi/cli.js")}
     programs = Programs(files / "state/programs", configured)
-    return InstancePort(WORLD, programs, walls, Division(Bounds(0, 0), 1, 1))
+    return InstancePort(WORLD, programs, walls, Division(ScalingPolicy(0, 0), 1, 1))
 
 
 async def test_a_link_is_followed(port, files):

@@ -5,19 +5,17 @@
             └─▶ the session's place ─▶ the swarm's ─▶ least loaded, or the next in turn
 
 Nothing is guessed: where no place fits or none has room, the answer says which it was, and what would help.
-Pure; the time is an argument, in seconds of any steady clock. One choice over 50 places costs microseconds.
+Pure. One choice over 50 places costs microseconds.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
 PRESSURE = 0.9
 """Above this share of its capacity a place takes nothing new."""
-SCALE_UP = 0.8
-"""Above this share of all capacity another place is wanted."""
 FAILURES_MAX = 2
 """So many probes in a row without an answer, and a place counts as dead."""
 
@@ -170,68 +168,6 @@ def health_after(failures: int) -> Health:
     if failures == 0:
         return "alive"
     return "dead" if failures >= FAILURES_MAX else "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How many places of our own there may be, and when their number changes."""
-
-    least: int = 0
-    most: int = 1
-    queue_wait_s: float = 30.0
-    """Work that has waited longer wants another place."""
-    idle_s: float = 300.0
-    """A place without work for longer is ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """One more place, or one less."""
-
-    change: Literal["up", "down"]
-    why: str
-    place: str | None = None
-    """Which to drain, on the way down."""
-
-
-def scaling(
-    places: Iterable[Place], idle_s: Mapping[str, float], waited_s: float, bounds: Bounds
-) -> Scaling | None:
-    """What to do about the number of our own places; `idle_s` by place, `waited_s` of the oldest work.
-
-    One at a time, so that what a new place changes is seen before the next; never up and down for one
-    state: a place is let go only while nothing waits and the others would stay below the mark, or where
-    there are more than there may be. Those that are being drained count as long as anything runs in them.
-    """
-    every = [place for place in places if place.health != "dead"]
-    ours = [place for place in every if not place.draining]
-    if len(ours) > bounds.most:
-        least = min(ours, key=lambda place: (place.load, place.id))
-        return Scaling("down", f"{len(ours)} of at most {bounds.most}", least.id)
-    bounds = _within(bounds, sum(1 for place in every if place.draining and place.load))
-    if len(ours) < bounds.least:
-        return Scaling("up", f"{len(ours)} of at least {bounds.least}")
-    capacity, load = sum(place.capacity for place in ours), sum(place.load for place in ours)
-    if len(ours) < bounds.most:
-        if waited_s > 0 and not ours:
-            return Scaling("up", "work waits, and there is none")
-        if waited_s > bounds.queue_wait_s:
-            return Scaling("up", f"work has waited for {waited_s:.0f} s")
-        if capacity and load > SCALE_UP * capacity:
-            return Scaling("up", f"{load} of {capacity} in use")
-    if waited_s > 0 or len(ours) <= bounds.least:
-        return None
-    for place in sorted(ours, key=lambda place: (-idle_s.get(place.id, 0.0), place.id)):
-        quiet = place.load == 0 and idle_s.get(place.id, 0.0) > bounds.idle_s
-        if quiet and load <= SCALE_UP * (capacity - place.capacity):
-            return Scaling("down", f"idle for {idle_s[place.id]:.0f} s", place.id)
-    return None
-
-
-def _within(bounds: Bounds, taken: int) -> Bounds:
-    """The bounds of the others, where so many places are taken."""
-    most = max(0, bounds.most - taken)
-    return replace(bounds, least=min(bounds.least, most), most=most)
 
 
 def dotted(version: tuple[int, ...]) -> str:

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from dashd.domain.placement import Bounds, Place, Scaling, scaling
+from dashd.domain.placement import Place
+from dashd.domain.scaling import Scaling, ScalingPolicy, scaling
 from dashd.store import attempts, instances
 from dashd.store.bells import either
 from dashd.store.instances import LOCAL, InstanceRow
@@ -34,7 +35,7 @@ SOON_S = 0.01
 class Division:
     """How this machine's seats are divided."""
 
-    bounds: Bounds
+    policy: ScalingPolicy
     seats: int
     """Of each place."""
     undivided: int
@@ -50,7 +51,7 @@ class Division:
     @property
     def divided(self) -> bool:
         """Into places whose number changes."""
-        return self.bounds.most > 0
+        return self.policy.most > 0
 
 
 def division(least: int, most: int, seats: int, idle_s: float, *, machine: int, agents_max: int) -> Division:
@@ -64,7 +65,8 @@ def division(least: int, most: int, seats: int, idle_s: float, *, machine: int, 
         )
     elif most and least > most:
         notes.append(f"programs.pi_instances_min is {least}, and pi_instances_max is {most}: {most} are kept")
-    return Division(Bounds(min(least, found), found, idle_s=idle_s), each, agents_max, tuple(notes))
+    policy = ScalingPolicy(min(least, found), found, idle_s=idle_s)
+    return Division(policy, each, agents_max, tuple(notes))
 
 
 @dataclass(slots=True)
@@ -89,12 +91,12 @@ class Watched:
         """Of the work that has waited for longest; 0 where none does."""
         return max((max(now - since, SOON_S) for since in self.waits_since.values()), default=0.0)
 
-    def next_at(self, now: float, bounds: Bounds) -> float:
+    def next_at(self, now: float, policy: ScalingPolicy) -> float:
         """When there may be something to decide although nothing happens. What is overdue already is kept
         back by something else, whose end rings a bell.
         """
-        idle = (since + bounds.idle_s for since in self.idle_since.values())
-        waits = (since + bounds.queue_wait_s for since in self.waits_since.values())
+        idle = (since + policy.idle_s for since in self.idle_since.values())
+        waits = (since + policy.queue_wait_s for since in self.waits_since.values())
         return min((at + SOON_S for at in (*idle, *waits) if at + SOON_S > now), default=float("inf"))
 
 
@@ -134,7 +136,7 @@ class InstanceSeats:
             await self._world.commit(lambda tx: change(tx, idle_s, waited_s, division))
             return now
         if division.divided:
-            return watched.next_at(now, division.bounds)
+            return watched.next_at(now, division.policy)
         return None if all(_is_current(row, division) for row in rows) else float("inf")
 
     def _read(self, db: Snapshot) -> tuple[list[InstanceRow], dict[str, int], list[str]]:
@@ -164,7 +166,7 @@ def decide(
 ) -> Scaling | None:
     """One place more, one less, or as many as before; those of the other kind leave, and do not count."""
     places = [_place(row, loads) for row in rows if _is_current(row, division)]
-    return scaling(places, idle_s, waited_s, division.bounds)
+    return scaling(places, idle_s, waited_s, division.policy)
 
 
 def change(tx: Tx, idle_s: Mapping[str, float], waited_s: float, division: Division) -> None:
@@ -202,7 +204,7 @@ def end(tx: Tx, division: Division) -> None:
             instances.remove(tx, row.name)
             _say(tx, row.name, "down", "it was drained", len(instances.seats(tx.db)))
     for name in _fill(tx, division, rows):
-        _say(tx, name, "up", f"at least {division.bounds.least}", len(instances.seats(tx.db)))
+        _say(tx, name, "up", f"at least {division.policy.least}", len(instances.seats(tx.db)))
 
 
 def _fill(tx: Tx, division: Division, before: list[InstanceRow]) -> list[str]:
@@ -210,7 +212,7 @@ def _fill(tx: Tx, division: Division, before: list[InstanceRow]) -> list[str]:
     made: list[str] = []
     if not division.divided and instances.find(tx.db, LOCAL) is None:
         instances.put(tx, instances.own(LOCAL, division.capacity, before))
-    while division.divided and len(rows := _current(tx.db, division)) < division.bounds.least:
+    while division.divided and len(rows := _current(tx.db, division)) < division.policy.least:
         made.append(_free_name(rows))
         instances.put(tx, instances.own(made[-1], division.capacity, before))
         tx.ring("queue")

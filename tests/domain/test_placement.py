@@ -5,11 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashd.domain.placement import (
-    Bounds,
     Demand,
     Place,
     Placed,
-    Scaling,
     Turns,
     Unplaced,
     choose,
@@ -17,7 +15,6 @@ from dashd.domain.placement import (
     health_after,
     misfit,
     parsed,
-    scaling,
 )
 
 HEALTHS = st.sampled_from(["alive", "dead", "unknown"])
@@ -157,47 +154,6 @@ def test_the_order_of_the_list_changes_nothing(places, demand):
 
 def test_one_silence_is_unknown_and_two_are_death():
     assert [health_after(failures) for failures in range(4)] == ["alive", "unknown", "dead", "dead"]
-
-
-@pytest.mark.parametrize(
-    ("places", "idle", "waited", "bounds", "wanted"),
-    [
-        ([], {}, 0, Bounds(least=1), Scaling("up", "0 of at least 1")),
-        ([], {}, 1, Bounds(), Scaling("up", "work waits, and there is none")),
-        ([Place("a", 10)], {}, 31, Bounds(most=2), Scaling("up", "work has waited for 31 s")),
-        ([Place("a", 10, 9)], {}, 0, Bounds(most=2), Scaling("up", "9 of 10 in use")),
-        ([Place("a", 10, 8)], {}, 0, Bounds(most=2), None),
-        ([Place("a", 10, 9)], {}, 99, Bounds(most=1), None),
-        ([Place("a", 10, health="dead")], {}, 0, Bounds(least=1), Scaling("up", "0 of at least 1")),
-        ([Place("a", 2)], {"a": 301}, 0, Bounds(), Scaling("down", "idle for 301 s", "a")),
-        ([Place("a", 2)], {"a": 301}, 0, Bounds(least=1), None),
-        ([Place("a", 2)], {"a": 301}, 1, Bounds(), None),
-        ([Place("a", 2), Place("b", 2, 2)], {"a": 900}, 0, Bounds(most=2), None),
-        ([Place("a", 2, 2), Place("b", 2, 1)], {}, 9, Bounds(), Scaling("down", "2 of at most 1", "b")),
-        ([Place("a", 2, 2, draining=True)], {}, 99, Bounds(least=1), None),
-        ([Place("a", 2, draining=True)], {}, 0, Bounds(least=1), Scaling("up", "0 of at least 1")),
-        ([Place("a", 2, 2, draining=True), Place("b", 2, 2)], {}, 99, Bounds(), None),
-    ],
-)
-def test_places_come_and_go_one_at_a_time(places, idle, waited, bounds, wanted):
-    assert scaling(places, idle, waited, bounds) == wanted
-
-
-@given(any_places(), st.integers(0, 3), st.integers(0, 6), st.floats(0, 100))
-def test_it_never_goes_up_and_down_for_one_state(places, least, more, waited):
-    bounds = Bounds(least, least + more)
-    idle = {place.id: 1_000.0 for place in places}
-    found = scaling(places, idle, waited, bounds)
-    if found is None:
-        return
-    ours = [place for place in places if place.health != "dead" and not place.draining]
-    if found.change == "up":
-        assert len(ours) < bounds.most
-        return
-    left = [place for place in ours if place.id != found.place]
-    assert len(left) == len(ours) - 1 >= bounds.least
-    again = scaling(left, {}, waited, bounds)
-    assert again is None or (again.change == "down" and len(left) > bounds.most)
 
 
 @pytest.mark.parametrize(

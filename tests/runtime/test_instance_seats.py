@@ -6,7 +6,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashd.domain.placement import Bounds
+from dashd.domain.scaling import ScalingPolicy
 from dashd.runtime import instance_seats
 from dashd.runtime.instance_seats import Division, InstanceSeats, Watched, decide, division, ended
 from dashd.store import attempts, instances
@@ -15,10 +15,10 @@ IDLE_S = 60.0
 
 
 def divided(least=1, most=3, seats=2):
-    return Division(Bounds(least, most, queue_wait_s=30.0, idle_s=IDLE_S), seats, 100)
+    return Division(ScalingPolicy(least, most, queue_wait_s=30.0, idle_s=IDLE_S), seats, 100)
 
 
-UNDIVIDED = Division(Bounds(0, 0), 2, 100)
+UNDIVIDED = Division(ScalingPolicy(0, 0), 2, 100)
 
 
 def names(scene):
@@ -49,8 +49,8 @@ def place(scene, claim, name):
 )
 def test_the_settings_are_held_to_what_the_machine_can(least, most, seats, machine, bounds, each, said):
     found = division(least, most, seats, 60.0, machine=machine, agents_max=7)
-    assert ((found.bounds.least, found.bounds.most), found.seats) == (bounds, each)
-    assert (found.divided, found.undivided, found.bounds.idle_s) == (most > 0, 7, 60.0)
+    assert ((found.policy.least, found.policy.most), found.seats) == (bounds, each)
+    assert (found.divided, found.undivided, found.policy.idle_s) == (most > 0, 7, 60.0)
     assert said in " ".join(found.notes)
     assert bool(said) == bool(found.notes)
 
@@ -227,8 +227,8 @@ def test_the_number_stays_in_its_bounds_and_no_place_comes_and_goes_at_once(step
     """A machine of rows without a store: work starts, ends, waits and is drained as hypothesis likes; the
     decision is the runtime's own, and so is the clock's part in it.
     """
-    bounds = Bounds(least, least + more, queue_wait_s=30.0, idle_s=IDLE_S)
-    found = Division(bounds, seats, 100)
+    policy = ScalingPolicy(least, least + more, queue_wait_s=30.0, idle_s=IDLE_S)
+    found = Division(policy, seats, 100)
     rows, loads, born = {}, {}, {}
     watched, now, waiting = Watched(), 0.0, 0
     for act, pick, seconds in steps:
@@ -263,5 +263,5 @@ def test_the_number_stays_in_its_bounds_and_no_place_comes_and_goes_at_once(step
         else:
             raise AssertionError("it does not come to rest")
         draining = sum(1 for row in rows.values() if row.draining)
-        assert min(bounds.least, bounds.most - draining) <= len(rows) - draining
-        assert len(rows) <= bounds.most
+        assert min(policy.least, policy.most - draining) <= len(rows) - draining
+        assert len(rows) <= policy.most
