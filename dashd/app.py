@@ -161,11 +161,12 @@ async def _serve(
         side.doors.judge = Asks(world).answer
         gateway_starts = GatewayStarts(world, auto=config.programs.openclaw_autostart)
         ports = GatewayPort(world, config.daemon.state_dir / "gateway-tokens", gateway_starts.why)
-        pis = await _instances(config, world, agents)
-        core = _core(config, world, side, stop, _about(config, epoch, clock, side), agents, ports, pis)
+        walls = WallsPort(world.jails, required=config.jail.required, own=_own(config))
+        pis = _instances(config, world, agents, walls)
+        core = _core(config, world, side, stop, agents, ports, pis, walls)
         await core.keys.follow()
         async with trio.open_nursery() as runtime:
-            core.daemon.warnings += await world.workspaces.recover()
+            core.daemon.warnings += [*await pis.settle(), *await world.workspaces.recover()]
             await world.transcripts.recover(await store.own.read(sessions.kept))
             recovered = await recovery.recover(world)
             await ports.open(runtime)
@@ -173,9 +174,8 @@ async def _serve(
             supervisor = Supervisor(world, runtime)
             for each in recovered:
                 supervisor.resume(each.run, each.attached)
-            runtime.start_soon(supervisor.watch_wishes)
             runtime.start_soon(agents.programs.compiled.run, agents.drivers)
-            _start_watches(runtime, config, world, core.daemon, ports.run, pis.run)
+            _start_watches(runtime, config, world, core.daemon, supervisor.watch_wishes, ports.run, pis.run)
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
                 async with trio.open_nursery() as connections:
@@ -193,17 +193,16 @@ def _core(
     world: World,
     side: ModelSide,
     stop: StopRequest,
-    daemon: Daemon,
     agents: DriverPort,
     gateways_: GatewayPort,
     instances: InstancePort,
+    walls: WallsPort,
 ) -> Core:
     """What the service is given."""
-    daemon.warnings += instances.notes
     return Core(
         store=world.store,
         clock=world.clock,
-        daemon=daemon,
+        daemon=_about(config, world, side),
         drivers=agents,
         spools=SpoolPort(world),
         agents_max=config.daemon.agents_max,
@@ -214,7 +213,7 @@ def _core(
         gateways=gateways_,
         instances=instances,
         programs=ProgramPort(agents.programs, world.environ, world.store.bells.gateways.ring),
-        walls=instances.walls,
+        walls=walls,
         bodies=config.proxy.bodies,
         useful_tokens=config.proxy.useful_output_tokens,
         repositories=RepositoryPort(world.workspaces, _own(config)),
@@ -231,12 +230,10 @@ def _at_once(config: Config) -> dict[str, int]:
     return {"openclaw": told or openclaw.at_once(cores(), _memory_bytes())}
 
 
-async def _instances(config: Config, world: World, agents: DriverPort) -> InstancePort:
-    """The places where Pis run, their rows as the settings say."""
-    walls = WallsPort(world.jails, required=config.jail.required, own=_own(config))
+def _instances(config: Config, world: World, agents: DriverPort, walls: WallsPort) -> InstancePort:
+    """The places where Pis run; those that are added count where one looks for programs."""
     made = InstancePort(world, agents.programs, walls, _division(config))
     agents.programs.added = made.added
-    await made.settle()
     return made
 
 
@@ -258,9 +255,10 @@ def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _about(config: Config, epoch: int, clock: Clock, side: ModelSide) -> Daemon:
+def _about(config: Config, world: World, side: ModelSide) -> Daemon:
     """What the daemon says of itself."""
-    daemon = Daemon(dashd.__version__, os.getpid(), epoch, clock.now_ms(), str(config.daemon.socket))
+    started_at_ms, path = world.clock.now_ms(), str(config.daemon.socket)
+    daemon = Daemon(dashd.__version__, os.getpid(), world.epoch, started_at_ms, path)
     daemon.warnings += [*config.warnings, *side.warnings]
     if not config.jail.required:
         daemon.warnings.append("agents run without walls: jail.required is off")

@@ -23,14 +23,13 @@ class InstancePort:
         """`walls` say where no agent may look; `division` is of this machine's own seats."""
         self.changing = trio.Lock()
         self.probes = InstanceProbes(world, programs)
-        self.walls = walls
-        self.notes = division.notes
         self._programs = programs
         self._seats = InstanceSeats(world, division)
+        self._walls = walls
 
-    async def settle(self) -> None:
-        """Before anything is claimed: the rows are what the settings say."""
-        await self._seats.settle()
+    async def settle(self) -> tuple[str, ...]:
+        """Before anything is claimed: the rows are what the settings say. Gives what could not be so."""
+        return await self._seats.settle()
 
     async def run(self) -> None:
         """Looks at all of them, and follows the load of this machine's own, until cancelled."""
@@ -97,7 +96,7 @@ class InstancePort:
     async def _check(self, found: Found) -> None:
         """Jails will show its folder."""
         try:
-            await self.walls.check((), (found.folder,))
+            await self._walls.check((), (found.folder,))
         except errors.DashError as refused:
             raise errors.InvalidParams(
                 f"what {found.path} needs is in {found.folder}: {refused.message}",

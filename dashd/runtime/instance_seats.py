@@ -108,9 +108,10 @@ class InstanceSeats:
         self._division = division
         self._watched = Watched()
 
-    async def settle(self) -> None:
-        """Before anything is claimed: the rows are what the settings say."""
+    async def settle(self) -> tuple[str, ...]:
+        """Before anything is claimed: the rows are what the settings say. Gives what could not be so."""
         await self._world.commit(lambda tx: settle(tx, self._division))
+        return self._division.notes
 
     async def run(self) -> None:
         """Follows the load until cancelled, or over at once where the seats are not divided."""

@@ -91,6 +91,12 @@ def a_swarm(scene, count, **more):
     return iter(lambda: scene.claim(attempts.open_count(scene.db) + 1)[0], None)
 
 
+async def test_what_the_settings_cannot_have_is_given_to_who_settles(bed):
+    assert await InstanceSeats(bed.world, divided()).settle() == ()
+    found = division(1, 3, 2, 60.0, machine=2, agents_max=7)
+    assert await InstanceSeats(bed.world, found).settle() == found.notes != ()
+
+
 async def settled():
     await trio.testing.wait_all_tasks_blocked()
 

@@ -204,6 +204,14 @@ async def test_an_added_pi_is_enough_where_dash_finds_none(start_daemon, another
             assert (await dash.ended(swarm))["outcome"] == "complete"
 
 
+async def test_settings_that_cannot_be_had_are_a_warning(start_daemon) -> None:
+    most = {"DASH_PROGRAMS_PI_INSTANCES_MAX": "1000", "DASH_PROGRAMS_PI_INSTANCE_SEATS": "100"}
+    async with open_door(start_daemon(**CONFIGURED, **most).socket) as dash:
+        warnings = (await dash.call("daemon.status"))["warnings"]
+        assert len([each for each in warnings if "programs.pi_instances_max is 1000, and" in each]) == 1
+        assert "local" not in await _loads(dash), "divided as far as it goes"
+
+
 async def test_its_own_seats_follow_the_work(start_daemon, work, gate) -> None:
     daemon = start_daemon(**CONFIGURED, **DIVIDED)
     async with open_door(daemon.socket) as dash:
