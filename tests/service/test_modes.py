@@ -52,6 +52,7 @@ async def test_it_is_said_of_swarm_and_agent(call) -> None:
     ("more", "error", "path"),
     [
         ({"driver": "command", "argv": ["true"]}, errors.InvalidParams, "mode"),
+        ({"driver": "pi"}, errors.InvalidParams, "mode"),
         ({"hosts": ["npm"]}, errors.Unsupported, "hosts"),
         ({"placement": {"region": "eu"}}, errors.InvalidParams, "placement"),
         ({"mode": "jailed", "unsafe_no_jail": True, "placement": {}}, errors.InvalidParams, "placement"),
@@ -62,6 +63,7 @@ async def test_it_is_said_of_swarm_and_agent(call) -> None:
         ),
         ({"limits": {"cpu_s": 5}}, errors.InvalidParams, "limits.cpu_s"),
         ({"allow_commands": ["ls *"]}, errors.Unsupported, "mode"),
+        ({"deny_commands": ["rm *"]}, errors.Unsupported, "mode"),
     ],
 )
 async def test_what_does_not_go_with_it_is_refused(call, more, error, path) -> None:
