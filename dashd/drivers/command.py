@@ -22,7 +22,8 @@ from dashd.domain.attempt import Ending
 from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
-from .driver import Command, History, Progress, SessionFormat, Work
+from .driver import Command, History, Printed, Progress, SessionFormat, Work
+from .results import RESULT_BYTES_MAX
 
 MARKER = b"@dash "
 LINE_BYTES_MAX = 65_536
@@ -43,80 +44,6 @@ class _Report(msgspec.Struct):
         Annotated[list[Annotated[int, Meta(ge=0, le=2**53)]], Meta(min_length=1, max_length=2)] | None
     ) = None
     note: str = ""
-
-
-class CommandDriver:
-    """Runs a command of the caller's."""
-
-    name = "command"
-    pause: Literal["hard", "soft"] = "hard"
-    takes_messages = False
-    can_ask = False
-    breaks_off = False
-    compacts = False
-    needs_model = False
-    keeps_session = False
-    sessions: SessionFormat | None = None
-    refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
-    first_bytes = 0
-    result_bytes_max = 65_536
-
-    def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
-        """The program must exist and the folder too, so that a typing error creates no swarm."""
-        if not argv:
-            raise errors.InvalidParams(
-                "driver command needs argv, the command that each agent runs",
-                hint='for example argv: ["bash", "-c", "wc -l < {item}"]',
-                path="argv",
-            )
-        cwd = check_folder(cwd)
-        if any("\0" in argument for argument in argv):
-            raise errors.InvalidParams("an argument holds a NUL byte", hint="leave it out", path="argv")
-        if "{" not in argv[0]:
-            _check_program(argv[0], cwd)
-        return list(argv), cwd
-
-    def remarks(self, argv: Sequence[str]) -> list[str]:
-        """`{itme}` is passed on as it is, which is right for awk and hardly ever meant."""
-        found: dict[str, str] = {}
-        for argument in argv:
-            for word in _PLACEHOLDER.findall(argument):
-                if word not in PLACEHOLDERS and (near := _near(word)):
-                    found[word] = f"{{{word}}} in argv is passed on as it is; did you mean {{{near}}}?"
-        return list(found.values())
-
-    def command(self, work: Work, environ: Mapping[str, str]) -> Command:
-        """The template filled in; values are inserted as they are and never read as templates themselves."""
-        return Command(
-            argv=tuple(_fill(argument, work) for argument in work.argv),
-            env=environment(work, environ),
-            cwd=work.cwd,
-            stdin=False,
-        )
-
-    def reader(self) -> "ProgressReader":
-        """A reader for a new attempt."""
-        return ProgressReader()
-
-    def told(self, work: Work) -> str:
-        """Its command, and nothing else."""
-        return ""
-
-    def conversation(self, work: Work, history: History) -> None:
-        """None: its program is told everything when it starts."""
-
-    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
-        """Exit 0 succeeds; everything else fails and says how."""
-        ending = _judge(exited, output)
-        return dataclasses.replace(ending, cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib)
-
-
-def _near(word: str) -> str:
-    """The placeholder that was probably meant; empty where it is some other word, such as awk's {print}."""
-    import difflib  # only who is mistaken waits for it
-
-    close = difflib.get_close_matches(word.lower(), PLACEHOLDERS, 1, 0.75)
-    return close[0] if close else ""
 
 
 class ProgressReader:
@@ -166,6 +93,12 @@ def parse(line: bytes) -> Progress | None:
     return Progress(done, total, report.note[:NOTE_CHARACTERS_MAX])
 
 
+def _ending(exited: ExitRecord, output: bytes) -> Ending:
+    """Exit 0 succeeds; everything else fails and says how."""
+    ending = _judge(exited, output)
+    return dataclasses.replace(ending, cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib)
+
+
 def _judge(exited: ExitRecord, output: bytes) -> Ending:
     if exited.reason == "start":
         return Ending("failed", f"could not start: {exited.error}")
@@ -174,6 +107,74 @@ def _judge(exited: ExitRecord, output: bytes) -> Ending:
     if exited.signal is not None:
         return Ending("failed", f"ended by signal {exited.signal}", exit_signal=exited.signal)
     return Ending("failed", f"exit code {exited.code}", exit_code=exited.code)
+
+
+PRINTED = Printed(ProgressReader, _ending, RESULT_BYTES_MAX)
+
+
+class CommandDriver:
+    """Runs a command of the caller's."""
+
+    name = "command"
+    pause: Literal["hard", "soft"] = "hard"
+    takes_messages = False
+    can_ask = False
+    breaks_off = False
+    compacts = False
+    needs_model = False
+    keeps_session = False
+    sessions: SessionFormat | None = None
+    refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
+    first_bytes = 0
+    printed: Printed | None = PRINTED
+
+    def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+        """The program must exist and the folder too, so that a typing error creates no swarm."""
+        if not argv:
+            raise errors.InvalidParams(
+                "driver command needs argv, the command that each agent runs",
+                hint='for example argv: ["bash", "-c", "wc -l < {item}"]',
+                path="argv",
+            )
+        cwd = check_folder(cwd)
+        if any("\0" in argument for argument in argv):
+            raise errors.InvalidParams("an argument holds a NUL byte", hint="leave it out", path="argv")
+        if "{" not in argv[0]:
+            _check_program(argv[0], cwd)
+        return list(argv), cwd
+
+    def remarks(self, argv: Sequence[str]) -> list[str]:
+        """`{itme}` is passed on as it is, which is right for awk and hardly ever meant."""
+        found: dict[str, str] = {}
+        for argument in argv:
+            for word in _PLACEHOLDER.findall(argument):
+                if word not in PLACEHOLDERS and (near := _near(word)):
+                    found[word] = f"{{{word}}} in argv is passed on as it is; did you mean {{{near}}}?"
+        return list(found.values())
+
+    def command(self, work: Work, environ: Mapping[str, str]) -> Command:
+        """The template filled in; values are inserted as they are and never read as templates themselves."""
+        return Command(
+            argv=tuple(_fill(argument, work) for argument in work.argv),
+            env=environment(work, environ),
+            cwd=work.cwd,
+            stdin=False,
+        )
+
+    def told(self, work: Work) -> str:
+        """Its command, and nothing else."""
+        return ""
+
+    def conversation(self, work: Work, history: History) -> None:
+        """None: its program is told everything when it starts."""
+
+
+def _near(word: str) -> str:
+    """The placeholder that was probably meant; empty where it is some other word, such as awk's {print}."""
+    import difflib  # only who is mistaken waits for it
+
+    close = difflib.get_close_matches(word.lower(), PLACEHOLDERS, 1, 0.75)
+    return close[0] if close else ""
 
 
 def _fill(argument: str, work: Work) -> str:

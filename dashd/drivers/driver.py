@@ -1,6 +1,6 @@
 """What a driver is: how a task becomes a process, what its output says, and how its end is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -130,6 +130,17 @@ class OutputReader(Protocol):
         """True inside a message whose beginning was fed already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """How a program is read that nothing is said to."""
+
+    reader: Callable[[], OutputReader]
+    """A reader for a new attempt."""
+    ending: Callable[[ExitRecord, bytes], Ending]
+    """What an exit means, by the end of stdout, `result_bytes_max` at most."""
+    result_bytes_max: int
+
+
 class Input(msgspec.Struct, frozen=True):
     """Something for a program's standard input."""
 
@@ -226,7 +237,8 @@ class Driver(Protocol):
     """How that is read and copied; None where it keeps none."""
     refusals: Literal["embedded", "pi", "openclaw"]
     """How the proxy puts a refusal so that the program does the right thing."""
-    result_bytes_max: int
+    printed: Printed | None
+    """How its program is read; None where it is talked with, and its conversation reads it."""
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """(argv, cwd) as they will be used; raises InvalidParams. Looks at files: run it in a thread."""
@@ -240,14 +252,8 @@ class Driver(Protocol):
         Raises LaunchFailed where its program has gone, and its place with it.
         """
 
-    def reader(self) -> OutputReader:
-        """A reader for a new attempt."""
-
     def told(self, work: Work) -> str:
         """What its program is told of the task first; empty where all that there is is its command."""
 
     def conversation(self, work: Work, history: History) -> Conversation | None:
-        """What is said to the program of an attempt; None where nothing is, and its end says it all."""
-
-    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
-        """What an exit means; `output` is the end of stdout, `result_bytes_max` at most."""
+        """What is said to the program of an attempt; None where nothing is, and `printed` says it all."""

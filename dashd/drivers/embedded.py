@@ -20,7 +20,8 @@ from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
 from .command import ProgressReader, check_folder, environment
-from .driver import Command, History, SessionFormat, Work
+from .driver import Command, History, Printed, SessionFormat, Work
+from .results import RESULT_BYTES_MAX
 
 PROGRAM = Path(__file__).with_name("embedded_agent.py")
 _REASONS = {
@@ -39,6 +40,36 @@ class Result(msgspec.Struct):
     follow_ups: list[str]
 
 
+def _ending(exited: ExitRecord, output: bytes) -> Ending:
+    """Exit 0 with a well-formed result succeeds."""
+    return dataclasses.replace(
+        _judge(exited, output), cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib
+    )
+
+
+def _judge(exited: ExitRecord, output: bytes) -> Ending:
+    if exited.reason == "start":
+        return Ending("failed", f"could not start: {exited.error}")
+    if exited.code == 0:
+        return _result(output)
+    if exited.signal is not None:
+        return Ending("failed", f"ended by signal {exited.signal}", exit_signal=exited.signal)
+    reason = _REASONS.get(exited.code or 0, f"exit code {exited.code}")
+    return Ending("failed", reason, exit_code=exited.code, retry=exited.code != 3)
+
+
+def _result(output: bytes) -> Ending:
+    last = output.rstrip().rpartition(b"\n")[2]
+    try:
+        found: Result = surrogates.decode(last, Result)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return Ending("failed", "it ended without a result", exit_code=0)
+    return Ending("succeeded", "finished", result=msgspec.json.encode(found).decode(), exit_code=0)
+
+
+PRINTED = Printed(ProgressReader, _ending, RESULT_BYTES_MAX)
+
+
 class EmbeddedDriver:
     """Runs Dash's own agent."""
 
@@ -53,7 +84,7 @@ class EmbeddedDriver:
     sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"
     first_bytes = 3_000
-    result_bytes_max = 65_536
+    printed: Printed | None = PRINTED
 
     def check(self, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """It brings its own program, so `argv` is refused; the folder must exist."""
@@ -84,10 +115,6 @@ class EmbeddedDriver:
         argv = (view.python(), "-I", "-S", program)
         return Command(argv=argv, env=environment(work, environ) | own, cwd=work.cwd, stdin=False)
 
-    def reader(self) -> ProgressReader:
-        """A reader for a new attempt."""
-        return ProgressReader()
-
     def told(self, work: Work) -> str:
         """As its program puts it, from its environment."""
         item = f"Your item: {work.item}\n" if work.item else ""
@@ -95,29 +122,3 @@ class EmbeddedDriver:
 
     def conversation(self, work: Work, history: History) -> None:
         """None: its program is told everything when it starts."""
-
-    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
-        """Exit 0 with a well-formed result succeeds."""
-        return dataclasses.replace(
-            _judge(exited, output), cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib
-        )
-
-
-def _judge(exited: ExitRecord, output: bytes) -> Ending:
-    if exited.reason == "start":
-        return Ending("failed", f"could not start: {exited.error}")
-    if exited.code == 0:
-        return _result(output)
-    if exited.signal is not None:
-        return Ending("failed", f"ended by signal {exited.signal}", exit_signal=exited.signal)
-    reason = _REASONS.get(exited.code or 0, f"exit code {exited.code}")
-    return Ending("failed", reason, exit_code=exited.code, retry=exited.code != 3)
-
-
-def _result(output: bytes) -> Ending:
-    last = output.rstrip().rpartition(b"\n")[2]
-    try:
-        found: Result = surrogates.decode(last, Result)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return Ending("failed", "it ended without a result", exit_code=0)
-    return Ending("succeeded", "finished", result=msgspec.json.encode(found).decode(), exit_code=0)

@@ -14,17 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dashd.domain.attempt import Ending
 from dashd.jail import view
-from dashd.jail.launch_folder import ExitRecord
 
 from . import compiled, openclaw_config
 from .command import check_folder, environment
-from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
+from .driver import Command, History, ModelAccess, Printed, Session, SessionFormat, Work
 from .openclaw_conversation import OpenClawConversation
 from .openclaw_transcript import AGENT, SESSION, STORE, OpenClawSessions
 from .programs import CLOSED, Programs, check_program, folders, path_of
-from .results import RESULT_BYTES_MAX
 
 RUNNER = Path(__file__).with_name("openclaw_turns.py")
 GATE = Path(__file__).with_name("openclaw_gate.mjs")
@@ -61,7 +58,7 @@ class OpenClawDriver:
     keeps_session = True
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
     first_bytes = 16_000  # some 13,840 with short folders, by what its first call had to hold
-    result_bytes_max = RESULT_BYTES_MAX
+    printed: Printed | None = None
 
     def __init__(self, programs: Programs) -> None:
         """`programs` says where it is."""
@@ -118,14 +115,6 @@ class OpenClawDriver:
     def told(self, work: Work) -> str:
         """Its brief."""
         return work.brief
-
-    def reader(self) -> OpenClawConversation:
-        """One that reads progress alone; a run of this driver reads with its conversation."""
-        return OpenClawConversation("", {})
-
-    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
-        """What an exit means where nothing else is known."""
-        return OpenClawConversation("", {}).ending(exited)
 
 
 def program_argv(programs: Programs, *node_flags: str) -> list[str]:

@@ -14,17 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dashd.domain.attempt import Ending
 from dashd.jail import view
-from dashd.jail.launch_folder import ExitRecord
 
 from . import compiled
 from .command import check_folder, environment
-from .driver import Command, History, ModelAccess, Session, SessionFormat, Work
+from .driver import Command, History, ModelAccess, Printed, Session, SessionFormat, Work
 from .pi_conversation import PiConversation
 from .pi_transcript import PiSessions
 from .programs import CLOSED, Found, Lack, ProgramGone, Programs, check_program, folders, named
-from .results import RESULT_BYTES_MAX
 
 PRELOAD = Path(__file__).with_name("pi_preload.cjs")
 GATE = Path(__file__).with_name("pi_gate.js")
@@ -74,7 +71,7 @@ class PiDriver:
     sessions: SessionFormat | None = PiSessions()
     refusals: Literal["embedded", "pi", "openclaw"] = "pi"
     first_bytes = 7_500  # 6,150 measured with short folders
-    result_bytes_max = RESULT_BYTES_MAX
+    printed: Printed | None = None
 
     def __init__(self, programs: Programs) -> None:
         """`programs` says where it is."""
@@ -137,14 +134,6 @@ class PiDriver:
     def told(self, work: Work) -> str:
         """Its brief."""
         return work.brief
-
-    def reader(self) -> PiConversation:
-        """One that reads progress alone; a run of this driver reads with its conversation."""
-        return PiConversation("", {})
-
-    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
-        """What an exit means where nothing else is known."""
-        return PiConversation("", {}).ending(exited)
 
 
 def _session(session: Session | None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from dashd import threads
 from dashd.domain import scope as scopes
 from dashd.domain.attempt import Ending
 from dashd.drivers import Driver
+from dashd.drivers.driver import OutputReader
 from dashd.jail import holder_link, spool
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.jail.launch import Walls
@@ -100,7 +101,7 @@ class Run:
             return None
         if self.wish.stop is None and (refused := await self._enter_tree()) is not None:
             return refused
-        if self.driver.conversation(self.plan.work, {}) is not None:
+        if self.driver.printed is None:
             await self._world.starts.acquire()
             self._starting = True
         if self.wish.stop is not None:
@@ -195,12 +196,15 @@ class Run:
             self._starting = False
             self._world.starts.release()
 
-    def _talk(self) -> Talk | None:
+    def _talk(self) -> tuple[Talk | None, OutputReader]:
+        """(the conversation with its program, who reads what it prints)."""
+        if (printed := self.driver.printed) is not None:
+            return None, printed.reader()
         conversation = self.driver.conversation(self.plan.work, self.plan.journal.history())
-        if conversation is None:
-            return None
+        assert conversation is not None, "a driver talks, or it does not"
         plan, spooled = self.plan, not self.plan.gateway
-        return Talk(self._world, self.claim, plan.launch_id, conversation, plan.journal, spooled=spooled)
+        talk = Talk(self._world, self.claim, plan.launch_id, conversation, plan.journal, spooled=spooled)
+        return talk, talk.reading
 
     def started(self, tx: Tx, link: HolderLink, *, adopted: bool = False) -> None:
         """Writes down that the program runs, and that it was taken over from an earlier daemon."""
@@ -220,8 +224,8 @@ class Run:
 
     async def _follow(self, link: HolderLink) -> ExitRecord:
         """Until the program's end; raises HolderGone where the holder is no more."""
-        talk = self._last_talk = self._talk()
-        reader = talk.reading if talk else self.driver.reader()
+        talk, reader = self._talk()
+        self._last_talk = talk
         output = Output(
             self._world,
             self.claim,

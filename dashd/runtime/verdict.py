@@ -36,13 +36,13 @@ async def judged(world: World, plan: Plan, record: ExitRecord) -> Ending:
 
 async def _judged(world: World, plan: Plan, record: ExitRecord) -> Ending:
     driver, folder = world.drivers[plan.driver], world.folder(plan.launch_id)
-    if driver.conversation(plan.work, {}) is not None:
+    if (printed := driver.printed) is None:
         rows = await world.store.own.read(partial(inputs.of_launch, launch_id=plan.launch_id))
         talked = await threads.run(replayed, driver, plan.work, Journal(tuple(rows)), folder)
         assert talked is not None, "a driver talks, or it does not"
         return talked.ending(record)
-    output, bytes_max = b"", driver.result_bytes_max
+    output, bytes_max = b"", printed.result_bytes_max
     if record.spool_bytes:
         output, _ = await threads.run(spool.tail, folder, bytes_max + 1, spool.STDOUT)
-    ending = driver.ending(record, output[-bytes_max:])
+    ending = printed.ending(record, output[-bytes_max:])
     return dataclasses.replace(ending, result_cut=len(output) > bytes_max)

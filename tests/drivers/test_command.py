@@ -14,6 +14,7 @@ from dashd.drivers.command import (
     LINE_BYTES_MAX,
     NOTE_CHARACTERS_MAX,
     PLACEHOLDERS,
+    PRINTED,
     CommandDriver,
     ProgressReader,
     parse,
@@ -327,7 +328,7 @@ def _exit(code: int | None = None, signal: int | None = None, **more) -> ExitRec
     ],
 )
 def test_how_an_exit_is_read(exited: ExitRecord, state: str, reason: str) -> None:
-    ending = DRIVER.ending(exited, b"42")
+    ending = PRINTED.ending(exited, b"42")
     assert (ending.state, ending.reason) == (state, reason)
     assert (ending.exit_code, ending.exit_signal) == (
         (exited.code, exited.signal) if exited.reason != "start" else (None, None)
@@ -337,4 +338,4 @@ def test_how_an_exit_is_read(exited: ExitRecord, state: str, reason: str) -> Non
 
 
 def test_a_result_is_text_whatever_was_printed() -> None:
-    assert DRIVER.ending(_exit(0), b"ok \xff\xfe\n").result == "ok ��\n"
+    assert PRINTED.ending(_exit(0), b"ok \xff\xfe\n").result == "ok ��\n"

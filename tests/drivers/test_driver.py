@@ -12,6 +12,7 @@ from dashd.proxy import formats
 MEASURED_BYTES = {"pi": 6_156, "openclaw": 13_840}
 """What the proxy counted of a first call of Pi 1.5.2 and OpenClaw 2026.9.6, their task a word or two."""
 QUESTIONS = [name for name, each in vars(Driver).items() if inspect.isfunction(each) and name[0] != "_"]
+WORK = Work((), "an item", "a task", "/", "aaaaaa", "aaaaaa-001", "aaaaaa-t1", 300.0)
 
 
 @pytest.mark.parametrize("name", sorted(DRIVERS))
@@ -19,30 +20,37 @@ def test_a_driver_is_what_the_protocol_says(name: str) -> None:
     driver = DRIVERS[name]
     assert driver.name == name
     assert driver.pause in ("hard", "soft")
-    assert 0 < driver.result_bytes_max <= 1 << 20
     assert isinstance(driver.takes_messages, bool)
     assert driver.can_ask == (name in ("embedded", "openclaw", "pi"))
     assert driver.refusals in ("embedded", "pi", "openclaw")
     for question in QUESTIONS:  # their names as well, which mypy lets differ and a call may give
         asked, answered = getattr(Driver, question), getattr(type(driver), question)
         assert list(inspect.signature(asked).parameters) == list(inspect.signature(answered).parameters)
-    reader = driver.reader()
-    assert all(hasattr(reader, name) for name in vars(OutputReader) if not name.startswith("_"))
-    assert driver.reader() is not reader
-    assert reader.pending is False
+
+
+@pytest.mark.parametrize("name", sorted(DRIVERS))
+def test_a_driver_talks_or_reads_what_its_program_prints(name: str) -> None:
+    driver = DRIVERS[name]
+    printed = driver.printed
+    assert (printed is None) == (driver.conversation(WORK, {}) is not None)
+    if printed is not None:
+        assert 0 < printed.result_bytes_max <= 1 << 20
+        reader = printed.reader()
+        assert all(hasattr(reader, name) for name in vars(OutputReader) if not name.startswith("_"))
+        assert printed.reader() is not reader
+        assert reader.pending is False
 
 
 @pytest.mark.parametrize("name", sorted(DRIVERS))
 def test_who_takes_messages_has_a_conversation(name: str) -> None:
     driver = DRIVERS[name]
-    work = Work((), "an item", "a task", "/", "aaaaaa", "aaaaaa-001", "aaaaaa-t1", 300.0)
-    conversation = driver.conversation(work, {})
+    conversation = driver.conversation(WORK, {})
     assert (conversation is not None) >= driver.takes_messages
     if conversation is not None:
         wanted = [*vars(Conversation), "inputs", "stage", "feed", "pending"]
         assert all(hasattr(conversation, name) for name in wanted if not name.startswith("_"))
         assert conversation.starting
-        assert driver.conversation(work, {}) is not conversation
+        assert driver.conversation(WORK, {}) is not conversation
 
 
 def _embedded_bytes() -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from dashd.drivers import embedded_agent
 from dashd.drivers.driver import ModelAccess, Work
-from dashd.drivers.embedded import PROGRAM, EmbeddedDriver
+from dashd.drivers.embedded import PRINTED, PROGRAM, EmbeddedDriver
 from dashd.jail import view
 from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
@@ -51,7 +51,7 @@ def test_argv_is_refused_and_the_folder_must_exist() -> None:
 
 def test_the_last_line_is_the_result() -> None:
     output = b"@dash {}\nnoise\n" + json.dumps(RESULT).encode() + b"\n"
-    ending = DRIVER.ending(_exit(), output)
+    ending = PRINTED.ending(_exit(), output)
     assert (ending.state, json.loads(ending.result), ending.cpu_ms) == ("succeeded", RESULT, 5)
 
 
@@ -59,21 +59,21 @@ def test_the_last_line_is_the_result() -> None:
     "output", [b"", b"done\n", b'{"summary": 1}', b"[" * 100_000, b'{"summary": "\xff"}']
 )
 def test_without_a_result_it_has_failed(output: bytes) -> None:
-    assert DRIVER.ending(_exit(), output).state == "failed"
+    assert PRINTED.ending(_exit(), output).state == "failed"
 
 
 @pytest.mark.parametrize(
     ("code", "word", "again"), [(3, "budget", False), (4, "no model", True), (5, "end", True), (1, "1", True)]
 )
 def test_an_exit_code_says_why_and_only_a_refused_budget_is_final(code: int, word: str, again: bool) -> None:
-    ending = DRIVER.ending(_exit(code), b"")
+    ending = PRINTED.ending(_exit(code), b"")
     assert (ending.state, ending.retry, ending.exit_code) == ("failed", again, code)
     assert word in ending.reason
 
 
 def test_a_signal_and_a_failed_start_say_so() -> None:
-    assert DRIVER.ending(_exit(None, 9), b"").reason == "ended by signal 9"
-    assert "no such file" in DRIVER.ending(_exit(None, reason="start"), b"").reason
+    assert PRINTED.ending(_exit(None, 9), b"").reason == "ended by signal 9"
+    assert "no such file" in PRINTED.ending(_exit(None, reason="start"), b"").reason
 
 
 def test_what_it_should_ask_about_is_said_and_nothing_where_that_is_nothing() -> None:

@@ -89,6 +89,7 @@ class TalkingDriver(CommandDriver):
 
     takes_messages = True
     can_ask = False
+    printed = None
 
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         return Command(argv=("counting",), env={}, cwd=work.cwd, stdin=True)

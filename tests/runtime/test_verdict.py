@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import trio
 
-from dashd.drivers.command import CommandDriver
+from dashd.drivers.command import PRINTED
 from dashd.jail import spool
 from dashd.jail.launch_folder import ExitRecord
 from dashd.runtime import verdict
@@ -44,7 +44,7 @@ def print_(folder, *pieces):
 
 
 async def test_of_much_the_end_is_the_result_and_it_says_so(bed, plan) -> None:
-    longest = CommandDriver.result_bytes_max
+    longest = PRINTED.result_bytes_max
     printed = print_(bed.world.folder(f"{SWARM}-t1.1"), *[b"x" * 1_000] * (longest // 1_000 + 1), b"end")
     ending = await judged(bed.world, plan, msgspec.structs.replace(ENDED, spool_bytes=printed))
     assert (ending.result_cut, len(ending.result), ending.result[-4:]) == (True, longest, "xend")
