@@ -6,7 +6,6 @@ names one. Exit 0 succeeds and the end of stdout is the result. A line
 nothing to Dash.
 """
 
-import dataclasses
 import os
 import re
 import shutil
@@ -19,10 +18,10 @@ from msgspec import Meta
 
 from dashd.domain import surrogates
 from dashd.domain.attempt import Ending
-from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
 from .driver import Command, History, Printed, Progress, SessionFormat, Work
+from .lines import Lines
 from .results import RESULT_BYTES_MAX
 
 MARKER = b"@dash "
@@ -50,35 +49,18 @@ class ProgressReader:
     """Finds `@dash` lines in stdout, however it is cut into pieces."""
 
     def __init__(self) -> None:
-        self._line = bytearray()
-        self._too_long = False
+        self._lines = Lines(LINE_BYTES_MAX)
 
     @property
     def pending(self) -> bool:
         """True inside a line."""
-        return bool(self._line) or self._too_long
+        return self._lines.pending
 
     def feed(self, stream: int, output: bytes) -> list[Progress]:
         """The reports that end in this piece; malformed ones are the agent's own affair, passed over."""
         if stream != 1:
             return []
-        *ended, rest = output.split(b"\n")
-        found = []
-        for piece in ended:
-            self._add(piece)
-            if not self._too_long and (report := parse(bytes(self._line))):
-                found.append(report)
-            self._line.clear()
-            self._too_long = False
-        self._add(rest)
-        return found
-
-    def _add(self, piece: bytes) -> None:
-        if self._too_long or len(self._line) + len(piece) > LINE_BYTES_MAX:
-            self._too_long = True
-            self._line.clear()
-        else:
-            self._line += piece
+        return [report for line in self._lines.cut(output) if (report := parse(line))]
 
 
 def parse(line: bytes) -> Progress | None:
@@ -93,23 +75,14 @@ def parse(line: bytes) -> Progress | None:
     return Progress(done, total, report.note[:NOTE_CHARACTERS_MAX])
 
 
-def _ending(exited: ExitRecord, output: bytes) -> Ending:
-    """Exit 0 succeeds; everything else fails and says how."""
-    ending = _judge(exited, output)
-    return dataclasses.replace(ending, cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib)
-
-
-def _judge(exited: ExitRecord, output: bytes) -> Ending:
-    if exited.reason == "start":
-        return Ending("failed", f"could not start: {exited.error}")
-    if exited.code == 0:
+def _exit(code: int | None, output: bytes) -> Ending:
+    """Exit 0 succeeds; everything else fails."""
+    if code == 0:
         return Ending("succeeded", "exit code 0", result=output.decode("utf-8", "replace"), exit_code=0)
-    if exited.signal is not None:
-        return Ending("failed", f"ended by signal {exited.signal}", exit_signal=exited.signal)
-    return Ending("failed", f"exit code {exited.code}", exit_code=exited.code)
+    return Ending("failed", f"exit code {code}", exit_code=code)
 
 
-PRINTED = Printed(ProgressReader, _ending, RESULT_BYTES_MAX)
+PRINTED = Printed(ProgressReader, _exit, RESULT_BYTES_MAX)
 
 
 class CommandDriver:

@@ -1,7 +1,7 @@
 """What a driver is: how a task becomes a process, what its output says, and how its end is read."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -136,9 +136,19 @@ class Printed:
 
     reader: Callable[[], OutputReader]
     """A reader for a new attempt."""
-    ending: Callable[[ExitRecord, bytes], Ending]
-    """What an exit means, by the end of stdout, `result_bytes_max` at most."""
+    exit: Callable[[int | None, bytes], Ending]
+    """What an exit code means, by the end of stdout, `result_bytes_max` at most."""
     result_bytes_max: int
+
+    def ending(self, exited: ExitRecord, output: bytes) -> Ending:
+        """What an end means; `output` as above."""
+        if exited.reason == "start":
+            ending = Ending("failed", f"could not start: {exited.error}")
+        elif exited.signal is not None:
+            ending = Ending("failed", f"ended by signal {exited.signal}", exit_signal=exited.signal)
+        else:
+            ending = self.exit(exited.code, output)
+        return replace(ending, cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib)
 
 
 class Input(msgspec.Struct, frozen=True):

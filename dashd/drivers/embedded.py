@@ -5,7 +5,6 @@ files_changed, tests, follow_ups}`; `@dash` lines before it report progress. A r
 another try would be refused again.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ import msgspec
 from dashd.domain import surrogates
 from dashd.domain.attempt import Ending
 from dashd.jail import view
-from dashd.jail.launch_folder import ExitRecord
 from dashd.wire import errors
 
 from .command import ProgressReader, check_folder, environment
@@ -40,22 +38,12 @@ class Result(msgspec.Struct):
     follow_ups: list[str]
 
 
-def _ending(exited: ExitRecord, output: bytes) -> Ending:
+def _exit(code: int | None, output: bytes) -> Ending:
     """Exit 0 with a well-formed result succeeds."""
-    return dataclasses.replace(
-        _judge(exited, output), cpu_ms=exited.cpu_ms, rss_max_kib=exited.max_rss_kib
-    )
-
-
-def _judge(exited: ExitRecord, output: bytes) -> Ending:
-    if exited.reason == "start":
-        return Ending("failed", f"could not start: {exited.error}")
-    if exited.code == 0:
+    if code == 0:
         return _result(output)
-    if exited.signal is not None:
-        return Ending("failed", f"ended by signal {exited.signal}", exit_signal=exited.signal)
-    reason = _REASONS.get(exited.code or 0, f"exit code {exited.code}")
-    return Ending("failed", reason, exit_code=exited.code, retry=exited.code != 3)
+    reason = _REASONS.get(code or 0, f"exit code {code}")
+    return Ending("failed", reason, exit_code=code, retry=code != 3)
 
 
 def _result(output: bytes) -> Ending:
@@ -67,7 +55,7 @@ def _result(output: bytes) -> Ending:
     return Ending("succeeded", "finished", result=msgspec.json.encode(found).decode(), exit_code=0)
 
 
-PRINTED = Printed(ProgressReader, _ending, RESULT_BYTES_MAX)
+PRINTED = Printed(ProgressReader, _exit, RESULT_BYTES_MAX)
 
 
 class EmbeddedDriver:

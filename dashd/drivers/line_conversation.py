@@ -4,7 +4,6 @@ Sans-I/O, like every conversation. What a program says, and what is said to it, 
 """
 
 import dataclasses
-from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
@@ -16,6 +15,7 @@ from dashd.jail.launch_folder import ExitRecord
 
 from . import results
 from .driver import Asks, History, Input, Progress, Stage, Told
+from .lines import Lines
 
 LINE_BYTES_MAX = 4 << 20
 """A longer line is passed over; none that is read comes near."""
@@ -37,37 +37,6 @@ AGAIN = (
 )
 
 
-class Lines:
-    """Cuts a stream into lines, which end with LF alone: other line ends may stand inside strings."""
-
-    def __init__(self) -> None:
-        self._line = bytearray()
-        self._too_long = False
-
-    @property
-    def pending(self) -> bool:
-        """True inside a line."""
-        return bool(self._line) or self._too_long
-
-    def cut(self, output: bytes) -> Iterator[bytes]:
-        """The lines that end in this piece."""
-        *ended, rest = output.split(b"\n")
-        for piece in ended:
-            self._add(piece)
-            if not self._too_long:
-                yield bytes(self._line)
-            self._line.clear()
-            self._too_long = False
-        self._add(rest)
-
-    def _add(self, piece: bytes) -> None:
-        if self._too_long or len(self._line) + len(piece) > LINE_BYTES_MAX:
-            self._too_long = True
-            self._line.clear()
-        else:
-            self._line += piece
-
-
 class LineConversation:
     """See Conversation; whoever inherits it has `starting`, `tell`, `_read` and `_prompt`."""
 
@@ -80,7 +49,7 @@ class LineConversation:
         self.stage = stage
         self._history = dict(history)
         self._keys: set[str] = set()
-        self._lines = Lines()
+        self._lines = Lines(LINE_BYTES_MAX)
         self._last_words = b""
         self._asked_again = False
         self._outcome: Ending | None = None

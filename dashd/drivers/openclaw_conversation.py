@@ -18,7 +18,15 @@ from dashd.domain.attempt import Ending
 from dashd.wire import safe
 
 from .driver import History, Progress, Session, Stage, Told
-from .line_conversation import AGAIN, NOTE_CHARACTERS_MAX, RESUMED, LineConversation, Lines, short
+from .line_conversation import (
+    AGAIN,
+    LINE_BYTES_MAX,
+    NOTE_CHARACTERS_MAX,
+    RESUMED,
+    LineConversation,
+    short,
+)
+from .lines import Lines
 from .openclaw_protocol import LOG_BYTES_MAX
 
 READY = Stage("ready", 60.0)
@@ -113,7 +121,7 @@ class OpenClawConversation(LineConversation):
         # One that died may have done so before it was told what it is about.
         killed = session is not None and (session.resumed or session.broken_off)
         self._first = f"{RESUMED}\n\n{first}" if killed else first
-        self._log = Lines()
+        self._log = Lines(LINE_BYTES_MAX)
         self._open: _Open | None = None
         """One at a time: that a turn was given says that the one before it was over."""
         self._worked = False

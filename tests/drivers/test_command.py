@@ -293,7 +293,7 @@ def test_a_line_that_is_too_long_is_passed_over_and_held_nowhere(pieces: int) ->
     size = len(line) // pieces + 1
     for at in range(0, len(line), size):
         assert reader.feed(1, line[at : at + size]) == []
-        assert len(reader._line) <= LINE_BYTES_MAX
+        assert len(reader._lines._line) <= LINE_BYTES_MAX
     assert reader.feed(1, b'@dash {"note": "short"}\n') == [Progress(None, None, "short")]
 
 
