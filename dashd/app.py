@@ -227,7 +227,7 @@ def _core(
 def _at_once(config: Config) -> dict[str, int]:
     """How many agents of a program this machine can run at once, where each of them is heavy."""
     told = config.programs.openclaw_sessions_max
-    return {"openclaw": told or openclaw.at_once(cores(), _memory_bytes())}
+    return {"openclaw": told or openclaw.FOOTPRINT.at_once(cores(), _memory_bytes())}
 
 
 def _instances(config: Config, world: World, agents: DriverPort, walls: WallsPort) -> InstancePort:
@@ -245,7 +245,7 @@ def _division(config: Config) -> Division:
         told.pi_instances_max,
         told.pi_instance_seats,
         told.pi_idle_s,
-        machine=pi.at_once(cores(), _memory_bytes()),
+        machine=pi.FOOTPRINT.at_once(cores(), _memory_bytes()),
         agents_max=config.daemon.agents_max,
     )
 

@@ -13,6 +13,13 @@ from dashd.domain.brief import Earlier, compose
 from dashd.domain.session_tree import Transcript
 from dashd.jail.launch_folder import ExitRecord
 
+CONTEXT_TOKENS = 128_000
+"""Of a model of which nobody knows."""
+OUTPUT_PART = 4
+"""The most of a model's context that an answer may take."""
+SPARED_BYTES = 2 << 30
+"""Of a machine's memory: no agent's."""
+
 
 class ModelAccess(msgspec.Struct, frozen=True):
     """An agent's way to a model: its own listener at the proxy, and the key that names it there."""
@@ -24,6 +31,15 @@ class ModelAccess(msgspec.Struct, frozen=True):
     """The model to ask for."""
     context_tokens: int | None = None
     """What it takes, where that is known."""
+
+    @property
+    def context(self) -> int:
+        """What its program is told that it takes, in tokens."""
+        return self.context_tokens or CONTEXT_TOKENS
+
+    def output(self, most: int) -> int:
+        """The longest answer that its program asks for, `most` where the context has room for that."""
+        return min(most, self.context // OUTPUT_PART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +144,18 @@ class OutputReader(Protocol):
     @property
     def pending(self) -> bool:
         """True inside a message whose beginning was fed already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a program takes of a machine for each agent."""
+
+    per_core_max: int
+    each_bytes: int
+
+    def at_once(self, cores: int, memory_bytes: int) -> int:
+        """How many of them a machine can run at once."""
+        return max(1, min(cores * self.per_core_max, (memory_bytes - SPARED_BYTES) // self.each_bytes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from dashd.jail import view
 
 from . import compiled, openclaw_config
 from .command import check_folder, environment
-from .driver import Command, History, ModelAccess, Printed, Session, SessionFormat, Work
+from .driver import Command, Footprint, History, ModelAccess, Printed, Session, SessionFormat, Work
 from .openclaw_conversation import OpenClawConversation
 from .openclaw_transcript import AGENT, SESSION, STORE, OpenClawSessions
 from .programs import CLOSED, Programs, check_program, folders, path_of
@@ -30,19 +32,14 @@ GATE_ID = "dash-gate"
 PROVIDER = "dash"
 RESERVED_BYTES = 8 << 30
 """V8 reserves half a GiB for the code of each of its workers, of which OpenClaw has eight and uses little."""
-PER_CORE_MAX = 8
-EACH_BYTES, SPARED_BYTES = 1 << 30, 2 << 30
+FOOTPRINT = Footprint(per_core_max=8, each_bytes=1 << 30)
+"""Each takes ten seconds of a core to begin, then waits for its model most of the time, with a gibibyte of
+memory.
+"""
 ENVIRON = {
     **openclaw_config.ENVIRON,
     "OPENCLAW_LOG_LEVEL": "debug",  # that a run begins, and its tools, are nowhere else
 }
-
-
-def at_once(cores: int, memory_bytes: int) -> int:
-    """How many of them a machine can run at once: each takes ten seconds of a core to begin, then waits for
-    its model most of the time, with a gibibyte of memory.
-    """
-    return max(1, min(cores * PER_CORE_MAX, (memory_bytes - SPARED_BYTES) // EACH_BYTES))
 
 
 class OpenClawDriver:
@@ -167,11 +164,7 @@ def _plugins(work: Work) -> dict[str, Any]:
 def _config(work: Work, model: ModelAccess) -> dict[str, Any]:
     """One provider, one agent; its key is in the environment alone."""
     return openclaw_config.whole(
-        {
-            PROVIDER: openclaw_config.provider(
-                model.url, "${DASH_MODEL_KEY}", model.name, model.context_tokens
-            )
-        },
+        {PROVIDER: openclaw_config.provider(msgspec.structs.replace(model, key="${DASH_MODEL_KEY}"))},
         {AGENT: openclaw_config.agent(PROVIDER, model.name, work.cwd)},
         gateway={},
         plugins=_plugins(work),

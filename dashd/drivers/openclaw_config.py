@@ -5,11 +5,9 @@ by itself; one provider an agent, no fallback, since retries, deadlines and othe
 from collections.abc import Mapping
 from typing import Any
 
-CONTEXT_TOKENS = 128_000
-"""Of a model of which nobody knows."""
+from .driver import ModelAccess
+
 OUTPUT_TOKENS = 8_192
-OUTPUT_PART = 4
-"""The most of a model's context that an answer may take."""
 FOREVER_S = 2_000_000
 """The proxy owns the deadlines of calls, and Dash those of attempts; a call that is held is not given up, as
 when an agent is paused for days. A timer of Node's takes no more than 2,147,483 seconds.
@@ -29,23 +27,22 @@ ENVIRON = {
 }
 
 
-def provider(url: str, key: str, model: str, context_tokens: int | None = None) -> dict[str, Any]:
-    """An agent's way to its one model; `url` ends in `/v1`."""
-    context_tokens = context_tokens or CONTEXT_TOKENS
+def provider(model: ModelAccess) -> dict[str, Any]:
+    """An agent's way to its one model."""
     free = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}  # the proxy alone counts
     offered = {
-        "id": model,
-        "name": model,
+        "id": model.name,
+        "name": model.name,
         "reasoning": False,
         "input": ["text"],
-        "contextWindow": context_tokens,
-        "maxTokens": min(OUTPUT_TOKENS, context_tokens // OUTPUT_PART),
+        "contextWindow": model.context,
+        "maxTokens": model.output(OUTPUT_TOKENS),
         "cost": free,
         "compat": {"supportsUsageInStreaming": True},
     }
     return {
-        "baseUrl": url,
-        "apiKey": key,
+        "baseUrl": model.url,
+        "apiKey": model.key,
         "api": "openai-completions",
         "timeoutSeconds": FOREVER_S,
         "models": [offered],

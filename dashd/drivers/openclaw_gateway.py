@@ -18,7 +18,7 @@ from dashd.jail import view
 
 from . import compiled, openclaw_config
 from .command import passed_on
-from .driver import Command
+from .driver import Command, ModelAccess
 from .openclaw import program_argv
 from .programs import Programs, folders
 
@@ -87,9 +87,8 @@ def entries(seats: Sequence[Seat]) -> tuple[dict[str, Any], dict[str, Any]]:
     providers, agents = {}, {}
     for seat in seats:
         name = agent_name(seat.agent_id, seat.tag)
-        providers[f"{PREFIX}{name}"] = openclaw_config.provider(
-            seat.url, seat.key, seat.model, seat.context_tokens
-        )
+        model = ModelAccess(seat.url, seat.key, seat.model, seat.context_tokens)
+        providers[f"{PREFIX}{name}"] = openclaw_config.provider(model)
         agents[name] = openclaw_config.agent(f"{PREFIX}{name}", seat.model, seat.cwd)
     return providers, agents
 
@@ -130,7 +129,7 @@ def farewells(names: Iterable[str], providers: Mapping[str, int], size: int) -> 
             taken = [last]
         size -= sum(providers[each] for each in taken)
         paths = [f"models.providers.{each}" for each in taken]
-        shape = openclaw_config.provider("", "", "m")
+        shape = openclaw_config.provider(ModelAccess("", "", "m"))
         lists = [each for path in paths for each in openclaw_config.lists(shape, path)]
         found.append(({"models": {"providers": dict.fromkeys(taken)}}, lists))
     return found

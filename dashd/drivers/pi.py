@@ -18,7 +18,7 @@ from dashd.jail import view
 
 from . import compiled
 from .command import check_folder, environment
-from .driver import Command, History, ModelAccess, Printed, Session, SessionFormat, Work
+from .driver import Command, Footprint, History, ModelAccess, Printed, Session, SessionFormat, Work
 from .pi_conversation import PiConversation
 from .pi_transcript import PiSessions
 from .programs import CLOSED, Found, Lack, ProgramGone, Programs, check_program, folders, named
@@ -27,11 +27,7 @@ PRELOAD = Path(__file__).with_name("pi_preload.cjs")
 GATE = Path(__file__).with_name("pi_gate.js")
 AGENT_FOLDER = f"{view.HOME}/pi"
 """Inside a jail; elsewhere the program makes one below TMPDIR and removes it."""
-CONTEXT_TOKENS = 128_000
-"""Of a model of which nobody knows."""
 OUTPUT_TOKENS = 16_384
-OUTPUT_PART = 4
-"""The most of a model's context that an answer may take."""
 FLAGS = ("--mode", "rpc", "--offline", "-ne", "-ns", "-np", "--no-themes", "-na")
 """No extensions, skills, prompt templates or themes of the machine's, and a project's own are not trusted."""
 ADDENDUM = (
@@ -46,15 +42,10 @@ SETTINGS = {
     "enableInstallTelemetry": False,
 }
 
-PER_CORE_MAX = 50
-EACH_BYTES, SPARED_BYTES = 192 << 20, 2 << 30
-
-
-def at_once(cores: int, memory_bytes: int) -> int:
-    """How many of them a machine can run at once: each takes half a second of a core to begin, then waits for
-    its model most of the time, with 110 MiB of memory and what its tools take.
-    """
-    return max(1, min(cores * PER_CORE_MAX, (memory_bytes - SPARED_BYTES) // EACH_BYTES))
+FOOTPRINT = Footprint(per_core_max=50, each_bytes=192 << 20)
+"""Each takes half a second of a core to begin, then waits for its model most of the time, with 110 MiB of
+memory and what its tools take.
+"""
 
 
 class PiDriver:
@@ -145,11 +136,10 @@ def _session(session: Session | None) -> tuple[str, ...]:
 def _files(model: ModelAccess) -> dict[str, Any]:
     """Of its agent directory: the one provider there is, and the settings."""
     free = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}  # the proxy alone counts
-    context_tokens = model.context_tokens or CONTEXT_TOKENS
     offered = {
         "id": model.name,
-        "contextWindow": context_tokens,
-        "maxTokens": min(OUTPUT_TOKENS, context_tokens // OUTPUT_PART),
+        "contextWindow": model.context,
+        "maxTokens": model.output(OUTPUT_TOKENS),
         "cost": free,
     }
     provider = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dashd.drivers.driver import ModelAccess, Session, Work
-from dashd.drivers.openclaw import GATE, GATE_ID, RUNNER, OpenClawDriver, at_once
+from dashd.drivers.openclaw import FOOTPRINT, GATE, GATE_ID, RUNNER, OpenClawDriver
 from dashd.drivers.openclaw_config import TOOLS
 from dashd.drivers.openclaw_conversation import REFUSED
 from dashd.drivers.openclaw_transcript import SESSION
@@ -154,4 +154,4 @@ def test_the_words_of_a_refusal_are_the_proxys() -> None:
     ("cores", "gib", "count"), [(2, 24, 16), (2, 8, 6), (16, 24, 22), (1, 2, 1), (64, 1, 1), (4, 512, 32)]
 )
 def test_how_many_by_cores_and_memory(cores: int, gib: int, count: int) -> None:
-    assert at_once(cores, gib * GIB) == count
+    assert FOOTPRINT.at_once(cores, gib * GIB) == count

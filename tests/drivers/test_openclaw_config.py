@@ -1,10 +1,11 @@
 """What OpenClaw is told of models and tools, in either mode."""
 
 from dashd.drivers import openclaw_config
+from dashd.drivers.driver import CONTEXT_TOKENS, ModelAccess
 
 
 def test_nothing_calls_home_falls_back_or_searches_for_tools() -> None:
-    provider = openclaw_config.provider("http://127.0.0.1:8787/v1", "dk_1", "a -> b")
+    provider = openclaw_config.provider(ModelAccess("http://127.0.0.1:8787/v1", "dk_1", "a -> b"))
     agent = openclaw_config.agent("dash", "a -> b", "/w")
     whole = openclaw_config.whole(
         {"dash": provider}, {"a": agent}, gateway={}, plugins={"enabled": False}, workspace_only=True
@@ -19,10 +20,11 @@ def test_nothing_calls_home_falls_back_or_searches_for_tools() -> None:
 
 
 def test_a_small_model_is_told_as_one() -> None:
-    (offered,) = openclaw_config.provider("http://127.0.0.1:1/v1", "k", "m", 20_000)["models"]
+    model = ModelAccess("http://127.0.0.1:1/v1", "k", "m", 20_000)
+    (offered,) = openclaw_config.provider(model)["models"]
     assert (offered["contextWindow"], offered["maxTokens"]) == (20_000, 5_000)
-    (offered,) = openclaw_config.provider("http://127.0.0.1:1/v1", "k", "m")["models"]
-    assert offered["contextWindow"] == openclaw_config.CONTEXT_TOKENS
+    (offered,) = openclaw_config.provider(ModelAccess("http://127.0.0.1:1/v1", "k", "m"))["models"]
+    assert offered["contextWindow"] == CONTEXT_TOKENS
 
 
 def test_a_mode_adds_what_is_its_own() -> None:

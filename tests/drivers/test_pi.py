@@ -90,7 +90,7 @@ def test_a_place_may_have_a_pi_of_its_own(programs: Programs, tmp_path: Path) ->
     ("cores", "gib", "count"), [(2, 24, 100), (2, 4, 10), (64, 16, 74), (1, 1, 1), (1, 64, 50)]
 )
 def test_a_machine_has_room_for_so_many(cores: int, gib: int, count: int) -> None:
-    assert pi.at_once(cores, gib << 30) == count
+    assert pi.FOOTPRINT.at_once(cores, gib << 30) == count
 
 
 def test_a_program_that_has_gone_is_not_replaced_by_another(programs: Programs, tmp_path: Path) -> None:
