@@ -19,6 +19,8 @@ OUTPUT_PART = 4
 """The most of a model's context that an answer may take."""
 SPARED_BYTES = 2 << 30
 """Of a machine's memory: no agent's."""
+OVER_BUDGET = "its budget did not cover the next call"
+"""How an attempt ends, whatever its program, whose call was refused for that."""
 
 
 class ModelAccess(msgspec.Struct, frozen=True):

@@ -18,12 +18,12 @@ from dashd.jail import view
 from dashd.wire import errors
 
 from .command import ProgressReader, check_folder, environment
-from .driver import Command, History, Printed, SessionFormat, Work
+from .driver import OVER_BUDGET, Command, History, Printed, SessionFormat, Work
 from .results import RESULT_BYTES_MAX
 
 PROGRAM = Path(__file__).with_name("embedded_agent.py")
 _REASONS = {
-    3: "its budget did not cover the next call",
+    3: OVER_BUDGET,
     4: "no model answered",
     5: "the model did not come to an end",
 }

@@ -4,6 +4,8 @@ Sans-I/O, like every conversation. What a program says, and what is said to it, 
 """
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
@@ -14,7 +16,7 @@ from dashd.jail.holder_link import INPUT_BYTES_MAX
 from dashd.jail.launch_folder import ExitRecord
 
 from . import results
-from .driver import Asks, History, Input, Progress, Stage, Told
+from .driver import OVER_BUDGET, Asks, History, Input, Progress, Stage, Told
 from .lines import Lines
 
 LINE_BYTES_MAX = 4 << 20
@@ -26,6 +28,11 @@ FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeErro
 NOTE_CHARACTERS_MAX = 120
 LAST_WORDS_BYTES_MAX = 2_000
 REASON_CHARACTERS_MAX = 500
+RESUMES_MAX = 5
+"""In a row: what breaks every call, or every stream, is not mended by asking."""
+STATUS = re.compile(r"^[1-5]\d\d\b")
+"""How the words begin of a call that was answered, with a refusal: it did not break off."""
+RESUME = "The connection to the model broke off. Go on from where you were."
 RESUMED = (
     "Your program was killed while you worked on this, and goes on in the same session. The last tool call "
     "may have done all it should, a part of it, or nothing: look before you do it again. Then go on."
@@ -42,6 +49,8 @@ class LineConversation:
 
     PROGRAM: ClassVar[str]
     LEAVING: ClassVar = Stage("leaving", 10.0)
+    EXPIRED: ClassVar[Mapping[str, str]]
+    """What it means that a stage has taken too long, by its name."""
 
     def __init__(self, stage: Stage, history: History) -> None:
         self.inputs: list[Input] = []
@@ -52,6 +61,8 @@ class LineConversation:
         self._lines = Lines(LINE_BYTES_MAX)
         self._last_words = b""
         self._asked_again = False
+        self._resumes = 0
+        """How often it was told to go on, in a row."""
         self._outcome: Ending | None = None
 
     @property
@@ -133,6 +144,14 @@ class LineConversation:
     def _fail(self, reason: str, key: str = "end", *, retry: bool = True, signal: int | None = None) -> None:
         self._outcome = Ending("failed", reason, retry=retry, exit_signal=signal)
         self._end(key)
+
+    def _over_budget(self) -> None:
+        """A refused budget is final."""
+        self._fail(OVER_BUDGET, retry=False)
+
+    def _expire(self, told: Told) -> None:
+        stuck = f"stuck: {self.PROGRAM} did not get past {told.text}"
+        self._fail(self.EXPIRED.get(told.text, stuck), told.key)
 
     def _end(self, key: str) -> None:
         """End of file is what a program ends by in an orderly way, its tools with it."""

@@ -9,7 +9,7 @@ that a run has begun, which tool works, and how the proxy has refused a call.
 """
 
 import re
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,10 @@ from .line_conversation import (
     AGAIN,
     LINE_BYTES_MAX,
     NOTE_CHARACTERS_MAX,
+    RESUME,
     RESUMED,
+    RESUMES_MAX,
+    STATUS,
     LineConversation,
     short,
 )
@@ -34,9 +37,6 @@ STARTING = Stage("starting", 300.0)
 """Until a run begins: ten seconds of one core, and as many as there are places may start at once."""
 WORKING = Stage("working", None)
 LEAVING = LineConversation.LEAVING
-RESUMES_MAX = 5
-"""In a row: what breaks every call is not mended by asking."""
-RESUME = "The connection to the model broke off. Go on from where you were."
 UNREAD = "You may not have been given this before:"
 """A turn can end before OpenClaw has put down what was said in it: another part of it held its database."""
 HEED = "Take this into account, then end as you were told to."
@@ -49,7 +49,6 @@ _BEGUN = b"embedded run agent start"
 _TOOL_STARTS = b"embedded run tool start: "
 _TOOL = re.compile(_TOOL_STARTS + rb".*\btool=(\S{1,80})")
 _RAW = re.compile(rb"rawError=(.{1,500})")
-_STATUS = re.compile(r"^[1-5]\d\d\b")
 
 
 class _Ready(msgspec.Struct, tag="ready"):
@@ -114,6 +113,10 @@ class OpenClawConversation(LineConversation):
     """See Conversation."""
 
     PROGRAM = "openclaw"
+    EXPIRED: ClassVar = {
+        READY.name: f"not_ready: openclaw's runner did not answer within {READY.limit_s:g} s",
+        STARTING.name: f"not_started: openclaw did not begin its turn within {STARTING.limit_s:g} s",
+    }
 
     def __init__(self, first: str, history: History, session: Session | None = None) -> None:
         """`first` is the brief; `session` says whether somebody was killed in it."""
@@ -129,7 +132,6 @@ class OpenClawConversation(LineConversation):
         self._count = 0
         self._held: list[Told] = []
         """Messages that came while a turn was under way."""
-        self._resumes = 0
         self._raw = ""
         """How the last call of this turn failed, in OpenClaw's own words."""
 
@@ -159,7 +161,7 @@ class OpenClawConversation(LineConversation):
         elif told.kind == "leave":
             self._end(told.key)
         elif told.kind == "expire":
-            self._fail(_expired(told.text), told.key)
+            self._expire(told)
 
     def _read_log(self, line: bytes) -> Progress | None:
         at = line.find(_TOOL_STARTS)
@@ -221,10 +223,10 @@ class OpenClawConversation(LineConversation):
         what may not have come into it.
         """
         if raw.startswith(REFUSED):
-            self._fail("its budget did not cover the next call", retry=False)
+            self._over_budget()
         elif raw == NOT_TAKEN:
             self._fail(f"the gateway did not take its turn: {short(safe.line(turned.error))}")
-        elif _STATUS.match(raw):
+        elif STATUS.match(raw):
             self._fail(f"no model answered: {short(raw)}")
         elif not turned.answered:
             words = short(turned.error or self._last_words.decode("utf-8", "replace").strip())
@@ -276,11 +278,3 @@ class OpenClawConversation(LineConversation):
         self._open = _Open(key, text, words)
         self.stage = STARTING
         self._say(key, message=text)
-
-
-def _expired(stage: str) -> str:
-    what = {
-        READY.name: f"not_ready: openclaw's runner did not answer within {READY.limit_s:g} s",
-        STARTING.name: f"not_started: openclaw did not begin its turn within {STARTING.limit_s:g} s",
-    }
-    return what.get(stage, f"stuck: openclaw did not get past {stage}")

@@ -10,7 +10,7 @@ A dialog of Pi's is answered with a refusal at once, so that none ever blocks.
 
 import contextlib
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -20,7 +20,15 @@ from dashd.domain.attempt import Ending
 
 from . import results
 from .driver import Asks, History, Progress, Session, Stage, Told
-from .line_conversation import NOTE_CHARACTERS_MAX, RESUMED, LineConversation, short
+from .line_conversation import (
+    NOTE_CHARACTERS_MAX,
+    RESUME,
+    RESUMED,
+    RESUMES_MAX,
+    STATUS,
+    LineConversation,
+    short,
+)
 
 READY = Stage("ready", 120.0)
 """From the start: half a second for one, half a minute for a hundred at once on two cores."""
@@ -29,9 +37,6 @@ SUMMING = Stage("summing", None)
 """Accepted, and it sums up what was said before it takes its task: a model call, which may be held."""
 WORKING = Stage("working", None)
 LEAVING = LineConversation.LEAVING
-RESUMES_MAX = 5
-"""In a row, without an answer between: what breaks every stream is not mended by asking."""
-RESUME = "The connection to the model broke off. Go on from where you were."
 COMPACTED = (
     "What was said so far has been summed up for you, and what you had begun since was broken off: look "
     "before you do it again. Then go on."
@@ -60,7 +65,6 @@ _DIALOGS = frozenset({"select", "confirm", "input", "editor"})
 _NOISE = b"Warning: No project session found"
 """How a line begins that Pi says where its session is to begin."""
 _BUDGET = re.compile(r"insufficient_quota|^402\b")
-_STATUS = re.compile(r"^[1-5]\d\d\b")
 
 
 class _Asked(msgspec.Struct):
@@ -90,6 +94,10 @@ class PiConversation(LineConversation):
     """See Conversation."""
 
     PROGRAM = "pi"
+    EXPIRED: ClassVar = {
+        READY.name: f"not_ready: pi did not answer within {READY.limit_s:g} s of its start",
+        ACCEPTED.name: f"not_accepted: pi did not take its task within {ACCEPTED.limit_s:g} s",
+    }
 
     def __init__(self, first: str, history: History, session: Session | None = None) -> None:
         """`first` is the brief; `session` says what its file holds before it starts."""
@@ -109,7 +117,6 @@ class PiConversation(LineConversation):
         self._afterwards = ""
         """What is said once it is."""
         self._runs = 0
-        self._resumes = 0
         self._answer: dict[str, Any] = {}
         """The last message of the model's."""
         self._say("ready", type="get_state")
@@ -132,7 +139,7 @@ class PiConversation(LineConversation):
         elif told.kind == "answer":
             self._answer_dialog(told.key, confirmed=told.text == "allow")
         elif self._outcome is None:
-            self._fail(_expired(told.text), told.key)
+            self._expire(told)
 
     # --- what Pi says -------------------------------------------------------------------------------------
 
@@ -226,8 +233,8 @@ class PiConversation(LineConversation):
     def _failed_call(self, why: str) -> None:
         """A refused budget is final; a stream that was cut is asked for again, in the same session."""
         if _BUDGET.search(why):
-            self._fail("its budget did not cover the next call", retry=False)
-        elif _STATUS.match(why) or self._resumes >= RESUMES_MAX:
+            self._over_budget()
+        elif STATUS.match(why) or self._resumes >= RESUMES_MAX:
             self._fail(f"no model answered: {short(why)}")
         else:
             self._resumes += 1
@@ -317,7 +324,7 @@ class PiConversation(LineConversation):
     def _has_compacted(self, said: str, why: str) -> None:
         """The whole task; one that was killed after it had done so hears that it was done."""
         if _BUDGET.search(why):
-            self._fail("its budget did not cover the next call", retry=False)
+            self._over_budget()
         elif why and ALREADY not in why:
             self._fail(f"not summed up: {why}", retry=TOO_SMALL not in why)
         else:
@@ -355,14 +362,6 @@ def _quiet(output: bytes) -> bytes:
         kept.append(output[at:found])
         at = end + 1
     return b"".join([*kept, output[at:]])
-
-
-def _expired(stage: str) -> str:
-    what = {
-        "ready": f"not_ready: pi did not answer within {READY.limit_s:g} s of its start",
-        "accepted": f"not_accepted: pi did not take its task within {ACCEPTED.limit_s:g} s",
-    }
-    return what.get(stage, f"stuck: pi did not get past {stage}")
 
 
 def _provider(data: dict[str, Any]) -> str:

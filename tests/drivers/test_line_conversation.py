@@ -1,9 +1,12 @@
 """What conversations in JSON lines share; each of them is tested with its own program's lines."""
 
 import json
+from typing import ClassVar
+
+import pytest
 
 from dashd.domain import brief
-from dashd.drivers.driver import Input, Progress, Stage, Told
+from dashd.drivers.driver import OVER_BUDGET, Input, Progress, Stage, Told
 from dashd.drivers.line_conversation import LINE_BYTES_MAX, REASON_CHARACTERS_MAX, LineConversation, short
 from dashd.jail.holder_link import INPUT_BYTES_MAX
 from dashd.jail.launch_folder import ExitRecord
@@ -16,6 +19,7 @@ class Echo(LineConversation):
     """Each line is its model's last word."""
 
     PROGRAM = "echo"
+    EXPIRED: ClassVar = {"greeting": "it did not greet"}
 
     def __init__(self, history=None) -> None:
         super().__init__(WORKING, history or {})
@@ -78,6 +82,23 @@ def test_a_line_that_is_too_long_is_passed_over() -> None:
 def test_what_was_told_comes_at_the_place_where_it_came() -> None:
     told = Told("message", "m1", "mind the gap")
     assert Echo({"first": [told], "later": [told]}).heard == [told]
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [("greeting", "it did not greet"), ("working", "stuck: echo did not get past working")],
+)
+def test_a_stage_that_took_too_long_says_which(stage: str, reason: str) -> None:
+    talk = Echo()
+    talk._expire(Told("expire", "e1", stage))
+    assert [each.key for each in talk.inputs] == ["first", "e1"]
+    assert (talk.ending(_exit()).reason, talk.ending(_exit()).retry) == (reason, True)
+
+
+def test_a_refused_budget_is_final() -> None:
+    talk = Echo()
+    talk._over_budget()
+    assert (talk.ending(_exit()).reason, talk.ending(_exit()).retry) == (OVER_BUDGET, False)
 
 
 def test_a_reason_is_short() -> None:

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 
 from dashd.domain import brief
 from dashd.drivers.driver import Session, Told
-from dashd.drivers.line_conversation import AGAIN, RESUMED
-from dashd.drivers.openclaw_conversation import (
-    HEED,
-    NOT_TAKEN,
-    REFUSED,
-    RESUME,
-    RESUMES_MAX,
-    UNREAD,
-    OpenClawConversation,
-)
+from dashd.drivers.line_conversation import AGAIN, RESUME, RESUMED, RESUMES_MAX
+from dashd.drivers.openclaw_conversation import HEED, NOT_TAKEN, REFUSED, UNREAD, OpenClawConversation
 from dashd.jail.launch_folder import ExitRecord
 from dashd.proxy.formats import FORMATS
 

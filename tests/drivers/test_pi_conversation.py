@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from dashd.domain import brief
 from dashd.domain.asking import Ask
 from dashd.drivers.driver import Told
-from dashd.drivers.line_conversation import RESUMED
-from dashd.drivers.pi_conversation import HEED, RESUME, RESUMES_MAX, PiConversation
+from dashd.drivers.line_conversation import RESUME, RESUMED, RESUMES_MAX
+from dashd.drivers.pi_conversation import HEED, PiConversation
 from dashd.jail.launch_folder import ExitRecord
 
 RESULT = '{"summary":"done","files_changed":[],"tests":[],"follow_ups":[]}'
