@@ -16,28 +16,24 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
 
 import trio
 
 from dashd.clock import Clock
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
-from dashd.model_doors import told
+from dashd.model_doors import fresh_key, payer_of, told
 from dashd.proxy import door as doors
 from dashd.proxy import pace
 from dashd.proxy.caller import Caller
 from dashd.proxy.exchange import Exchange
-from dashd.proxy.ledger import Payer
+from dashd.proxy.formats.format import Style
 from dashd.proxy.rates import Limits
-from dashd.store import agents, attempts, budgets, insist, proxy_keys
+from dashd.store import agents, attempts, insist, proxy_keys
 from dashd.store.opening import Store
 from dashd.store.queue import Claim
-from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
-KEY_BITS = 256
-STYLE: Final = "openclaw"
 HOST = "127.0.0.1"
 URL = f"http://{HOST}:{LISTENER_PORT}/v1"
 BACKLOG = 128
@@ -99,13 +95,20 @@ class GatewayKeys:
     """`runtime.doors.GatewayDoors` over the proxy; all are served in `ring`, which outlives the runtime."""
 
     def __init__(
-        self, store: Store, clock: Clock, exchange: Exchange, ring: trio.Nursery, limits: Limits
+        self,
+        store: Store,
+        clock: Clock,
+        exchange: Exchange,
+        ring: trio.Nursery,
+        style: Style,
+        limits: Limits,
     ) -> None:
-        """`limits` are each agent's own."""
+        """`style` is how a gateway wants to be refused; `limits` are each agent's own."""
         self._store = store
         self._clock = clock
         self._exchange = exchange
         self._ring = ring
+        self._style = style
         self._limits = limits
         self._served: dict[str, _Served] = {}
 
@@ -114,11 +117,11 @@ class GatewayKeys:
     ) -> dict[str, ModelAccess]:
         """See the protocol."""
         name, context_tokens = await told(self._exchange.registry, model)
-        made = {agent_id: f"dk_{self._clock.token(KEY_BITS):064x}" for agent_id in agent_ids}
+        made = {agent_id: fresh_key(self._clock) for agent_id in agent_ids}
 
         def operation(tx: Tx) -> None:
             for agent_id, key in made.items():
-                payer = _payer(tx.db, swarm_id, agent_id, None)
+                payer = payer_of(tx.db, swarm_id, agent_id, None)
                 proxy_keys.insert(tx, doors.digest(key), payer.budget_id, agent_id, gateway)
 
         await self._write(operation)
@@ -137,7 +140,7 @@ class GatewayKeys:
             digests, awaited = await self._store.own.read(
                 lambda db: (proxy_keys.of_gateway(db, gateway), attempts.agents_within(db, gateway))
             )
-            await self._serve(gateway, listener, _Served(_door(), digests=digests, awaited=set(awaited)))
+            await self._serve(gateway, listener, _Served(self._door(), digests=digests, awaited=set(awaited)))
         except BaseException:
             listener.close()
             raise
@@ -151,7 +154,7 @@ class GatewayKeys:
                 lambda db: (proxy_keys.of_door(db, door), attempts.begun_at(db, place))
             )
             taken: int = listener.getsockname()[1]
-            served = _Served(_door(), f"http://{HOST}:{taken}/v1", awaited=set(awaited))
+            served = _Served(self._door(), f"http://{HOST}:{taken}/v1", awaited=set(awaited))
             for agent_id, digest, gateway in found:
                 served.put(agent_id, digest, gateway)
             await self._serve(door, listener, served)
@@ -199,10 +202,10 @@ class GatewayKeys:
     async def let_in(self, gateway: str, claim: Claim) -> None:
         """See the protocol."""
         payer = await self._store.own.read(
-            lambda db: _payer(db, claim.swarm_id, claim.agent_id, claim.task_id)
+            lambda db: payer_of(db, claim.swarm_id, claim.agent_id, claim.task_id)
         )
         rates = await pace.rates_of(self._store, self._clock, payer, self._limits)
-        caller = Caller(payer, STYLE, rates=rates)
+        caller = Caller(payer, self._style, rates=rates)
         if (served := self._find(gateway)) is None:
             return  # it has ended meanwhile, which the attempt hears of as well
         served.inside[claim.agent_id] = claim.attempt_id, caller
@@ -247,22 +250,15 @@ class GatewayKeys:
         await self.close(door)
         await self._write(lambda tx: proxy_keys.revoke_others(tx, door, ""))
 
+    def _door(self) -> doors.Door:
+        return doors.Door(None, self._style)
+
     def _find(self, gateway: str) -> _Served | None:
         return self._served.get(gateway.partition("@")[0])
 
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""
         await insist.apply(self._store.writer, operation, _log.warning)
-
-
-def _payer(db: Snapshot, swarm_id: str, agent_id: str, task_id: str | None) -> Payer:
-    """The agent's own budget; its swarm's where it has none."""
-    own = budgets.find(db, agent_id) or budgets.find(db, swarm_id)
-    return Payer(own.id if own else budgets.PROJECT, swarm_id, agent_id, task_id)
-
-
-def _door() -> doors.Door:
-    return doors.Door(None, STYLE)
 
 
 def _bound(port: int | None) -> socket.socket:

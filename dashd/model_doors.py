@@ -9,7 +9,7 @@ the key.
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import trio
@@ -17,7 +17,6 @@ import trio
 from dashd.clock import Clock
 from dashd.domain import asking
 from dashd.domain.scope import reached_hosts
-from dashd.drivers import DRIVERS
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
 from dashd.proxy import door as doors
@@ -54,14 +53,16 @@ class ModelDoors:
         exchange: Exchange,
         tunnels: Tunnels,
         ring: trio.Nursery,
+        styles: Mapping[str, Style],
         limits: Limits = Limits(),  # noqa: B008  # frozen
     ) -> None:
-        """`limits` are each agent's own."""
+        """`styles` says by driver how its program wants to be refused; `limits` are each agent's own."""
         self._store = store
         self._clock = clock
         self._exchange = exchange
         self._tunnels = tunnels
         self._ring = ring
+        self._styles = styles
         self._limits = limits
         self.judge: Judge | None = None
         """Who answers what an agent asks before it acts; set before the first door opens."""
@@ -75,9 +76,9 @@ class ModelDoors:
 
     async def open(self, claim: Claim, model: str | None, *, inside: bool, calls: bool) -> OpenDoor:
         """A fresh listener on a free port, served already; or the key alone, for one that a jail opens."""
-        key = f"dk_{self._clock.token(KEY_BITS):064x}"
+        key = fresh_key(self._clock)
         payer, hosts, style = await self._store.own.read(
-            lambda db: (_payer(db, claim), _hosts(db, claim), _style(db, claim))
+            lambda db: (_payer(db, claim), _hosts(db, claim), self._style(db, claim))
         )
         name, context_tokens = await told(self._exchange.registry, model)
         await self._write(
@@ -107,7 +108,7 @@ class ModelDoors:
 
         def query(db: Snapshot) -> tuple[Payer, tuple[str, ...], Style, list[bytes]]:
             digests = proxy_keys.of_attempt(db, claim.agent_id, claim.attempt_id)
-            return _payer(db, claim), _hosts(db, claim), _style(db, claim), digests
+            return _payer(db, claim), _hosts(db, claim), self._style(db, claim), digests
 
         try:
             payer, hosts, style, digests = await self._store.own.read(query)
@@ -175,9 +176,23 @@ class ModelDoors:
         desk = Desk(partial(self.judge, claim)) if self.judge is not None else None
         return Caller(payer, style, rates=rates, hosts=hosts, traffic=traffic, desk=desk)
 
+    def _style(self, db: Snapshot, claim: Claim) -> Style:
+        return self._styles[swarms.get(db, claim.swarm_id).driver]
+
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""
         await insist.apply(self._store.writer, operation, _log.warning)
+
+
+def fresh_key(clock: Clock) -> str:
+    """A new agent's key; it is known by its digest alone."""
+    return f"dk_{clock.token(KEY_BITS):064x}"
+
+
+def payer_of(db: Snapshot, swarm_id: str, agent_id: str, task_id: str | None) -> Payer:
+    """The agent's own budget; its swarm's where it has none."""
+    own = budgets.find(db, agent_id) or budgets.find(db, swarm_id)
+    return Payer(own.id if own else budgets.PROJECT, swarm_id, agent_id, task_id)
 
 
 async def told(registry: Registry, model: str | None) -> tuple[str, int | None]:
@@ -200,13 +215,5 @@ def _hosts(db: Snapshot, claim: Claim) -> tuple[str, ...]:
     return reached_hosts(agents.scope_of(agents.get(db, claim.agent_id), swarm))
 
 
-def _style(db: Snapshot, claim: Claim) -> Style:
-    """How its driver's program wants to be refused."""
-    return DRIVERS[swarms.get(db, claim.swarm_id).driver].refusals
-
-
 def _payer(db: Snapshot, claim: Claim) -> Payer:
-    """The agent's own budget; its swarm's where it has none."""
-    own = budgets.find(db, claim.agent_id) or budgets.find(db, claim.swarm_id)
-    budget_id = own.id if own else budgets.PROJECT
-    return Payer(budget_id, claim.swarm_id, claim.agent_id, claim.task_id)
+    return payer_of(db, claim.swarm_id, claim.agent_id, claim.task_id)

@@ -6,18 +6,21 @@ rows ▸ ledger recovered ▸ (fork server) ▸ secrets read ▸ agents' doors �
 import contextlib
 import datetime
 import logging
+from collections.abc import Mapping
 
 import trio
 
 from dashd.clock import Clock
 from dashd.config import Config, ProxyConfig
 from dashd.crash_points import CrashPoints
+from dashd.drivers import OpenClawDriver
 from dashd.gateway_doors import GatewayKeys
 from dashd.model_doors import ModelDoors
 from dashd.model_ports import ModelPort, ProviderPort
 from dashd.outside_door import OutsideDoor
 from dashd.proxy import secrets
 from dashd.proxy.exchange import Exchange
+from dashd.proxy.formats.format import Style
 from dashd.proxy.ledger import Ledger
 from dashd.proxy.offline import Billed, OfflineModel
 from dashd.proxy.prices import PriceList
@@ -85,17 +88,20 @@ class ModelSide:
         await self.ledger.recover()
         await self._forget_bodies()
 
-    async def open(self, ring: trio.Nursery) -> None:
-        """Not before the fork server runs: what it forks has never seen a secret. All is served in `ring`."""
+    async def open(self, ring: trio.Nursery, styles: Mapping[str, Style]) -> None:
+        """Not before the fork server runs: what it forks has never seen a secret. All is served in `ring`;
+        `styles` says by driver how its program wants to be refused.
+        """
         await self.providers.open()
         self._show_stage()
         ring.start_soon(self.providers.run_commands)
         ring.start_soon(self.ledger.follow)
         store, clock, exchange = self._store, self._clock, self._exchange
         settings = self._settings
+        limits = agents_limits(settings)
         tunnels = Tunnels(clock, on_tunnel=TunnelRecords(store).note)
-        self.doors = ModelDoors(store, clock, exchange, tunnels, ring, agents_limits(settings))
-        self.gateways = GatewayKeys(store, clock, exchange, ring, agents_limits(settings))
+        self.doors = ModelDoors(store, clock, exchange, tunnels, ring, styles, limits)
+        self.gateways = GatewayKeys(store, clock, exchange, ring, styles[OpenClawDriver.name], limits)
         self.models = ModelPort(self._registry, self._swap, exchange.waiting)
         self.outside = OutsideDoor(
             store, clock, exchange, ring, port=settings.port, limits=keys_limits(settings)

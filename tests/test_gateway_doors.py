@@ -30,7 +30,8 @@ class Bed:
         self.port = 0
 
     def fresh(self) -> GatewayKeys:
-        return GatewayKeys(self.world.store, Clock(), self.world.exchange, self.ring, Limits())
+        world = self.world
+        return GatewayKeys(world.store, Clock(), world.exchange, self.ring, "openclaw", Limits())
 
     async def open(self, doors: GatewayKeys | None = None) -> str:
         """Its launch; the gateway is served from now on."""

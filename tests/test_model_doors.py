@@ -14,6 +14,7 @@ import trio.testing
 from dashd.clock import Clock
 from dashd.domain import scope as scopes
 from dashd.model_doors import ModelDoors
+from dashd.proxy.formats.format import Style
 from dashd.proxy.tunnel import TunnelRecord, Tunnels
 from dashd.proxy.tunnel_records import TunnelRecords
 from dashd.runtime.doors import OpenDoor
@@ -24,6 +25,7 @@ from tests.proxy import world as proxy_world
 from tests.proxy.world import World
 
 S_MAX = 20.0
+STYLES: dict[str, Style] = {"embedded": "embedded"}
 
 
 class Bed:
@@ -31,7 +33,7 @@ class Bed:
 
     def __init__(self, world: World, ring: trio.Nursery) -> None:
         self.world = world
-        self.doors = ModelDoors(world.store, Clock(), world.exchange, Tunnels(Clock()), ring)
+        self.doors = ModelDoors(world.store, Clock(), world.exchange, Tunnels(Clock()), ring, STYLES)
 
     def claim(self, number: int = 0, attempt: str = "t1.1") -> Claim:
         return Claim(f"{attempt}-{number}", self.world.agents[number], f"t{number}", proxy_world.SWARM)
@@ -119,7 +121,7 @@ async def test_a_late_close_leaves_the_seats_next_attempt_alone(bed: Bed) -> Non
 async def test_after_a_restart_the_same_key_opens_the_kept_listener(bed: Bed) -> None:
     opened = await bed.doors.open(bed.claim(), None, inside=False, calls=True)
     async with trio.open_nursery() as ring:
-        later = ModelDoors(bed.world.store, Clock(), bed.world.exchange, Tunnels(Clock()), ring)
+        later = ModelDoors(bed.world.store, Clock(), bed.world.exchange, Tunnels(Clock()), ring, STYLES)
         await later.resume(bed.claim(), opened.listener.dup(), calls=True)
         bed.doors._open[bed.claim().attempt_id].cancel()
         await trio.testing.wait_all_tasks_blocked()
@@ -154,6 +156,16 @@ async def test_a_failure_leaves_no_listener_behind(bed: Bed, monkeypatch: pytest
         await bed.doors.resume(bed.claim(), kept, calls=True)
     assert kept.fileno() == -1
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_an_agent_is_refused_as_its_driver_says(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bed.doors, "_styles", {"embedded": "pi", "pi": "openclaw"})
+    opened = await bed.doors.open(bed.claim(), None, inside=False, calls=True)
+    door = bed.doors._doors[bed.claim().attempt_id]
+    assert [door.style, *(caller.style for caller in door.callers())] == ["pi", "pi"]
+    await bed.doors.resume(bed.claim(), opened.listener, calls=True)
+    door = bed.doors._doors[bed.claim().attempt_id]
+    assert [door.style, *(caller.style for caller in door.callers())] == ["pi", "pi"]
 
 
 async def test_a_swap_wakes_calls_that_are_parked(bed: Bed) -> None:

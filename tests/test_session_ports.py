@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from dashd.crash_points import CrashPoints
-from dashd.drivers import DRIVERS
+from dashd.drivers import Programs, over
 from dashd.drivers.pi_transcript import PiSessions
 from dashd.runtime.transcripts import NAME, Transcripts
 from dashd.session_ports import SessionPort
@@ -19,7 +19,7 @@ HEADER = {"type": "session", "version": 3, "id": "dash", "timestamp": "2026-01-0
 def world(tmp_path):
     keeps = SimpleNamespace(sessions=PiSessions())
     return SimpleNamespace(
-        drivers={**DRIVERS, "pi": keeps},
+        drivers={**over(Programs()), "pi": keeps},
         transcripts=Transcripts(tmp_path / "kept", tmp_path / "launches"),
         points=CrashPoints(),
     )

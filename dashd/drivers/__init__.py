@@ -28,7 +28,4 @@ def over(programs: Programs) -> dict[str, Driver]:
     return {driver.name: driver for driver in found}
 
 
-DRIVERS: dict[str, Driver] = over(Programs())
-"""The same where no program is installed or configured."""
-
-__all__ = ["DRIVERS", "Driver", "OpenClawDriver", "Programs", "over"]
+__all__ = ["Driver", "OpenClawDriver", "Programs", "over"]

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
-from dashd.drivers import DRIVERS, embedded_agent
+from dashd.drivers import Programs, embedded_agent, over
 from dashd.drivers.driver import Conversation, Driver, OutputReader, Work
 from dashd.proxy import formats
 
+DRIVERS = over(Programs())
 MEASURED_BYTES = {"pi": 6_156, "openclaw": 13_840}
 """What the proxy counted of a first call of Pi 1.5.2 and OpenClaw 2026.9.6, their task a word or two."""
 QUESTIONS = [name for name, each in vars(Driver).items() if inspect.isfunction(each) and name[0] != "_"]

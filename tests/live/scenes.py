@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from dashd.drivers import DRIVERS, embedded
+from dashd.drivers import Programs, embedded, over
 from dashd.proxy import formats
 from tests.fakes import dashd_of_callers
 from tests.fakes.provider import MODEL, Act, Provider, Script, open_provider
@@ -60,7 +60,7 @@ class Scene:
         told = [each["content"] for each in body["messages"] if each["role"] == "user"]
         raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         least = formats.FORMATS["openai-chat"].parse(raw).input_bytes - len(json.dumps(told))
-        said = DRIVERS[self.driver].first_bytes
+        said = over(Programs())[self.driver].first_bytes
         assert least <= said <= 1.5 * least, (least, said)
 
     async def settled(self, swarm: str) -> dict[str, Any]:

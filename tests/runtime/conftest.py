@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from dashd.crash_points import CrashPoints
-from dashd.drivers import DRIVERS
+from dashd.drivers import Programs, over
 from dashd.jail.launch import Outside
 from dashd.jail.watchdog import Watchdog
 from dashd.runtime import scheduler
@@ -103,7 +103,7 @@ class Bed:
             clock=clock,
             launcher=self.launcher,  # type: ignore[arg-type]
             launches=launches,
-            drivers=DRIVERS,
+            drivers=over(Programs()),
             epoch=1,
             environ={"PATH": "/usr/bin:/bin", "ANTHROPIC_API_KEY": "canary"},
             agents_max=100,

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from dashd.domain.gates import Gate
+from dashd.drivers.command import CommandDriver
 from dashd.drivers.driver import Work
 from dashd.jail.holder_link import InputTaken
 from dashd.runtime import approvals, bounds, run
@@ -355,10 +356,8 @@ async def test_a_refused_launch_gives_its_place_back(bed, autojump_clock, begun)
 
 
 def test_a_driver_without_a_conversation_replays_nothing(tmp_path) -> None:
-    from dashd.drivers import DRIVERS
-
     work = Work((), "", "", "/", "", "", "", 1.0)
-    assert replayed(DRIVERS["command"], work, Journal(), tmp_path) is None
+    assert replayed(CommandDriver(), work, Journal(), tmp_path) is None
 
 
 async def test_a_run_without_a_start_place_gives_none_back(bed, autojump_clock) -> None:

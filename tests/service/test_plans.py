@@ -7,7 +7,7 @@ import pytest
 
 from dashd.domain import fanout, prices
 from dashd.domain.budget import CallCost, Grant, Node, decide
-from dashd.drivers import DRIVERS
+from dashd.drivers import Programs, over
 from dashd.service.ports import DriverAbilities
 from dashd.store import budgets, thresholds
 from dashd.wire import errors
@@ -137,7 +137,8 @@ async def test_plan_dry_run_and_create_refuse_in_the_same_words(call, terms) -> 
 async def test_a_cap_as_small_as_the_hint_says_starts_the_real_programs(
     call, core, monkeypatch, driver, measured
 ) -> None:
-    can = DriverAbilities("soft", message=True, needs_model=True, first_bytes=DRIVERS[driver].first_bytes)
+    said = over(Programs())[driver].first_bytes
+    can = DriverAbilities("soft", message=True, needs_model=True, first_bytes=said)
     monkeypatch.setattr(core.drivers, "abilities", lambda _: can)
     task = 'say "yes"\n' * 100
     with pytest.raises(errors.BudgetExceeded) as refused:
