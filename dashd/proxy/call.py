@@ -52,19 +52,25 @@ class Call:
     """One call of one caller; used once."""
 
     def __init__(
-        self, exchange: "Exchange", form: Format, caller: Caller, headers: Mapping[str, str], reply: Reply
+        self,
+        exchange: "Exchange",
+        form: Format,
+        caller: Caller,
+        body: bytes,
+        headers: Mapping[str, str],
+        reply: Reply,
     ) -> None:
         self._x = exchange
         self._form = form
         self._caller = caller
         self._payer = caller.payer
+        self._body = body
         self._headers = headers
         self._reply = reply
         self._patience = exchange.patience
         self._scope = trio.CancelScope()
         self._try: Try | None = None
         self._left = False
-        self._asked = b""
         self._heard: Heard | None = None
         self._unsure_nusd = 0
         self._model = caller.model
@@ -75,20 +81,18 @@ class Call:
         is_agent = self._payer.agent_id is not None
         patience_s = (caller.held_s or self._patience.held_s) if is_agent else self._patience.line_s
         self._held = HeldTime(patience_s)
-        self._seat = Seat(exchange.room, self._payer.agent_id, 0)
+        self._seat = Seat(exchange.room, self._payer.agent_id, len(body))
 
-    async def run(self, body: bytes) -> None:
+    async def run(self) -> None:
         self._reply.watch(self._caller_left)
-        self._asked = body
-        self._seat = Seat(self._x.room, self._payer.agent_id, len(body))
         try:
-            await self._answer(body)
+            await self._answer()
         finally:
             self._seat.leave()
 
-    async def _answer(self, body: bytes) -> None:
+    async def _answer(self) -> None:
         with self._scope:
-            call = await self._parsed(body)
+            call = await self._parsed()
             await self._x.registry.prepare()
             route = self._route(call)
             rates, tokens = self._caller.rates, worst_case.tokens_max(call, route.chain)
@@ -120,10 +124,10 @@ class Call:
 
     # --- before a try -------------------------------------------------------------------------------------
 
-    async def _parsed(self, body: bytes) -> ParsedCall:
-        if len(body) <= INLINE_BYTES_MAX:
-            return self._form.parse(body)
-        return await threads.run(self._form.parse, body)
+    async def _parsed(self) -> ParsedCall:
+        if len(self._body) <= INLINE_BYTES_MAX:
+            return self._form.parse(self._body)
+        return await threads.run(self._form.parse, self._body)
 
     def _route(self, call: ParsedCall) -> Route:
         """The way that the call has now."""
@@ -416,7 +420,7 @@ class Call:
                 "stream": trying.request.stream,
                 "took_ms": round(took_s * 1_000),
             }
-            self._x.bodies.keep(held.id, self._asked, heard, meta)
+            self._x.bodies.keep(held.id, self._body, heard, meta)
 
     async def _forward(self, data: bytes) -> None:
         if self._heard is not None:

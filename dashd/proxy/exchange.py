@@ -65,9 +65,9 @@ class Exchange:
         Returns when all has been sent, also when the caller has left; cancelled, the try under way is settled
         first. Raises StoreBroken and StoreClosed.
         """
-        call = Call(self, form, caller, headers, reply)
+        call = Call(self, form, caller, body, headers, reply)
         try:
-            await call.run(body)
+            await call.run()
         except CallRefused as refused:
             await call.refuse(refused.status, refused.kind, refused.text)
         except BudgetSpent as spent:
