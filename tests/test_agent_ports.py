@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from dashd.agent_ports import PREFERRED, DriverPort, SpoolPort, WallsPort
-from dashd.drivers import Programs, pi_version
-from dashd.drivers.pi_version import NotAsked, NoVersion
+from dashd.drivers import Programs, program_version
+from dashd.drivers.program_version import NotAsked, NoVersion
 from dashd.drivers.programs import pinned
 from dashd.jail import git_folders, launch, links, spool
 from dashd.jail.view import Bounds
@@ -126,7 +126,7 @@ def on_path(tmp_path: Path, monkeypatch):
             raise says[0]
         return says[0]
 
-    monkeypatch.setattr(pi_version, "version", version)
+    monkeypatch.setattr(program_version, "version", version)
     configured = {"node": str(tmp_path / "node"), "pi": str(tmp_path / "cli.js")}
     return DriverPort(Programs(None, configured, str(tmp_path))), says, asked
 

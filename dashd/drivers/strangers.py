@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import trio
 
-from . import pi_version
-from .pi_version import NotAsked, NoVersion
+from . import program_version
+from .program_version import NotAsked, NoVersion
 from .programs import Found, Programs, pinned
 
 
@@ -40,7 +40,7 @@ class Strangers:
             return None
         async with self._asking:
             try:
-                stamp = f"{found.path} {await trio.to_thread.run_sync(pi_version.stamp, node, found)}"
+                stamp = f"{found.path} {await trio.to_thread.run_sync(program_version.stamp, node, found)}"
             except OSError:  # gone just now: whoever starts it will say so
                 return None
             before = self._known.get(name)
@@ -64,7 +64,7 @@ class Strangers:
 async def _asked(node: Found, found: Found, tested: str) -> Stranger | None:
     where = f"{found.name} on PATH ({found.path})"
     try:
-        version = await pi_version.version(node, found)
+        version = await program_version.version(node, found)
     except NotAsked as error:
         return Stranger(f"the version of {where} is not known: {error}", usable=True)
     except NoVersion as error:

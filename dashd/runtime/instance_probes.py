@@ -11,8 +11,8 @@ from functools import partial
 
 import trio
 
-from dashd.drivers import pi_version
-from dashd.drivers.pi_version import NoVersion
+from dashd.drivers import program_version
+from dashd.drivers.program_version import NoVersion
 from dashd.drivers.programs import Found, Lack, Programs, named, pinned
 from dashd.store import instances
 from dashd.store.bells import Bell
@@ -121,7 +121,7 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
         if isinstance(node, Lack):
             raise NoVersion(f"pi needs node: {node.text}")
         try:
-            stamp = await trio.to_thread.run_sync(pi_version.stamp, node, pi)
+            stamp = await trio.to_thread.run_sync(program_version.stamp, node, pi)
             if row is not None and row.version is not None and stamp == row.stamp:
                 return stamp, row.version
             if pi.origin == "installed":
@@ -129,6 +129,6 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
             if not wanted:
                 return stamp, None
             async with self._asking:
-                return stamp, await pi_version.version(node, pi)
+                return stamp, await program_version.version(node, pi)
         except OSError as error:
             raise NoVersion(f"{error.filename} cannot be looked at: {error.strerror}") from None

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 import trio
 
-from dashd.drivers import pi_version
-from dashd.drivers.pi_version import NoVersion
+from dashd.drivers import program_version
+from dashd.drivers.program_version import NoVersion
 from dashd.drivers.programs import Programs
 from dashd.runtime.instance_probes import InstanceProbes
 from dashd.runtime.rounds import AGAIN_S, EVERY_S
@@ -36,7 +36,7 @@ def versions(monkeypatch):
             raise found
         return found
 
-    monkeypatch.setattr(pi_version, "version", version)
+    monkeypatch.setattr(program_version, "version", version)
     return says, asked
 
 

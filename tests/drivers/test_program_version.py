@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dashd.drivers import pi_version
-from dashd.drivers.pi_version import NoVersion
+from dashd.drivers import program_version
+from dashd.drivers.program_version import NoVersion
 from dashd.drivers.programs import Found, named
 from tests.jail import inside
 
@@ -36,7 +36,7 @@ def folder(tmp_path):
 async def test_it_says_its_version(folder, said, version):
     inside.of_grade("C")
     pi = program(folder, f"printf '{said}'")
-    assert await pi_version.version(pi, pi) == version
+    assert await program_version.version(pi, pi) == version
 
 
 @pytest.mark.slow
@@ -52,7 +52,7 @@ async def test_one_that_does_not_is_told_why(folder, body, why):
     inside.of_grade("C")
     pi = program(folder, body)
     with pytest.raises(NoVersion, match=why):
-        await pi_version.version(pi, pi)
+        await program_version.version(pi, pi)
 
 
 @pytest.mark.slow
@@ -60,17 +60,17 @@ async def test_it_writes_nowhere_and_sees_nothing_of_others(folder, tmp_path):
     inside.of_grade("B")
     (tmp_path / "secret").write_text("s")
     pi = program(folder, f"touch {folder}/mark 2>/dev/null; ls {tmp_path}/secret >/dev/null 2>&1 || echo 1.0")
-    assert await pi_version.version(pi, pi) == "1.0"
+    assert await program_version.version(pi, pi) == "1.0"
     assert os.listdir(folder) == ["pi.sh"]
 
 
 def test_a_stamp_is_another_one_for_other_files(folder):
     pi = program(folder, "true")
-    first = pi_version.stamp(pi)
-    assert pi_version.stamp(pi) == first
+    first = program_version.stamp(pi)
+    assert program_version.stamp(pi) == first
     (folder / "new").write_text("#!/bin/sh\nfalse\n")
     os.replace(folder / "new", folder / "pi.sh")
-    assert pi_version.stamp(pi) != first
+    assert program_version.stamp(pi) != first
     os.unlink(pi.path)
     with pytest.raises(OSError, match="No such file"):
-        pi_version.stamp(pi)
+        program_version.stamp(pi)
