@@ -7,7 +7,6 @@ worker's own lock keeps two daemons' workers apart.
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,18 +15,16 @@ from collections.abc import Callable, Mapping
 import trio
 
 from dashd.config import Config
-from dashd.drivers import program_record
-from dashd.drivers.compiled import SCRIPTS
+from dashd.drivers import program_record, program_version
+from dashd.drivers.program_version import NotAsked, NoVersion
 from dashd.drivers.programs import Found, Lack, Programs, pinned
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled, ProgramState
 
 INSTALLER = "dashd.drivers.program_install"
 INSTALL_S_MAX = 900.0
-RUN_S_MAX = 30.0
 END_S_MAX = 5.0
 LINE_BYTES_MAX = 65_536
-_VERSION = re.compile(r"\d+(\.\d+)+\S*")
 KNOWN = ("node", "pi", "openclaw")
 """Those that can be configured; `programs.pinned` says which of them can be installed here."""
 
@@ -115,9 +112,14 @@ class ProgramPort:
         if program is not None and found.origin == "installed" and self._programs.folder is not None:
             place = self._programs.folder / program.folder
             faults = await trio.to_thread.run_sync(program_record.faults, place, program)
-        version, failure = await self._run(name, found.path)
-        faults += [failure] if failure else []
-        if not failure and program and found.origin == "installed" and version != program.version:
+        version = ""
+        try:
+            version = await program_version.version(self._programs.find("node"), found)
+        except NotAsked as error:
+            faults.append(f"it could not be asked for its version: {error}")
+        except NoVersion as error:
+            faults.append(str(error))
+        if program and version and found.origin == "installed" and version != program.version:
             faults.append(f"it says that it is {version}, and {program.version} was installed")
         notes = []
         if program and version and found.origin != "installed" and version != program.version:
@@ -183,36 +185,6 @@ class ProgramPort:
         if stage:
             self._stages[name] = stage
         return told
-
-    async def _run(self, name: str, path: str) -> tuple[str, str]:
-        """(the version that it says, what is wrong)."""
-        node = self._programs.find("node")
-        is_script = name != "node" and path.endswith(SCRIPTS)
-        if is_script and node is None:
-            return "", f"{name} needs node, which is neither installed nor configured"
-        argv = [node.path, path] if is_script and node is not None else [path]
-        env = {"PATH": self._environ.get("PATH", os.defpath), "HOME": "/nonexistent", "PI_OFFLINE": "1"}
-        try:
-            with trio.fail_after(RUN_S_MAX):
-                done = await trio.run_process(
-                    [*argv, "--version"],
-                    capture_stdout=True,
-                    capture_stderr=True,
-                    check=False,
-                    env=env,
-                    cwd="/",
-                )
-        except trio.TooSlowError:
-            return "", f"it did not say its version within {RUN_S_MAX:g} s"
-        except OSError as error:
-            return "", f"it cannot be run: {error.strerror}"
-        said = done.stdout.decode("utf-8", "replace").strip()
-        if done.returncode or not said:
-            why = done.stderr.decode("utf-8", "replace").strip()[-300:]
-            return "", f"it ended with exit code {done.returncode}: {why or 'it said nothing'}"
-        line = said.splitlines()[0][:100]
-        number = _VERSION.search(line)  # a name may stand before it, and a commit after it
-        return number[0] if number else line, ""
 
     def _shown(self, name: str) -> Program:
         program, found = pinned().get(name), self._programs.look(name)

@@ -7,11 +7,13 @@ import pytest
 import trio
 
 from dashd import program_ports
-from dashd.drivers import program_install, programs
+from dashd.drivers import program_install, program_version, programs
 from dashd.drivers.programs import RECORD, UNFINISHED, Programs, pinned
+from dashd.jail import tool
 from dashd.program_ports import KNOWN, ProgramPort
 from dashd.wire import errors
 from tests.drivers.test_program_install import Shop
+from tests.jail import inside
 
 pytestmark = pytest.mark.slow
 
@@ -130,9 +132,12 @@ async def test_a_wrong_setting_is_named_and_not_worked_around(shop: Shop) -> Non
     )
 
 
-async def test_checking_looks_at_every_file_and_runs_it(port, shop) -> None:
+async def test_checking_looks_at_every_file_and_asks_it(port, shop) -> None:
     assert "neither installed nor configured" in (await port.check("pi")).faults[0]
     _installs(shop, port)
+    inside.of_grade("C")
+    node = _script(shop.folder / "node", 'exec /bin/sh "$@"')
+    port = ProgramPort(Programs(shop.place, {"node": node}), shop.environ)
     good = await port.check("pi")
     assert (good.ok, good.version, good.faults) == (True, "1.0", [])
     run = shop.place / "pi-1.0/node_modules/@x/one/run"
@@ -150,16 +155,19 @@ async def test_checking_looks_at_every_file_and_runs_it(port, shop) -> None:
 @pytest.mark.parametrize(
     ("script", "fault"),
     [
-        ("exit 3", "it ended with exit code 3: it said nothing"),
-        ("echo no >&2; exit 1", "it ended with exit code 1: no"),
-        ("exec sleep 60", "it did not say its version within 0.2 s"),
+        ("exit 3", "asked for its version it ended with exit code 3: it said nothing"),
+        ("echo no >&2; exit 1", "asked for its version it ended with exit code 1: no"),
+        ("echo something else", "it says that it is 'something else', which is no version"),
+        ("exec sleep 60", "did not end within 0.2 s"),
     ],
 )
-async def test_a_configured_one_is_run_too(shop: Shop, monkeypatch, script: str, fault: str) -> None:
-    monkeypatch.setattr(program_ports, "RUN_S_MAX", 0.2 if "sleep" in script else 20)
+async def test_a_configured_one_is_asked_too(shop: Shop, monkeypatch, script: str, fault: str) -> None:
+    inside.of_grade("C")
+    monkeypatch.setattr(program_version, "VERSION_S_MAX", 0.2 if "sleep" in script else 20)
     node = _script(shop.folder / "node", script)
     checked = await ProgramPort(Programs(None, {"node": node}), shop.environ).check("node")
-    assert (checked.ok, checked.faults) == (False, [fault])
+    assert (checked.ok, checked.version, len(checked.faults)) == (False, "", 1)
+    assert checked.faults[0].endswith(fault)
 
 
 @pytest.mark.parametrize(
@@ -168,22 +176,24 @@ async def test_a_configured_one_is_run_too(shop: Shop, monkeypatch, script: str,
         ("OpenClaw 2026.9.6 (eb377ac)", "2026.9.6"),
         ("v24.21.0", "24.21.0"),
         ("1.5.2-rc.1", "1.5.2-rc.1"),
-        ("something else", "something else"),
     ],
 )
 async def test_a_version_is_read_from_what_a_program_says(shop: Shop, said: str, version: str) -> None:
+    inside.of_grade("C")
     node = _script(shop.folder / "node", f"echo '{said}'")
     assert (await ProgramPort(Programs(None, {"node": node}), shop.environ).check("node")).version == version
 
 
 async def test_one_of_another_version_is_told(shop: Shop) -> None:
+    inside.of_grade("C")
     node = _script(shop.folder / "node", "echo v18.0.0")
     checked = await ProgramPort(Programs(None, {"node": node}), shop.environ).check("node")
     assert (checked.ok, checked.version) == (True, "18.0.0")
     assert checked.notes == ["Dash was tested with 24.21.0; dashctl program install node fetches that"]
 
 
-async def test_one_on_the_path_has_no_version_before_it_is_run(shop: Shop) -> None:
+async def test_one_on_the_path_has_no_version_before_it_is_asked(shop: Shop) -> None:
+    inside.of_grade("C")
     openclaw = _script(shop.folder / "openclawd", "echo 1.0.0")
     path = str(Path(openclaw).parent)
     port = ProgramPort(Programs(None, {}, path), shop.environ)
@@ -192,14 +202,39 @@ async def test_one_on_the_path_has_no_version_before_it_is_run(shop: Shop) -> No
     assert "tested with 2026.9.6" in (await port.check("openclaw")).notes[0]
 
 
+async def test_what_path_happens_to_have_is_run_in_a_jail_alone(shop: Shop) -> None:
+    """It can write nowhere, so that whoever put it there has no say outside."""
+    inside.of_grade("C")
+    folder = shop.folder / "theirs"
+    folder.mkdir()
+    _script(folder / "openclawd", f"echo > {folder}/mark\necho > {shop.folder}/mark\necho 1.0.0")
+    checked = await ProgramPort(Programs(None, {}, str(folder)), shop.environ).check("openclaw")
+    assert (checked.version, checked.faults) == ("1.0.0", [])
+    assert [*folder.glob("mark"), *shop.folder.glob("mark")] == []
+
+
+async def test_where_no_jail_can_be_built_nothing_is_run_and_it_says_so(shop: Shop, monkeypatch) -> None:
+    async def no_jail(_tool):
+        await trio.lowlevel.checkpoint()
+        raise tool.ToolFailed("no program can be jailed here: old kernel; update it")
+
+    monkeypatch.setattr(tool, "run", no_jail)
+    node = _script(shop.folder / "node", f"echo > {shop.folder}/mark")
+    checked = await ProgramPort(Programs(None, {"node": node}), shop.environ).check("node")
+    said = "it could not be asked for its version: no program can be jailed here: old kernel; update it"
+    assert (checked.ok, checked.version, checked.faults) == (False, "", [said])
+    assert not (shop.folder / "mark").exists()
+
+
 async def test_a_script_is_run_with_node(shop: Shop) -> None:
-    node = _script(shop.folder / "node", 'echo "$1 $2"')
     cli = shop.folder / "cli.js"
     cli.write_text("")
-    both = ProgramPort(Programs(None, {"node": node, "pi": str(cli)}), shop.environ)
-    assert (await both.check("pi")).version == f"{cli} --version"
     alone = ProgramPort(Programs(None, {"pi": str(cli)}), shop.environ)
     assert (await alone.check("pi")).faults == ["pi needs node, which is neither installed nor configured"]
+    inside.of_grade("C")
+    node = _script(shop.folder / "node", f'[ "$*" = "{cli} --version" ] && echo 7.7')
+    both = ProgramPort(Programs(None, {"node": node, "pi": str(cli)}), shop.environ)
+    assert (await both.check("pi")).version == "7.7"
 
 
 def test_the_pins_have_names_that_can_be_asked_for() -> None:

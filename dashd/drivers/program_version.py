@@ -1,4 +1,4 @@
-"""Which Pi, or other program, lies at a path: what files it is, and the version that it says.
+"""Which program lies at a path: what files it is, and the version that it says.
 
 It is asked in a jail of its own, without network, and sees nothing but itself: whoever can write there has no
 say outside. What files it was asked of is remembered as a stamp, so that it is asked again only where they
@@ -35,12 +35,15 @@ def stamp(*programs: Found) -> str:
     return " ".join(f"{each.st_dev}.{each.st_ino}.{each.st_size}.{each.st_ctime_ns}" for each in found)
 
 
-async def version(node: Found, program: Found) -> str:
-    """What it says. Raises NoVersion; takes half a second of a core."""
-    folders = dict.fromkeys(Path(each.folder) for each in (node, program) if not view.is_system(each.folder))
-    is_script = program.name == "pi" or program.path.endswith(SCRIPTS)
+async def version(node: Found | None, program: Found) -> str:
+    """What it says, run as its driver runs it. Raises NoVersion; takes half a second of a core."""
+    seen = [each for each in (node, program) if each is not None]
+    folders = dict.fromkeys(Path(each.folder) for each in seen if not view.is_system(each.folder))
+    is_script = program.name == "pi" or (program.name != "node" and program.path.endswith(SCRIPTS))
+    if is_script and node is None:
+        raise NoVersion(f"{program.name} needs node, which is neither installed nor configured")
     job = tool.Tool(
-        argv=(*((node.path,) if is_script else ()), program.path, "--version"),
+        argv=(*(each.path for each in (seen if is_script else [program])), "--version"),
         cwd=Path(program.folder),
         env=_ENVIRON,
         read=tuple(folders),
