@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from dashd import drivers
+from dashd import drivers, threads
 from dashd.drivers import Programs
 from dashd.drivers.driver import Work
 from dashd.drivers.strangers import Strangers
@@ -102,7 +102,7 @@ class DriverPort:
 
     async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
         """Asks the driver, in a thread because it looks at the file system."""
-        found = await trio.to_thread.run_sync(self.drivers[name].check, argv, cwd)
+        found = await threads.run(self.drivers[name].check, argv, cwd)
         await self.strangers.ask(name)
         return found
 
@@ -115,7 +115,7 @@ class SpoolPort:
 
     async def read(self, launch_id: str, offset: int | None, bytes_max: int, stream: int | None) -> Chunk:
         """Reads in a thread; a launch that has printed nothing yet reads as empty."""
-        return await trio.to_thread.run_sync(self._read, launch_id, offset, bytes_max, stream)
+        return await threads.run(self._read, launch_id, offset, bytes_max, stream)
 
     def ticket(self, launch_id: str) -> trio.Event:
         """Rung by the run that reads this spool."""
@@ -166,9 +166,9 @@ class WallsPort:
         """See the port."""
         grade = (await self._jails.walls()).grade if self._required else "0"
         own = [*self._own, CGROUPS] if grade == "A" else self._own
-        await trio.to_thread.run_sync(_check, own, write, read)
+        await threads.run(_check, own, write, read)
         if grade in ("A", "B"):  # else none of them is kept read-only
-            await trio.to_thread.run_sync(_refuse_many, write)
+            await threads.run(_refuse_many, write)
 
     def enforcers(self, grade: str, bounds: str, shown: str | None) -> dict[str, tuple[str, str]]:
         """See the port."""

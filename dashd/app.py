@@ -19,7 +19,7 @@ from typing import Literal
 import trio
 
 import dashd
-from dashd import program_ports
+from dashd import program_ports, threads
 from dashd.agent_ports import DriverPort, SpoolPort, WallsPort
 from dashd.clock import Clock
 from dashd.config import Config, show
@@ -128,7 +128,7 @@ async def _serve(
 ) -> None:
     """The rings inside the store."""
     launches = config.daemon.state_dir / "launches"
-    await trio.to_thread.run_sync(cgroup_tree.settle)  # before anything is forked that would stay behind
+    await threads.run(cgroup_tree.settle)  # before anything is forked that would stay behind
     epoch = await recovery.begin_epoch(store, launches, points.at)
     side = ModelSide(config, store, clock, points, stage)
     await side.recover()

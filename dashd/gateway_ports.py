@@ -9,6 +9,7 @@ from pathlib import Path
 
 import trio
 
+from dashd import threads
 from dashd.drivers.openclaw_client import GatewayLost
 from dashd.proxy import secrets
 from dashd.runtime.added_gateway import AddedGateway
@@ -46,7 +47,7 @@ class GatewayPort:
         async with self.changing:
             rows = await self._world.store.own.read(added_gateways.every)
             kept = {row.name for row in rows if row.secret == "file"}
-            await trio.to_thread.run_sync(self._files.forget_others, kept)
+            await threads.run(self._files.forget_others, kept)
         await self.probes.run()
 
     async def obtain(self, token: str | None, command: Sequence[str] | None) -> str:
@@ -59,12 +60,12 @@ class GatewayPort:
 
     async def keep(self, name: str, token: str) -> None:
         """See the port."""
-        await trio.to_thread.run_sync(self._files.keep, name, token)
+        await threads.run(self._files.keep, name, token)
 
     async def forget(self, name: str) -> None:
         """See the port."""
         self._printed.pop(name, None)
-        await trio.to_thread.run_sync(self._files.forget, name)
+        await threads.run(self._files.forget, name)
 
     async def follow(self) -> None:
         """See the port."""
@@ -95,7 +96,7 @@ class GatewayPort:
     async def _token(self, row: AddedGatewayRow) -> str:
         try:
             if row.secret == "file":
-                return await trio.to_thread.run_sync(self._files.read, row.name)
+                return await threads.run(self._files.read, row.name)
             added_at_ms, token = self._printed.get(row.name, (-1, ""))
             if added_at_ms != row.added_at_ms:
                 token = await secrets.printed(added_gateways.command(row))

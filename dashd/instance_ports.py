@@ -4,6 +4,7 @@ import os
 
 import trio
 
+from dashd import threads
 from dashd.drivers.programs import Found, Programs, named
 from dashd.runtime.instance_probes import PI, InstanceProbes
 from dashd.runtime.instance_seats import Division, InstanceSeats
@@ -43,7 +44,7 @@ class InstancePort:
             raise errors.InvalidParams(
                 f"{program!r} is not an absolute path", hint="the path of its cli.js, from /", path="program"
             )
-        found = await trio.to_thread.run_sync(_at, program)
+        found = await threads.run(_at, program)
         if found is None:
             raise errors.InvalidParams(
                 f"{program} is not there, or is no file",
@@ -56,7 +57,7 @@ class InstancePort:
 
     async def here(self) -> str | None:
         """See the port."""
-        found = await trio.to_thread.run_sync(self._programs.find, PI)
+        found = await threads.run(self._programs.find, PI)
         return None if found is None else found.path
 
     async def follow(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
+from dashd import threads
 from dashd.domain.prices import Price
 from dashd.proxy import formats, secrets
 from dashd.proxy.registry import OFFLINE, Candidate, Known, Provider, Registry
@@ -50,7 +51,7 @@ class ProviderPort:
         """At a start: reads files and removes those of nobody; commands are left to `run_commands`."""
         rows = await self._store.own.read(provider_rows.every)
         kept = {row.name for row in rows if row.secret == "file"}
-        await trio.to_thread.run_sync(self._files.forget_others, kept)
+        await threads.run(self._files.forget_others, kept)
         async with self.changing:
             await self.follow()
 
@@ -86,7 +87,7 @@ class ProviderPort:
 
     async def keep(self, name: str, secret: str) -> None:
         """See the port."""
-        await trio.to_thread.run_sync(self._files.keep, name, secret)
+        await threads.run(self._files.keep, name, secret)
 
     async def follow(self, fresh: str | None = None, secret: str | None = None) -> None:
         """See the port; `changing` is held."""
@@ -99,12 +100,12 @@ class ProviderPort:
         gone = [each.name for each in self._real() if each.name not in names]
         for name in gone:
             self._registry.remove(name)
-            await trio.to_thread.run_sync(self._files.forget, name)
+            await threads.run(self._files.forget, name)
         for row in rows:
             if row.name == fresh:
                 self._registry.add(_renewed(self._registry.providers.get(row.name), _provider(row, secret)))
                 if row.secret != "file":
-                    await trio.to_thread.run_sync(self._files.forget, row.name)
+                    await threads.run(self._files.forget, row.name)
             elif row.name not in self._registry.providers:
                 self._registry.add(await self._read(row))
         _put_models(self._registry, models)
@@ -200,7 +201,7 @@ class ProviderPort:
     async def _secret(self, row: ProviderRow) -> str | None:
         if row.secret == "command":
             return await secrets.printed(provider_rows.command(row))
-        return await trio.to_thread.run_sync(self._files.read, row.name) if row.secret == "file" else None
+        return await threads.run(self._files.read, row.name) if row.secret == "file" else None
 
     def _real(self) -> list[Provider]:
         return [each for each in self._registry.providers.values() if each.format != OFFLINE]

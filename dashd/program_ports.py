@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 import trio
 
+from dashd import threads
 from dashd.config import Config
 from dashd.drivers import program_record, program_version
 from dashd.drivers.program_version import NotAsked, NoVersion
@@ -64,7 +65,7 @@ class ProgramPort:
 
     async def listed(self) -> list[Program]:
         """See the port."""
-        return await trio.to_thread.run_sync(lambda: [self._shown(name) for name in KNOWN])
+        return await threads.run(lambda: [self._shown(name) for name in KNOWN])
 
     async def install(self, name: str) -> ProgramInstalled:
         """See the port."""
@@ -111,7 +112,7 @@ class ProgramPort:
         program, faults = pinned().get(name), []
         if program is not None and found.origin == "installed" and self._programs.folder is not None:
             place = self._programs.folder / program.folder
-            faults = await trio.to_thread.run_sync(program_record.faults, place, program)
+            faults = await threads.run(program_record.faults, place, program)
         version = ""
         try:
             version = await program_version.version(self._programs.find("node"), found)

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-import trio
-
+from dashd import threads
 from dashd.domain.session_tree import NothingThere, Transcript
 from dashd.drivers.driver import SessionFormat
 from dashd.runtime.world import World
@@ -28,7 +27,7 @@ class SessionPort:
             ) from None
         except OSError as error:
             raise errors.Unavailable(f"the session's file cannot be read: {error}") from None
-        return await trio.to_thread.run_sync(form.read, data)
+        return await threads.run(form.read, data)
 
     async def kept(self, driver: str, checkpoint_id: str) -> Transcript:
         """See the port."""
@@ -40,7 +39,7 @@ class SessionPort:
                 f"checkpoint {checkpoint_id} cannot be read: {error.strerror}",
                 hint="somebody has removed its file from Dash's state directory",
             ) from None
-        return await trio.to_thread.run_sync(form.read, data)
+        return await threads.run(form.read, data)
 
     async def keep(self, checkpoint_id: str, data: bytes) -> None:
         """See the port."""

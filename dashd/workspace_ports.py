@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import trio
 
+from dashd import threads
 from dashd.runtime.workspaces import Workspaces, spoken
 from dashd.service.ports import DiffSeen, FileSeen, RepositorySeen
 from dashd.wire import errors
@@ -34,7 +35,7 @@ class RepositoryPort:
 
         async def look() -> RepositorySeen:
             found = await source.inspect(Path(repo), tuple(map(Path, granted)))
-            await trio.to_thread.run_sync(_must_be_ours, found.common_dir)
+            await threads.run(_must_be_ours, found.common_dir)
             at = await source.resolve_base(found, base)
             head = await source.head_branch(found)
             missing = await source.missing(found, at.commit, folders) if folders else []
@@ -46,7 +47,7 @@ class RepositoryPort:
             return RepositorySeen(top, at.commit, at.dirty, branch, tuple(missing), stores, bare, links)
 
         self._refuse_own(repo)
-        if above := await trio.to_thread.run_sync(_top_above, repo):
+        if above := await threads.run(_top_above, repo):
             raise errors.InvalidParams(
                 f"{repo} is a folder in a repository", hint=f"repo: {above}, and cwd: {repo}", path="repo"
             )

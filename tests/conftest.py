@@ -2,13 +2,15 @@
 
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from hypothesis import settings
 
+from dashd import threads
 from dashd.service.core import Caller, Core, Daemon
 from dashd.store import Store, database, migrations, open_store
 from tests.fakes.clock import FixedClock
@@ -69,6 +71,26 @@ async def store(database_path: Path, clock: FixedClock) -> AsyncIterator[Store]:
     with trio.fail_after(20):
         async with open_store(database_path, clock) as opened:
             yield opened
+
+
+@pytest.fixture
+def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
+    """From now on each function is denied its first so many threads; gives the names of all that ask."""
+
+    def begin(count: int) -> list[str]:
+        run_sync, tries = trio.to_thread.run_sync, []
+
+        async def start(function: Any, *arguments: object, **options: Any) -> object:
+            tries.append(getattr(function, "__name__", str(function)))
+            if tries.count(tries[-1]) <= count:
+                raise RuntimeError("can't start new thread")
+            return await run_sync(function, *arguments, **options)
+
+        monkeypatch.setattr(trio.to_thread, "run_sync", start)
+        return tries
+
+    monkeypatch.setattr(threads, "AGAIN_S", 0)
+    return begin
 
 
 @pytest.fixture

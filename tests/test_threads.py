@@ -1,41 +1,21 @@
 """A thread that there is no room for is waited for; whatever else goes wrong is told."""
 
+import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import trio
 
 from dashd import threads
 
-Scarce = Callable[[int], list[object]]
-
-
-@pytest.fixture
-def scarce(monkeypatch: pytest.MonkeyPatch) -> Scarce:
-    """The first so many threads cannot be started; all that are asked for."""
-
-    def begin(count: int) -> list[object]:
-        run_sync, tries = trio.to_thread.run_sync, []
-
-        async def start(function: Any, *arguments: object, **options: Any) -> object:
-            tries.append(function)
-            if len(tries) <= count:
-                raise RuntimeError("can't start new thread")
-            return await run_sync(function, *arguments, **options)
-
-        monkeypatch.setattr(trio.to_thread, "run_sync", start)
-        return tries
-
-    monkeypatch.setattr(threads, "AGAIN_S", 0)
-    return begin
+Scarce = Callable[[int], list[str]]
 
 
 async def test_it_is_waited_for(scarce: Scarce) -> None:
     tries = scarce(2)
     room = trio.CapacityLimiter(1)
     assert await threads.run(divmod, 7, 2, limiter=room) == (3, 1)
-    assert tries == [divmod] * 3
+    assert tries == ["divmod"] * 3
     assert room.borrowed_tokens == 0
 
 
@@ -53,3 +33,30 @@ async def test_what_it_raises_itself_is_told() -> None:
 
     with pytest.raises(RuntimeError, match="of another kind"):
         await threads.run(fails)
+
+
+async def test_whoever_can_go_without_is_told_that_there_is_none(scarce: Scarce) -> None:
+    tries = scarce(1)
+    with pytest.raises(threads.NoThread):
+        await threads.at_once(divmod, 7, 2)
+    assert await threads.at_once(divmod, 7, 2) == (3, 1)
+    assert len(tries) == 2
+
+
+async def test_what_must_be_done_is_done_here_where_there_is_none(scarce: Scarce) -> None:
+    scarce(1)
+    where = [await threads.or_here(threading.get_ident) for _ in range(2)]
+    assert where[0] == threading.get_ident() != where[1]
+
+
+async def test_one_that_is_left_to_itself_is_not_waited_for() -> None:
+    ended = threading.Event()
+    with trio.move_on_after(0.01) as limit:
+        await threads.run(ended.wait, abandon_on_cancel=True)
+    assert limit.cancelled_caught
+    ended.set()
+
+
+def test_only_that_one_error_is_taken_for_it() -> None:
+    with pytest.raises(RuntimeError, match="of another kind"), threads.scarce():
+        raise RuntimeError("of another kind")

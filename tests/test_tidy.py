@@ -26,6 +26,7 @@ RULES: list[tidy.Rule] = [
     calls.no_print,
     calls.one_way_to_print,
     calls.no_broad_except,
+    calls.one_way_to_a_thread,
     calls.one_kind_of_time,
     shape.file_length,
     shape.function_length,
@@ -101,6 +102,19 @@ BROKEN: list[tuple[tidy.Rule, str, str, str]] = [
     (calls.no_broad_except, "dashd/x.py", "try:\n    f()\nexcept BaseException:\n    os._exit(1)", "cancel"),
     (calls.no_broad_except, "dashd/x.py", "with contextlib.suppress(Exception):\n    f()", "suppresses"),
     (
+        calls.one_way_to_a_thread,
+        "dashd/jail/x.py",
+        "import trio\ntrio.to_thread.run_sync(f)",
+        "threads.run",
+    ),
+    (
+        calls.one_way_to_a_thread,
+        "dashd/x.py",
+        "from trio import to_thread as t\nt.run_sync(f)",
+        "threads.run",
+    ),
+    (calls.one_way_to_a_thread, "dashd/x.py", "import trio\ntrio.Path(a)", "threads.run"),
+    (
         calls.one_kind_of_time,
         "tests/x.py",
         "async def test_a(autojump_clock):\n    trio.run_process(a)",
@@ -164,6 +178,14 @@ KEPT: list[tuple[tidy.Rule, dict[str, str]]] = [
     (
         calls.no_broad_except,
         {"dashd/jail/holder.py": "try:\n    f()\nexcept BaseException:\n    os._exit(1)"},
+    ),
+    (
+        calls.one_way_to_a_thread,
+        {
+            "dashd/threads.py": "import trio\ntrio.to_thread.run_sync(f)",
+            "dashd/x.py": "from dashd import threads\nthreads.run(f)",
+            "mcp_server/x.py": "import trio\ntrio.to_thread.run_sync(f)",
+        },
     ),
     (
         calls.one_kind_of_time,

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from dashd import threads
 from dashd.jail import tool, view
 from dashd.jail.launcher import LaunchFailed
 from dashd.jail.tool import Tool, ToolFailed, ToolTimeout
@@ -89,7 +90,7 @@ class Compiled:
         """Fills those that are wanted, one after the other, until cancelled."""
         if self._folder is None:
             return
-        await trio.to_thread.run_sync(_sweep, self._folder)
+        await threads.run(_sweep, self._folder)
         while True:
             await self._bell.wait()
             self._bell = trio.Event()
@@ -110,13 +111,12 @@ class Compiled:
             if done.code:
                 said = done.stderr.decode("utf-8", "replace").strip()[-WORDS_CHARACTERS_MAX:]
                 raise CannotFill(f"it ended with exit code {done.code}: {said}")
-            await trio.to_thread.run_sync(_check, fresh)
-            await trio.to_thread.run_sync(
-                _put, fresh, self._folder / name, driver.name, set(self._used.values())
-            )
+            await threads.run(_check, fresh)
+            await threads.run(_put, fresh, self._folder / name, driver.name, set(self._used.values()))
         finally:
-            with trio.CancelScope(shield=True):  # bounded: a few thousand small files
-                await trio.to_thread.run_sync(lambda: shutil.rmtree(fresh, ignore_errors=True))
+            # Bounded: a few thousand small files. Where there is no thread for it, the next start sweeps.
+            with trio.CancelScope(shield=True), contextlib.suppress(threads.NoThread):
+                await threads.at_once(lambda: shutil.rmtree(fresh, ignore_errors=True))
 
 
 def environ(cache: str) -> dict[str, str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
-import trio
 
+from dashd import threads
 from dashd.domain.session_tree import (
     BYTES_MAX,
     ID_CHARACTERS_MAX,
@@ -85,7 +85,7 @@ class PiSessions:
 
     async def live(self, folder: Path) -> bytes:
         """See SessionFormat."""
-        return await trio.to_thread.run_sync(session_file.read_newest, folder, self._newest)
+        return await threads.run(session_file.read_newest, folder, self._newest)
 
     def _newest(self, names: Iterable[str]) -> str | None:
         """Their names sort by the instant."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import trio
 
+from dashd import threads
+
 from . import program_version
 from .program_version import NotAsked, NoVersion
 from .programs import Found, Programs, pinned
@@ -33,14 +35,14 @@ class Strangers:
 
     async def ask(self, name: str) -> Stranger | None:
         """What is to be said of that program; None where it is not one of PATH, or is as tested."""
-        found, node = await trio.to_thread.run_sync(self._look, name)
+        found, node = await threads.run(self._look, name)
         tested = pinned().get(name)
         if found is None or node is None or tested is None or found.origin != "on PATH":
             self._known.pop(name, None)
             return None
         async with self._asking:
             try:
-                stamp = f"{found.path} {await trio.to_thread.run_sync(program_version.stamp, node, found)}"
+                stamp = f"{found.path} {await threads.run(program_version.stamp, node, found)}"
             except OSError:  # gone just now: whoever starts it will say so
                 return None
             before = self._known.get(name)

@@ -31,6 +31,8 @@ from typing import Any
 import msgspec
 import trio
 
+from dashd import threads
+
 from . import cgroup_tree, launch, probe, processes, view
 from .launch import Outside, Walls
 from .view import GIB, MIB, Bounds, Folder, View
@@ -122,7 +124,7 @@ class _Machine:
 
     async def ask(self) -> Walls:
         if self._walls is None:
-            found = await trio.to_thread.run_sync(lambda: probe.probe(probe.find_bwrap()))
+            found = await threads.run(lambda: probe.probe(probe.find_bwrap()))
             if found.grade in ("M", "0"):
                 raise ToolFailed(f"no program can be jailed here: {found.why}; {found.fix}")
             self._walls = found
@@ -330,6 +332,6 @@ async def _let_go(jail: _Jail) -> None:
             jail.link.shutdown(socket.SHUT_WR)
         await _last_word(jail)
     if not jail.over:  # the kernel has ended what was running; this is what had not begun
-        await trio.to_thread.run_sync(processes.end_marked, jail.mark)
+        await threads.run(processes.end_marked, jail.mark)
     if jail.scratch:
-        await trio.to_thread.run_sync(partial(shutil.rmtree, jail.scratch, ignore_errors=True))
+        await threads.run(partial(shutil.rmtree, jail.scratch, ignore_errors=True))

@@ -12,8 +12,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
-import trio
 
+from dashd import threads
 from dashd.domain import plain
 from dashd.domain.circuit import Circuits
 from dashd.domain.prices import Price
@@ -188,7 +188,7 @@ class Registry:
         named = {name for each in real for name in each.models} | set(self.owners)
         needed = not all(each.models for each in real) or any(self.prices.own(name) is None for name in named)
         if real and needed and not self.prices.loaded:
-            await trio.to_thread.run_sync(self.prices.load)
+            await threads.run(self.prices.load)
 
     def served(self, provider: Provider) -> list[str]:
         """The priced models of a provider: those it was said to serve, else what the price list has of it.

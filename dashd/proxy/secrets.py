@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from dashd import threads
 from dashd.wire import errors
 
 log = logging.getLogger(__name__)
@@ -125,15 +126,20 @@ async def printed(argv: Sequence[str], *, command_s_max: float = COMMAND_S_MAX) 
     Raises NoSecret; what the command says on stderr is thrown away, since nobody knows what is in it.
     """
     try:
-        process = await trio.lowlevel.open_process(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:  # ValueError: a NUL, which no program can be given
+        with threads.scarce():
+            process = await trio.lowlevel.open_process(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+    except (
+        OSError,
+        ValueError,
+        threads.NoThread,
+    ) as error:  # ValueError: a NUL, which no program can be given
         why = error.strerror if isinstance(error, OSError) else error
         raise NoSecret(
             f"the secret's command {argv[0]!r} cannot be run: {why}", hint="give an absolute path"

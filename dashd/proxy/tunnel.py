@@ -19,6 +19,7 @@ from typing import Literal
 
 import trio
 
+from dashd import threads
 from dashd.clock import Clock
 from dashd.domain import hosts, scope
 from dashd.domain.hosts import Host
@@ -109,7 +110,7 @@ async def resolve(name: str, port: int, turns: trio.CapacityLimiter) -> list[str
         found = socket.getaddrinfo(name.encode("ascii") + b".", port, type=socket.SOCK_STREAM)
         return [str(address[0]) for *_, address in found]
 
-    return await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=turns)
+    return await threads.run(ask, abandon_on_cancel=True, limiter=turns)
 
 
 async def dial(address: str, port: int) -> trio.SocketStream:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import trio
 
+from dashd import threads
 from dashd.wire import errors
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class HttpUpstream:
         if scheme not in self._transports:
             async with self._loading:
                 if scheme not in self._transports:
-                    self._transports[scheme] = await trio.to_thread.run_sync(_open, scheme == "https")
+                    self._transports[scheme] = await threads.run(_open, scheme == "https")
         return self._transports[scheme]
 
 

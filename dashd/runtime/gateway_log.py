@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from dashd import threads
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.jail import spool
 from dashd.jail.spool import STDERR, STDOUT
@@ -72,7 +73,9 @@ class GatewayLog:
         self._spoke = self._missed = False
 
     async def keep(self) -> None:
-        """Writes down what was heard, until cancelled, and then the rest of it."""
+        """Writes down what was heard, until cancelled, and then the rest of it. Without a thread for it, it
+        waits for the next period; then the rest is lost.
+        """
         try:
             while True:
                 await self._fresh.wait()
@@ -81,7 +84,9 @@ class GatewayLog:
         finally:
             with trio.CancelScope(shield=True):  # bounded: there is no more than one piece
                 await self._write()
-                await trio.to_thread.run_sync(self._close)
+                if self._fresh.is_set():
+                    self._say_lost()
+                await threads.or_here(self._close)
 
     def _grow(self, data: Mapping[str, Any]) -> None:
         """`text` is all of the message so far, `delta` what has come to it; either may be missing."""
@@ -114,19 +119,27 @@ class GatewayLog:
     async def _write(self) -> None:
         if not self._fresh.is_set():
             return
-        heard, self._heard = self._heard, ([], [])
-        if self._left_out:
-            heard[0].append((STDERR, f"\n[{self._left_out:,} bytes left out]\n".encode()))
-        self._bytes = self._left_out = 0
+        heard, size, left_out = self._heard, self._bytes, self._left_out
+        self._heard, self._bytes, self._left_out = ([], []), 0, 0
         self._fresh = trio.Event()
         try:
-            await trio.to_thread.run_sync(self._append, heard)
+            await threads.at_once(self._append, heard, left_out)
+        except threads.NoThread:
+            self._heard = heard[0] + self._heard[0], heard[1] + self._heard[1]
+            self._bytes, self._left_out = self._bytes + size, self._left_out + left_out
+            self._fresh.set()
+            return
         except (OSError, spool.SpoolCorrupt):
-            log.warning("what it says could not be kept", extra={"launch": self._launch_id})
+            self._say_lost()
         self._world.growth.ring(self._launch_id)
 
-    def _append(self, heard: Heard) -> None:
+    def _say_lost(self) -> None:
+        log.warning("what it says could not be kept", extra={"launch": self._launch_id})
+
+    def _append(self, heard: Heard, left_out: int) -> None:
         writer = self._writer = self._writer or _open(self._world.folder(self._launch_id))
+        if left_out:
+            heard[0].append((STDERR, f"\n[{left_out:,} bytes left out]\n".encode()))
         for stream, data in _joined(heard[0]):
             if writer.file_bytes < BYTES_MAX:
                 writer.append(stream, data)

@@ -8,8 +8,7 @@ write, and it goes with what they printed. Keys and token are not in it; they en
 from dataclasses import replace
 from pathlib import Path
 
-import trio
-
+from dashd import threads
 from dashd.domain import ids
 from dashd.jail.launcher import LaunchFailed
 from dashd.jail.view import Folder
@@ -29,7 +28,7 @@ async def begin(world: World, swarm_id: str) -> str:
     """The folder, which is there then, with what an earlier gateway has left in it. Raises LaunchFailed."""
     found = folder(world, swarm_id)
     try:
-        await trio.to_thread.run_sync(_make, found)
+        await threads.run(_make, found)
     except OSError as error:
         raise LaunchFailed(f"no folder for its sessions: {error.strerror}") from None
     return str(found)

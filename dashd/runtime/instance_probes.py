@@ -11,6 +11,7 @@ from functools import partial
 
 import trio
 
+from dashd import threads
 from dashd.drivers import program_version
 from dashd.drivers.program_version import NoVersion
 from dashd.drivers.programs import Found, Lack, Programs, named, pinned
@@ -82,7 +83,7 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
     async def look_here(self) -> tuple[str | None, str]:
         """(version of the Pi that Dash finds, why it does not say it)."""
         rows = await self._world.store.own.read(instances.seats)
-        pi = await trio.to_thread.run_sync(self._programs.look, PI)
+        pi = await threads.run(self._programs.look, PI)
         if isinstance(pi, Lack):
             return None, pi.text
         try:
@@ -104,11 +105,11 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
     async def _look(self, row: InstanceRow) -> tuple[str, str | None]:
         if row.is_static:
             assert row.program is not None, row.name
-            found = await trio.to_thread.run_sync(named, PI, row.program, "configured", row.program)
+            found = await threads.run(named, PI, row.program, "configured", row.program)
         else:
             now = await self._world.store.own.read(lambda db: instances.find(db, row.name))
             row = now or row  # whoever wanted to know its version has written it down
-            found = await trio.to_thread.run_sync(self._programs.look, PI)
+            found = await threads.run(self._programs.look, PI)
         if isinstance(found, Lack):
             raise NoVersion(found.text)
         return await self._ask(found, row, wanted=row.is_static or row.version is not None)
@@ -117,11 +118,11 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
         self, pi: Found, row: InstanceRow | None, *, wanted: bool = True
     ) -> tuple[str, str | None]:
         """(stamp, version) as they are now; the program itself is run only where that is wanted."""
-        node = await trio.to_thread.run_sync(self._programs.look, "node")
+        node = await threads.run(self._programs.look, "node")
         if isinstance(node, Lack):
             raise NoVersion(f"pi needs node: {node.text}")
         try:
-            stamp = await trio.to_thread.run_sync(program_version.stamp, node, pi)
+            stamp = await threads.run(program_version.stamp, node, pi)
             if row is not None and row.version is not None and stamp == row.stamp:
                 return stamp, row.version
             if pi.origin == "installed":

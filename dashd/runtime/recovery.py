@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from dashd import threads
 from dashd.jail import cgroup_tree, launch_folder, launcher, processes
 from dashd.jail.holder_link import HolderLink
 from dashd.store import agents, attempts, daemons, tasks
@@ -52,7 +53,7 @@ async def begin_epoch(store: Store, launches: Path, at_point: Callable[[str], No
     at_point("recovery.before_epoch")
     epoch = await store.writer.apply(operation)
     at_point("recovery.after_epoch")
-    await trio.to_thread.run_sync(launcher.end_previous_fork_server, launches)
+    await threads.run(launcher.end_previous_fork_server, launches)
     at_point("recovery.after_fork_server_ended")
     return epoch
 
@@ -63,8 +64,8 @@ async def recover(world: World) -> list[Recovered]:
     runs = [Run(world, claim) for claim in claims]
     await prepare_all(world, runs)
     own = [run.claim.attempt_id for run in runs if not run.plan.gateway]
-    await trio.to_thread.run_sync(_end_lost, world.launches, own)
-    await trio.to_thread.run_sync(cgroup_tree.sweep, world.launches, partial(_is_alive, world.launches))
+    await threads.run(_end_lost, world.launches, own)
+    await threads.run(cgroup_tree.sweep, world.launches, partial(_is_alive, world.launches))
     found: list[Recovered] = []
     async with trio.open_nursery() as nursery:
         for run in runs:

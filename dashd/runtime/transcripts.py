@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-import trio
-
+from dashd import threads
 from dashd.drivers.driver import SessionFormat
 
 NAME = "session"
@@ -33,11 +32,11 @@ class Transcripts:
 
     async def kept(self, checkpoint_id: str) -> bytes:
         """A copy. Raises OSError."""
-        return await trio.to_thread.run_sync(self._path(checkpoint_id).read_bytes)
+        return await threads.run(self._path(checkpoint_id).read_bytes)
 
     async def keep(self, checkpoint_id: str, data: bytes) -> None:
         """Durable when it returns. Raises OSError."""
-        await trio.to_thread.run_sync(_write, self._path(checkpoint_id), data)
+        await threads.run(_write, self._path(checkpoint_id), data)
 
     def forget(self, checkpoint_ids: Iterable[str]) -> None:
         """Removes copies whose rows are gone; unlinking a few files is no work for a thread."""
@@ -47,11 +46,11 @@ class Transcripts:
 
     async def remove(self, checkpoint_ids: Sequence[str]) -> None:
         """The same for many."""
-        await trio.to_thread.run_sync(self.forget, checkpoint_ids)
+        await threads.run(self.forget, checkpoint_ids)
 
     async def recover(self, kept: Collection[str]) -> None:
         """Removes what has no row: a copy made just before a death."""
-        await trio.to_thread.run_sync(partial(_sweep, self._folder, frozenset(kept)))
+        await threads.run(partial(_sweep, self._folder, frozenset(kept)))
 
     def _path(self, checkpoint_id: str) -> Path:
         return self._folder / f"{checkpoint_id}{SUFFIX}"

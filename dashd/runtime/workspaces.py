@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 import trio
 
+from dashd import threads
 from dashd.domain.repository import Terms
 from dashd.workspace import bundle, clone, commit, diff, land, merge, place, removal, salvage, source, tree
 from dashd.workspace.adding import Left
@@ -79,7 +80,7 @@ class Workspaces:
     async def find(self, owner: str) -> Workspace | None:
         """The workspace, if it is there as a whole; what else is left of it goes. Raises WorkspaceError."""
         with _disk("looking for its workspace"):
-            known = await trio.to_thread.run_sync(self._known, owner)
+            known = await threads.run(self._known, owner)
             if known is None:
                 await clone.recover_one(self.root, owner)
             return known
@@ -129,7 +130,7 @@ class Workspaces:
             imported = await bundle.bring_back(workspace, within=within)
             await bundle.drop_spool(workspace)
             changes = await diff.between(workspace.source, workspace.base, imported.commit)
-            nested = await trio.to_thread.run_sync(tree.repositories, workspace.path)
+            nested = await threads.run(tree.repositories, workspace.path)
             return TakenIn(
                 imported.commit,
                 changes,

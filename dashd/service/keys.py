@@ -6,8 +6,8 @@ import base64
 import os
 
 import msgspec
-import trio
 
+from dashd import threads
 from dashd.domain import dollars, folders, ids
 from dashd.store import access_keys, budgets, standings
 from dashd.store.access_keys import KeyRow
@@ -147,7 +147,7 @@ async def _within(params: wire.CreateKey) -> str | None:
         if not os.path.isabs(folder):
             path = f"within[{at}]"
             raise errors.InvalidParams(f"{folder!r} is not an absolute path", hint="give one", path=path)
-        real.append(await trio.to_thread.run_sync(os.path.realpath, folder))
+        real.append(await threads.run(os.path.realpath, folder))
     return msgspec.json.encode(folders.canonical(real)).decode()
 
 

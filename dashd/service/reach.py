@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import Final, get_args
 
 import msgspec
-import trio
 
+from dashd import threads
 from dashd.domain import folders, repository
 from dashd.domain import scope as scopes
 from dashd.domain.scope import Scope
@@ -164,7 +164,7 @@ async def _outside(caller: Caller, given: Iterable[str]) -> str | None:
     if caller.within is None:
         return None
     for folder in given:
-        real = await trio.to_thread.run_sync(os.path.realpath, folder)
+        real = await threads.run(os.path.realpath, folder)
         if not folders.covers(caller.within, real):
             return folder
     return None

@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 
 import msgspec
-import trio
 
+from dashd import threads
 from dashd.domain import folders, repository
 from dashd.domain.repository import Terms
 from dashd.wire import errors
@@ -83,7 +83,7 @@ async def _real(folder: str, path: str) -> str:
     """As the file system knows it. Raises InvalidParams."""
     if not os.path.isabs(folder):
         raise errors.InvalidParams(f"{folder!r} is not an absolute path", hint="give one", path=path)
-    return await trio.to_thread.run_sync(os.path.realpath, folder)
+    return await threads.run(os.path.realpath, folder)
 
 
 def _terms(core: Core, params: wire.PlanSwarm, seen: RepositorySeen, granted: tuple[str, ...]) -> Terms:

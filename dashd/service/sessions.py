@@ -3,8 +3,8 @@
 from typing import Final
 
 import msgspec
-import trio
 
+from dashd import threads
 from dashd.domain.session_tree import SPOKEN, Node, Transcript
 from dashd.store import agents, attempts, inputs, lifecycle, session_room, sessions, stops
 from dashd.store import made_sessions as made_rows
@@ -116,7 +116,7 @@ async def prime(core: Core, _caller: Caller, params: wire.NameSession) -> wire.S
     row, found = await copies.read(core, params.session)
     facts = await core.store.reader.read(lambda db: primes.facts(db, row))
     work = await primes.work(core, row, facts)
-    text = await trio.to_thread.run_sync(primes.text, facts, found, work)  # a conversation may be long
+    text = await threads.run(primes.text, facts, found, work)  # a conversation may be long
     return wire.SessionPrimed(session=row.id, text=text)
 
 

@@ -13,6 +13,7 @@ import apsw
 import trio
 
 from dashd import clock as clocks
+from dashd import threads
 from dashd.store import bells as bells_
 from dashd.store import database, migrations
 from dashd.store import reader as reader_
@@ -64,7 +65,7 @@ async def open_store(
     The caller must hold the daemon's lock. Raises Unavailable with path and verb where the file cannot be
     opened, SchemaRefused where it belongs to another Dash, StoreFull and StoreBroken.
     """
-    db, last_seq = await trio.to_thread.run_sync(_open, path, clock, vfs)
+    db, last_seq = await threads.run(_open, path, clock, vfs)
     bells = bells_.Bells()
     tail = tail_.Tail(last_seq)
     writer = writer_.Writer(db, clock, tail, bells, at_point=at_point)
@@ -81,7 +82,7 @@ async def open_store(
             await writer.aclose()
             # After a failed sync nobody knows what the disk holds: leave the files to the next start.
             checkpoint = not writer.broken.is_set()
-            await trio.to_thread.run_sync(lambda: database.close(db, checkpoint=checkpoint))
+            await threads.or_here(lambda: database.close(db, checkpoint=checkpoint))
 
 
 def _open(path: Path, clock: clocks.Clock, vfs: str | None) -> tuple[apsw.Connection, int]:

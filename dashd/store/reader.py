@@ -5,6 +5,7 @@ loop or the writer; a cancelled caller never leaves a connection in use behind.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Final, TypeVar
 import apsw
 import trio
 
+from dashd import threads
 from dashd.store import database
 from dashd.wire import errors
 
@@ -24,9 +26,6 @@ WAITING_MAX: Final = 1024
 STEPS_PER_LOOK: Final = 20_000
 """SQLite instructions between two looks at whether the caller has been cancelled: below a millisecond."""
 AGAIN_S: Final = 1.0
-NO_THREAD: Final = "can't start new thread"
-"""How Python says that processes are used up: by agents of the same user, for example."""
-
 
 _FAULTS: Final = (
     apsw.IOError,
@@ -74,7 +73,12 @@ class Reader:
         self._waiting += 1
         try:
             # Not abandoned on cancel: the thread notices by itself and gives its connection back first.
-            return await trio.to_thread.run_sync(self._read, query, limiter=self._room)
+            return await threads.at_once(self._read, query, limiter=self._room)
+        except threads.NoThread as error:
+            raise errors.Unavailable(
+                f"reading the database {self._path}: {error}",
+                hint=f"the processes of uid {os.geteuid()} are used up, by agents perhaps; try again",
+            ) from None
         finally:
             self._waiting -= 1
 
@@ -87,7 +91,7 @@ class Reader:
         with trio.CancelScope(shield=True):
             for place in range(self._connections_max):
                 await self._room.acquire_on_behalf_of((self, place))
-            await trio.to_thread.run_sync(self._close)
+            await threads.or_here(self._close)
             for place in range(self._connections_max):
                 self._room.release_on_behalf_of((self, place))
 
@@ -134,10 +138,6 @@ class OwnReader(Reader):
                 raise
             except errors.Unavailable as error:
                 log.warning("a question waits: %s", error.message)
-            except RuntimeError as error:
-                if NO_THREAD not in str(error):
-                    raise
-                log.warning("a question waits: %s", error)
             await trio.sleep(AGAIN_S)
 
 

@@ -5,6 +5,7 @@ What the first jail says is not believed: the commit is what the second one find
 git's own fsck. Imported means that the ref was read back from the user's repository.
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -12,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import trio
 
+from dashd import threads
 from dashd.workspace import erase, git, refs
 from dashd.workspace.errors import GitFailed, OutsideScope
 from dashd.workspace.place import Workspace
@@ -159,11 +160,12 @@ async def fresh_spool(workspace: Workspace) -> Path:
     """The agent's spool, empty."""
     folder = workspace.spool
     folder.parent.mkdir(mode=0o700, exist_ok=True)
-    await trio.to_thread.run_sync(erase.remove_tree, folder.parent, folder.name)
+    await threads.run(erase.remove_tree, folder.parent, folder.name)
     folder.mkdir(mode=0o700)
     return folder
 
 
 async def drop_spool(workspace: Workspace) -> None:
-    """Removes what an operation has left in the spool."""
-    await trio.to_thread.run_sync(erase.remove_tree, workspace.spool.parent, workspace.spool.name)
+    """Removes what an operation has left in the spool; without a thread for it that is the next one's."""
+    with contextlib.suppress(threads.NoThread):
+        await threads.at_once(erase.remove_tree, workspace.spool.parent, workspace.spool.name)

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 import trio
 
+from dashd import threads
 from dashd.workspace import erase, git, place, refs, skeleton
 from dashd.workspace.errors import GitFailed, WorkspaceError, WorkspaceExists
 from dashd.workspace.place import Shared, Workspace
@@ -105,7 +106,7 @@ async def take_back(workspace: Workspace) -> str:
         (workspace.root, workspace.removing.name),
         (workspace.spool.parent, workspace.agent),
     ):
-        await trio.to_thread.run_sync(erase.remove_tree, folder, name)
+        await threads.run(erase.remove_tree, folder, name)
     problem = ""
     if workspace.source.common_dir.is_dir():
         try:

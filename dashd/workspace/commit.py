@@ -6,8 +6,8 @@ look like their content. Every call may be repeated: a second one finds nothing 
 """
 
 import msgspec
-import trio
 
+from dashd import threads
 from dashd.jail import tool
 from dashd.workspace import adding, git
 from dashd.workspace.errors import GitFailed
@@ -27,7 +27,7 @@ class Rest(msgspec.Struct, frozen=True):
 async def commit_rest(workspace: Workspace, message: str) -> Rest:
     """Commits what is neither committed nor ignored. Raises GitFailed."""
     place = _writing(workspace)
-    apart = await trio.to_thread.run_sync(adding.aside, workspace.path)
+    apart = await threads.run(adding.aside, workspace.path)
     added = await adding.everything(place, apart, deadline_s=_DEADLINE_S)
     if not all(each.why for each in added.left):  # a full disk, say: another try may do better
         raise GitFailed(f"git add left files out: {added.said}")

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 import trio
 
+from dashd import threads
 from dashd.workspace import adding, bundle, git, names, skeleton, trust
 from dashd.workspace.errors import GitFailed
 from dashd.workspace.place import Workspace
@@ -71,7 +72,7 @@ async def diff(
     """The difference between the base and the agent's files as they are now. Raises GitFailed."""
     spool = await bundle.fresh_spool(workspace)
     try:
-        apart = await trio.to_thread.run_sync(adding.aside, workspace.path)
+        apart = await threads.run(adding.aside, workspace.path)
         looking = _lay_out(workspace, spool)
         taken, left = await _take(looking, workspace.base, apart)
         # The agent's files and the index are out of sight now, and with them the attributes in the tree.

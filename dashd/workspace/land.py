@@ -10,12 +10,14 @@ neither commit has put there: it is the user's by now, and nothing is touched.
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import trio
 
+from dashd import threads
 from dashd.jail import tool
 from dashd.workspace import git, obstacles, place, refs
 from dashd.workspace.errors import CheckoutNotClean, GitFailed, NotAhead, RefMoved, WorkspaceError
@@ -187,7 +189,7 @@ async def _in_the_way(landing: Landing, changed: "list[_Change]", known: set[byt
     assert landing.source.tree is not None
     tree = os.fsencode(landing.source.tree)
     paths = [change.path for change in changed if not change.inner]
-    found = await trio.to_thread.run_sync(obstacles.find, tree, paths, known)
+    found = await threads.run(obstacles.find, tree, paths, known)
     return [os.fsdecode(path) for path in found]
 
 
@@ -231,12 +233,11 @@ async def _resume(landing: Landing) -> Landed:
 
 async def _clear_lock(lock: Path) -> None:
     """Removes the lock that our killed git has left; waits first, for one that a git of the user's holds."""
-    file = trio.Path(lock)
     for _ in range(_LOOKS):
-        if not await file.exists():
+        if not await threads.run(lock.exists):
             return
         await trio.sleep(LOCK_S_MAX / _LOOKS)
-    await file.unlink(missing_ok=True)
+    await threads.run(partial(lock.unlink, missing_ok=True))
 
 
 async def _index_is(landing: Landing, commit: str) -> bool:
@@ -282,7 +283,7 @@ async def _foreign(landing: Landing, changed: list[_Change]) -> list[str]:
     assert tree is not None
     found = await _in_the_way(landing, changed, {change.path for change in changed})
     for change in changed:
-        content = await trio.to_thread.run_sync(_read, os.path.join(os.fsencode(tree), change.path))
+        content = await threads.run(_read, os.path.join(os.fsencode(tree), change.path))
         if content is None:
             continue
         versions = [await _content(landing, change.path, id_) for id_ in (change.old, change.new) if id_]

@@ -5,6 +5,7 @@ sees only the finished commits. Success is said only after the target was read b
 where it was. A branch that is checked out is never moved here: its files would not follow (`land`).
 """
 
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from dashd import threads
 from dashd.jail import tool
 from dashd.workspace import bundle, erase, git, place, refs, skeleton
 from dashd.workspace.errors import CheckedOut, GateFailed, GitFailed, MergeConflict, UnknownBase
@@ -130,7 +132,7 @@ async def _move(
             await refs.update(source, target, merged, before)
     finally:
         with trio.CancelScope(shield=True):  # removes two folders of ours
-            await scratch.remove()
+            await scratch.drop()
     return Merged(target, merged, before)
 
 
@@ -138,7 +140,7 @@ async def recover(root: Path) -> None:
     """Removes what interrupted merges have left; their targets are where they were, or were moved."""
     for folder, prefix in ((root, _PREFIX), (root / ".spool", _SPOOL)):
         for name in _left(folder, prefix):
-            await trio.to_thread.run_sync(erase.remove_tree, folder, name)
+            await threads.run(erase.remove_tree, folder, name)
 
 
 def _left(folder: Path, prefix: str) -> list[str]:
@@ -177,7 +179,13 @@ class _Scratch:
 
     async def remove(self) -> None:
         for path in (self.folder, self.spool):
-            await trio.to_thread.run_sync(erase.remove_tree, path.parent, path.name)
+            await threads.run(erase.remove_tree, path.parent, path.name)
+
+    async def drop(self) -> None:
+        """The same for now: without a thread for it, that is left to the next one, or the next start."""
+        for path in (self.folder, self.spool):
+            with contextlib.suppress(threads.NoThread):
+                await threads.at_once(erase.remove_tree, path.parent, path.name)
 
     async def rebase(self, commit: str, onto: str) -> str:
         """The commit on top of `onto`; the scratch folder has its files.

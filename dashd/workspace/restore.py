@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import trio
-
+from dashd import threads
 from dashd.workspace import git, names
 from dashd.workspace.errors import GitFailed
 from dashd.workspace.source import Source
@@ -38,7 +37,7 @@ async def restore(source: Source, commit: str, into: Path) -> list[dict[str, obj
     links = [entry for entry in entries if entry.mode == b"120000"]
     for batch in (*_batches(files), *_batches(links)):  # links last: nothing is written through one
         contents = await _contents(source, batch)
-        await trio.to_thread.run_sync(_write, into, batch, contents)
+        await threads.run(_write, into, batch, contents)
     _set_modes(into, entries, manifest)
     return manifest
 

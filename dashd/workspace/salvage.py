@@ -9,8 +9,8 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import msgspec
-import trio
 
+from dashd import threads
 from dashd.workspace import bundle, git, refs
 from dashd.workspace.pack import Bundle, Objects
 from dashd.workspace.place import Workspace
@@ -44,9 +44,7 @@ async def salvage(workspace: Workspace, *, at_ms: int, limits: Limits = LIMITS) 
     old = await read_ref(source, ref)
     old_tree = await git.text(source.reading, "rev-parse", f"{old}^{{tree}}") if old else ""
     file = await bundle.fresh_spool(workspace) / "salvage.bundle"
-    found, commit, stored = await trio.to_thread.run_sync(
-        _write, workspace, file, tracked, known, limits, old, at_ms
-    )
+    found, commit, stored = await threads.run(_write, workspace, file, tracked, known, limits, old, at_ms)
     if found.tree == old_tree and old:
         commit, stored = old, 0
     else:
@@ -60,7 +58,7 @@ async def current(workspace: Workspace, *, git_too: bool = True, limits: Limits 
     """What the workspace is now, storing nothing; its `tree` is comparable with that of a salvage."""
     tracked, _ = await base_content(workspace)
     objects = Objects(workspace.source.object_format)
-    return await trio.to_thread.run_sync(_look, workspace.path, objects, tracked, limits, git_too)
+    return await threads.run(_look, workspace.path, objects, tracked, limits, git_too)
 
 
 async def base_content(workspace: Workspace) -> tuple[AbstractSet[bytes], AbstractSet[str]]:

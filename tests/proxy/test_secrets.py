@@ -123,6 +123,12 @@ async def test_a_command_that_does_not_end_is_ended_with_its_children(tmp_path: 
         await ended(int(await trio.Path(tmp_path / "pid").read_text()))
 
 
+async def test_a_command_for_which_no_thread_can_be_started(scarce):
+    scarce(1)
+    with pytest.raises(secrets.NoSecret, match="cannot be run: can't start new thread"):
+        await secrets.printed(a_command("print('x')"))
+
+
 async def test_a_command_that_is_not_there():
     with pytest.raises(secrets.NoSecret, match="cannot be run: No such file"):
         await secrets.printed(["/nowhere/at/all"])

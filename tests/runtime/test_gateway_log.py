@@ -182,3 +182,30 @@ async def test_who_says_nothing_has_no_folder(kept) -> None:
     kept.log.settle("", "")
     await kept.written()
     assert list(kept.folder.iterdir()) == []
+
+
+async def test_what_there_is_no_thread_to_write_is_written_in_the_next_period(
+    kept, nursery, autojump_clock, scarce
+) -> None:
+    scarce(2)
+    nursery.start_soon(kept.log.keep)
+    kept.says("x" * PIECE_BYTES_MAX)
+    await trio.sleep(0.1)
+    kept.says("x" * PIECE_BYTES_MAX + " and more")
+    await trio.sleep(2 * gateway_log.PERIOD_S - 0.2)
+    assert not (kept.folder / LAUNCH).exists()
+    await trio.sleep(0.2)
+    assert kept.text() == "x" * PIECE_BYTES_MAX + "\n[9 bytes left out]\n"
+
+
+async def test_without_a_thread_in_the_end_the_rest_is_lost_and_nothing_else(
+    kept, scarce, monkeypatch
+) -> None:
+    kept.says("first")
+    await kept.written()
+    kept.says("first, second")
+    scarce(99)
+    closed = []
+    monkeypatch.setattr(kept.log, "_close", lambda: closed.append(True))
+    await kept.written()
+    assert (kept.text(), closed) == ("first", [True])

@@ -189,3 +189,16 @@ async def test_another_program_under_the_name_is_asked_anew(probes, scene, files
     scene.do(lambda tx: instances.put(tx, msgspec.structs.replace(row, program=str(files / "cli.js"))))
     await trio.sleep(1)
     assert (probes.seen["next"].version, asked) == ("1.5.2", ["next.js", "cli.js"])
+
+
+async def test_where_no_thread_can_be_started_for_a_moment_a_look_waits_for_one(
+    probes, scene, files, versions, autojump_clock, scarce
+):
+    scene.do(lambda tx: instances.put(tx, instances.own("local", 4)))
+    put(scene, files)
+    await trio.sleep(EVERY_S)
+    tries = scarce(3)
+    await trio.sleep(EVERY_S + 1)
+    assert {"named", "look", "stamp"} <= {each for each in tries if tries.count(each) > 3}
+    assert {each.health for each in probes.seen.values()} == {"alive"}
+    assert (await probes.look_here())[0] == "1.5.2"

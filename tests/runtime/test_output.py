@@ -170,25 +170,11 @@ async def test_what_cannot_be_read_now_is_read_with_what_comes_next(
     assert not spooled.output.has_read(spooled.offset + 1)
 
 
-@pytest.fixture
-def one_thread_short(monkeypatch) -> list[object]:
-    """From the next that is asked for on, the first cannot be started; all that were."""
-    run_sync, tries = trio.to_thread.run_sync, []
-
-    async def start(function, *arguments, **options):
-        tries.append(function)
-        if len(tries) == 1:
-            raise RuntimeError("can't start new thread")
-        return await run_sync(function, *arguments, **options)
-
-    monkeypatch.setattr(trio.to_thread, "run_sync", start)
-    return tries
-
-
 async def test_what_no_thread_is_left_to_read_is_read_when_there_is(
-    bed, autojump_clock, spooled, one_thread_short
+    bed, autojump_clock, spooled, scarce
 ) -> None:
+    tries = scarce(1)
     spooled.holder.prints(_report(1))
     await spooled.grew()
-    assert len(one_thread_short) > 1
+    assert len(tries) > 1
     assert spooled.output.has_read(spooled.holder._spool.file_bytes)

@@ -132,6 +132,22 @@ async def test_at_the_end_of_an_attempt_a_copy_is_kept(kept, autojump_clock) -> 
     assert (row.kind, row.bytes, files(kept)) == ("automatic", len(file(*ENTRIES)), [row.id])
 
 
+async def test_so_it_is_where_none_of_its_threads_can_be_started_at_first(
+    kept, autojump_clock, scarce
+) -> None:
+    kept.scene.swarm("a", cwd="/", retries=0)
+    kept.go()
+    await kept.running(f"{SWARM}-t1.1")
+    tries = scarce(2)
+    session = await ended_talk(kept)
+    assert {each: tries.count(each) for each in ("read_newest", "read", "_write")} == {
+        "read_newest": 3,
+        "read": 3,
+        "_write": 3,
+    }
+    assert files(kept) == [row.id for row in rows.checkpoints(kept.store.db, session)] != []
+
+
 class Slow(PiSessions):
     """Those of a machine that is too busy a few times."""
 

@@ -1,7 +1,7 @@
 """Reads see one snapshot, wait in a bounded line, stop when cancelled, and leave no connection in use."""
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -194,20 +194,23 @@ async def test_the_daemon_s_own_questions_are_never_too_many(db: apsw.Connection
 
 
 async def test_so_they_do_where_no_thread_is_left(
-    db: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+    db: apsw.Connection, path: Path, scarce: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Agents of the same user may have used up all processes that it may have."""
-    run_sync, tries = trio.to_thread.run_sync, []
-
-    async def scarce(*arguments: object, **options: object) -> object:
-        tries.append(arguments)
-        if len(tries) < 3:
-            raise RuntimeError("can't start new thread")
-        return await run_sync(*arguments, **options)
-
-    monkeypatch.setattr(trio.to_thread, "run_sync", scarce)
+    tries = scarce(2)
     monkeypatch.setattr(reader, "AGAIN_S", 0)
     own = reader.OwnReader(path)
     assert await own.read(epoch) == 0
     assert len(tries) == 3
     await own.aclose()
+
+
+async def test_and_a_caller_is_told_that_there_is_none(
+    db: apsw.Connection, path: Path, scarce: Callable[[int], list[str]]
+) -> None:
+    scarce(1)
+    asked = reader.Reader(path)
+    with pytest.raises(errors.Unavailable, match="can't start new thread"):
+        await asked.read(epoch)
+    assert await asked.read(epoch) == 0
+    await asked.aclose()

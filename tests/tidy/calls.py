@@ -185,6 +185,21 @@ def _passes_on(module: Module, handler: ast.ExceptHandler) -> bool:
     return isinstance(last, ast.Raise) or (ends and module.path in CHILD_PROGRAMS)
 
 
+THREADS = "dashd/threads.py"
+IN_THREADS = frozenset({"trio.to_thread.run_sync", "trio.Path", "trio.open_file"})
+
+
+def one_way_to_a_thread(tree: Tree) -> Iterator[str]:
+    """Where there is no thread for it, it waits or is gone without; dashd does not end."""
+    for module in modules(tree, "dashd"):
+        for name, node in _uses(module):
+            if name in IN_THREADS and module.path != THREADS:
+                yield (
+                    f"{module.at(node)}: {name}, which raises where there is no thread; "
+                    "dashd.threads.run waits for one, at_once and or_here are for what must not wait"
+                )
+
+
 def one_kind_of_time(tree: Tree) -> Iterator[str]:
     """A mock clock jumps while a real child or thread works, so a test has one or the other."""
     for module in modules(tree, "tests"):

@@ -195,3 +195,12 @@ async def test_the_jail_that_imports_sees_no_tree_of_an_agent(world: World, monk
     await bundle.bring_back(made)
     assert any(made.path in paths for paths in seen)
     assert any(made.source.common_dir in paths for paths in seen)
+
+
+async def test_what_there_is_no_thread_to_remove_is_left_to_the_next_one(world: World, scarce):
+    spool = await bundle.fresh_spool(made := await world.workspace())
+    scarce(1)
+    await bundle.drop_spool(made)
+    assert spool.exists()
+    await bundle.drop_spool(made)
+    assert not spool.exists()
