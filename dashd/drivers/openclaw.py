@@ -23,7 +23,7 @@ from .command import check_folder, environment
 from .driver import Command, Footprint, History, ModelAccess, Printed, Session, SessionFormat, Work
 from .openclaw_conversation import OpenClawConversation
 from .openclaw_transcript import AGENT, SESSION, STORE, OpenClawSessions
-from .programs import CLOSED, Programs, check_program, folders, path_of
+from .programs import CLOSED, Programs, check_program, folders, there
 
 RUNNER = Path(__file__).with_name("openclaw_turns.py")
 GATE = Path(__file__).with_name("openclaw_gate.mjs")
@@ -115,11 +115,11 @@ class OpenClawDriver:
 
 
 def program_argv(programs: Programs, *node_flags: str) -> list[str]:
-    """How OpenClaw is executed: by Node, where it is a script."""
-    path = path_of(programs.find("openclaw"), "openclaw.mjs")
+    """How OpenClaw is executed: by Node, where it is a script. Raises ProgramGone."""
+    path = there(programs.look("openclaw")).path
     if not path.endswith(compiled.SCRIPTS):
         return [path]
-    return [path_of(programs.find("node"), "node"), *node_flags, path]
+    return [there(programs.look("node")).path, *node_flags, path]
 
 
 def _seed(program: list[str], session: Session | None) -> dict[str, Any] | None:

@@ -167,7 +167,10 @@ def command(programs: Programs, cwd: str, environ: Mapping[str, str]) -> Command
 
 
 def told(programs: Programs, seats: Sequence[Seat], token: str, state: str) -> bytes:
-    """The standard input of the starter; `state` is the folder that the gateway finds its sessions in."""
+    """The standard input of the starter; `state` is the folder that the gateway finds its sessions in.
+
+    Raises ProgramGone.
+    """
     argv = [*program_argv(programs), "gateway", "run", "--port", str(PORT), "--bind", "loopback"]
     found = {"argv": argv, "env": openclaw_config.ENVIRON, "config": config(seats, token), "state": state}
     return json.dumps(found).encode()

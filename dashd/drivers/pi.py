@@ -21,7 +21,7 @@ from .command import check_folder, environment
 from .driver import Command, Footprint, History, ModelAccess, Printed, Session, SessionFormat, Work
 from .pi_conversation import PiConversation
 from .pi_transcript import PiSessions
-from .programs import CLOSED, Found, Lack, ProgramGone, Programs, check_program, folders, named
+from .programs import CLOSED, Found, Lack, Programs, check_program, folders, named, there
 
 PRELOAD = Path(__file__).with_name("pi_preload.cjs")
 GATE = Path(__file__).with_name("pi_gate.js")
@@ -80,7 +80,7 @@ class PiDriver:
     def command(self, work: Work, environ: Mapping[str, str]) -> Command:
         """Node and Pi by absolute path, nothing of the daemon's environment but what any program needs."""
         assert work.model is not None, "pi was started without a model"
-        node, pi = self._there(self._programs.look("node")), self._there(self._pi(work))
+        node, pi = there(self._programs.look("node")), there(self._pi(work))
         own = {
             "DASH_MODEL_KEY": work.model.key,
             "DASH_PI_FILES": json.dumps(_files(work.model)),
@@ -111,12 +111,6 @@ class PiDriver:
         if work.program:
             return named(self.name, work.program, "configured", work.program)
         return self._programs.look(self.name)
-
-    def _there(self, found: Found | Lack) -> Found:
-        """One that has gone since it was checked never becomes some other one of PATH; its place is dead."""
-        if isinstance(found, Lack):
-            raise ProgramGone(found.text)
-        return found
 
     def conversation(self, work: Work, history: History) -> PiConversation:
         """Its brief, and what follows from what it answers."""

@@ -231,11 +231,11 @@ class Programs:
         return Lack(f"{name} is {where}, and needs {missing}: {found.text}", found.hint)
 
 
-def path_of(found: Found | None, name: str) -> str:
-    """What is executed. One that has gone since it was checked fails what is begun with it, and never becomes
-    some other one of PATH.
-    """
-    return found.path if found is not None else f"/nonexistent/{name}"
+def there(found: Found | Lack) -> Found:
+    """One that has gone since it was checked never becomes some other one of PATH. Raises ProgramGone."""
+    if isinstance(found, Lack):
+        raise ProgramGone(found.text)
+    return found
 
 
 def folders(*found: Found | None, cache: str | None = None) -> tuple[str, ...]:

@@ -143,8 +143,8 @@ class Gateway(Connection):
         walls = await self._world.jails.walls()
         if walls.grade not in ("A", "B"):
             raise LaunchFailed(f"a gateway needs a jail with a network of its own: {walls.why}; {walls.fix}")
-        if (missing := await threads.run(self._programs.missing, "openclaw")) is not None:
-            raise LaunchFailed(missing)
+        if (lack := await threads.run(self._programs.lack, "openclaw")) is not None:
+            raise LaunchFailed(f"{lack.text}; {lack.hint}")
         swarm, seats = await self._world.store.own.read(self._read)
         token = f"{self._world.clock.token(TOKEN_BITS):064x}"
         self._row = await self._world.commit(partial(gateways.insert, swarm_id=self.swarm_id, token=token))

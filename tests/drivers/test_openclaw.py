@@ -10,7 +10,7 @@ from dashd.drivers.openclaw import FOOTPRINT, GATE, GATE_ID, RUNNER, OpenClawDri
 from dashd.drivers.openclaw_config import TOOLS
 from dashd.drivers.openclaw_conversation import REFUSED
 from dashd.drivers.openclaw_transcript import SESSION
-from dashd.drivers.programs import Programs
+from dashd.drivers.programs import ProgramGone, Programs
 from dashd.jail import view
 from dashd.proxy.formats import refusals
 from dashd.wire import errors
@@ -124,9 +124,12 @@ def test_it_asks_first_where_there_are_gates(programs: Programs) -> None:
 
 
 def test_programs_that_have_gone_are_not_replaced_by_others(programs: Programs, tmp_path: Path) -> None:
+    """Nor does what is begun with it count as a run of its task."""
     for name in ("node", "openclaw.mjs"):
         (tmp_path / name).unlink()
-    assert _told(programs)["argv"][:2] == ["/nonexistent/node", "/nonexistent/openclaw.mjs"]
+        with pytest.raises(ProgramGone, match=rf"programs\.{name[:4]}.* which is no program") as gone:
+            _told(programs)
+        assert gone.value.ends == "never"
 
 
 def test_its_first_turn_is_the_brief(programs: Programs) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dashd.drivers import openclaw_gateway as gateway
 from dashd.drivers.openclaw_gateway import Seat
-from dashd.drivers.programs import Programs
+from dashd.drivers.programs import ProgramGone, Programs
 from dashd.jail import view
 from tests.fakes.openclaw_gateway import merge
 
@@ -64,8 +64,8 @@ def test_secrets_are_in_no_argument_and_in_no_environment(programs: Programs, tm
 
 
 def test_a_program_that_has_gone_never_becomes_another_one() -> None:
-    told = json.loads(gateway.told(Programs(), SEATS, "t", "/state"))
-    assert told["argv"][0].startswith("/nonexistent/")
+    with pytest.raises(ProgramGone, match="openclaw is neither installed nor configured"):
+        gateway.told(Programs(), SEATS, "t", "/state")
 
 
 def test_names_of_one_start_are_not_those_of_the_next() -> None:

@@ -58,12 +58,27 @@ async def test_the_log_says_why_calls_failed(bed, autojump_clock) -> None:
     assert await made.raw("r1", 1.0) == "400 no"
 
 
+async def test_without_its_program_it_says_what_is_missing_and_what_to_run(bed) -> None:
+    bed.world = dataclasses.replace(bed.world, drivers=drivers.over(Programs()))
+    bed.world.jails._walls = Walls("B", "/usr/bin/bwrap", 7)
+    made = Gateway(bed.world, bed.scene.swarm(agents_made=0, driver="openclaw", mode="gateway"), None)
+    await made.run()
+    with pytest.raises(GatewayGone) as gone:
+        await made.connected()
+    assert str(gone.value) == (
+        "could not start: openclaw is neither installed nor configured;"
+        " dashctl program install openclaw, or set programs.openclaw to the one you have"
+    )
+
+
 async def test_walls_that_are_doubted_while_it_is_made_ready_are_those_it_was_to_have(
-    bed, monkeypatch
+    bed, monkeypatch, tmp_path
 ) -> None:
     """Another start has failed meanwhile, so that the machine is asked again before the next one."""
-    bed.world = dataclasses.replace(bed.world, drivers=drivers.over(Programs()))
-    monkeypatch.setattr(Programs, "missing", lambda self, name: None)
+    for name in ("node", "openclaw"):
+        (tmp_path / name).write_text("")
+    found = Programs(None, {name: str(tmp_path / name) for name in ("node", "openclaw")})
+    bed.world = dataclasses.replace(bed.world, drivers=drivers.over(found))
     bed.world.jails._walls = Walls("B", "/usr/bin/bwrap", 7)
     made, begin = (
         Gateway(bed.world, bed.scene.swarm(agents_made=0, driver="openclaw", mode="gateway"), None),
