@@ -202,4 +202,7 @@ def _why_unfit(places: list[Place], demand: Demand) -> str:
 
 def _why_saturated(places: list[Place]) -> str:
     load, capacity = sum(place.load for place in places), sum(place.capacity for place in places)
-    return f"{load} of {capacity} runs in use, and above {PRESSURE:.0%} none takes more"
+    said = f"{load} of {capacity} runs in use"
+    if all(place.pressure >= 1 for place in places):
+        return said
+    return f"{said}, and above {PRESSURE:.0%} none takes more"

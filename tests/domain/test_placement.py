@@ -126,6 +126,8 @@ def test_nowhere_to_go_is_told_apart_from_no_room():
     assert choose([], Demand(), Turns()) == Unplaced("unfit", "there is none")
     full = choose([Place("a", 20, 19), Place("b", 10, 10)], Demand(), Turns())
     assert full == Unplaced("saturated", "29 of 30 runs in use, and above 90% none takes more")
+    own = choose([Place("local", 4, 4, pressure=1)], Demand(), Turns())
+    assert own == Unplaced("saturated", "4 of 4 runs in use")
     many = choose([Place(each, 1, health="dead") for each in "abcde"], Demand(), Turns())
     assert many.reason == "a is dead; b is dead; c is dead, and 2 more"
 
