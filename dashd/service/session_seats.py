@@ -1,8 +1,9 @@
 """Which seat goes on with a session in an open swarm: one that may do and spend no more than that before it.
 
 A child's session goes on in another child of the same parent, whose scope is that child's own and whose cap
-is what that one has left, and only where `agent.spawn` would make one. Any other agent's goes on in a seat
-with its swarm's rights, which keeps the limits of the one before it.
+is what that one has left (where it has ended, for each of several forks), and only where `agent.spawn` would
+make one. Any other agent's goes on in a seat with its swarm's rights, which keeps the limits of the one
+before it.
 """
 
 from typing import Final
