@@ -18,6 +18,9 @@ _LOW = re.compile(rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F
 _ESCAPE, _BACKSLASH, _HELD = re.compile(rb"\\u[dD][89a-fA-F]"), b"\\\\", b"\xff\xff"
 _UNKNOWN = rb"\\ufffd"
 
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What decoding raises of what others wrote: no JSON or not of that shape, nested too deeply, no UTF-8."""
+
 
 def decode(data: bytes | str, type: Any = Any) -> Any:  # noqa: A002, ANN401  # as msgspec has it
     """As msgspec.json.decode, and raises what that does."""

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from . import surrogates
+
 TODOS_MAX = 30
 TODO_CHARACTERS_MAX = 200
 LOOKED_CHARACTERS_MAX = 100_000
@@ -20,7 +22,7 @@ def follow_ups(result: str) -> list[str]:
     """Those that a result names, as it is stored; none of what is no such result."""
     try:
         return msgspec.json.decode(result.encode("utf-8", "replace"), type=_Result).follow_ups
-    except (msgspec.DecodeError, RecursionError):
+    except surrogates.UNREADABLE:
         return []
 
 

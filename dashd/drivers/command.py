@@ -69,7 +69,7 @@ def parse(line: bytes) -> Progress | None:
         return None
     try:
         report: _Report = surrogates.decode(line[len(MARKER) :], _Report)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except surrogates.UNREADABLE:
         return None
     done, total = [*(report.progress or []), None, None][:2]
     return Progress(done, total, report.note[:NOTE_CHARACTERS_MAX])

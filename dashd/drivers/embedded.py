@@ -50,7 +50,7 @@ def _result(output: bytes) -> Ending:
     last = output.rstrip().rpartition(b"\n")[2]
     try:
         found: Result = surrogates.decode(last, Result)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except surrogates.UNREADABLE:
         return Ending("failed", "it ended without a result", exit_code=0)
     return Ending("succeeded", "finished", result=msgspec.json.encode(found).decode(), exit_code=0)
 

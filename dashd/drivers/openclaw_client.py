@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import trio
 
-from dashd.domain import redaction
+from dashd.domain import redaction, surrogates
 
 from . import openclaw_protocol as protocol
 from .openclaw_protocol import Answer, Event, Hello
@@ -93,7 +93,7 @@ class Client:
             raise GatewayRefused(method, found[0].error or protocol.Fault())
         try:
             return msgspec.json.decode(found[0].payload, type=answer)
-        except protocol.UNREADABLE as error:
+        except surrogates.UNREADABLE as error:
             raise GatewayLost(f"an answer to {method} that cannot be read: {error!r:.200}") from None
 
     async def start(self, agent: str, session: str, run_id: str, message: str) -> bool:

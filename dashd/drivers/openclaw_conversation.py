@@ -176,7 +176,7 @@ class OpenClawConversation(LineConversation):
     def _read(self, line: bytes) -> Progress | None:
         try:
             frame = surrogates.decode(line, _Ready | _Turn | _Begun | _Tool | _Turned)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except surrogates.UNREADABLE:
             return None
         match frame:
             case _Ready() if self.stage is READY:

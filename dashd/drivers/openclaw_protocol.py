@@ -32,8 +32,6 @@ UNBEGUN = "changed while starting work"
 """How a run ends whose session somebody else has begun to work in (SESSION_WORK_START_CHANGED)."""
 SICK = "database cleanup failed"
 """How every run of an agent ends whose database the gateway has closed and not opened again."""
-UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-"""What a frame, or a part of it, is that is not what it should be."""
 LOG_BYTES_MAX = 16_384
 """Of a line of its log, from where it says something."""
 _RUN_ENDS = b"embedded run agent end: runId="
@@ -201,7 +199,7 @@ def decode(frame: bytes | str) -> Answer | Event | None:
     """What a gateway has sent; None for what this version of Dash does not know."""
     try:
         found: Answer | Event = surrogates.decode(frame, Answer | Event)
-    except UNREADABLE:
+    except surrogates.UNREADABLE:
         return None
     return found
 

@@ -152,7 +152,7 @@ class PiConversation(LineConversation):
             return None
         try:
             record: dict[str, Any] = surrogates.decode(line, dict[str, Any])
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except surrogates.UNREADABLE:
             return None
         match record:
             case {"type": "response", "id": str(key)} if key == self._compacting:
@@ -249,7 +249,7 @@ class PiConversation(LineConversation):
             return
         asked = None
         if record.get("title") == GATE_TITLE:
-            with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            with contextlib.suppress(*surrogates.UNREADABLE):
                 asked = msgspec.json.decode(str(record.get("message")), type=_Asked)
         if asked is None or len(str(record.get("message"))) > TEXT_CHARS_MAX:
             self._say(f"dialog:{key}", type="extension_ui_response", id=key, cancelled=True)
@@ -285,7 +285,7 @@ class PiConversation(LineConversation):
 
     def _turn_ended(self, line: bytes) -> None:
         """Where it has used tools it goes on with their results: the place where nothing of them is lost."""
-        with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        with contextlib.suppress(*surrogates.UNREADABLE):
             if self.stage is WORKING and surrogates.decode(line, _TurnEnd).toolResults:
                 self._sum_up(COMPACTED)
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from dashd import threads
+from dashd.domain import surrogates
 from dashd.domain.session_tree import (
     BYTES_MAX,
     ID_CHARACTERS_MAX,
@@ -107,7 +108,7 @@ def _whole_lines(data: bytes) -> Iterator[bytes]:
 def _decoded(line: bytes) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except surrogates.UNREADABLE:
         return None
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from dashd.domain import surrogates
+
 RESULT_BYTES_MAX = 65_536
 SUMMARY_CHARACTERS_MAX = 20_000
 NAMES_MAX = 200
@@ -36,7 +38,7 @@ def find(text: str) -> Result | None:
     for at in reversed(list(itertools.islice(_begins(body), CANDIDATES_MAX))):
         try:  # the outermost first: objects may be nested in it
             return msgspec.json.decode(body[at:].encode("utf-8", "replace"), type=Result)
-        except (msgspec.DecodeError, RecursionError):
+        except surrogates.UNREADABLE:
             continue
     return None
 

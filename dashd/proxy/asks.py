@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import trio
 
+from dashd.domain import surrogates
 from dashd.domain.asking import Answer, Ask
 
 from .caller import Gone, Refused, Reply
@@ -60,6 +61,6 @@ class Desk:
 def _read(body: bytes) -> Ask:
     try:
         return msgspec.json.decode(body, type=Ask)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except surrogates.UNREADABLE as error:
         like = '{"kind": "command|path|tool", "text": "rm -r build", "call": "1"}'
         raise Refused(400, "ask", f"not an ask: {error}; it is like {like}") from None

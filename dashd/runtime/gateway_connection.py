@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 import dashd
+from dashd.domain import surrogates
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
@@ -261,7 +262,7 @@ class Connection(ABC):
             return
         if (size := len(memoryview(event.payload))) > protocol.EVENT_BYTES_MAX:  # a hint: some may be missing
             return log.warning("an event of %d bytes was passed over: %s", size, self.door)
-        with contextlib.suppress(*protocol.UNREADABLE):
+        with contextlib.suppress(*surrogates.UNREADABLE):
             run_id = msgspec.json.decode(event.payload, type=protocol.RunOf).run_id
             if (hearer := self._hearers.get(run_id)) is None:
                 return

@@ -61,3 +61,9 @@ def test_it_takes_no_longer_than_its_length(kind: bytes) -> None:
 
     small = max(took_s(64_000), 1e-4)
     assert took_s(1_024_000) < 64 * small  # sixteen times the length
+
+
+@pytest.mark.parametrize("data", [b"{no", b"[1]", b"[" * 5_000, b'{"a": "\xff"}'])
+def test_whatever_cannot_be_read_is_one_thing_to_catch(data: bytes) -> None:
+    with pytest.raises(surrogates.UNREADABLE):
+        surrogates.decode(data, dict[str, str])
