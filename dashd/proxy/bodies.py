@@ -142,7 +142,7 @@ def _spoken(data: bytes) -> list[str]:
     """The new words of one event of a stream, in any of the three formats."""
     try:
         event = surrogates.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except surrogates.UNREADABLE:
         return []
     if not isinstance(event, dict):
         return []

@@ -1,8 +1,6 @@
 """`swarm.report`: the account of a swarm. Tasks and agents are counted apart, partial is called partial."""
 
-import msgspec
-
-from dashd.domain import dollars, outlook
+from dashd.domain import dollars, outlook, surrogates
 from dashd.domain import swarm as rules
 from dashd.store import agents, attempts, budgets, holds, situations, swarms, tasks, thresholds, workspaces
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
@@ -73,8 +71,8 @@ def _plain(text: str) -> str:
 def _note(said: str) -> str:
     """The note of a report; empty where it has none, or is none."""
     try:
-        fields = msgspec.json.decode(said)
-    except msgspec.DecodeError:
+        fields = surrogates.decode(said)
+    except surrogates.UNREADABLE:
         return ""
     note = fields.get("note") if isinstance(fields, dict) else None
     return " ".join(note.split()) if isinstance(note, str) else ""

@@ -150,6 +150,13 @@ def test_what_is_no_event_of_ours_says_nothing(data):
     assert (heard.text, heard.whole) == ("", True)
 
 
+def test_an_event_that_is_no_text_says_nothing_and_the_next_one_does():
+    heard = Heard(100, stream=True)
+    heard.feed(b'data: {"type": "x.delta", "delta": "\xff"}\n\n')
+    heard.feed(_event({"type": "x.delta", "delta": "said"}))
+    assert heard.text == "said"
+
+
 def test_no_more_is_kept_in_memory_than_was_said():
     heard = Heard(10, stream=False)
     for _ in range(100):

@@ -57,6 +57,14 @@ async def test_last_lines_are_for_people_and_few(call, core, scene) -> None:
     assert lines == [*(f"note: step {number}" for number in range(4, 14)), "same", "no newline"]
 
 
+async def test_a_report_that_nests_without_end_is_none(call, core, scene) -> None:
+    scene.swarm("a", retries=0)
+    (last,) = scene.run("failed")
+    core.spools.prints(last.attempt_id, b"@dash " + b"[" * 980 + b"\nsaid\n", stream=1)
+    (failure,) = (await call("swarm.report", swarm=SWARM)).failures
+    assert failure.last_lines == "said\n"
+
+
 async def test_of_a_program_that_speaks_a_protocol_the_words_alone_are_shown(call, core, scene) -> None:
     scene.swarm("a", retries=0)
     (last,) = scene.run("failed")
