@@ -14,6 +14,7 @@ import msgspec
 
 from dashd.domain import surrogates
 from dashd.domain.circuit import Admission, Blame, Change
+from dashd.wire import safe
 
 from .registry import Candidate
 
@@ -223,4 +224,4 @@ def _said(body: bytes) -> str:
         text = " ".join(dict.fromkeys(parts))
     else:
         text = error if isinstance(error, str) else body[:BODY_SHOWN_MAX].decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else " " for c in text[:BODY_SHOWN_MAX])
+    return safe.line(text[:BODY_SHOWN_MAX])

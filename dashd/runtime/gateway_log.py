@@ -20,6 +20,7 @@ from dashd import threads
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.jail import spool
 from dashd.jail.spool import STDERR, STDOUT
+from dashd.wire import safe
 
 from .world import World
 
@@ -197,5 +198,4 @@ def _tool(data: Mapping[str, Any]) -> str:
 
 def _line(text: str) -> str:
     """One line of it, without anything that a terminal would take for more than text."""
-    shown = "".join(each if each.isprintable() else " " for each in text[:LINE_CHARACTERS_MAX])
-    return shown + ("…" if len(text) > LINE_CHARACTERS_MAX else "")
+    return safe.line(text[:LINE_CHARACTERS_MAX]) + ("…" if len(text) > LINE_CHARACTERS_MAX else "")

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from dashd.domain import surrogates
 from dashd.proxy.formats.format import CallRefused
+from dashd.wire import safe
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
 DEPTH_MAX = 128
@@ -87,8 +88,7 @@ def shown(value: object) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     text = value if isinstance(value, str) else str(value)
-    text = "".join(c if c.isprintable() else "?" for c in text[: _SHOWN_CHARS_MAX + 1])
-    return f"'{text[:_SHOWN_CHARS_MAX]}…'" if len(text) > _SHOWN_CHARS_MAX else f"'{text}'"
+    return f"'{safe.line(text[:_SHOWN_CHARS_MAX])}{'…' if len(text) > _SHOWN_CHARS_MAX else ''}'"
 
 
 def malformed(message: str, hint: str, *, path: str = "") -> NoReturn:

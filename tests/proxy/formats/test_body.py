@@ -96,7 +96,7 @@ def test_flags_lists_and_objects_are_what_they_say():
 
 def test_a_callers_text_is_quoted_short_and_printable():
     assert bodies.shown("web_search") == "'web_search'"
-    assert bodies.shown("\x1b]52;\u202e") == "'?]52;?'"
+    assert bodies.shown("\x1b]52;\u202e") == "'\ufffd]52;'"
     assert len(bodies.shown("x" * 10_000)) < 70
     assert bodies.shown({"a": 1}) == "an object"
     assert bodies.shown([]) == "a list"
