@@ -27,10 +27,11 @@ from dashd.store import agents, attempts, inputs, lifecycle
 from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
-from . import attach, gateway_link, sessions
+from . import attach, gateway_entry, sessions
 from .attach import START_S_MAX, Attached, unless_over
 from .bounds import OUTPUT_BYTES_MAX, Bounds
 from .doors import OpenDoor
+from .gateway_link import GatewayLink
 from .jails import Asked, Jailed
 from .output import Output
 from .plan import Plan, read_plan, work_in
@@ -163,7 +164,7 @@ class Run:
     async def attach(self) -> Attached:
         """Takes over what there is of the launch; where nothing was executed, nothing ever will be."""
         if self.plan.gateway:
-            return await gateway_link.enter_unless_stopped(self._world, self.claim, self.plan, self.wish)
+            return await gateway_entry.enter_unless_stopped(self._world, self.claim, self.plan, self.wish)
         return await attach.attach(self._world, self.plan.launch_id, self._serve_kept)
 
     async def _serve_kept(self, listener: socket.socket) -> None:
@@ -242,7 +243,7 @@ class Run:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(output.publish)
                 nursery.start_soon(steering.carry)
-                if isinstance(link, gateway_link.GatewayLink):
+                if isinstance(link, GatewayLink):
                     nursery.start_soon(link.carry, output, talk)
                 else:
                     nursery.start_soon(self.bounds.keep, link, self.plan.grade)
@@ -302,7 +303,7 @@ class Run:
             async with self._tree.leaving(ending, self.plan.work.item) as (ending, take_in):
                 await self._write_end(how, ending, take_in)
         if self.plan.gateway:
-            gateway_link.leave(self._world, self.claim)
+            gateway_entry.leave(self._world, self.claim)
         elif self._needs_door:
             await self._world.doors.close(self.claim)
         self._world.growth.ring(self.plan.launch_id)

@@ -17,10 +17,11 @@ from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.jail.holder_link import HolderGone
-from dashd.runtime import added_gateway, gateway, gateway_connection, gateway_link, gateway_refusals
+from dashd.runtime import added_gateway, gateway, gateway_connection, gateway_entry, gateway_refusals
 from dashd.runtime.gateway_connection import ASK_S_MAX, DRAIN_S_MAX, RAW_MAX, Connection, GatewayGone
 from tests.fakes.scene import swarm_row
-from tests.runtime.test_gateway_link import CLAIM, FakeGateway, _commit, _plan
+from tests.runtime.test_gateway_entry import _commit, _plan
+from tests.runtime.test_gateway_link import CLAIM, FakeGateway
 
 DOOR = "a door"
 
@@ -353,7 +354,7 @@ async def test_what_has_begun_comes_in_again_after_all_the_time_that_a_gateway_d
     waits = (
         gateway.READY_S_MAX,
         added_gateway.BEGUN_S_MAX,
-        gateway_link.LOST_S_MAX,
+        gateway_entry.LOST_S_MAX,
         gateway_refusals.ANSWER_S_MAX,
     )
     assert waits == (DRAIN_S_MAX,) * 4
@@ -376,5 +377,5 @@ async def test_what_has_begun_comes_in_again_after_all_the_time_that_a_gateway_d
     nursery.start_soon(drain)
     world = SimpleNamespace(commit=_commit, gateway_doors=SimpleNamespace(let_in=let_in))
     with trio.fail_after(330):
-        found = await gateway_link._let_in(world, made, CLAIM, plan)  # type: ignore[arg-type]
+        found = await gateway_entry._let_in(world, made, CLAIM, plan)  # type: ignore[arg-type]
     assert not isinstance(found, Ending)

@@ -1,21 +1,17 @@
 """Turns in a gateway: given once whatever happens, and told as a runner would tell of them."""
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 
-from dashd.domain.attempt import Ending
-from dashd.drivers import openclaw_gateway
 from dashd.drivers.driver import Stage
 from dashd.drivers.line_conversation import LineConversation
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_conversation import NOT_TAKEN
-from dashd.drivers.openclaw_protocol import Reply, RunEvent, Session, Waited
+from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
-from dashd.runtime import gateway_link
 from dashd.runtime.gateway_link import GatewayLink
 from dashd.runtime.gateway_warmth import Warmth
 from dashd.store.queue import Claim
@@ -23,6 +19,8 @@ from dashd.store.queue import Claim
 CLAIM = Claim("s-t1.1", "s-001", "s-t1", "s")
 RUN = "s-t1.1:turn:1"
 OK = Waited("ok", 1.0, terminal_reply=Reply("fine"))
+DRAINS = GatewayRefused("agent.wait", Fault("UNAVAILABLE", "during gateway restart", True, 1000))
+NOT_SO = GatewayRefused("agent.wait", Fault("INVALID_REQUEST", "not so"))
 
 
 class FakeClient:
@@ -298,104 +296,6 @@ async def test_that_its_session_changed_meanwhile_is_said_so_that_it_is_given_ag
     await settled()
     assert bed.gateway.client.started == [RUN]
     assert [frame["changed"] for frame in bed.heard.of("turned")] == [True]
-
-
-def _plan(session: str, rows: tuple[str, ...] = ()) -> Any:
-    journal = SimpleNamespace(rows=rows)
-    return SimpleNamespace(
-        launch_id="s-t1.2",
-        session=session,
-        journal=journal,
-        place=None,
-        place_boot=None,
-        session_boot=None,
-        begun=False,
-    )
-
-
-@pytest.mark.parametrize(
-    ("session", "plan", "found"),
-    [
-        (Session("done", "x"), _plan("s-t1.1"), True),  # it had ended, and dashd did not hear of it
-        (None, _plan("s-t1.1"), False),  # the one before never came to say anything
-        (Session("running", "x"), _plan("s-t1.2"), False),  # no attempt was before this one
-        (Session("running", RUN), _plan("s-t1.1", ("turn:1",)), False),  # what works in it is its own
-    ],
-)
-async def test_whether_an_attempt_goes_on_in_a_session(autojump_clock, session, plan, found) -> None:
-    gateway = FakeGateway()
-    gateway.warmth.warm.add("s-001")
-    gateway.client.session = session
-    assert await gateway_link._resumes(gateway, CLAIM, plan, "") is found  # type: ignore[arg-type]
-    assert gateway.client.aborted == 0
-
-
-async def _commit(_operation: object) -> None:
-    await trio.lowlevel.checkpoint()
-
-
-async def _let_in(gateway: FakeGateway, plan: Any) -> Ending:
-    """It is not let in; a gateway of Dash's own, or one that was added."""
-    with trio.fail_after(2 * gateway_link.LOST_S_MAX):
-        found = await gateway_link._let_in(SimpleNamespace(commit=_commit), gateway, CLAIM, plan)  # type: ignore[arg-type]
-    assert isinstance(found, Ending)
-    return found
-
-
-@pytest.mark.parametrize(("begun", "state"), [(False, "never"), (True, "lost")])
-async def test_a_connection_that_always_ends_is_not_tried_for_ever(autojump_clock, begun, state) -> None:
-    class Flaps(FakeGateway):
-        tries = 0
-
-        async def add(self, agent_id: str, tag: str) -> None:
-            await trio.lowlevel.checkpoint()
-            self.tries += 1
-            assert self.tries < 200
-            raise GatewayLost("cut")
-
-    gateway, plan = Flaps(), _plan("s-t1.2")
-    plan.begun = begun
-    ending = await _let_in(gateway, plan)
-    assert (ending.state, "cut" in ending.reason) == (state, True)
-    assert (gateway.tries > 10, bool(gateway.given_up)) == (True, begun)
-
-
-@pytest.mark.parametrize(
-    ("session", "killed", "told"),
-    [
-        (Session("done", "x"), True, (True, False)),
-        (None, True, (False, True)),  # it was in another gateway, or another agent's
-        (None, False, (False, False)),
-    ],
-)
-async def test_what_was_before_it_is_said_first(nursery, autojump_clock, session, killed, told) -> None:
-    class Known(FakeGateway):
-        boot_id, tag, door = "boot-2", "b", "desk"
-        added: tuple[str, str]
-
-        async def add(self, agent_id: str, tag: str) -> None:
-            await trio.lowlevel.checkpoint()
-            self.added = agent_id, tag
-
-    async def commit(_operation: object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    class Doors:
-        async def let_in(self, _door: str, _claim: Claim) -> None:
-            await trio.lowlevel.checkpoint()
-
-    gateway, heard = Known(), Heard()
-    gateway.warmth.warm.add(f"s-001-{openclaw_gateway.tag_of('boot-1')}")
-    gateway.client.session = session
-    plan = _plan("s-t1.1")
-    plan.begun, plan.follows_killed, plan.session_boot = False, killed, "boot-1"
-    world = SimpleNamespace(commit=commit, gateway_doors=Doors())
-    link = await gateway_link._let_in(world, gateway, CLAIM, plan)  # type: ignore[arg-type]
-    assert isinstance(link, GatewayLink)
-    assert gateway.added == (CLAIM.agent_id, openclaw_gateway.tag_of("boot-1"))
-    nursery.start_soon(link.carry, heard, None)
-    await settled()
-    assert heard.frames == [{"type": "ready", "resumed": told[0], "again": told[1]}]
 
 
 @pytest.mark.parametrize("own", [True, False])

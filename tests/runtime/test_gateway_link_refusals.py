@@ -1,37 +1,17 @@
 """Attempts in a gateway that refuses what is asked of it, is away, or does not end what it is told to."""
 
-from collections.abc import Callable
-from types import SimpleNamespace
-
 import pytest
 import trio
 
-from dashd.domain.attempt import Ending
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Session
 from dashd.jail.holder_link import HolderGone
-from dashd.runtime import gateway_link
+from dashd.runtime import gateway_entry
 from dashd.runtime.gateway_link import ABORT_S_MAX, BEGIN_S_MAX
 from dashd.runtime.gateway_refusals import ANSWER_S_MAX, TAKE_S_MAX
-from dashd.runtime.wish import Wish
-from dashd.store import attempts
 from dashd.store.queue import Claim
-from tests.runtime.test_gateway_link import (
-    CLAIM,
-    OK,
-    RUN,
-    Bed,
-    FakeClient,
-    FakeGateway,
-    _commit,
-    _let_in,
-    _link,
-    _plan,
-    settled,
-)
-
-DRAINS = GatewayRefused("agent.wait", Fault("UNAVAILABLE", "during gateway restart", True, 1000))
-NOT_SO = GatewayRefused("agent.wait", Fault("INVALID_REQUEST", "not so"))
+from tests.runtime.test_gateway_entry import _plan
+from tests.runtime.test_gateway_link import CLAIM, DRAINS, NOT_SO, OK, RUN, Bed, _link, settled
 
 
 async def test_what_may_be_tried_again_is(nursery, autojump_clock) -> None:
@@ -146,24 +126,6 @@ async def test_a_first_turn_that_is_refused_for_now_has_not_begun(nursery, autoj
     assert len(bed.gateway.shunned) == 1
 
 
-@pytest.mark.parametrize(("begun", "refusal"), [(False, DRAINS), (False, NOT_SO), (True, NOT_SO)])
-async def test_a_gateway_that_takes_no_work_is_shunned_for_it(autojump_clock, begun, refusal) -> None:
-    class Refuses(FakeGateway):
-        async def add(self, agent_id: str, tag: str) -> None:
-            await trio.lowlevel.checkpoint()
-            raise refusal
-
-    async def of(_name: str) -> FakeGateway:
-        return gateway
-
-    gateway, plan = Refuses(), _plan("s-t1.2")
-    gateway.own, plan.place, plan.begun, plan.work = False, "desk", begun, SimpleNamespace(asks=())
-    world = SimpleNamespace(commit=_commit, added=SimpleNamespace(of=of))
-    ending = await gateway_link.enter(world, CLAIM, plan)  # type: ignore[arg-type]
-    assert isinstance(ending, Ending)
-    assert [why in ending.reason for why in gateway.shunned] == [True] * (not begun)
-
-
 async def test_a_later_turn_that_is_refused_for_now_is_given_over_the_next_connection(
     nursery, autojump_clock
 ) -> None:
@@ -184,136 +146,17 @@ async def test_nor_is_a_first_turn_unbegun_that_may_have_been_given_before(nurse
     assert bed.heard.of("turned") == []
 
 
-@pytest.mark.parametrize(("refusal", "least_s"), [(DRAINS, gateway_link.LOST_S_MAX), (NOT_SO, 0)])
-async def test_one_that_has_begun_is_never_failed_by_a_refusal(autojump_clock, refusal, least_s) -> None:
-    gateway, plan = FakeGateway(), _plan("s-t1.2", ("turn:1",))
-    gateway.own, plan.begun, plan.place, plan.place_boot = False, True, "desk", "b1"
-    gateway.client.refuses = refusal
-    ending = await _let_in(gateway, plan)
-    assert (ending.state, trio.current_time() >= least_s) == ("lost", True)
-    gateway.client.session = Session("running", RUN)
-    gateway.client.refuses, gateway.client.aborts_needed = None, 3
-    await gateway.warmth.enter(gateway.client, "s-001")  # type: ignore[arg-type]
-    assert gateway.client.aborted == 3  # nobody comes in beside it
-
-
-@pytest.mark.parametrize(("begun", "state", "after_s"), [(False, "never", 0), (True, "lost", ABORT_S_MAX)])
-async def test_a_stop_does_not_wait_for_a_gateway_that_is_away(autojump_clock, begun, state, after_s) -> None:
-    class Away(FakeGateway):
-        async def connected(self, boot_id: str | None = None) -> FakeClient:
-            await trio.sleep_forever()
-            raise AssertionError
-
-    async def of(_name: str) -> FakeGateway:
-        await trio.lowlevel.checkpoint()
-        return gateway
-
-    gateway, plan, wish = Away(), _plan("s-t1.2"), Wish()
-    gateway.own, plan.place, plan.begun, plan.work = False, "desk", begun, SimpleNamespace(asks=())
-    world = SimpleNamespace(commit=_commit, added=SimpleNamespace(of=of))
-    wish.set(stop="cancel", hold=False, hard=False, waits=False)
-    ending = await gateway_link.enter_unless_stopped(world, CLAIM, plan, wish)  # type: ignore[arg-type]
-    assert isinstance(ending, Ending)
-    assert (ending.state, trio.current_time()) == (state, pytest.approx(after_s, abs=1))
-    assert gateway.warmth.is_left("s-001") is begun  # its run may go on
-
-
-@pytest.mark.parametrize("own", [True, False])
-@pytest.mark.parametrize(("begun", "state"), [(False, "never"), (True, "lost")])
-async def test_whose_session_does_not_come_to_rest_is_not_followed_by_another(
-    autojump_clock, own, begun, state
-) -> None:
-    gateway, plan = FakeGateway(), _plan("s-t1.1")
-    gateway.own, plan.begun = own, begun
-    client = gateway.client
-    client.session, client.aborts_needed = Session("running", RUN), 1_000
-    ending = await _let_in(gateway, plan)
-    assert (ending.state, "not at rest" in ending.reason) == (state, True)
-    assert len(gateway.given_up) == 1
-    if not own:
-        with pytest.raises(trio.TooSlowError):
-            await gateway.warmth.enter(client, "s-001")  # type: ignore[arg-type]
-        client.aborts_needed = 0
-        await gateway.warmth.enter(client, "s-001")  # type: ignore[arg-type]
-
-
-async def test_a_run_that_is_left_is_not_forgotten_over_an_attempt_that_it_kept_out(autojump_clock) -> None:
-    class Client(FakeClient):
-        async def describe(self, session: str) -> Session | None:
-            await trio.lowlevel.checkpoint()
-            return Session("running", RUN) if session == "agent:s-001:left" else None
-
-    gateway = FakeGateway()
-    gateway.own, gateway.client = False, Client()
-    gateway.warmth.leave_working("s-001", "agent:s-001:left")
-    for _ in range(2):
-        ending = await _let_in(gateway, _plan("s-t1.2"))
-        assert (ending.state, "not at rest" in ending.reason) == ("never", True)
-
-
-@pytest.mark.parametrize(
-    ("place", "refusal", "state"),
-    [
-        ("desk", DRAINS, "never"),
-        (None, DRAINS, "never"),
-        ("desk", NOT_SO, "failed"),
-        (None, NOT_SO, "failed"),
-    ],
-)
-async def test_one_that_has_not_begun_waits_for_its_own_gateway_or_goes_elsewhere(
-    autojump_clock, place, refusal, state
-) -> None:
-    class Refuses(FakeGateway):
-        async def add(self, agent_id: str, tag: str) -> None:
-            await trio.lowlevel.checkpoint()
-            raise refusal
-
-    plan = _plan("s-t1.2")
-    plan.place = place
-    ending = await _let_in(Refuses(), plan)
-    assert ending.state == state
-    waits = place is None and refusal.for_now
-    assert (trio.current_time() > gateway_link.LOST_S_MAX) is waits
-
-
-async def test_the_start_that_is_written_down_is_the_one_that_it_came_into(
-    autojump_clock, monkeypatch
-) -> None:
-    """The gateway begins again while the first is written down: nothing of it ran, and it comes in anew."""
-    written: list[str] = []
-    monkeypatch.setattr(attempts, "set_place_boot", lambda tx, launch_id, boot_id: written.append(boot_id))
-
-    class Begins(FakeGateway):
-        grade, door = None, "desk"
-
-    async def commit(operation: Callable[[object], None]) -> None:
-        await trio.lowlevel.checkpoint()
-        gateway.boot_id = "boot-2"
-        operation(None)
-
-    class Doors:
-        async def let_in(self, _door: str, _claim: Claim) -> None:
-            await trio.lowlevel.checkpoint()
-
-    gateway, plan = Begins(), _plan("s-t1.2")
-    gateway.boot_id, plan.follows_killed = "boot-1", False
-    world = SimpleNamespace(commit=commit, gateway_doors=Doors())
-    link = await gateway_link._let_in(world, gateway, CLAIM, plan)  # type: ignore[arg-type]
-    assert isinstance(link, gateway_link.GatewayLink)
-    assert (written, link._boot_id) == (["boot-1", "boot-2"], "boot-2")
-
-
 @pytest.mark.parametrize("takes_it", [True, False])
 async def test_one_that_does_not_begin_keeps_no_other_waiting_for_long(
     nursery, autojump_clock, takes_it
 ) -> None:
     bed = Bed(nursery)
     client = bed.gateway.client
-    client.slow_s = gateway_link.BEGIN_S_MAX - 10 if takes_it else 1_000
+    client.slow_s = BEGIN_S_MAX - 10 if takes_it else 1_000
     await bed.link.take_turn()
     await bed.give(1, "turn:1")
     second = _link(bed.gateway, claim=Claim("s-t2.1", "s-002", "s-t2", "s"))
-    with trio.fail_after(gateway_link.BEGIN_S_MAX + 1):
+    with trio.fail_after(BEGIN_S_MAX + 1):
         await second.take_turn()
     client.slow_s = 0
     await trio.sleep(1_100)
@@ -353,7 +196,7 @@ async def test_a_gateway_that_stands_still_is_ended(nursery, autojump_clock) -> 
     await settled()
     bed.gateway.client.abort_refusals = [GatewayLost("no answer to sessions.abort")] * 1_000
     began = trio.current_time()
-    with trio.fail_after(gateway_link.ABORT_S_MAX + 1):
+    with trio.fail_after(ABORT_S_MAX + 1):
         await bed.link.stop(0)
     (why,) = bed.gateway.given_up
     assert "no answer" in why
@@ -371,15 +214,15 @@ async def test_after_a_run_that_cannot_be_ended_nobody_comes_in_its_place(
     await settled()
     client.session = Session("running", RUN)
     client.abort_refusals = [BUSY] * 1_000
-    with trio.fail_after(gateway_link.ABORT_S_MAX + 1):
+    with trio.fail_after(ABORT_S_MAX + 1):
         await bed.link.stop(0)
     assert (len(bed.gateway.given_up), warmth.left.ticket().is_set()) == (int(not own), False)
     with pytest.raises(trio.TooSlowError):
-        await gateway_link._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
+        await gateway_entry._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
     with pytest.raises(trio.TooSlowError):
         await warmth.end_left(client)  # type: ignore[arg-type]
     client.abort_refusals = []
-    await gateway_link._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
+    await gateway_entry._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
     client.session, aborted = Session("running", "the next one's"), client.aborted
     await warmth.enter(client, "s-001")  # type: ignore[arg-type]
     await warmth.end_left(client)  # type: ignore[arg-type]

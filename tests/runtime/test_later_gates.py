@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from dashd.domain.attempt import Ending
-from dashd.runtime import gateway_link
-from tests.runtime.test_gateway_link import CLAIM, _plan
+from dashd.runtime import gateway_entry
+from tests.runtime.test_gateway_entry import _plan
+from tests.runtime.test_gateway_link import CLAIM
 
 
 @pytest.mark.parametrize(("begun", "state"), [(False, "failed"), (True, "lost")])
@@ -16,6 +17,6 @@ async def test_rules_that_were_made_later_do_not_end_what_has_begun(autojump_clo
     plan.work = SimpleNamespace(asks=("command",))
     plan.begun, plan.place, plan.within = begun, None, "a-gateway"
     world = SimpleNamespace(gateways=SimpleNamespace(find=lambda _: None))
-    ending = await gateway_link.enter(world, CLAIM, plan)  # type: ignore[arg-type]
+    ending = await gateway_entry.enter(world, CLAIM, plan)  # type: ignore[arg-type]
     assert isinstance(ending, Ending)
     assert ending.state == state
