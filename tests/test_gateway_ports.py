@@ -1,12 +1,8 @@
 """Added gateways, their tokens and probes together, against the stand-in that speaks the protocol."""
 
-import contextlib
 import dataclasses
 import json
-import signal
 import socket
-import subprocess
-import sys
 
 import msgspec
 import pytest
@@ -17,44 +13,9 @@ from dashd.gateway_ports import GatewayPort
 from dashd.service import HANDLERS
 from dashd.service.core import Caller
 from dashd.wire import methods
-from tests.fakes import openclaw_gateway as fake
+from tests.fakes.standing_gateway import TOKEN, Standing
 
 S_MAX = 30.0
-TOKEN = "a-token-of-thirty-two-characters"
-
-
-class Standing:
-    """A stand-in for a gateway that somebody started: a process of its own, on a port that it keeps."""
-
-    program = fake.__file__
-
-    def __init__(self, folder, name):
-        self.config = folder / f"{name}.json"
-        held = {"gateway": {"auth": {"token": TOKEN}}, "agents": {"ownership": "explicit", "entries": {}}}
-        self.config.write_text(json.dumps(held))
-        with socket.create_server(("127.0.0.1", 0)) as door:
-            self.port = door.getsockname()[1]
-        self.start()
-
-    @property
-    def url(self):
-        return f"ws://127.0.0.1:{self.port}"
-
-    def start(self):
-        self.process = subprocess.Popen(
-            [sys.executable, self.program, "gateway", "run", "--port", str(self.port)],
-            env={"OPENCLAW_CONFIG_PATH": str(self.config)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        assert b"ready" in self.process.stderr.readline()
-
-    def kill(self):
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.process.stderr.close()
 
 
 @pytest.fixture

@@ -141,14 +141,14 @@ class FakeClient:
         for name, told in change["models"]["providers"].items():
             (self._openclaw.providers.discard if told is None else self._openclaw.providers.add)(name)
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, agent: str) -> None:
         await trio.lowlevel.checkpoint()
         if self._openclaw.busy:
             self._openclaw.busy -= 1
             raise GatewayRefused("agents.delete", protocol.Fault("UNAVAILABLE", "lease was lost"))
-        if name not in self._openclaw.names:
+        if agent not in self._openclaw.names:
             raise GatewayRefused("agents.delete", protocol.Fault("INVALID_REQUEST", "not found"))
-        self._openclaw.names.remove(name)
+        self._openclaw.names.remove(agent)
 
     async def configured(self) -> tuple[dict[str, int], dict[str, int], int]:
         await trio.lowlevel.checkpoint()

@@ -23,8 +23,8 @@ from dashd.runtime.gateway_connection import DRAIN_S_MAX, GatewayGone
 from dashd.runtime.gateway_warmth import REST_S_MAX
 from dashd.runtime.write_pace import WRITES_MAX, WRITES_S
 from dashd.store import attempts, gateways, seats
+from tests.fakes.gateway_attempts import FakeClient
 from tests.fakes.scene import SWARM, swarm_row
-from tests.runtime.test_gateway_link import FakeClient
 
 RECORD = ExitRecord(None, 9, "exit", None, 0, 0, 1, 0, 0)
 

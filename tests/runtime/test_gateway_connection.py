@@ -19,9 +19,8 @@ from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.jail.holder_link import HolderGone
 from dashd.runtime import added_gateway, gateway, gateway_connection, gateway_entry, gateway_refusals
 from dashd.runtime.gateway_connection import ASK_S_MAX, DRAIN_S_MAX, RAW_MAX, Connection, GatewayGone
+from tests.fakes.gateway_attempts import CLAIM, FakeGateway, commit, plan_of
 from tests.fakes.scene import swarm_row
-from tests.runtime.test_gateway_entry import _commit, _plan
-from tests.runtime.test_gateway_link import CLAIM, FakeGateway
 
 DOOR = "a door"
 
@@ -362,7 +361,7 @@ async def test_what_has_begun_comes_in_again_after_all_the_time_that_a_gateway_d
     class WithDoor(FakeGateway):
         door = DOOR
 
-    made, plan = WithDoor(), _plan("s-t1.2", ("turn:1",))
+    made, plan = WithDoor(), plan_of("s-t1.2", ("turn:1",))
     drains = protocol.Fault("UNAVAILABLE", "during gateway restart", True, 1_000)
     plan.begun, plan.follows_killed = True, False
     made.client.refuses = GatewayRefused("agent.wait", drains)
@@ -375,7 +374,7 @@ async def test_what_has_begun_comes_in_again_after_all_the_time_that_a_gateway_d
         made.client.refuses = None
 
     nursery.start_soon(drain)
-    world = SimpleNamespace(commit=_commit, gateway_doors=SimpleNamespace(let_in=let_in))
+    world = SimpleNamespace(commit=commit, gateway_doors=SimpleNamespace(let_in=let_in))
     with trio.fail_after(330):
         found = await gateway_entry._let_in(world, made, CLAIM, plan)  # type: ignore[arg-type]
     assert not isinstance(found, Ending)

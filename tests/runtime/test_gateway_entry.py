@@ -17,7 +17,7 @@ from dashd.runtime.gateway_link import ABORT_S_MAX, GatewayLink
 from dashd.runtime.wish import Wish
 from dashd.store import attempts
 from dashd.store.queue import Claim
-from tests.runtime.test_gateway_link import (
+from tests.fakes.gateway_attempts import (
     CLAIM,
     DRAINS,
     NOT_SO,
@@ -25,30 +25,19 @@ from tests.runtime.test_gateway_link import (
     FakeClient,
     FakeGateway,
     Heard,
+    commit,
+    plan_of,
     settled,
 )
-
-
-def _plan(session: str, rows: tuple[str, ...] = ()) -> Any:
-    journal = SimpleNamespace(rows=rows)
-    return SimpleNamespace(
-        launch_id="s-t1.2",
-        session=session,
-        journal=journal,
-        place=None,
-        place_boot=None,
-        session_boot=None,
-        begun=False,
-    )
 
 
 @pytest.mark.parametrize(
     ("session", "plan", "found"),
     [
-        (Session("done", "x"), _plan("s-t1.1"), True),  # it had ended, and dashd did not hear of it
-        (None, _plan("s-t1.1"), False),  # the one before never came to say anything
-        (Session("running", "x"), _plan("s-t1.2"), False),  # no attempt was before this one
-        (Session("running", RUN), _plan("s-t1.1", ("turn:1",)), False),  # what works in it is its own
+        (Session("done", "x"), plan_of("s-t1.1"), True),  # it had ended, and dashd did not hear of it
+        (None, plan_of("s-t1.1"), False),  # the one before never came to say anything
+        (Session("running", "x"), plan_of("s-t1.2"), False),  # no attempt was before this one
+        (Session("running", RUN), plan_of("s-t1.1", ("turn:1",)), False),  # what works in it is its own
     ],
 )
 async def test_whether_an_attempt_goes_on_in_a_session(autojump_clock, session, plan, found) -> None:
@@ -59,14 +48,10 @@ async def test_whether_an_attempt_goes_on_in_a_session(autojump_clock, session, 
     assert gateway.client.aborted == 0
 
 
-async def _commit(_operation: object) -> None:
-    await trio.lowlevel.checkpoint()
-
-
 async def _let_in(gateway: FakeGateway, plan: Any) -> Ending:
     """It is not let in; a gateway of Dash's own, or one that was added."""
     with trio.fail_after(2 * LOST_S_MAX):
-        found = await gateway_entry._let_in(SimpleNamespace(commit=_commit), gateway, CLAIM, plan)  # type: ignore[arg-type]
+        found = await gateway_entry._let_in(SimpleNamespace(commit=commit), gateway, CLAIM, plan)  # type: ignore[arg-type]
     assert isinstance(found, Ending)
     return found
 
@@ -76,13 +61,13 @@ async def test_a_connection_that_always_ends_is_not_tried_for_ever(autojump_cloc
     class Flaps(FakeGateway):
         tries = 0
 
-        async def add(self, agent_id: str, tag: str) -> None:
+        async def add(self, agent_id: str, tag: str = "") -> None:
             await trio.lowlevel.checkpoint()
             self.tries += 1
             assert self.tries < 200
             raise GatewayLost("cut")
 
-    gateway, plan = Flaps(), _plan("s-t1.2")
+    gateway, plan = Flaps(), plan_of("s-t1.2")
     plan.begun = begun
     ending = await _let_in(gateway, plan)
     assert (ending.state, "cut" in ending.reason) == (state, True)
@@ -102,12 +87,9 @@ async def test_what_was_before_it_is_said_first(nursery, autojump_clock, session
         boot_id, tag, door = "boot-2", "b", "desk"
         added: tuple[str, str]
 
-        async def add(self, agent_id: str, tag: str) -> None:
+        async def add(self, agent_id: str, tag: str = "") -> None:
             await trio.lowlevel.checkpoint()
             self.added = agent_id, tag
-
-    async def commit(_operation: object) -> None:
-        await trio.lowlevel.checkpoint()
 
     class Doors:
         async def let_in(self, _door: str, _claim: Claim) -> None:
@@ -116,7 +98,7 @@ async def test_what_was_before_it_is_said_first(nursery, autojump_clock, session
     gateway, heard = Known(), Heard()
     gateway.warmth.warm.add(f"s-001-{openclaw_gateway.tag_of('boot-1')}")
     gateway.client.session = session
-    plan = _plan("s-t1.1")
+    plan = plan_of("s-t1.1")
     plan.begun, plan.follows_killed, plan.session_boot = False, killed, "boot-1"
     world = SimpleNamespace(commit=commit, gateway_doors=Doors())
     link = await gateway_entry._let_in(world, gateway, CLAIM, plan)  # type: ignore[arg-type]
@@ -130,16 +112,16 @@ async def test_what_was_before_it_is_said_first(nursery, autojump_clock, session
 @pytest.mark.parametrize(("begun", "refusal"), [(False, DRAINS), (False, NOT_SO), (True, NOT_SO)])
 async def test_a_gateway_that_takes_no_work_is_shunned_for_it(autojump_clock, begun, refusal) -> None:
     class Refuses(FakeGateway):
-        async def add(self, agent_id: str, tag: str) -> None:
+        async def add(self, agent_id: str, tag: str = "") -> None:
             await trio.lowlevel.checkpoint()
             raise refusal
 
     async def of(_name: str) -> FakeGateway:
         return gateway
 
-    gateway, plan = Refuses(), _plan("s-t1.2")
+    gateway, plan = Refuses(), plan_of("s-t1.2")
     gateway.own, plan.place, plan.begun, plan.work = False, "desk", begun, SimpleNamespace(asks=())
-    world = SimpleNamespace(commit=_commit, added=SimpleNamespace(of=of))
+    world = SimpleNamespace(commit=commit, added=SimpleNamespace(of=of))
     ending = await gateway_entry.enter(world, CLAIM, plan)  # type: ignore[arg-type]
     assert isinstance(ending, Ending)
     assert [why in ending.reason for why in gateway.shunned] == [True] * (not begun)
@@ -147,7 +129,7 @@ async def test_a_gateway_that_takes_no_work_is_shunned_for_it(autojump_clock, be
 
 @pytest.mark.parametrize(("refusal", "least_s"), [(DRAINS, LOST_S_MAX), (NOT_SO, 0)])
 async def test_one_that_has_begun_is_never_failed_by_a_refusal(autojump_clock, refusal, least_s) -> None:
-    gateway, plan = FakeGateway(), _plan("s-t1.2", ("turn:1",))
+    gateway, plan = FakeGateway(), plan_of("s-t1.2", ("turn:1",))
     gateway.own, plan.begun, plan.place, plan.place_boot = False, True, "desk", "b1"
     gateway.client.refuses = refusal
     ending = await _let_in(gateway, plan)
@@ -169,9 +151,9 @@ async def test_a_stop_does_not_wait_for_a_gateway_that_is_away(autojump_clock, b
         await trio.lowlevel.checkpoint()
         return gateway
 
-    gateway, plan, wish = Away(), _plan("s-t1.2"), Wish()
+    gateway, plan, wish = Away(), plan_of("s-t1.2"), Wish()
     gateway.own, plan.place, plan.begun, plan.work = False, "desk", begun, SimpleNamespace(asks=())
-    world = SimpleNamespace(commit=_commit, added=SimpleNamespace(of=of))
+    world = SimpleNamespace(commit=commit, added=SimpleNamespace(of=of))
     wish.set(stop="cancel", hold=False, hard=False, waits=False)
     ending = await gateway_entry.enter_unless_stopped(world, CLAIM, plan, wish)  # type: ignore[arg-type]
     assert isinstance(ending, Ending)
@@ -184,7 +166,7 @@ async def test_a_stop_does_not_wait_for_a_gateway_that_is_away(autojump_clock, b
 async def test_whose_session_does_not_come_to_rest_is_not_followed_by_another(
     autojump_clock, own, begun, state
 ) -> None:
-    gateway, plan = FakeGateway(), _plan("s-t1.1")
+    gateway, plan = FakeGateway(), plan_of("s-t1.1")
     gateway.own, plan.begun = own, begun
     client = gateway.client
     client.session, client.aborts_needed = Session("running", RUN), 1_000
@@ -208,7 +190,7 @@ async def test_a_run_that_is_left_is_not_forgotten_over_an_attempt_that_it_kept_
     gateway.own, gateway.client = False, Client()
     gateway.warmth.leave_working("s-001", "agent:s-001:left")
     for _ in range(2):
-        ending = await _let_in(gateway, _plan("s-t1.2"))
+        ending = await _let_in(gateway, plan_of("s-t1.2"))
         assert (ending.state, "not at rest" in ending.reason) == ("never", True)
 
 
@@ -225,11 +207,11 @@ async def test_one_that_has_not_begun_waits_for_its_own_gateway_or_goes_elsewher
     autojump_clock, place, refusal, state
 ) -> None:
     class Refuses(FakeGateway):
-        async def add(self, agent_id: str, tag: str) -> None:
+        async def add(self, agent_id: str, tag: str = "") -> None:
             await trio.lowlevel.checkpoint()
             raise refusal
 
-    plan = _plan("s-t1.2")
+    plan = plan_of("s-t1.2")
     plan.place = place
     ending = await _let_in(Refuses(), plan)
     assert ending.state == state
@@ -256,7 +238,7 @@ async def test_the_start_that_is_written_down_is_the_one_that_it_came_into(
         async def let_in(self, _door: str, _claim: Claim) -> None:
             await trio.lowlevel.checkpoint()
 
-    gateway, plan = Begins(), _plan("s-t1.2")
+    gateway, plan = Begins(), plan_of("s-t1.2")
     gateway.boot_id, plan.follows_killed = "boot-1", False
     world = SimpleNamespace(commit=commit, gateway_doors=Doors())
     link = await gateway_entry._let_in(world, gateway, CLAIM, plan)  # type: ignore[arg-type]

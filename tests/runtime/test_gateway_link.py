@@ -1,187 +1,19 @@
 """Turns in a gateway: given once whatever happens, and told as a runner would tell of them."""
 
 import json
-from typing import Any
 
 import pytest
 import trio
 
 from dashd.drivers.driver import Stage
 from dashd.drivers.line_conversation import LineConversation
-from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
+from dashd.drivers.openclaw_client import GatewayLost
 from dashd.drivers.openclaw_conversation import NOT_TAKEN
-from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
+from dashd.drivers.openclaw_protocol import Reply, RunEvent, Session, Waited
 from dashd.jail.holder_link import Exited, HolderGone, HolderLink
 from dashd.runtime.gateway_link import GatewayLink
-from dashd.runtime.gateway_warmth import Warmth
 from dashd.store.queue import Claim
-
-CLAIM = Claim("s-t1.1", "s-001", "s-t1", "s")
-RUN = "s-t1.1:turn:1"
-OK = Waited("ok", 1.0, terminal_reply=Reply("fine"))
-DRAINS = GatewayRefused("agent.wait", Fault("UNAVAILABLE", "during gateway restart", True, 1000))
-NOT_SO = GatewayRefused("agent.wait", Fault("INVALID_REQUEST", "not so"))
-
-
-class FakeClient:
-    """What the gateway knows of runs; `ended` are those that have, `started` what was asked for."""
-
-    def __init__(self) -> None:
-        self.ended: dict[str, Waited] = {}
-        self.session: Session | None = None
-        self.started: list[str] = []
-        self.aborted = 0
-        self.aborts_needed = 1
-        self.refusals: list[Exception] = []
-        self.slow_s = 0.0
-        """To take a run."""
-        self.fresh = True
-        """Whether runs that are asked for had not been begun before."""
-        self.refuses: GatewayRefused | None = None
-        """Whatever it is asked how something stands."""
-        self.asked = 0
-        self.abort_refusals: list[Exception] = []
-        self.changed = trio.Event()
-
-    async def wait(self, run_id: str, wait_ms: int = 30_000) -> Waited:
-        await self._ask()
-        if run_id not in self.ended and wait_ms:
-            with trio.move_on_after(wait_ms / 1_000):
-                await self.changed.wait()
-        await trio.lowlevel.checkpoint()
-        return self.ended.get(run_id, Waited("timeout"))
-
-    async def describe(self, session: str) -> Session | None:
-        await self._ask()
-        return self.session
-
-    async def _ask(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self.asked += 1
-        if self.refuses is not None:
-            raise self.refuses
-
-    async def start(self, agent: str, session: str, run_id: str, message: str) -> bool:
-        await trio.lowlevel.checkpoint()
-        if self.refusals:
-            raise self.refusals.pop()
-        await trio.sleep(self.slow_s)
-        self.started.append(run_id)
-        return self.fresh
-
-    async def abort(self, session: str) -> None:
-        await trio.lowlevel.checkpoint()
-        self.aborted += 1
-        if self.abort_refusals:
-            raise self.abort_refusals.pop()
-        if self.session is not None and self.aborted >= self.aborts_needed:
-            self.session = Session("timeout", None)
-
-    def end(self, run_id: str, how: Waited) -> None:
-        self.ended[run_id] = how
-        self.changed.set()
-
-
-class FakeGateway:
-    """See runtime.gateway.Gateway."""
-
-    link = None
-    boot_id: str | None = None
-    tag = ""
-
-    def __init__(self) -> None:
-        self.client = FakeClient()
-        self.starts = trio.Semaphore(1)
-        self.warmth = Warmth()
-        self.hearers: dict[str, Any] = {}
-        self.raws: dict[str, str] = {}
-        self.given_up: list[str] = []
-        self.own = self.speaks = True
-        self.asked_since: float | None = None
-        self.shunned: list[str] = []
-
-    async def connected(self, boot_id: str | None = None) -> FakeClient:
-        return self.client
-
-    def shun(self, why: str) -> None:
-        self.shunned.append(why)
-
-    def hear(self, run_id, hearer):
-        self.hearers[run_id] = hearer
-        return lambda: self.hearers.pop(run_id)
-
-    async def raw(self, run_id, within_s) -> str:
-        return self.raws.get(run_id, "")
-
-    def has_spoken(self, since: float) -> bool:
-        self.asked_since = since
-        return self.speaks
-
-    async def add(self, agent_id: str, tag: str) -> None:
-        await trio.lowlevel.checkpoint()
-
-    def give_up(self, why: str) -> bool:
-        self.given_up.append(why)
-        return self.own
-
-
-class Heard:
-    """Stands for the output and the talk."""
-
-    def __init__(self) -> None:
-        self.frames: list[dict[str, Any]] = []
-
-    def hear(self, line: bytes) -> None:
-        self.frames.append(json.loads(line))
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [frame for frame in self.frames if frame["type"] == kind]
-
-
-class FakeLog:
-    """Keeps nothing."""
-
-    def hear(self, _event: RunEvent) -> None:
-        pass
-
-    def settle(self, _text: str, _fault: str) -> None:
-        pass
-
-    async def keep(self) -> None:
-        await trio.sleep_forever()
-
-
-def _link(gateway: FakeGateway, replayed: int = 0, *, claim: Claim = CLAIM, **more: Any) -> GatewayLink:
-    return GatewayLink(
-        gateway,  # type: ignore[arg-type]
-        claim,
-        claim.attempt_id,
-        replayed,
-        log=FakeLog(),  # type: ignore[arg-type]
-        **more,
-    )
-
-
-class Bed:
-    def __init__(self, nursery, *, replayed: int = 0) -> None:
-        self.gateway = FakeGateway()
-        self.heard = Heard()
-        self.talk: Any = None
-        """A conversation that hears it too."""
-        self.link = _link(self.gateway, replayed)
-        nursery.start_soon(self.link.carry, self, None)
-
-    def hear(self, line: bytes) -> None:
-        self.heard.hear(line)
-        if self.talk is not None:
-            self.talk.feed(1, line)
-
-    async def give(self, number: int, key: str) -> None:
-        await self.link.send_input(number, json.dumps({"id": key, "message": "do it"}).encode())
-
-
-async def settled() -> None:
-    await trio.sleep(5)
+from tests.fakes.gateway_attempts import OK, RUN, Bed, link_to, settled
 
 
 def test_nothing_of_a_holder_s_link_is_left_that_needs_its_socket() -> None:
@@ -327,7 +159,7 @@ async def test_a_connection_that_ends_is_a_holder_that_is_gone(nursery, autojump
 
 async def test_few_agents_begin_at_once_that_never_ran_there(nursery, autojump_clock) -> None:
     bed = Bed(nursery)
-    second = _link(bed.gateway, claim=Claim("s-t2.1", "s-002", "s-t2", "s"))
+    second = link_to(bed.gateway, claim=Claim("s-t2.1", "s-002", "s-t2", "s"))
     await bed.link.take_turn()
     with trio.move_on_after(1_000) as waited:  # longer than any start may take
         await second.take_turn()
@@ -342,7 +174,7 @@ async def test_few_agents_begin_at_once_that_never_ran_there(nursery, autojump_c
         await second.take_turn()
     await bed.link.aclose()
     await second.aclose()
-    third = _link(bed.gateway)
+    third = link_to(bed.gateway)
     with trio.fail_after(1):
         await third.take_turn()  # it has run there
         await third.take_turn()

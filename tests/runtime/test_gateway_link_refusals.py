@@ -10,8 +10,7 @@ from dashd.runtime import gateway_entry
 from dashd.runtime.gateway_link import ABORT_S_MAX, BEGIN_S_MAX
 from dashd.runtime.gateway_refusals import ANSWER_S_MAX, TAKE_S_MAX
 from dashd.store.queue import Claim
-from tests.runtime.test_gateway_entry import _plan
-from tests.runtime.test_gateway_link import CLAIM, DRAINS, NOT_SO, OK, RUN, Bed, _link, settled
+from tests.fakes.gateway_attempts import CLAIM, DRAINS, NOT_SO, OK, RUN, Bed, link_to, plan_of, settled
 
 
 async def test_what_may_be_tried_again_is(nursery, autojump_clock) -> None:
@@ -155,7 +154,7 @@ async def test_one_that_does_not_begin_keeps_no_other_waiting_for_long(
     client.slow_s = BEGIN_S_MAX - 10 if takes_it else 1_000
     await bed.link.take_turn()
     await bed.give(1, "turn:1")
-    second = _link(bed.gateway, claim=Claim("s-t2.1", "s-002", "s-t2", "s"))
+    second = link_to(bed.gateway, claim=Claim("s-t2.1", "s-002", "s-t2", "s"))
     with trio.fail_after(BEGIN_S_MAX + 1):
         await second.take_turn()
     client.slow_s = 0
@@ -218,11 +217,11 @@ async def test_after_a_run_that_cannot_be_ended_nobody_comes_in_its_place(
         await bed.link.stop(0)
     assert (len(bed.gateway.given_up), warmth.left.ticket().is_set()) == (int(not own), False)
     with pytest.raises(trio.TooSlowError):
-        await gateway_entry._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
+        await gateway_entry._resumes(bed.gateway, CLAIM, plan_of("s-t1.2"), "")  # type: ignore[arg-type]
     with pytest.raises(trio.TooSlowError):
         await warmth.end_left(client)  # type: ignore[arg-type]
     client.abort_refusals = []
-    await gateway_entry._resumes(bed.gateway, CLAIM, _plan("s-t1.2"), "")  # type: ignore[arg-type]
+    await gateway_entry._resumes(bed.gateway, CLAIM, plan_of("s-t1.2"), "")  # type: ignore[arg-type]
     client.session, aborted = Session("running", "the next one's"), client.aborted
     await warmth.enter(client, "s-001")  # type: ignore[arg-type]
     await warmth.end_left(client)  # type: ignore[arg-type]

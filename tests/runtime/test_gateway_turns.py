@@ -8,7 +8,7 @@ from dashd.drivers.driver import Told
 from dashd.drivers.openclaw_conversation import OpenClawConversation
 from dashd.drivers.openclaw_protocol import Reply, Session, Waited
 from dashd.runtime.gateway_turns import BEGINS_CHARACTERS, INPUTS_MAX, Then, Turn, Turns
-from tests.runtime.test_gateway_link import CLAIM, OK, Bed, settled
+from tests.fakes.gateway_attempts import CLAIM, OK, Bed, settled
 
 
 def _data(key: str, message: str = "do it") -> bytes:

@@ -7,7 +7,7 @@ from dashd.drivers.openclaw_client import GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Session, Waited
 from dashd.runtime import gateway_warmth
 from dashd.runtime.gateway_warmth import Warmth, at_rest
-from tests.runtime.test_gateway_link import FakeClient
+from tests.fakes.gateway_attempts import FakeClient
 
 AGENT, RUN = "s-001", "s-g1:warm:s-001"
 REFUSED = Waited("error", 1.0, error="400")

@@ -1,10 +1,13 @@
-"""One dashd for the folder, a door to it for each test, and gates that hold agents until a test lets go."""
+"""One dashd for the folder, a door to it for each test, gates that hold agents until a test lets go, and
+gateways that somebody added.
+"""
 
 import os
 
 import pytest
 
 from tests.whole import daemons, door
+from tests.whole.fleet import Fleet
 
 GATE = 'read -r _ < "$1"'
 """The line of a script that waits at the gate given as its first argument."""
@@ -75,3 +78,21 @@ def second_gate(tmp_path):
     opened = Gate(tmp_path / "second")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    folder = tmp_path / "gateways"
+    folder.mkdir()
+    folder.chmod(0o755)
+    made = Fleet(folder)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    yield folder
+    (folder / "go").touch()  # for tools whose gateway was killed

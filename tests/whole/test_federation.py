@@ -4,105 +4,26 @@ tests/live/test_federation.py does the like with real ones.
 """
 
 import contextlib
-import json
 import signal
 import socket
-from pathlib import Path
 
 import pytest
 import trio
 
 from dashd.drivers.line_conversation import AGAIN, RESUMED
-from tests.test_gateway_ports import TOKEN, Standing
 from tests.whole import daemons
-from tests.whole.door import Door, open_door
+from tests.whole.door import open_door
+from tests.whole.fleet import UNTIL_GO, marked, new_swarm, place_of, places_of
 from tests.whole.test_gateway import CONFIGURED
 
 pytestmark = pytest.mark.slow
-
-
-class Fleet:
-    """Gateways, by name."""
-
-    def __init__(self, folder) -> None:
-        self.folder = folder
-        self.standing: dict[str, Standing] = {}
-
-    async def add(self, dash: Door, *names: str, **more) -> None:
-        for name in names:
-            made = self.standing[name] = Standing(self.folder, name)
-            given = {"name": name, "url": made.url, "token": TOKEN, "unsafe_no_jail": True} | more
-            await dash.call("gateway.add", **given)
-            assert (await dash.call("gateway.health", name=name))["ok"]
-
-    def told(self, name: str) -> dict:
-        """The configuration of one, as it is on its disk."""
-        return json.loads(self.standing[name].config.read_text())
-
-    def is_clean(self, name: str) -> bool:
-        """Nothing of Dash's is in it."""
-        told = self.told(name)
-        return told["agents"]["entries"] == {} and not told.get("models", {}).get("providers")
-
-    def sessions(self, name: str) -> dict[str, list[str]]:
-        """What Dash has said in each session of one, but those that only warm an agent."""
-        held, _ = json.loads(Path(f"{self.standing[name].config}.sessions").read_text())
-        return {
-            key: [each["content"] for each in messages if each["role"] == "user"]
-            for key, messages in held.items()
-        }
-
-    def working(self, name: str) -> dict[str, str]:
-        """The sessions of one in which something works, as it has written down."""
-        _, working = json.loads(Path(f"{self.standing[name].config}.sessions").read_text())
-        return working
-
-    async def cleaned(self) -> None:
-        with trio.fail_after(30):
-            while not all(self.is_clean(name) for name in self.standing):  # noqa: ASYNC110  # no bell
-                await trio.sleep(0.05)
-
-    def end(self) -> None:
-        for each in self.standing.values():
-            each.kill()
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    folder = tmp_path / "gateways"
-    folder.mkdir()
-    folder.chmod(0o755)
-    made = Fleet(folder)
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def work(tmp_path):
-    folder = tmp_path / "work"
-    folder.mkdir()
-    yield folder
-    (folder / "go").touch()  # for tools whose gateway was killed
-
-
-async def _swarm(dash: Door, task: str, folder, **more) -> str:
-    given = {
-        "task": task,
-        "cwd": str(folder),
-        "driver": "openclaw",
-        "mode": "gateway",
-        "unsafe_no_jail": True,
-    }
-    made = await dash.call("swarm.create", **(given | more))
-    dash.swarms.append(made["id"])
-    return made["id"]
 
 
 async def test_agents_work_in_what_was_added_and_leave_nothing_there(start_daemon, fleet, work) -> None:
     daemon = start_daemon(**CONFIGURED)
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east", "west", capacity=2)
-        swarm = await _swarm(dash, "do `echo {item} > {item}`", work, agents=4, items=list("abcd"))
+        swarm = await new_swarm(dash, "do `echo {item} > {item}`", work, agents=4, items=list("abcd"))
         report = await dash.ended(swarm)
         assert report["outcome"] == "complete", report
         assert {path.name for path in work.iterdir()} == set("abcd")
@@ -116,34 +37,21 @@ async def test_agents_work_in_what_was_added_and_leave_nothing_there(start_daemo
         assert (costs["held_usd"], costs["calls"] >= 8) == (0.0, True)
 
 
-UNTIL_GO = "until [ -e go ]; do sleep 0.05; done"
-
-
-async def _place(dash: Door, agent: str) -> str:
-    return (await dash.call("agent.get", agent=agent))["gateway"]
-
-
-async def _marked(folder, marks: str = "x\n") -> None:
-    with trio.fail_after(30):
-        while not (folder / "marks").exists() or (folder / "marks").read_text() != marks:  # noqa: ASYNC110
-            await trio.sleep(0.02)  # a file rings no bell
-
-
 async def test_one_is_killed_in_a_tool_and_the_other_does_it(start_daemon, fleet, work) -> None:
     daemon = start_daemon(**CONFIGURED)
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east", "west")
-        swarm = await _swarm(dash, f"do `echo x >> marks; {UNTIL_GO}`", work, limits={"retries": 0})
-        await _marked(work)
-        first = await _place(dash, f"{swarm}-001")
+        swarm = await new_swarm(dash, f"do `echo x >> marks; {UNTIL_GO}`", work, limits={"retries": 0})
+        await marked(work)
+        first = await place_of(dash, f"{swarm}-001")
         fleet.standing[first].kill()
         (lost,) = await dash.events(swarm, "task.retrying")
         assert "dead" in lost["data"]["reason"], lost
         (work / "go").touch()
         report = await dash.ended(swarm)
         assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 1), report
-        assert await _place(dash, f"{swarm}-001") != first
-        second = await _place(dash, f"{swarm}-001")
+        assert await place_of(dash, f"{swarm}-001") != first
+        second = await place_of(dash, f"{swarm}-001")
         ((said,),) = fleet.sessions(second).values()
         assert said.startswith(AGAIN)
         assert not fleet.is_clean(first)  # nobody could
@@ -158,11 +66,11 @@ async def test_of_three_one_is_killed_and_one_drained(start_daemon, fleet, work)
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east", "south", "west", capacity=2)
         task = f"do `[ -e {{item}} ] || echo x >> {{item}}; {UNTIL_GO}`"
-        swarm = await _swarm(dash, task, work, agents=6, items=items, limits={"retries": 0})
+        swarm = await new_swarm(dash, task, work, agents=6, items=items, limits={"retries": 0})
         with trio.fail_after(30):
             while len(list(work.iterdir())) < len(items):  # noqa: ASYNC110  # files ring no bell
                 await trio.sleep(0.02)
-        before = await _places(dash, swarm)
+        before = await places_of(dash, swarm)
         assert sorted(before.values()) == ["east", "east", "south", "south", "west", "west"]
         fleet.standing["south"].kill()
         await dash.call("gateway.drain", name="west")
@@ -171,14 +79,8 @@ async def test_of_three_one_is_killed_and_one_drained(start_daemon, fleet, work)
         report = await dash.ended(swarm)
         assert (report["tasks"]["completed"], report["attempts"]["lost"]) == (6, 2), report
         after = {item: "east" if place == "south" else place for item, place in before.items()}
-        assert await _places(dash, swarm) == after
+        assert await places_of(dash, swarm) == after
         assert {(work / item).read_text() for item in items} == {"x\n"}
-
-
-async def _places(dash: Door, swarm: str) -> dict[str, str]:
-    """Item to gateway."""
-    tasks = (await dash.call("task.list", swarm=swarm))["items"]
-    return {task["item"]: await _place(dash, task["agent"]) for task in tasks}
 
 
 async def test_one_that_begins_anew_loses_its_run_and_what_it_took_up_is_refused(
@@ -187,7 +89,7 @@ async def test_one_that_begins_anew_loses_its_run_and_what_it_took_up_is_refused
     daemon = start_daemon(**CONFIGURED)
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east")
-        swarm = await _swarm(dash, "do `echo x >> marks`. FAKE-AGAIN", work, limits={"retries": 0})
+        swarm = await new_swarm(dash, "do `echo x >> marks`. FAKE-AGAIN", work, limits={"retries": 0})
         report = await dash.ended(swarm)
         assert (report["outcome"], report["attempts"]["lost"]) == ("complete", 1), report
         assert (work / "marks").read_text() == "x\n"
@@ -219,13 +121,13 @@ async def test_one_that_is_stopped_and_thaws_does_nothing_twice(
         async with open_door(daemon.socket) as dash:
             await fleet.add(dash, "east", "west")
             task = f"do `echo x >> marks; {UNTIL_GO}`, then `echo y >> marks`"
-            swarm = await _swarm(dash, task, work, limits={"retries": 0})
-            await _marked(work)
-            first = await _place(dash, f"{swarm}-001")
+            swarm = await new_swarm(dash, task, work, limits={"retries": 0})
+            await marked(work)
+            first = await place_of(dash, f"{swarm}-001")
             fleet.standing[first].process.send_signal(signal.SIGSTOP)
             (lost,) = await dash.events(swarm, "task.retrying")
             assert "dead" in lost["data"]["reason"], lost
-            await _marked(work, "x\nx\n")  # the other one does it, in a conversation of its own
+            await marked(work, "x\nx\n")  # the other one does it, in a conversation of its own
             if goes_on:
                 (work / "go").touch()
                 report = await dash.ended(swarm)
@@ -248,7 +150,7 @@ async def test_a_connection_that_is_cut_is_made_again_and_the_run_goes_on(start_
     daemon = start_daemon(**CONFIGURED)
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east")
-        swarm = await _swarm(dash, "do `echo x >> marks`. FAKE-CUT", work, limits={"retries": 0})
+        swarm = await new_swarm(dash, "do `echo x >> marks`. FAKE-CUT", work, limits={"retries": 0})
         report = await dash.ended(swarm)
         assert (report["outcome"], report["attempts"]["total"]) == ("complete", 1), report
         assert (work / "marks").read_text() == "x\n"
@@ -262,8 +164,8 @@ async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(
     daemon = start_daemon(**CONFIGURED)
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east")
-        swarm = await _swarm(dash, f"do `echo x >> marks; {UNTIL_GO}; echo y >> marks`", work)
-        await _marked(work)
+        swarm = await new_swarm(dash, f"do `echo x >> marks; {UNTIL_GO}; echo y >> marks`", work)
+        await marked(work)
     before = fleet.told("east")["models"]["providers"]
     daemon.kill()
     (url,) = {each["baseUrl"] for each in before.values()}
@@ -290,7 +192,7 @@ async def test_dashd_dies_and_no_turn_is_lost_or_given_twice(tmp_path_factory, f
         daemon.start("--crash-at", point)
         async with open_door(daemon.socket) as dash:
             await fleet.add(dash, "east")
-            swarm = await _swarm(dash, "do `echo x >> marks`", work)
+            swarm = await new_swarm(dash, "do `echo x >> marks`", work)
         with trio.fail_after(30):
             assert await trio.to_thread.run_sync(daemon.process.wait) == -9
         daemon.start()
@@ -311,8 +213,8 @@ async def test_what_was_left_by_an_earlier_dashd_is_removed_once_it_can_be(start
     daemon = start_daemon(**CONFIGURED)
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east")
-        swarm = await _swarm(dash, f"do `echo x >> marks; {UNTIL_GO}`", work)
-        await _marked(work)
+        swarm = await new_swarm(dash, f"do `echo x >> marks; {UNTIL_GO}`", work)
+        await marked(work)
         fleet.standing["east"].process.send_signal(signal.SIGSTOP)
         await dash.call("swarm.destroy", swarm=swarm)
     daemon.kill()

@@ -6,15 +6,12 @@ import pytest
 import trio
 
 from tests.fakes import openclaw_gateway
-from tests.test_gateway_ports import Standing
-from tests.whole import test_federation
+from tests.fakes.standing_gateway import Standing
 from tests.whole.door import open_door
-from tests.whole.test_federation import UNTIL_GO, _marked, _place, _swarm
+from tests.whole.fleet import UNTIL_GO, marked, new_swarm, place_of
 from tests.whole.test_gateway import CONFIGURED
 
 pytestmark = pytest.mark.slow
-
-fleet, work = test_federation.fleet, test_federation.work
 
 
 async def test_one_that_refuses_everything_keeps_its_run_and_gets_nothing_new(
@@ -30,9 +27,9 @@ async def test_one_that_refuses_everything_keeps_its_run_and_gets_nothing_new(
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east", "west")
         task = f"do `echo x >> marks; {UNTIL_GO}; echo y >> marks`"
-        swarm = await _swarm(dash, task, work, limits={"retries": 0})
-        await _marked(work)
-        first = await _place(dash, f"{swarm}-001")
+        swarm = await new_swarm(dash, task, work, limits={"retries": 0})
+        await marked(work)
+        first = await place_of(dash, f"{swarm}-001")
         process = fleet.standing[first].process
         process.send_signal(signal.SIGUSR1)
         made = await dash.call("agent.spawn", swarm=swarm, task="do `echo z > new`")
@@ -41,7 +38,7 @@ async def test_one_that_refuses_everything_keeps_its_run_and_gets_nothing_new(
                 pass
             while not (work / "new").exists():  # noqa: ASYNC110  # a file rings no bell
                 await trio.sleep(0.05)
-        assert await _place(dash, made["id"]) != first
+        assert await place_of(dash, made["id"]) != first
         (work / "go").touch()
         process.send_signal(signal.SIGUSR2)
         report = await dash.ended(swarm)

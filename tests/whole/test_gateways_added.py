@@ -7,8 +7,8 @@ import signal
 import pytest
 import trio
 
+from tests.fakes.standing_gateway import TOKEN, Standing
 from tests.jail import inside
-from tests.test_gateway_ports import TOKEN, Standing
 from tests.whole.door import Refused, open_door
 from tests.whole.test_gateway import CONFIGURED, pids_of
 

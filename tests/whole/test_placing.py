@@ -11,7 +11,7 @@ import trio
 
 from tests.whole import daemons
 from tests.whole.door import Door, Refused, open_door
-from tests.whole.test_federation import UNTIL_GO, _place, _places, _swarm, fleet, work  # noqa: F401  # fixtures
+from tests.whole.fleet import UNTIL_GO, new_swarm, place_of, places_of
 from tests.whole.test_gateway import CONFIGURED
 
 pytestmark = pytest.mark.slow
@@ -24,14 +24,14 @@ async def _begun(folder, count: int) -> None:
             await trio.sleep(0.02)
 
 
-async def test_over_two_of_which_one_drains(start_daemon, fleet, work) -> None:  # noqa: F811
+async def test_over_two_of_which_one_drains(start_daemon, fleet, work) -> None:
     daemon = start_daemon(**CONFIGURED)
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east", "west", capacity=2)
         task = f"do `echo x >> {{item}}; {UNTIL_GO}`"
-        swarm = await _swarm(dash, task, work, agents=5, items=list("abcde"), placement=IN_TURN)
+        swarm = await new_swarm(dash, task, work, agents=5, items=list("abcde"), placement=IN_TURN)
         await _begun(work, 4)
-        places = [await _place(dash, f"{swarm}-00{number}") for number in range(1, 6)]
+        places = [await place_of(dash, f"{swarm}-00{number}") for number in range(1, 6)]
         assert sorted(places, key=str) == [None, "east", "east", "west", "west"]
         loads = {each["name"]: each["load"] for each in (await dash.call("gateway.list"))["gateways"]}
         assert loads == {"east": 2, "west": 2}
@@ -48,18 +48,18 @@ async def test_over_two_of_which_one_drains(start_daemon, fleet, work) -> None: 
                 pass
         report = await dash.ended(swarm)
         assert report["outcome"] == "complete", report
-        assert (await _places(dash, swarm))["e"] == "west"
+        assert (await places_of(dash, swarm))["e"] == "west"
         assert {path.read_text() for path in work.iterdir() if path.name != "go"} == {"x\n"}
         await fleet.cleaned()
         assert (await dash.call("gateway.remove", name="east"))["changed"]
 
 
-async def test_what_finds_no_place_waits_for_one_and_others_start(start_daemon, fleet, work) -> None:  # noqa: F811
+async def test_what_finds_no_place_waits_for_one_and_others_start(start_daemon, fleet, work) -> None:
     daemon = start_daemon(**CONFIGURED)
     async with open_door(daemon.socket) as dash:
         await fleet.add(dash, "east", region="eu")
         wish = {"placement": {"region": "us"}, "priority": "critical"}
-        swarm = await _swarm(dash, "do `echo x >> us`", work, **wish)
+        swarm = await new_swarm(dash, "do `echo x >> us`", work, **wish)
         await _says_why(dash, swarm, "east is in region eu")
         other = await dash.call(
             "swarm.create", task="t", argv=["/bin/true"], unsafe_no_jail=True, cwd=str(work)
@@ -67,7 +67,7 @@ async def test_what_finds_no_place_waits_for_one_and_others_start(start_daemon, 
         assert (await dash.ended(other["id"]))["outcome"] == "complete"
         await fleet.add(dash, "west", region="us")
         assert (await dash.ended(swarm))["outcome"] == "complete"
-        assert await _place(dash, f"{swarm}-001") == "west"
+        assert await place_of(dash, f"{swarm}-001") == "west"
 
 
 async def _says_why(dash: Door, swarm: str, text: str) -> None:
@@ -78,13 +78,13 @@ async def _says_why(dash: Door, swarm: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("point", ["scheduler.after_claim:1", "run.after_started:1"])
-async def test_a_crash_behind_the_claim_changes_no_place(tmp_path_factory, fleet, work, point) -> None:  # noqa: F811
+async def test_a_crash_behind_the_claim_changes_no_place(tmp_path_factory, fleet, work, point) -> None:
     daemon = daemons.DaemonProcess(tmp_path_factory.mktemp("c"), **CONFIGURED)
     try:
         daemon.start("--crash-at", point)
         async with open_door(daemon.socket) as dash:
             await fleet.add(dash, "east", "west")
-            swarm = await _swarm(dash, "do `echo x >> marks`", work)
+            swarm = await new_swarm(dash, "do `echo x >> marks`", work)
         with trio.fail_after(60):
             assert await trio.to_thread.run_sync(daemon.process.wait) == -9
         with contextlib.closing(sqlite3.connect(daemon.state / "dash.db")) as db:
@@ -95,7 +95,7 @@ async def test_a_crash_behind_the_claim_changes_no_place(tmp_path_factory, fleet
         daemon.start()
         async with open_door(daemon.socket) as dash:
             report = await dash.ended(swarm)
-            assert await _place(dash, f"{swarm}-001") == "east"
+            assert await place_of(dash, f"{swarm}-001") == "east"
         assert (report["outcome"], report["attempts"]["total"], report["attempts"]["lost"]) == (
             "complete",
             1,
