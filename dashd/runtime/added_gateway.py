@@ -24,6 +24,7 @@ from dashd.drivers.openclaw_client import INVALID, Client, GatewayLost, GatewayR
 from dashd.store import added_gateways, agents, attempts, bells, gateways, swarms
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.rows import AgentRow, Snapshot, SwarmRow
+from dashd.store.transaction import Tx
 
 from .gateway_connection import AGAIN_S, DRAIN_S_MAX, Connection, GatewayGone
 from .gateway_probes import GatewayProbes, NoToken, dial
@@ -63,7 +64,6 @@ class AddedGateway(Connection):
         """Nothing happens before `run`."""
         super().__init__(world)
         self.name = name
-        self.grade = "0"
         self.uses = 0
         """How often somebody has asked for it: so that it does not end on who is just coming."""
         self._probes = probes
@@ -112,6 +112,12 @@ class AddedGateway(Connection):
                     await self._bring(client)
         finally:
             self._wanted.pop(agent_id, None)
+
+    def enter(self, tx: Tx, launch_id: str, boot_id: str | None) -> None:
+        """See Connection. No walls of Dash's are around it."""
+        assert boot_id is not None, "only one of Dash's own never begins again"
+        attempts.set_place_boot(tx, launch_id, boot_id)
+        attempts.set_walls(tx, launch_id, "0", None)
 
     async def raw(self, run_id: str, within_s: float) -> str:
         """See Connection. It is asked for the end of its log."""

@@ -61,6 +61,8 @@ class Gateway(Connection):
         """`row` is of one that an earlier daemon had; None: a new one is launched."""
         super().__init__(world)
         self.swarm_id = swarm_id
+        self.grade: str | None = None
+        self.shown: str | None = None
         self._row = row
         self._unborn = False
         self._done = False  # nothing of its swarm is left to do: its end is nobody's news
@@ -110,6 +112,17 @@ class Gateway(Connection):
             fresh = [seat for seat in seats if openclaw_gateway.agent_name(seat.id) not in self._known]
             await client.patch(openclaw_gateway.change(await self._seats(swarm, fresh)))
             self._known |= {openclaw_gateway.agent_name(seat.id) for seat in fresh}
+
+    def enter(self, tx: Tx, launch_id: str, boot_id: str | None) -> None:
+        """See Connection; none of Dash's own begins again."""
+        gateways.enter(tx, launch_id, self.launch_id)
+        if self.grade is not None:
+            attempts.set_walls(tx, launch_id, self.grade, self.shown)
+
+    def give_up(self, why: str) -> bool:
+        """See Connection."""
+        self.end(why)
+        return True
 
     def shun(self, _why: str) -> None:
         """Nothing: what its swarm's agents do can go nowhere else."""

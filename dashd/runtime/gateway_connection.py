@@ -26,6 +26,7 @@ from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, i
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.store.bells import Bell
 from dashd.store.rows import AgentRow, SwarmRow
+from dashd.store.transaction import Tx
 
 from .doors import GatewayDoors
 from .gateway_warmth import Warmth
@@ -58,8 +59,6 @@ class Connection(ABC):
     def __init__(self, world: World) -> None:
         """Nothing is dialled before `_stay_connected`, which the subclass runs."""
         self.ending = False
-        self.grade: str | None = None
-        self.shown: str | None = None
         self.link: HolderLink | None = None
         """Where it is a process of Dash's own."""
         self.tag = ""
@@ -96,6 +95,12 @@ class Connection(ABC):
         start. Raises GatewayLost, GatewayRefused, GatewayGone.
         """
 
+    @abstractmethod
+    def enter(self, tx: Tx, launch_id: str, boot_id: str | None) -> None:
+        """Writes down that an attempt, by its launch, runs in it from now on, in this start of it, and behind
+        which walls.
+        """
+
     @property
     def version(self) -> str | None:
         """As it says while it is connected."""
@@ -120,14 +125,11 @@ class Connection(ABC):
         self._why = self._why or why
         self._changes.ring()
 
-    def give_up(self, why: str) -> bool:
+    def give_up(self, _why: str) -> bool:
         """It works no more. True where it is ended for that, and its attempts go on in the next one; somebody
         else's is left alone.
         """
-        if self.link is None:
-            return False
-        self.end(why)
-        return True
+        return False
 
     def has_spoken(self, since: float) -> bool:
         """Whether it has said anything since then: it is slow at most, and does not stand still."""

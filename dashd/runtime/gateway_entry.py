@@ -13,12 +13,9 @@ import trio
 from dashd.domain.attempt import Ending
 from dashd.drivers import openclaw_gateway
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
-from dashd.store import attempts, gateways
 from dashd.store.queue import Claim
-from dashd.store.transaction import Tx
 
 from .attach import Attached
-from .gateway import Gateway
 from .gateway_connection import AGAIN_S, DRAIN_S_MAX, Connection, GatewayGone
 from .gateway_link import ABORT_S_MAX, FIRST, GatewayLink
 from .gateway_log import GatewayLog
@@ -70,7 +67,7 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
         pause_s = 0.0
         try:
             boot_id, tag = gateway.boot_id, _tag(gateway, plan)
-            await world.commit(partial(_enter, gateway, boot_id, plan.launch_id))
+            await world.commit(partial(gateway.enter, launch_id=plan.launch_id, boot_id=boot_id))
             await gateway.add(claim.agent_id, tag)
             resumed = await _resumes(gateway, claim, plan, tag)
             if gateway.boot_id == boot_id:
@@ -168,13 +165,3 @@ def leave(world: World, claim: Claim) -> None:
     """The attempt is over: nothing calls a model for it any more."""
     if world.gateway_doors is not None:
         world.gateway_doors.keep_out(claim)
-
-
-def _enter(gateway: Connection, boot_id: str | None, launch_id: str, tx: Tx) -> None:
-    if isinstance(gateway, Gateway):
-        gateways.enter(tx, launch_id, gateway.launch_id)
-    else:
-        assert boot_id is not None, "only one of Dash's own never begins again"
-        attempts.set_place_boot(tx, launch_id, boot_id)
-    if gateway.grade is not None:
-        attempts.set_walls(tx, launch_id, gateway.grade, gateway.shown)

@@ -14,6 +14,7 @@ from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Wai
 from dashd.runtime.gateway_link import GatewayLink
 from dashd.runtime.gateway_warmth import Warmth
 from dashd.store.queue import Claim
+from dashd.store.transaction import Tx
 
 CLAIM = Claim("s-t1.1", "s-001", "s-t1", "s")
 RUN = "s-t1.1:turn:1"
@@ -98,6 +99,7 @@ class FakeGateway:
         self.own = self.speaks = True
         self.asked_since: float | None = None
         self.shunned: list[str] = []
+        self.entered: list[tuple[str, str | None]] = []
 
     async def connected(self, boot_id: str | None = None) -> FakeClient:
         return self.client
@@ -118,6 +120,9 @@ class FakeGateway:
 
     async def add(self, agent_id: str, tag: str = "") -> None:
         await trio.lowlevel.checkpoint()
+
+    def enter(self, tx: Tx, launch_id: str, boot_id: str | None) -> None:
+        self.entered.append((launch_id, boot_id))
 
     def give_up(self, why: str) -> bool:
         self.given_up.append(why)

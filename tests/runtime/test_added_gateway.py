@@ -153,6 +153,14 @@ async def test_one_that_returns_as_it_was_ends_what_was_given_up_meanwhile(there
     assert there.openclaw.aborted == [session]
 
 
+async def test_who_comes_in_is_written_down_as_in_this_start_and_behind_no_walls(there) -> None:
+    there.swarm("a")
+    (row,) = attempts.open_attempts(there.bed.scene.db)
+    there.bed.scene.do(lambda tx: there.gateway.enter(tx, row.launch_id, "boot-1"))
+    found = attempts.launch(there.bed.scene.db, row.launch_id)
+    assert (found.within, found.place_boot, found.grade, found.jail) == (None, "boot-1", "0", None)
+
+
 async def test_nobody_waits_for_one_that_is_dead_or_cannot_be_connected_to(there, autojump_clock) -> None:
     there.swarm("a")
     there.openclaw.there = False

@@ -98,6 +98,27 @@ async def test_walls_that_are_doubted_while_it_is_made_ready_are_those_it_was_to
     assert bed.launcher.specs[0].jail is None, "as a swarm without walls has it"
 
 
+async def test_only_a_gateway_of_dash_s_own_is_ended_because_it_works_no_more(bed, there) -> None:
+    own, added = Gateway(bed.world, "s", None), there.gateway
+    assert (added.give_up("it is sick"), own.give_up("it is sick")) == (False, True)
+    assert (added.ending, own.ending) == (False, True)
+    with pytest.raises(GatewayGone, match="it is sick"):
+        await own.connected()
+
+
+async def test_who_comes_in_is_written_down_as_in_this_one_and_behind_its_walls(bed) -> None:
+    scene = bed.scene
+    scene.swarm("a", "b", agents_made=2, mode="gateway", driver="openclaw")
+    made = Gateway(bed.world, SWARM, scene.do(lambda tx: gateways.insert(tx, SWARM, "t")))
+    first, second = scene.claim()
+    scene.do(lambda tx: made.enter(tx, first.attempt_id, None))
+    assert attempts.launch(scene.db, first.attempt_id).grade is None  # nobody knows them yet
+    made.grade, made.shown = "B", "{}"
+    scene.do(lambda tx: made.enter(tx, second.attempt_id, None))
+    row = attempts.launch(scene.db, second.attempt_id)
+    assert (row.within, row.place_boot, row.grade, row.jail) == (made.launch_id, None, "B", "{}")
+
+
 async def test_a_run_that_does_not_end_takes_the_gateway_with_it(bed, nursery, autojump_clock) -> None:
     made, client = Gateway(bed.world, "s", None), FakeClient()
     made._client = client  # type: ignore[assignment]

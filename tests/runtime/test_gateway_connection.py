@@ -86,6 +86,9 @@ class Scripted(Connection):
     async def add(self, agent_id: str) -> None:
         raise NotImplementedError
 
+    def enter(self, tx: Any, launch_id: str, boot_id: str | None) -> None:
+        raise NotImplementedError
+
     async def _dial(self) -> Any:
         await trio.lowlevel.checkpoint()
         return FakeStream()
@@ -280,15 +283,6 @@ async def test_who_waits_for_one_that_ends_is_told_why(made, autojump_clock) -> 
         nursery.start_soon(wait)
         await trio.sleep(1)
         made.end("enough")
-
-
-async def test_only_a_gateway_of_dash_s_own_is_ended_because_it_works_no_more() -> None:
-    added, own = Scripted(None), Scripted(None)
-    own.link = object()  # type: ignore[assignment]  # it is asked for, and not used
-    assert (added.give_up("it is sick"), own.give_up("it is sick")) == (False, True)
-    assert (added.ending, own.ending) == (False, True)
-    with pytest.raises(GatewayGone, match="it is sick"):
-        await own.connected()
 
 
 async def test_keys_that_go_while_others_are_made_are_still_those_that_were_asked_for(made, bed) -> None:

@@ -15,7 +15,6 @@ from dashd.runtime import gateway_entry
 from dashd.runtime.gateway_entry import LOST_S_MAX
 from dashd.runtime.gateway_link import ABORT_S_MAX, GatewayLink
 from dashd.runtime.wish import Wish
-from dashd.store import attempts
 from dashd.store.queue import Claim
 from tests.fakes.gateway_attempts import (
     CLAIM,
@@ -219,15 +218,11 @@ async def test_one_that_has_not_begun_waits_for_its_own_gateway_or_goes_elsewher
     assert (trio.current_time() > LOST_S_MAX) is waits
 
 
-async def test_the_start_that_is_written_down_is_the_one_that_it_came_into(
-    autojump_clock, monkeypatch
-) -> None:
+async def test_the_start_that_is_written_down_is_the_one_that_it_came_into(autojump_clock) -> None:
     """The gateway begins again while the first is written down: nothing of it ran, and it comes in anew."""
-    written: list[str] = []
-    monkeypatch.setattr(attempts, "set_place_boot", lambda tx, launch_id, boot_id: written.append(boot_id))
 
     class Begins(FakeGateway):
-        grade, door = None, "desk"
+        door = "desk"
 
     async def commit(operation: Callable[[object], None]) -> None:
         await trio.lowlevel.checkpoint()
@@ -243,4 +238,5 @@ async def test_the_start_that_is_written_down_is_the_one_that_it_came_into(
     world = SimpleNamespace(commit=commit, gateway_doors=Doors())
     link = await gateway_entry._let_in(world, gateway, CLAIM, plan)  # type: ignore[arg-type]
     assert isinstance(link, GatewayLink)
-    assert (written, link._boot_id) == (["boot-1", "boot-2"], "boot-2")
+    assert gateway.entered == [(plan.launch_id, "boot-1"), (plan.launch_id, "boot-2")]
+    assert link._boot_id == "boot-2"
