@@ -4,7 +4,7 @@ One task reads; any may call. The connection's end ends every call that waits (G
 of what the gateway does on: that is asked of it again, over the next connection.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -256,3 +256,24 @@ async def is_ready(stream: trio.SocketStream) -> bool:
     except (trio.TooSlowError, trio.BrokenResourceError) as error:
         raise GatewayLost(f"asking whether it is ready: {error!r}") from None
     return answer.split(b" ", 2)[1:2] == [b"200"]
+
+
+@asynccontextmanager
+async def open_ready(
+    dial: Callable[[], Awaitable[trio.SocketStream]],
+    token: str,
+    version: str,
+    heard: Callable[[Event], None] = lambda _: None,
+) -> AsyncIterator[Client]:
+    """A connection to a gateway that says it is ready: see `open_client`. None of these errors has its token,
+    whatever it repeats. Raises what `dial` does as well.
+    """
+    try:
+        async with await dial() as stream:
+            if not await is_ready(stream):
+                raise GatewayLost("it is still starting, or is no gateway")
+        async with await dial() as stream, open_client(stream, token, version, heard) as client:
+            yield client
+    except (GatewayLost, GatewayRefused) as error:
+        error.args = (str(error).replace(token, "***"),)
+        raise

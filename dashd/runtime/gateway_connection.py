@@ -11,8 +11,7 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -22,7 +21,7 @@ import dashd
 from dashd.domain import surrogates
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
-from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
+from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, open_ready
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.store.bells import Bell
 from dashd.store.rows import AgentRow, SwarmRow
@@ -140,12 +139,12 @@ class Connection(ABC):
         token = await self._token()
         try:
             with trio.fail_after(ASK_S_MAX):
-                async with self._let_in(_ignore) as client:
+                async with open_ready(self._dial, token, dashd.__version__) as client:
                     return client.hello.server.version
         except trio.TooSlowError:
             raise GatewayLost(f"no answer within {ASK_S_MAX:g} s") from None
         except (OSError, HolderGone, GatewayLost, GatewayRefused) as error:
-            raise GatewayLost(str(error).replace(token, "***")) from None
+            raise GatewayLost(str(error)) from None
 
     @abstractmethod
     def shun(self, why: str) -> None:
@@ -227,7 +226,8 @@ class Connection(ABC):
 
     async def _connect(self) -> None:
         """One connection, from the dial to its end."""
-        async with self._let_in(self._heard) as client:
+        token = await self._token()
+        async with open_ready(self._dial, token, dashd.__version__, self._heard) as client:
             known = await self._greet(client)
             if known is None:
                 return
@@ -239,18 +239,6 @@ class Connection(ABC):
                 await client.lost.wait()
             finally:
                 self._there_at = trio.current_time()  # also where it ends with an error
-
-    @asynccontextmanager
-    async def _let_in(self, heard: Callable[[protocol.Event], None]) -> AsyncIterator[Client]:
-        async with await self._dial() as stream:
-            if not await is_ready(stream):
-                raise GatewayLost("it is still starting")
-        token = await self._token()
-        async with (
-            await self._dial() as stream,
-            open_client(stream, token, dashd.__version__, heard) as client,
-        ):
-            yield client
 
     def _cut_off(self) -> None:
         if self._client is not None:
@@ -275,7 +263,3 @@ class Connection(ABC):
         if len(self._raw) > RAW_MAX:
             self._raw.popitem(last=False)
         self._changes.ring()
-
-
-def _ignore(_event: protocol.Event) -> None:
-    """Whoever asks is not there for events."""

@@ -11,6 +11,7 @@ import ipaddress
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 
@@ -18,7 +19,7 @@ import dashd
 from dashd.domain import healing
 from dashd.domain.placement import Health
 from dashd.drivers import openclaw_protocol as protocol
-from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused, is_ready, open_client
+from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused, open_ready
 from dashd.store import added_gateways
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.bells import Bell
@@ -157,22 +158,13 @@ class GatewayProbes(Rounds[AddedGatewayRow, Seen]):
         return None
 
     async def _hello(self, row: AddedGatewayRow, token: str) -> protocol.Server:
-        try:
-            async with await dial(row.url) as stream:
-                if not await is_ready(stream):
-                    raise GatewayLost("it is still starting, or is no gateway")
-            async with (
-                await dial(row.url) as stream,
-                open_client(stream, token, dashd.__version__, _ignore) as client,
-            ):
-                server = client.hello.server
-                if self._owned.get(row.name) != server.boot_id:  # it has it busy for a second
-                    if not await client.owned():
-                        raise GatewayLost(UNOWNED)
-                    self._owned[row.name] = server.boot_id
-                return server
-        except (GatewayLost, GatewayRefused) as error:  # its words, which may repeat what it was told
-            raise GatewayLost(str(error).replace(token, "***")) from None
+        async with open_ready(partial(dial, row.url), token, dashd.__version__) as client:
+            server = client.hello.server
+            if self._owned.get(row.name) != server.boot_id:  # it has it busy for a second
+                if not await client.owned():
+                    raise GatewayLost(UNOWNED)
+                self._owned[row.name] = server.boot_id
+            return server
 
     async def _well(self, seen: Seen, server: protocol.Server, took_s: float) -> None:
         """It has answered; told where that is news."""
@@ -212,7 +204,3 @@ def _nobody_listens(error: Exception) -> bool:
     if isinstance(causes, ExceptionGroup):
         return all(isinstance(each, ConnectionRefusedError) for each in causes.exceptions)
     return isinstance(error, ConnectionRefusedError)
-
-
-def _ignore(_event: protocol.Event) -> None:
-    """A probe is not there for events."""

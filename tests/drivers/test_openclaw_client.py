@@ -5,13 +5,21 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import trio
 
 from dashd.drivers import openclaw_client
 from dashd.drivers import openclaw_protocol as protocol
-from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, is_ready, open_client
+from dashd.drivers.openclaw_client import (
+    Client,
+    GatewayLost,
+    GatewayRefused,
+    is_ready,
+    open_client,
+    open_ready,
+)
 from tests.fakes import gateway_contract
 from tests.fakes.openclaw_gateway import Gateway, Peer
 
@@ -95,6 +103,29 @@ async def test_who_speaks_something_else_is_lost_and_no_fault(answer: bytes) -> 
             with pytest.raises(GatewayLost):
                 async with open_client(stream, TOKEN, "0", print):
                     pass
+
+
+async def test_one_that_is_not_ready_is_told_no_token() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door, trio.fail_after(S_MAX):
+        busy = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+        threading.Thread(target=_answering, args=(door, busy), daemon=True).start()
+        with pytest.raises(GatewayLost, match="still starting"):
+            async with open_ready(partial(trio.open_tcp_stream, *door.getsockname()), TOKEN, "0"):
+                pass
+
+
+async def test_no_error_over_a_connection_repeats_its_token(standing) -> None:
+    fault = protocol.Fault("UNAVAILABLE", f"busy with {TOKEN}", True, 7_000)
+    with trio.fail_after(S_MAX):
+        async with open_ready(standing.dial, TOKEN, "0") as client:
+            assert await client.agents() == {"a"}
+        with pytest.raises(GatewayRefused) as refused:
+            async with open_ready(standing.dial, TOKEN, "0"):
+                raise GatewayRefused("agents.list", fault)
+        with pytest.raises(GatewayRefused, match=r"UNAUTHORIZED: wrong \*\*\*$"):
+            async with open_ready(standing.dial, "token", "0"):
+                pass
+    assert (str(refused.value), refused.value.retry_after_s) == ("agents.list: UNAVAILABLE: busy with ***", 7)
 
 
 async def test_what_cannot_be_read_ends_a_connection_and_nothing_else(standing) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import trio
 
-from dashd.drivers import openclaw_gateway
+from dashd.drivers import openclaw_client, openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import GatewayRefused
-from dashd.runtime import added_gateway, gateway_connection
+from dashd.runtime import added_gateway
 from dashd.runtime.added_gateway import AddedGateway
 from dashd.runtime.gateway_probes import NoToken
 from dashd.store import added_gateways, attempts
@@ -84,7 +84,7 @@ class FakeProbes:
     async def token(self, row) -> str:
         if self.missing:
             raise NoToken("its file is gone")
-        return "t"
+        return "a-token"
 
     def hurry(self, name: str) -> None:
         self.hurried.append(name)
@@ -228,7 +228,7 @@ def stand(bed, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> There:
 
     @contextlib.asynccontextmanager
     async def open_client(_stream, token, _version, _heard):
-        assert token == "t"
+        assert token == "a-token"
         made.openclaw.client = FakeClient(made.openclaw)
         yield made.openclaw.client
 
@@ -249,7 +249,7 @@ def stand(bed, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> There:
     async def is_ready(_stream) -> bool:
         return True
 
-    monkeypatch.setattr(gateway_connection, "open_client", open_client)
-    monkeypatch.setattr(gateway_connection, "is_ready", is_ready)
+    monkeypatch.setattr(openclaw_client, "open_client", open_client)
+    monkeypatch.setattr(openclaw_client, "is_ready", is_ready)
     monkeypatch.setattr(added_gateway, "dial", dial)
     return made

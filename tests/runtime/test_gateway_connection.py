@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from dashd.domain.attempt import Ending
+from dashd.drivers import openclaw_client
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
@@ -23,6 +24,7 @@ from tests.fakes.gateway_attempts import CLAIM, FakeGateway, commit, plan_of
 from tests.fakes.scene import swarm_row
 
 DOOR = "a door"
+TOKEN = "a-canary"
 
 
 class FakeDoors:
@@ -94,7 +96,7 @@ class Scripted(Connection):
         return FakeStream()
 
     async def _token(self) -> str:
-        return "t"
+        return TOKEN
 
     async def _greet(self, client: Any) -> set[str] | None:
         if not self.answers:
@@ -131,7 +133,7 @@ def made(bed, monkeypatch) -> Scripted:
 
     @contextlib.asynccontextmanager
     async def open_client(_stream, token, _version, _heard):
-        assert token == "t"
+        assert token == TOKEN
         found.clients.append(FakeClient())
         yield found.clients[-1]
         if found.breaks:
@@ -140,8 +142,8 @@ def made(bed, monkeypatch) -> Scripted:
     async def is_ready(_stream) -> bool:
         return True
 
-    monkeypatch.setattr(gateway_connection, "open_client", open_client)
-    monkeypatch.setattr(gateway_connection, "is_ready", is_ready)
+    monkeypatch.setattr(openclaw_client, "open_client", open_client)
+    monkeypatch.setattr(openclaw_client, "is_ready", is_ready)
     return found
 
 
@@ -186,7 +188,7 @@ async def test_who_asks_how_it_fares_is_told_what_it_says_now(
         await trio.sleep_forever()
         raise AssertionError
 
-    monkeypatch.setattr(gateway_connection, "is_ready", stands_still)
+    monkeypatch.setattr(openclaw_client, "is_ready", stands_still)
     with trio.fail_after(ASK_S_MAX + 1), pytest.raises(GatewayLost, match="no answer within 5 s"):
         await made.ask()
     assert await made.connected() is client  # it may only be busy

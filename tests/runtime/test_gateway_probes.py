@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from dashd.drivers import openclaw_client
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.runtime import gateway_probes
@@ -204,7 +205,7 @@ async def test_that_nobody_listens_is_another_thing_than_silence(bed, monkeypatc
         async def is_ready(_stream):
             raise GatewayLost("asking whether it is ready: silence")
 
-        monkeypatch.setattr(gateway_probes, "is_ready", is_ready)
+        monkeypatch.setattr(openclaw_client, "is_ready", is_ready)
         row = msgspec.structs.replace(DESK, url=f"ws://127.0.0.1:{port}")
         await bed.world.store.writer.apply(lambda tx: added_gateways.put(tx, row))
         made = GatewayProbes(bed.world, token)
@@ -291,9 +292,9 @@ async def test_a_gateway_that_repeats_its_token_is_not_quoted(bed, autojump_cloc
         await trio.lowlevel.checkpoint()
         return "canary"
 
-    monkeypatch.setattr(gateway_probes, "open_client", refusing)
+    monkeypatch.setattr(openclaw_client, "open_client", refusing)
     monkeypatch.setattr(gateway_probes, "dial", answer)
-    monkeypatch.setattr(gateway_probes, "is_ready", answer)
+    monkeypatch.setattr(openclaw_client, "is_ready", answer)
     await put(bed)
     asked = GatewayProbes(bed.world, canary)
     await asked.follow()
