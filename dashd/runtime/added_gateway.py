@@ -278,20 +278,9 @@ class AddedGateway(Connection):
         boots = attempts.session_boots(db, agent_id, self.name)
         return name not in {self._name(agent_id, openclaw_gateway.tag_of(each)) for each in boots}
 
-    async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
-        access = await self._access(swarm, seats)
-        return [
-            openclaw_gateway.Seat(
-                agent_id,
-                found.url,
-                found.key,
-                found.name,
-                swarm.cwd,
-                self._wanted.get(agent_id) or self.tag,
-                found.context_tokens,
-            )
-            for agent_id, found in access.items()
-        ]
+    def _tag_of(self, agent_id: str) -> str:
+        """See Connection."""
+        return self._wanted.get(agent_id) or self.tag
 
     # -- the connection ------------------------------------------------------------------------------------
 

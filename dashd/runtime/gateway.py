@@ -381,15 +381,6 @@ class Gateway(Connection):
     def _read(self, db: Snapshot) -> tuple[SwarmRow, list[AgentRow]]:
         return swarms.get(db, self.swarm_id), agents.open_seats(db, self.swarm_id)
 
-    async def _seats(self, swarm: SwarmRow, seats: list[AgentRow]) -> list[openclaw_gateway.Seat]:
-        access = await self._access(swarm, seats)
-        return [
-            openclaw_gateway.Seat(
-                agent_id, found.url, found.key, found.name, swarm.cwd, context_tokens=found.context_tokens
-            )
-            for agent_id, found in access.items()
-        ]
-
     def _write_up(self, hello: protocol.Hello, tx: Tx) -> None:
         assert self._row is not None
         gateways.set_boot(tx, self._row, hello.server.boot_id)

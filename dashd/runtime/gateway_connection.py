@@ -19,6 +19,7 @@ import trio
 
 import dashd
 from dashd.domain import surrogates
+from dashd.drivers import openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.driver import ModelAccess
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused, open_ready
@@ -192,6 +193,25 @@ class Connection(ABC):
     def _doors(self) -> GatewayDoors:
         assert self._world.gateway_doors is not None, "this daemon serves no gateways"
         return self._world.gateway_doors
+
+    def _tag_of(self, _agent_id: str) -> str:
+        """What the agent's name ends with in its configuration."""
+        return self.tag
+
+    async def _seats(self, swarm: SwarmRow, seats: Sequence[AgentRow]) -> list[openclaw_gateway.Seat]:
+        """What it is to be told of these agents. Raises GatewayLost."""
+        return [
+            openclaw_gateway.Seat(
+                agent_id,
+                found.url,
+                found.key,
+                found.name,
+                swarm.cwd,
+                self._tag_of(agent_id),
+                found.context_tokens,
+            )
+            for agent_id, found in (await self._access(swarm, seats)).items()
+        ]
 
     async def _access(self, swarm: SwarmRow, seats: Sequence[AgentRow]) -> dict[str, ModelAccess]:
         """The way to a model of each of these agents, in this start of the gateway. Raises GatewayLost."""
