@@ -45,9 +45,7 @@ async def enter(world: World, claim: Claim, plan: Plan) -> GatewayLink | Ending:
             added.shun(link.reason)
         return link
     if plan.within is None:
-        gateway = await world.gateways.of(claim.swarm_id)
-        while await gateway.never_began():
-            gateway = await world.gateways.of(claim.swarm_id)
+        gateway = await world.gateways.begun(claim.swarm_id)
     else:
         found = world.gateways.find(claim.swarm_id)
         if found is None or not found.has(plan.within):

@@ -104,9 +104,7 @@ class GatewayStarts:
 
     async def _try(self, swarm_id: str, start: _Start) -> None:
         try:
-            gateway = await self._world.gateways.of(swarm_id)
-            while await gateway.never_began():
-                gateway = await self._world.gateways.of(swarm_id)
+            gateway = await self._world.gateways.begun(swarm_id)
             await gateway.connected()
             start.tries = 0
         except GatewayGone as gone:

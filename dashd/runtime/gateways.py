@@ -45,6 +45,12 @@ class Gateways:
             await self._changes.ticket().wait()
         return found or self._begin(swarm_id, None)
 
+    async def begun(self, swarm_id: str) -> "Gateway":
+        """The same, passing over one that an earlier daemon left before it had begun."""
+        while await (found := await self.of(swarm_id)).never_began():
+            pass
+        return found
+
     def find(self, swarm_id: str) -> "Gateway | None":
         """The swarm's, if it has one now."""
         return self._found.get(swarm_id)

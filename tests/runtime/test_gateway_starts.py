@@ -20,9 +20,6 @@ class FakeGateway:
     def __init__(self, why: str | None) -> None:
         self._why = why
 
-    async def never_began(self) -> bool:
-        return False
-
     async def connected(self) -> None:
         await trio.sleep(1)
         if self._why is not None:
@@ -37,7 +34,7 @@ class FakeGateways:
         self.fault: str | None = "no bwrap"
         self.tried_at: list[float] = []
 
-    async def of(self, swarm_id: str) -> FakeGateway:
+    async def begun(self, swarm_id: str) -> FakeGateway:
         self.tried_at.append(trio.current_time())
         if self.fault is None:
             self.bed.store.bells.queue.ring()

@@ -19,6 +19,13 @@ class FakeGateway:
         self.ending = True
         self._ended.set()
 
+    async def never_began(self) -> bool:
+        """One that was left is known to be of no use once it has ended."""
+        if self.row is None:
+            return False
+        await self._ended.wait()
+        return True
+
     def has(self, launch_id: str) -> bool:
         return launch_id == f"{self.swarm_id}-g1"
 
@@ -53,6 +60,23 @@ async def test_the_next_one_begins_when_the_last_one_has_ended(gateways, autojum
     assert trio.current_time() >= 1
     assert second is not first
     assert gateways.find("s1") is second
+
+
+async def test_one_that_was_left_and_never_began_is_followed_by_another(
+    gateways, nursery, autojump_clock
+) -> None:
+    left, found = await gateways.of("s1"), []
+
+    async def begun() -> None:
+        found.append(await gateways.begun("s1"))
+
+    nursery.start_soon(begun)
+    await trio.sleep(10)
+    assert found == []  # it may have begun
+    left.end("")
+    await trio.sleep(10)
+    assert found == [gateways.find("s1")]
+    assert (found[0] is not left, found[0].row) == (True, None)
 
 
 async def test_all_are_ended_together(gateways, autojump_clock) -> None:
