@@ -169,7 +169,7 @@ async def _serve(
             core.daemon.warnings += [*await pis.settle(), *await world.workspaces.recover()]
             await world.transcripts.recover(await store.own.read(sessions.kept))
             recovered = await recovery.recover(world)
-            await ports.open(runtime)
+            await ports.open(runtime, agents.programs)
             core.daemon.adopted = sum(each.live for each in recovered)
             supervisor = Supervisor(world, runtime)
             for each in recovered:

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from dashd import threads
+from dashd.drivers import Programs
 from dashd.drivers.openclaw_client import GatewayLost
 from dashd.proxy import secrets
 from dashd.runtime.added_gateway import AddedGateway
@@ -35,11 +36,13 @@ class GatewayPort:
         self._files = secrets.SecretFiles(folder)
         self._printed: dict[str, tuple[int, str]] = {}
 
-    async def open(self, runtime: trio.Nursery) -> None:
-        """Has all gateways served there, first those of an earlier daemon, whose attempts go on."""
+    async def open(self, runtime: trio.Nursery, programs: Programs) -> None:
+        """Has all gateways served there, first those of an earlier daemon, whose attempts go on; new ones of
+        swarms are made of what `programs` has.
+        """
         world = self._world
         left = await world.store.own.read(gateways.open_gateways)
-        await runtime.start(world.gateways.run, partial(Gateway, world), left)
+        await runtime.start(world.gateways.run, partial(Gateway, world, programs), left)
         await runtime.start(world.added.run, world.store, partial(AddedGateway, world, self.probes))
 
     async def run(self) -> None:

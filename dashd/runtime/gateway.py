@@ -18,7 +18,7 @@ import trio
 
 from dashd import threads
 from dashd.domain.attempt import Ending
-from dashd.drivers import OpenClawDriver, Programs, openclaw_gateway
+from dashd.drivers import Programs, openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import Client, GatewayLost, GatewayRefused
 from dashd.jail import holder_link, spool
@@ -57,12 +57,13 @@ LEFT_MAX = 200
 class Gateway(Connection):
     """See the module."""
 
-    def __init__(self, world: World, swarm_id: str, row: GatewayRow | None) -> None:
-        """`row` is of one that an earlier daemon had; None: a new one is launched."""
+    def __init__(self, world: World, programs: Programs, swarm_id: str, row: GatewayRow | None) -> None:
+        """`row` is of one that an earlier daemon had; None: a new one is launched, of what `programs` has."""
         super().__init__(world)
         self.swarm_id = swarm_id
         self.grade: str | None = None
         self.shown: str | None = None
+        self._programs = programs
         self._row = row
         self._unborn = False
         self._done = False  # nothing of its swarm is left to do: its end is nobody's news
@@ -371,12 +372,6 @@ class Gateway(Connection):
     async def _token(self) -> str:
         assert self._row is not None
         return self._row.token
-
-    @property
-    def _programs(self) -> Programs:
-        driver = self._world.drivers["openclaw"]
-        assert isinstance(driver, OpenClawDriver)
-        return driver.programs
 
     def _read(self, db: Snapshot) -> tuple[SwarmRow, list[AgentRow]]:
         return swarms.get(db, self.swarm_id), agents.open_seats(db, self.swarm_id)

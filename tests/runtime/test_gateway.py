@@ -3,13 +3,10 @@
 Its life, with a stand-in in a jail and dashd killed around it, is in tests/whole/test_gateway.py.
 """
 
-import dataclasses
-
 import msgspec
 import pytest
 import trio
 
-from dashd import drivers
 from dashd.drivers import Programs, openclaw_gateway
 from dashd.drivers.openclaw_client import GatewayRefused
 from dashd.drivers.openclaw_gateway import session_key
@@ -52,16 +49,16 @@ async def test_its_bounds_are_those_of_all_its_agents(bed) -> None:
 
 
 async def test_the_log_says_why_calls_failed(bed, autojump_clock) -> None:
-    made = Gateway(bed.world, "s", None)
+    made = Gateway(bed.world, Programs(), "s", None)
     line = b"x embedded run agent end: runId=r1 isError=true error=- rawError=400 no"
     made._note([line, b"something else"])
     assert await made.raw("r1", 1.0) == "400 no"
 
 
 async def test_without_its_program_it_says_what_is_missing_and_what_to_run(bed) -> None:
-    bed.world = dataclasses.replace(bed.world, drivers=drivers.over(Programs()))
     bed.world.jails._walls = Walls("B", "/usr/bin/bwrap", 7)
-    made = Gateway(bed.world, bed.scene.swarm(agents_made=0, driver="openclaw", mode="gateway"), None)
+    swarm_id = bed.scene.swarm(agents_made=0, driver="openclaw", mode="gateway")
+    made = Gateway(bed.world, Programs(), swarm_id, None)
     await made.run()
     with pytest.raises(GatewayGone) as gone:
         await made.connected()
@@ -78,12 +75,9 @@ async def test_walls_that_are_doubted_while_it_is_made_ready_are_those_it_was_to
     for name in ("node", "openclaw"):
         (tmp_path / name).write_text("")
     found = Programs(None, {name: str(tmp_path / name) for name in ("node", "openclaw")})
-    bed.world = dataclasses.replace(bed.world, drivers=drivers.over(found))
     bed.world.jails._walls = Walls("B", "/usr/bin/bwrap", 7)
-    made, begin = (
-        Gateway(bed.world, bed.scene.swarm(agents_made=0, driver="openclaw", mode="gateway"), None),
-        [],
-    )
+    swarm_id, begin = bed.scene.swarm(agents_made=0, driver="openclaw", mode="gateway"), list[str]()
+    made = Gateway(bed.world, found, swarm_id, None)
 
     async def doubted(world, swarm_id):
         world.jails.doubt()
@@ -99,7 +93,7 @@ async def test_walls_that_are_doubted_while_it_is_made_ready_are_those_it_was_to
 
 
 async def test_only_a_gateway_of_dash_s_own_is_ended_because_it_works_no_more(bed, there) -> None:
-    own, added = Gateway(bed.world, "s", None), there.gateway
+    own, added = Gateway(bed.world, Programs(), "s", None), there.gateway
     assert (added.give_up("it is sick"), own.give_up("it is sick")) == (False, True)
     assert (added.ending, own.ending) == (False, True)
     with pytest.raises(GatewayGone, match="it is sick"):
@@ -109,7 +103,7 @@ async def test_only_a_gateway_of_dash_s_own_is_ended_because_it_works_no_more(be
 async def test_who_comes_in_is_written_down_as_in_this_one_and_behind_its_walls(bed) -> None:
     scene = bed.scene
     scene.swarm("a", "b", agents_made=2, mode="gateway", driver="openclaw")
-    made = Gateway(bed.world, SWARM, scene.do(lambda tx: gateways.insert(tx, SWARM, "t")))
+    made = Gateway(bed.world, Programs(), SWARM, scene.do(lambda tx: gateways.insert(tx, SWARM, "t")))
     first, second = scene.claim()
     scene.do(lambda tx: made.enter(tx, first.attempt_id, None))
     assert attempts.launch(scene.db, first.attempt_id).grade is None  # nobody knows them yet
@@ -120,7 +114,7 @@ async def test_who_comes_in_is_written_down_as_in_this_one_and_behind_its_walls(
 
 
 async def test_a_run_that_does_not_end_takes_the_gateway_with_it(bed, nursery, autojump_clock) -> None:
-    made, client = Gateway(bed.world, "s", None), FakeClient()
+    made, client = Gateway(bed.world, Programs(), "s", None), FakeClient()
     made._client = client  # type: ignore[assignment]
     client.session, client.aborts_needed = Session("running", None), 1_000
     nursery.start_soon(made._end_what_is_left)
@@ -136,7 +130,7 @@ async def test_a_run_that_does_not_end_takes_the_gateway_with_it(bed, nursery, a
 async def test_nor_does_one_that_never_says_whether_a_run_has_ended_stay(
     bed, nursery, autojump_clock
 ) -> None:
-    made, client = Gateway(bed.world, "s", None), FakeClient()
+    made, client = Gateway(bed.world, Programs(), "s", None), FakeClient()
     made._client = client  # type: ignore[assignment]
     nursery.start_soon(made._end_what_is_left)
     await trio.sleep(1_000)
@@ -162,7 +156,7 @@ async def test_after_a_restart_of_dashd_it_is_asked_for_runs_that_were_stopped(b
     scene.do(lambda tx: attempts.ask_stop(tx, first.attempt_id, "kill"))
     scene.end(first, "failed")
     scene.end(second, "lost")  # which is gone on with
-    left = Gateway(bed.world, SWARM, row)._sessions_left(scene.db)
+    left = Gateway(bed.world, Programs(), SWARM, row)._sessions_left(scene.db)
     assert left == [(first.agent_id, session_key(first.agent_id, first.attempt_id))]
 
 
@@ -180,7 +174,7 @@ async def test_many_that_join_in_a_minute_wait_and_come_in_together(bed, autojum
         return [seat.id for seat in fresh]
 
     bed.scene.swarm(agents_made=1)
-    made = Gateway(bed.world, SWARM, None)
+    made = Gateway(bed.world, Programs(), SWARM, None)
     client = made._client = Client()  # type: ignore[assignment]
     monkeypatch.setattr(made, "_seats", seats_of)
     monkeypatch.setattr(openclaw_gateway, "change", lambda seats: seats)
