@@ -121,7 +121,7 @@ class Client:
         """Merges something into its configuration, without a restart; null removes, and what is removed of
         `lists` is meant to be.
         """
-        base = await self.call("config.get", protocol.Hash)
+        base = await self.call("config.get", protocol.Config)
         raw = msgspec.json.encode(change).decode()
         more = {"replacePaths": list(lists)} if lists else {}
         await self.call("config.patch", dict[str, Any], raw=raw, baseHash=base.hash, **more)
@@ -132,7 +132,7 @@ class Client:
 
     async def configured(self) -> tuple[dict[str, int], dict[str, int], int]:
         """(agents, model providers, all of it): what each takes up of its configuration, in bytes."""
-        found = await self.call("config.get", protocol.Hash)
+        found = await self.call("config.get", protocol.Config)
         config = found.parsed or found.config
         try:
             return _sizes(config, "agents", "entries"), _sizes(config, "models", "providers"), _size(config)
@@ -143,7 +143,7 @@ class Client:
         """Whether each of its agents is named wherever one is meant. Where it is not so, another agent takes
         that from the only one: https://docs.openclaw.ai/concepts/multi-agent
         """
-        agents = (await self.call("config.get", protocol.Hash)).config.get("agents")
+        agents = (await self.call("config.get", protocol.Config)).config.get("agents")
         return isinstance(agents, dict) and agents.get("ownership") == "explicit"
 
     async def log(self, lines: int) -> list[bytes]:

@@ -186,8 +186,8 @@ class Log(msgspec.Struct, frozen=True):
     lines: list[str]
 
 
-class Hash(msgspec.Struct, frozen=True):
-    """The answer to `config.get`, of which the hash is needed to change it."""
+class Config(msgspec.Struct, frozen=True):
+    """The answer to `config.get`; its hash is needed to change it."""
 
     hash: str
     config: dict[str, Any] = {}

@@ -213,9 +213,9 @@ async def test_a_configuration_that_is_nested_too_deep_is_no_fault() -> None:
         config = {"a": config}
     client = Client(None, print)
 
-    async def call(_method: str, _answer: object) -> protocol.Hash:
+    async def call(_method: str, _answer: object) -> protocol.Config:
         await trio.lowlevel.checkpoint()
-        return protocol.Hash("h", config)
+        return protocol.Config("h", config)
 
     client.call = call
     with pytest.raises(GatewayLost, match="nested too deep"):
