@@ -17,7 +17,7 @@ from dashd.runtime.added_gateway import AddedGateway
 from dashd.runtime.gateway import Gateway
 from dashd.runtime.gateway_probes import GatewayProbes, NoToken
 from dashd.runtime.world import World
-from dashd.service.place_ports import GatewaySeen
+from dashd.service.place_ports import PlaceSeen
 from dashd.store import added_gateways, gateways
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.registry import Look
@@ -74,10 +74,10 @@ class GatewayPort:
         """See the port."""
         await self.probes.follow()
 
-    def seen(self) -> dict[str, GatewaySeen]:
+    def seen(self) -> dict[str, PlaceSeen]:
         """See the port."""
         added = {
-            name: GatewaySeen(*each.standing, each.latency_ms, each.version)
+            name: PlaceSeen(*each.standing, each.latency_ms, each.version)
             for name, each in self.probes.seen.items()
         }
         return added | {name: _own(version) for name, version in self._world.gateways.versions().items()}
@@ -86,15 +86,15 @@ class GatewayPort:
         """See the port."""
         return self.probes.looks()
 
-    async def ask(self, name: str) -> GatewaySeen:
+    async def ask(self, name: str) -> PlaceSeen:
         """See the port."""
         if (own := self._world.gateways.named(name)) is not None:
             return await _ask(own)
         self._printed.pop(name, None)
         found = await self.probes.ask(name)
         if found is None:
-            return GatewaySeen("unknown", "it was removed, or has ended, meanwhile")
-        return GatewaySeen(found.health, found.why, found.latency_ms, found.version)
+            return PlaceSeen("unknown", "it was removed, or has ended, meanwhile")
+        return PlaceSeen(found.health, found.why, found.latency_ms, found.version)
 
     async def _token(self, row: AddedGatewayRow) -> str:
         try:
@@ -109,17 +109,17 @@ class GatewayPort:
             raise NoToken(missing.message) from None
 
 
-def _own(version: str | None) -> GatewaySeen:
+def _own(version: str | None) -> PlaceSeen:
     if version is None:
-        return GatewaySeen("unknown", "its protocol does not answer now: it is starting, or busy")
-    return GatewaySeen("alive", "", None, version)
+        return PlaceSeen("unknown", "its protocol does not answer now: it is starting, or busy")
+    return PlaceSeen("alive", "", None, version)
 
 
-async def _ask(own: Gateway) -> GatewaySeen:
+async def _ask(own: Gateway) -> PlaceSeen:
     """That its connection was there a moment ago says nothing of one that stands still."""
     began = trio.current_time()
     try:
         version = await own.ask()
     except GatewayLost as lost:
-        return GatewaySeen("unknown", str(lost), None, own.version)
-    return GatewaySeen("alive", "", (trio.current_time() - began) * 1_000, version)
+        return PlaceSeen("unknown", str(lost), None, own.version)
+    return PlaceSeen("alive", "", (trio.current_time() - began) * 1_000, version)

@@ -10,7 +10,7 @@ from dashd.runtime.instance_probes import PI, InstanceProbes
 from dashd.runtime.instance_seats import Division, InstanceSeats
 from dashd.runtime.rounds import Seen
 from dashd.runtime.world import World
-from dashd.service.place_ports import InstanceSeen
+from dashd.service.place_ports import PlaceSeen
 from dashd.service.ports import Walls
 from dashd.store.instances import InstanceRow
 from dashd.store.registry import Look
@@ -64,7 +64,7 @@ class InstancePort:
         """See the port."""
         await self.probes.follow()
 
-    def seen(self) -> dict[str, InstanceSeen]:
+    def seen(self) -> dict[str, PlaceSeen]:
         """See the port."""
         return {name: _shown(each) for name, each in self.probes.seen.items()}
 
@@ -79,10 +79,10 @@ class InstancePort:
         seen = list(self.probes.seen.values())
         return [each.row.name for each in seen if each.row.is_static and each.health != "dead"]
 
-    async def look(self, name: str) -> InstanceSeen:
+    async def look(self, name: str) -> PlaceSeen:
         """See the port."""
         found = await self.probes.ask(name)
-        return InstanceSeen("unknown", "it was removed meanwhile") if found is None else _shown(found)
+        return PlaceSeen("unknown", "it was removed meanwhile") if found is None else _shown(found)
 
     async def look_here(self) -> str:
         """See the port."""
@@ -111,5 +111,5 @@ def _at(program: str) -> Found | None:
     return found if isinstance(found, Found) else None
 
 
-def _shown(seen: Seen[InstanceRow]) -> InstanceSeen:
-    return InstanceSeen(seen.health, seen.why, seen.latency_ms, seen.version)
+def _shown(seen: Seen[InstanceRow]) -> PlaceSeen:
+    return PlaceSeen(seen.health, seen.why, seen.latency_ms, seen.version)

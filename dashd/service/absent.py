@@ -9,7 +9,7 @@ from dashd.store.registry import Look
 from dashd.wire import errors
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
-from .place_ports import GatewaySeen, InstanceSeen
+from .place_ports import PlaceSeen
 from .ports import (
     AliasSeen,
     DiffSeen,
@@ -147,7 +147,7 @@ class NoGateways:
     async def follow(self) -> None:
         """None is known."""
 
-    def seen(self) -> dict[str, GatewaySeen]:
+    def seen(self) -> dict[str, PlaceSeen]:
         """None is looked at."""
         return {}
 
@@ -159,9 +159,9 @@ class NoGateways:
         """Nobody waits for one."""
         return ""
 
-    async def ask(self, _name: str) -> GatewaySeen:
+    async def ask(self, _name: str) -> PlaceSeen:
         """None is asked."""
-        return GatewaySeen("unknown", "this daemon talks to no gateways")
+        return PlaceSeen("unknown", "this daemon talks to no gateways")
 
 
 class NoInstances:
@@ -181,7 +181,7 @@ class NoInstances:
     async def follow(self) -> None:
         """None is known."""
 
-    def seen(self) -> dict[str, InstanceSeen]:
+    def seen(self) -> dict[str, PlaceSeen]:
         """None is looked at."""
         return {}
 
@@ -189,9 +189,9 @@ class NoInstances:
         """None is looked at."""
         return {}
 
-    async def look(self, _name: str) -> InstanceSeen:
+    async def look(self, _name: str) -> PlaceSeen:
         """None is looked at."""
-        return InstanceSeen("unknown", "this daemon starts no Pi")
+        return PlaceSeen("unknown", "this daemon starts no Pi")
 
     async def look_here(self) -> str:
         """None is here."""

@@ -19,11 +19,11 @@ from dashd.wire.methods import gateway as wire
 
 from . import places, reach
 from .core import Caller, Core
-from .place_ports import GatewaySeen
+from .place_ports import PlaceSeen
 
 SCHEMES = ("ws", "http")
 EXAMPLE = "ws://127.0.0.1:18789"
-UNSEEN = GatewaySeen("unknown", "it has not been asked yet")
+UNSEEN = PlaceSeen("unknown", "it has not been asked yet")
 
 
 async def add(core: Core, _caller: Caller, params: wire.AddGateway) -> wire.Gateway:
@@ -160,7 +160,7 @@ async def _every(core: Core, caller: Caller) -> list[wire.Gateway]:
     ]
 
 
-def _added(row: AddedGatewayRow, load: int, seen: GatewaySeen) -> wire.Gateway:
+def _added(row: AddedGatewayRow, load: int, seen: PlaceSeen) -> wire.Gateway:
     return wire.Gateway(
         name=row.name,
         kind="added",
@@ -179,7 +179,7 @@ def _added(row: AddedGatewayRow, load: int, seen: GatewaySeen) -> wire.Gateway:
     )
 
 
-def _own(row: GatewayRow, grade: str | None, load: int, seen: GatewaySeen) -> wire.Gateway:
+def _own(row: GatewayRow, grade: str | None, load: int, seen: PlaceSeen) -> wire.Gateway:
     return wire.Gateway(
         name=row.launch_id,
         kind="own",

@@ -15,9 +15,9 @@ from dashd.wire.methods import instance as wire
 
 from . import places
 from .core import Caller, Core
-from .place_ports import InstanceSeen
+from .place_ports import PlaceSeen
 
-UNSEEN = InstanceSeen("unknown", "it has not been looked at yet")
+UNSEEN = PlaceSeen("unknown", "it has not been looked at yet")
 SETTINGS = "programs.pi_instances_min and programs.pi_instances_max say how many there are"
 
 
@@ -119,7 +119,7 @@ async def _every(core: Core) -> list[wire.Instance]:
     ]
 
 
-def _shown(row: InstanceRow, seen: InstanceSeen, load: int) -> wire.Instance:
+def _shown(row: InstanceRow, seen: PlaceSeen, load: int) -> wire.Instance:
     return wire.Instance(
         name=row.name,
         source=row.source,  # type: ignore[arg-type]  # the table's CHECK is the wire's Literal

@@ -10,8 +10,10 @@ from dashd.store.registry import Look
 
 
 @dataclass(frozen=True, slots=True)
-class GatewaySeen:
-    """How a gateway fares, as this daemon sees it now."""
+class PlaceSeen:
+    """How a gateway fares, or a place where Pis run, as this daemon sees it now; the latter is alive where
+    it can start one.
+    """
 
     health: Literal["alive", "dead", "unknown"]
     why: str = ""
@@ -38,7 +40,7 @@ class Gateways(Protocol):
     async def follow(self) -> None:
         """Knows whom the rows name, and nothing of a former one of the same name."""
 
-    def seen(self) -> dict[str, GatewaySeen]:
+    def seen(self) -> dict[str, PlaceSeen]:
         """By name, or by launch for Dash's own; those that are not in it have not been looked at."""
 
     def looks(self) -> dict[str, Look]:
@@ -47,12 +49,8 @@ class Gateways(Protocol):
     def why(self, swarm: str, /) -> str:
         """Why the swarm's own gateway is not up; empty where it is."""
 
-    async def ask(self, name: str) -> GatewaySeen:
+    async def ask(self, name: str) -> PlaceSeen:
         """Asks one now, by its name or its launch; an added one with its token read again."""
-
-
-InstanceSeen = GatewaySeen
-"""The same is seen of a place where Pis run; that it is alive means that it can start one."""
 
 
 class Instances(Protocol):
@@ -72,13 +70,13 @@ class Instances(Protocol):
     async def follow(self) -> None:
         """Knows whom the rows name, and nothing of a former one of the same name."""
 
-    def seen(self) -> dict[str, InstanceSeen]:
+    def seen(self) -> dict[str, PlaceSeen]:
         """By name; those that are not in it have not been looked at."""
 
     def looks(self) -> dict[str, Look]:
         """The same, as work is placed by it."""
 
-    async def look(self, name: str) -> InstanceSeen:
+    async def look(self, name: str) -> PlaceSeen:
         """Looks at one now."""
 
     async def look_here(self) -> str:

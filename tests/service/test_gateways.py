@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from dashd.domain.placement import Placed
-from dashd.service.place_ports import GatewaySeen
+from dashd.service.place_ports import PlaceSeen
 from dashd.store import added_gateways, gateways, queue
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.wire import errors
@@ -22,8 +22,8 @@ class Gateways:
     def __init__(self, lock):
         self.changing = lock
         self.kept: dict[str, str] = {}
-        self.shown: dict[str, GatewaySeen] = {}
-        self.asked: dict[str, GatewaySeen] = {}
+        self.shown: dict[str, PlaceSeen] = {}
+        self.asked: dict[str, PlaceSeen] = {}
         """What those say who say something else than what was seen."""
 
     async def obtain(self, token, command):
@@ -145,19 +145,19 @@ async def test_an_added_one_is_unknown_until_it_is_seen(call, core):
     assert (added.health, added.grade, added.secret, added.kind) == ("unknown", "0", "file", "added")
     assert (added.capabilities, added.region, added.capacity, added.load) == (["gpu"], "eu", 4, 0)
     assert core.gateways.kept == {"desk": "t-1"}
-    core.gateways.shown["desk"] = GatewaySeen("dead", "no answer")
+    core.gateways.shown["desk"] = PlaceSeen("dead", "no answer")
     shown = await call("gateway.get", name="desk")
     assert (shown.health, shown.why) == ("dead", "no answer")
     found = await call("gateway.health", name="desk")
     assert (found.ok, found.text) == (False, "no answer")
-    core.gateways.shown["desk"] = GatewaySeen("alive", "", 1.5, "2026.9.6")
+    core.gateways.shown["desk"] = PlaceSeen("alive", "", 1.5, "2026.9.6")
     found = await call("gateway.health", name="desk")
     assert (found.ok, found.latency_ms, found.version) == (True, 1.5, "2026.9.6")
 
 
 async def test_what_was_seen_of_a_former_one_of_its_name_is_not_shown(call, core):
     await call("gateway.add", **ADD)
-    core.gateways.shown["desk"] = GatewaySeen("alive")
+    core.gateways.shown["desk"] = PlaceSeen("alive")
     await call("gateway.add", **ADD)
     assert (await call("gateway.get", name="desk")).health == "unknown"
 
@@ -273,11 +273,11 @@ async def test_one_that_works_is_neither_removed_nor_made_another(call, core, sc
 async def test_a_swarm_s_own_is_listed_and_not_to_be_drained(call, core, scene):
     swarm = scene.swarm()
     row = scene.do(lambda tx: gateways.insert(tx, swarm_id=swarm, token="t"))
-    core.gateways.shown[row.launch_id] = GatewaySeen("alive", "", None, "2026.9.6")
+    core.gateways.shown[row.launch_id] = PlaceSeen("alive", "", None, "2026.9.6")
     shown = await call("gateway.get", name=row.launch_id)
     assert (shown.kind, shown.swarm, shown.health, shown.load) == ("own", swarm, "alive", 0)
     assert (await call("gateway.health", name=row.launch_id)).ok
-    core.gateways.asked[row.launch_id] = GatewaySeen("unknown", "no answer within 5 s")
+    core.gateways.asked[row.launch_id] = PlaceSeen("unknown", "no answer within 5 s")
     found = await call("gateway.health", name=row.launch_id)  # whatever is seen of it, it is asked
     assert (found.ok, found.health, found.text) == (False, "unknown", "no answer within 5 s")
     for method, instead in (("gateway.drain", "swarm pause"), ("gateway.remove", "swarm destroy")):

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from dashd.service.place_ports import InstanceSeen
+from dashd.service.place_ports import PlaceSeen
 from dashd.store import added_gateways, instances
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.instances import InstanceRow
@@ -19,7 +19,7 @@ class Instances:
 
     def __init__(self, lock):
         self.changing = lock
-        self.shown: dict[str, InstanceSeen] = {}
+        self.shown: dict[str, PlaceSeen] = {}
         self.mute = ""
 
     async def place(self, program):
@@ -81,12 +81,12 @@ async def test_an_added_one_is_unknown_until_it_is_looked_at(call, core):
     added = await call("instance.add", **ADD, capabilities=["gpu", "gpu"], region="eu", capacity=4)
     assert (added.health, added.source, added.version) == ("unknown", "static", None)
     assert (added.capabilities, added.region, added.capacity, added.load) == (["gpu"], "eu", 4, 0)
-    core.instances.shown["next"] = InstanceSeen("dead", "it is not there")
+    core.instances.shown["next"] = PlaceSeen("dead", "it is not there")
     shown = await call("instance.get", name="next")
     assert (shown.health, shown.why) == ("dead", "it is not there")
     found = await call("instance.health", name="next")
     assert (found.ok, found.text) == (False, "it is not there")
-    core.instances.shown["next"] = InstanceSeen("alive", "", 1.5, "1.6.0")
+    core.instances.shown["next"] = PlaceSeen("alive", "", 1.5, "1.6.0")
     found = await call("instance.health", name="next")
     assert (found.ok, found.text, found.version) == (True, "it can start a Pi", "1.6.0")
 
@@ -99,7 +99,7 @@ async def test_this_machine_s_own_runs_what_dash_finds(call, core, local):
         "unknown",
         "/found/cli.js",
     )
-    core.instances.shown["local"] = InstanceSeen("alive", "", 1.0, "1.5.2")
+    core.instances.shown["local"] = PlaceSeen("alive", "", 1.0, "1.5.2")
     found = await call("instance.health", name="local")
     assert (found.ok, found.health, found.version) == (True, "alive", "1.5.2")
     core.instances.mute = "it ended with exit code 1"
@@ -108,7 +108,7 @@ async def test_this_machine_s_own_runs_what_dash_finds(call, core, local):
 
 
 async def test_the_health_that_is_shown_is_that_by_which_work_is_placed(call, core, local):
-    core.instances.shown["local"] = InstanceSeen("dead", "pi is not there")
+    core.instances.shown["local"] = PlaceSeen("dead", "pi is not there")
     shown = await call("instance.get", name="local")
     assert (shown.health, shown.why) == ("dead", "pi is not there")
     found = await call("instance.health", name="local")
@@ -117,7 +117,7 @@ async def test_the_health_that_is_shown_is_that_by_which_work_is_placed(call, co
 
 async def test_what_was_seen_of_a_former_one_of_its_name_is_not_shown(call, core):
     await call("instance.add", **ADD)
-    core.instances.shown["next"] = InstanceSeen("alive")
+    core.instances.shown["next"] = PlaceSeen("alive")
     await call("instance.add", **ADD)
     assert (await call("instance.get", name="next")).health == "unknown"
 
