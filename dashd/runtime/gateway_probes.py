@@ -74,8 +74,7 @@ class GatewayProbes(Rounds[AddedGatewayRow, Seen]):
     """See the module."""
 
     def __init__(self, world: World, token: Token) -> None:
-        self._hurried = Bell()  # of its own: gateways that do not start are tried again by the other
-        super().__init__(world.store.bells.gateways, self._hurried)
+        super().__init__(world.store.bells.gateways)
         self.followed = False
         """The rows have been read."""
         self.changes = Bell()
@@ -119,7 +118,7 @@ class GatewayProbes(Rounds[AddedGatewayRow, Seen]):
         found = self.seen.get(name)
         if found is not None and found.health == "alive":
             found.due_at = max(trio.current_time(), found.asked_at + HURRY_S)
-            self._hurried.ring()
+            self._sooner.ring()
 
     def shun(self, name: str, why: str) -> None:
         """It has taken no work: that goes elsewhere, or waits. All who were on the way there say so."""

@@ -16,7 +16,6 @@ from dashd.drivers import program_version
 from dashd.drivers.program_version import NoVersion
 from dashd.drivers.programs import Found, Lack, Programs, named, pinned
 from dashd.store import instances
-from dashd.store.bells import Bell
 from dashd.store.instances import InstanceRow
 
 from .rounds import Rounds, Seen
@@ -29,8 +28,7 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
     """See the module."""
 
     def __init__(self, world: World, programs: Programs) -> None:
-        self._sooner = Bell()
-        super().__init__(world.store.bells.instances, self._sooner)
+        super().__init__(world.store.bells.instances)
         self._world = world
         self._programs = programs
         self._asking = trio.Lock()

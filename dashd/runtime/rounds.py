@@ -49,10 +49,12 @@ S = TypeVar("S", bound=Seen[Any])
 class Rounds(Generic[R, S]):
     """See the module. `seen` is by name."""
 
-    def __init__(self, *woken: Bell) -> None:
-        """The bells ring when rows have changed, or one is due that was not."""
+    def __init__(self, changed: Bell) -> None:
+        """`changed` rings when rows have changed."""
         self.seen: dict[str, S] = {}
-        self._woken = woken
+        self._changed = changed
+        self._sooner = Bell()
+        """One is due that was not. Of its own: gateways that do not start are tried again by the other."""
         self._slots = trio.Semaphore(AT_ONCE_MAX)
         self._following = trio.Lock()
 
@@ -71,7 +73,7 @@ class Rounds(Generic[R, S]):
     async def run(self) -> None:
         """Asks whoever is due, until cancelled."""
         while True:
-            tickets = [bell.ticket() for bell in self._woken]
+            tickets = self._changed.ticket(), self._sooner.ticket()
             await self.follow()
             now = trio.current_time()
             async with trio.open_nursery() as round_:
