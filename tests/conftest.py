@@ -13,6 +13,7 @@ from hypothesis import settings
 from dashd import threads
 from dashd.service.core import Caller, Core, Daemon
 from dashd.store import Store, database, migrations, open_store
+from tests.fakes import absent
 from tests.fakes.clock import FixedClock
 from tests.fakes.inline import InlineStore
 from tests.fakes.ports import FakeDrivers, FakeSpools
@@ -95,7 +96,7 @@ def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
 
 @pytest.fixture
 def core(inline_store: InlineStore, clock: FixedClock) -> Core:
-    """What a service function is given: the store without threads, a ready daemon, fake ports.
+    """What a service function is given: the store without threads, a ready daemon, fake ports, no other part.
 
     `core.stop` appends to `core.daemon.warnings` what it was asked for.
     """
@@ -104,7 +105,8 @@ def core(inline_store: InlineStore, clock: FixedClock) -> Core:
     def stop(agents: str) -> None:
         daemon.warnings.append(f"stop {agents}")
 
-    return Core(inline_store, clock, daemon, FakeDrivers(), FakeSpools(), 100, stop)  # type: ignore[arg-type]
+    ports = FakeDrivers(), FakeSpools()
+    return Core(inline_store, clock, daemon, *ports, 100, stop, **absent.parts())  # type: ignore[arg-type]
 
 
 @pytest.fixture

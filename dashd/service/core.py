@@ -5,23 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from dashd.clock import Clock
-from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
-from dashd.store import session_room
 from dashd.store.opening import Store
 from dashd.store.registry import Look
 
-from .absent import (
-    NoGateways,
-    NoInstances,
-    NoKeys,
-    NoModels,
-    NoOutside,
-    NoPrograms,
-    NoProviders,
-    NoRepositories,
-    NoSessions,
-    NoWalls,
-)
 from .place_ports import Gateways, Instances
 from .ports import (
     Drivers,
@@ -95,24 +81,24 @@ class Core:
     """Agents that may work at once, over all swarms."""
     stop: Callable[[Literal["detach", "stop"]], None]
     """Asks `app` to end the daemon; returns at once."""
-    models: Models = field(default_factory=NoModels)
-    providers: Providers = field(default_factory=NoProviders)
-    gateways: Gateways = field(default_factory=NoGateways)
-    instances: Instances = field(default_factory=NoInstances)
-    programs: Programs = field(default_factory=NoPrograms)
-    walls: Walls = field(default_factory=NoWalls)
-    outside: Outside = field(default_factory=NoOutside)
-    bodies: Literal["off", "meta", "full"] = "off"
+    models: Models
+    providers: Providers
+    gateways: Gateways
+    instances: Instances
+    programs: Programs
+    walls: Walls
+    outside: Outside
+    bodies: Literal["off", "meta", "full"]
     """What is kept of what is said in model calls."""
-    repositories: Repositories = field(default_factory=NoRepositories)
-    cleanup_after_s: float = 86_400.0
+    repositories: Repositories
+    cleanup_after_s: float
     """How long workspaces stay after their swarm's end, where cleanup is delayed."""
-    sessions: Sessions = field(default_factory=NoSessions)
-    checkpoints_bytes_max: int = session_room.BYTES_MAX
+    sessions: Sessions
+    checkpoints_bytes_max: int
     """Of all copies of conversations together."""
-    useful_tokens: int = USEFUL_OUTPUT_TOKENS
+    useful_tokens: int
     """The output tokens that a model call must have room for, to be worth making."""
-    keys: Keys = field(default_factory=NoKeys)
+    keys: Keys
     refusals: Refusals = field(default_factory=Refusals)
 
     def looks(self) -> dict[str, Look]:

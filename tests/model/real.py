@@ -15,6 +15,7 @@ from dashd.service.core import Caller, Core, Daemon
 from dashd.service.ports import Chunk, DriverAbilities
 from dashd.store import transaction
 from dashd.wire import errors
+from tests.fakes import absent
 from tests.fakes.clock import FixedClock
 from tests.fakes.inline import InlineStore
 
@@ -46,7 +47,8 @@ class Real:
             )
         daemon = Daemon("0", 1, 1, self.clock.now_ms(), "s", state="ready")
         plain: Any = Store(self.store)
-        self.core = Core(plain, self.clock, daemon, Drivers(), Spools(), 3, lambda agents: None)
+        ports: Any = Drivers(), Spools()
+        self.core = Core(plain, self.clock, daemon, *ports, 3, lambda agents: None, **absent.parts())
         self.caller = Caller("operator", 0)
 
     def close(self) -> None:

@@ -7,10 +7,10 @@ import pytest
 from dashd.domain import repository
 from dashd.domain.repository import Terms
 from dashd.domain.session_tree import Node, SessionTree
-from dashd.service import absent
 from dashd.service.ports import DiffSeen, FileSeen
 from dashd.service.primes import BEGINNING, PATCH_BYTES_MAX, SAID_CHARACTERS_MAX, Facts, markdown, text, work
 from dashd.store import sessions, workspaces
+from tests.fakes import absent
 from tests.fakes.scene import SWARM
 
 A = f"{SWARM}-001"

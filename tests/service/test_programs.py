@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from dashd.service import HANDLERS
-from dashd.service.absent import NoPrograms
 from dashd.store import audit
 from dashd.wire import errors
 from dashd.wire.methods.program import ProgramInstalled
+from tests.fakes.absent import NoPrograms
 
 
 class OneProgram(NoPrograms):
@@ -16,7 +16,7 @@ class OneProgram(NoPrograms):
         return ProgramInstalled(name=name, version="1", path="/p", changed=True, took_s=0.1)
 
 
-async def test_a_daemon_without_programs_says_so(call) -> None:
+async def test_what_the_port_refuses_is_refused(call) -> None:
     assert (await call("program.list")).programs == []
     for method in ("program.install", "program.check"):
         with pytest.raises(errors.Unsupported):

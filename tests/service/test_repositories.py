@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 
 from dashd.domain import repository
-from dashd.service import absent, plans, ports, swarms
+from dashd.service import plans, ports, swarms
 from dashd.store import swarms as rows
 from dashd.wire import errors
 from dashd.wire.methods import swarm as wire
+from tests.fakes import absent
 from tests.service.test_walls import FakeWalls
 
 

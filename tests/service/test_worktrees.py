@@ -7,11 +7,12 @@ import trio
 
 from dashd.domain import repository
 from dashd.domain.repository import Terms
-from dashd.service import absent, ports
+from dashd.service import ports
 from dashd.service import worktrees as service
 from dashd.store import workspaces
 from dashd.store.workspaces import Changed
 from dashd.wire import errors
+from tests.fakes import absent
 from tests.fakes.scene import SWARM
 
 A = f"{SWARM}-001"

@@ -1,16 +1,17 @@
-"""What a daemon has in the place of a part that it does without: each answers its port truthfully."""
+"""What a core has in the place of a part that its test does without: each answers its port truthfully.
+
+test_absent.py holds them to their ports. No dashd is without any of these parts.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import trio
 
+from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
 from dashd.domain.session_tree import Transcript
-from dashd.store.registry import Look
-from dashd.wire import errors
-from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
-
-from .place_ports import PlaceSeen
-from .ports import (
+from dashd.service.place_ports import PlaceSeen
+from dashd.service.ports import (
     AliasSeen,
     DiffSeen,
     ModelSeen,
@@ -21,6 +22,9 @@ from .ports import (
     Tested,
     WallsState,
 )
+from dashd.store.registry import Look
+from dashd.wire import errors
+from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
 
 class NoPrograms:
@@ -263,3 +267,30 @@ class NoSessions:
 
     def forget(self, _checkpoint_ids: Sequence[str]) -> None:
         """There are none."""
+
+
+PORTS = {
+    "models": NoModels,
+    "providers": NoProviders,
+    "gateways": NoGateways,
+    "instances": NoInstances,
+    "programs": NoPrograms,
+    "walls": NoWalls,
+    "outside": NoOutside,
+    "repositories": NoRepositories,
+    "sessions": NoSessions,
+    "keys": NoKeys,
+}
+"""By what `Core` calls them."""
+FIGURES: dict[str, Any] = {
+    "bodies": "off",
+    "cleanup_after_s": 86_400.0,
+    "checkpoints_bytes_max": 1_024 << 20,
+    "useful_tokens": USEFUL_OUTPUT_TOKENS,
+}
+"""As the settings have them where nobody sets them."""
+
+
+def parts() -> dict[str, Any]:
+    """The rest of a `Core` that is without any of these parts; they are new, as a test may change them."""
+    return {name: port() for name, port in PORTS.items()} | FIGURES
