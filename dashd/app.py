@@ -148,7 +148,6 @@ async def _serve(
             epoch=epoch,
             environ=dict(os.environ),
             agents_max=config.daemon.agents_max,
-            at_once=agents.at_once,
             points=points,
             doors=side.doors,
             gateway_doors=side.gateways,
@@ -179,7 +178,7 @@ async def _serve(
             with feed.open_feed(store.tail, store.reader) as events:
                 dispatch = rpc_dispatch.Dispatch(HANDLERS, core, feed=events, version=dashd.__version__)
                 async with trio.open_nursery() as connections:
-                    placing = Placing(world.at_once, core.looks, world.gateways.up)
+                    placing = Placing(agents.at_once, core.looks, world.gateways.up)
                     starts = partial(_start_all, world, supervisor, placing, gateway_starts)
                     await _accept(world, core, starts, dispatch, sock, connections, stop, ready)
                     connections.cancel_scope.deadline = trio.current_time() + config.daemon.shutdown_grace_s

@@ -191,7 +191,6 @@ class Connection(ABC):
 
     @property
     def _doors(self) -> GatewayDoors:
-        assert self._world.gateway_doors is not None, "this daemon serves no gateways"
         return self._world.gateway_doors
 
     def _tag_of(self, _agent_id: str) -> str:

@@ -86,7 +86,6 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
         if (for_s := trio.current_time() - since) > LOST_S_MAX:
             return _never_in(gateway, claim, plan, f"not taken within {LOST_S_MAX:g} s: {why}")
         await trio.sleep(max(pause_s, min(LOST_AGAIN_S_MAX, max(AGAIN_S, for_s / 4))))
-    assert world.gateway_doors is not None
     replayed = len(plan.journal.rows)
     again = plan.follows_killed and not resumed
     kept = GatewayLog(world, plan.launch_id)
@@ -161,5 +160,4 @@ async def enter_unless_stopped(world: World, claim: Claim, plan: Plan, wish: Wis
 
 def leave(world: World, claim: Claim) -> None:
     """The attempt is over: nothing calls a model for it any more."""
-    if world.gateway_doors is not None:
-        world.gateway_doors.keep_out(claim)
+    world.gateway_doors.keep_out(claim)

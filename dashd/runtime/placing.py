@@ -10,7 +10,7 @@ for every swarm of that driver.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from dashd.domain import placement
 from dashd.domain.placement import Place, Placed, Turns, Unplaced
@@ -29,14 +29,14 @@ TURNS_MAX = 1_000
 class Seen:
     """What is known when a round begins."""
 
-    here: Here = field(default_factory=Here)
-    looks: Mapping[str, Look] = field(default_factory=dict)
-    homes: Mapping[str, str] = field(default_factory=dict)
+    here: Here
+    looks: Mapping[str, Look]
+    homes: Mapping[str, str]
     """Swarm to place."""
-    last: Mapping[str, str] = field(default_factory=dict)
+    last: Mapping[str, str]
     """Whose turn it was, by `Demand.turn`."""
-    up: Collection[str] | None = None
-    """Swarms whose own gateway is up; None where nobody keeps one."""
+    up: Collection[str]
+    """Swarms whose own gateway is up."""
 
 
 class Round:
@@ -85,7 +85,7 @@ class Round:
 
     def _without_gateway(self, swarm: SwarmRow) -> Unplaced | None:
         """There is nothing to choose from; but a gateway of the swarm's own must be there first."""
-        if swarm.mode != gateways.MODE or self._seen.up is None or swarm.id in self._seen.up:
+        if swarm.mode != gateways.MODE or swarm.id in self._seen.up:
             return None
         return Unplaced("unfit", "its gateway is not up")
 
@@ -97,7 +97,7 @@ class Placing:
         self,
         at_once: Mapping[str, int],
         looks: Callable[[], Mapping[str, Look]],
-        up: Callable[[], Collection[str] | None] = lambda: None,
+        up: Callable[[], Collection[str]],
     ) -> None:
         """`at_once` is how many agents of some drivers may run here; `looks` is of gateways and instances
         that were added, and `up` are the swarms whose own gateway is.

@@ -12,7 +12,7 @@ from dashd.clock import Clock
 from dashd.drivers import Driver
 from dashd.jail.launcher import Launcher
 from dashd.jail.watchdog import Watchdog
-from dashd.store import insist, session_room
+from dashd.store import insist
 from dashd.store.opening import Store
 from dashd.store.transaction import Tx
 
@@ -56,15 +56,13 @@ class World:
     agents_max: int
     points: Points
     doors: Doors
+    gateway_doors: GatewayDoors
     jails: Jails
     watchdog: Watchdog
     workspaces: Workspaces
     transcripts: Transcripts
-    checkpoints_bytes_max: int = session_room.BYTES_MAX
+    checkpoints_bytes_max: int
     """Of all copies of conversations together."""
-    at_once: Mapping[str, int] = field(default_factory=dict)
-    """How many agents of a driver may run at once, where that is less than all."""
-    gateway_doors: GatewayDoors | None = None
     gateways: Gateways = field(default_factory=Gateways)
     added: AddedGateways = field(default_factory=AddedGateways)
     growth: Growth = field(default_factory=Growth)

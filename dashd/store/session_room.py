@@ -18,7 +18,6 @@ from .rows import Snapshot
 from .transaction import Tx
 
 MIB: Final = 1 << 20
-BYTES_MAX: Final = 1_024 * MIB
 """Of all copies, where nothing else is said."""
 ALL: Final = 2**31
 _FEW: Final = 50

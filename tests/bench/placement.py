@@ -131,7 +131,7 @@ def _placing(db: apsw.Connection) -> Callable[[Tx], queue.Claimed]:
             looks[row.name] = Look(added_gateways.put(tx, row).added_at_ms, "alive", "2026.9.6")
 
     inline.commit_now([add])
-    placing = Placing({}, lambda: looks)
+    placing = Placing({}, lambda: looks, frozenset)
 
     def one(tx: Tx) -> queue.Claimed:
         found = queue.claim(tx, 1, Round(placing.look()))

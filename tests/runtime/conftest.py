@@ -20,6 +20,7 @@ from dashd.runtime.world import World
 from dashd.store import attempts
 from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
+from tests.fakes import desk
 from tests.fakes.clock import FixedClock
 from tests.fakes.desk import There, stand
 from tests.fakes.doors import FakeDoors
@@ -109,10 +110,12 @@ class Bed:
             agents_max=100,
             points=CrashPoints(),
             doors=self.doors,
+            gateway_doors=desk.FakeDoors(),
             jails=Jails("0", Outside(), {}),
             watchdog=Watchdog(lambda: clock.now_ms() / 1_000),
             workspaces=FakeWorkspaces(launches.parent / "workspaces"),  # type: ignore[arg-type]
             transcripts=Transcripts(launches.parent / "sessions", launches),
+            checkpoints_bytes_max=1 << 30,
         )
         launches.mkdir()
         self.supervisor = Supervisor(self.world, nursery)
@@ -120,9 +123,8 @@ class Bed:
     def go(self) -> None:
         """Scheduler and supervisor run from now on."""
         self.nursery.start_soon(self.supervisor.watch_wishes)
-        self.nursery.start_soon(
-            scheduler.run, self.world, self.supervisor.start, Placing(self.world.at_once, dict)
-        )
+        placing = Placing({}, dict, self.world.gateways.up)
+        self.nursery.start_soon(scheduler.run, self.world, self.supervisor.start, placing)
 
     def ask(self, operation: Callable[[Tx], object]) -> None:
         """What a service function would have written, and its bell."""

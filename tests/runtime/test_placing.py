@@ -30,7 +30,11 @@ class Places:
     def __init__(self, scene) -> None:
         self.scene = scene
         self.looks: dict[str, Look] = {}
-        self.placing = Placing({}, lambda: self.looks)
+        self.placing = self.fresh()
+
+    def fresh(self) -> Placing:
+        """As a new daemon has it, of whose swarms' own gateways none is up."""
+        return Placing({}, lambda: self.looks, frozenset)
 
     def add(self, name: str, capacity: int = 10, *, health: str = "alive", **row: object) -> None:
         made = AddedGatewayRow(name, "ws://127.0.0.1:1", "file", None, "[]", None, capacity, 0)
@@ -131,7 +135,7 @@ def test_a_lost_run_goes_on_where_its_session_is(places, scene, clock) -> None:
     scene.start(claim)
     scene.end(claim, "lost")
     places.add("g2")
-    places.placing = Placing({}, lambda: places.looks)  # a new daemon has no swarm's home in mind
+    places.placing = places.fresh()  # a new daemon has no swarm's home in mind
     scene.swarm("x", swarm_id="bbbbbb", placement=PLACED, priority=0)
     clock.advance(60_000)
     found = {each.task_id: each.place for each in places.claim()}
@@ -157,7 +161,7 @@ def test_what_cannot_be_placed_waits_and_holds_up_nobody(places, scene, why) -> 
 def test_homes_are_bounded(monkeypatch) -> None:
     monkeypatch.setattr(module, "HOMES_MAX", 2)
     monkeypatch.setattr(module, "TURNS_MAX", 2)
-    placing = Placing({}, dict)
+    placing = Placing({}, dict, frozenset)
     placing.followed([Claim("a", "s", "t", swarm, f"g{swarm}", f"t{swarm}") for swarm in "1231"])
     placing.followed([Claim("a", "s", "t", "1", "g1"), Claim("a", "s", "t", "9")])
     assert placing.look().homes == {"3": "g3", "1": "g1"}

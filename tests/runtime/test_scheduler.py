@@ -19,7 +19,8 @@ def started(bed):
     found: list[str] = []
 
     def run(agents_max: int = 100) -> list[str]:
-        world, placing = dataclasses.replace(bed.world, agents_max=agents_max), Placing({}, dict)
+        world = dataclasses.replace(bed.world, agents_max=agents_max)
+        placing = Placing({}, dict, world.gateways.up)
         bed.nursery.start_soon(scheduler.run, world, lambda claim: found.append(claim.task_id), placing)
         return found
 
