@@ -19,7 +19,6 @@ from dashd.runtime.bounds import OUTPUT_BYTES_MAX
 from dashd.runtime.jails import Jails, StoredBounds
 from dashd.runtime.world import World
 from dashd.service.ports import Chunk, DriverAbilities, WallsState
-from dashd.store.queue import NO_BOUNDS
 from dashd.wire import errors
 
 PREFERRED = ("openclaw", "pi")
@@ -32,7 +31,7 @@ CGROUPS = "/sys/fs/cgroup"
 class DriverPort:
     """`service.ports.Drivers` over the drivers of this build."""
 
-    def __init__(self, programs: Programs, at_once: Mapping[str, int] = NO_BOUNDS) -> None:
+    def __init__(self, programs: Programs, at_once: Mapping[str, int]) -> None:
         """`programs` says which of them could run, `at_once` how many agents of some may."""
         self.drivers = drivers.over(programs)
         self.at_once = at_once

@@ -27,7 +27,7 @@ from dashd.wire import errors
 class GatewayPort:
     """See the port."""
 
-    def __init__(self, world: World, folder: Path, why: Callable[[str], str] = lambda _: "") -> None:
+    def __init__(self, world: World, folder: Path, why: Callable[[str], str]) -> None:
         """`folder` is for the tokens alone; `why` a swarm's own gateway is not up."""
         self.why = why
         self.changing = trio.Lock()

@@ -53,7 +53,7 @@ def found(tmp_path: Path):
 
     def found(*names: str) -> DriverPort:
         (tmp_path / "program").write_text("")
-        return DriverPort(Programs(None, dict.fromkeys(names, str(tmp_path / "program"))))
+        return DriverPort(Programs(None, dict.fromkeys(names, str(tmp_path / "program"))), {})
 
     return found
 
@@ -82,7 +82,8 @@ async def test_a_program_that_is_configured_and_cannot_be_used_is_not_passed_ove
     (tmp_path / "program").write_text("")
     here = dict.fromkeys(("pi", "node"), str(tmp_path / "program"))
     gone = str(tmp_path / "gone.mjs")
-    assert await DriverPort(Programs(None, here | {"openclaw": gone})).choose(None, has_argv=False) == (
+    without = DriverPort(Programs(None, here | {"openclaw": gone}), {})
+    assert await without.choose(None, has_argv=False) == (
         "pi",
         "no driver was named, and pi is configured; "
         f"programs.openclaw is set to {gone!r}, which is no program, so it is not taken",
@@ -128,7 +129,7 @@ def on_path(tmp_path: Path, monkeypatch):
 
     monkeypatch.setattr(program_version, "version", version)
     configured = {"node": str(tmp_path / "node"), "pi": str(tmp_path / "cli.js")}
-    return DriverPort(Programs(None, configured, str(tmp_path))), says, asked
+    return DriverPort(Programs(None, configured, str(tmp_path)), {}), says, asked
 
 
 async def test_a_program_on_the_path_counts_as_well(on_path) -> None:

@@ -65,7 +65,7 @@ class Seen:
 @pytest.fixture
 def call(core, store, tmp_path):
     """Methods by name, with the real port under them."""
-    port = GatewayPort(Seen(store), tmp_path / "tokens")
+    port = GatewayPort(Seen(store), tmp_path / "tokens", lambda _: "")
     made = dataclasses.replace(core, store=store, gateways=port)
 
     async def called(method, **params):

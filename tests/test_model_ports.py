@@ -22,6 +22,7 @@ from dashd.service.ports import DriverAbilities
 from dashd.store import agents, providers
 from dashd.store.providers import ProviderRow
 from dashd.wire import errors, methods
+from tests.fakes.ports import driver_abilities
 
 KEY = "sk-0123456789"
 URL = "https://api.example.com/v1"
@@ -324,7 +325,7 @@ async def test_one_provider_alone_serves_what_is_said_to_be_its_own(world: World
 async def test_an_agents_model_is_swapped(world: World, scene) -> None:
     class Drivers:
         def abilities(self, _name: str) -> DriverAbilities:
-            return DriverAbilities("soft", False, needs_model=True)
+            return driver_abilities("soft", False, needs_model=True)
 
         def remarks(self, _name: str, _argv: Sequence[str]) -> list[str]:
             return []

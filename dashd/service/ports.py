@@ -18,19 +18,19 @@ class DriverAbilities(msgspec.Struct, frozen=True):
     pause: Literal["hard", "soft"]
     message: bool
     """It takes messages while it runs."""
-    needs_model: bool = False
+    needs_model: bool
     """It can do nothing without a model behind the proxy."""
-    breaks_off: bool = False
+    breaks_off: bool
     """A message can break off what it is at."""
-    keeps_session: bool = False
+    keeps_session: bool
     """Its program writes its conversation down as it goes."""
-    compacts: bool = False
+    compacts: bool
     """What was said to it can be summed up while it runs."""
-    at_once: int | None = None
+    at_once: int | None
     """How many of its agents may run at once; None where only the daemon's own bound counts."""
-    asks: bool = False
+    asks: bool
     """Its program asks before it runs a command, writes a file or uses a tool, where something is ruled."""
-    first_bytes: int = 0
+    first_bytes: int
     """Of its program's first call, beside what the agent is told."""
 
 

@@ -7,6 +7,7 @@ import trio
 from dashd.domain.prices import Price
 from dashd.service.ports import CallWait, DriverAbilities, Offer
 from dashd.wire import errors
+from tests.fakes.ports import driver_abilities
 
 
 def price(per_token: int) -> Price:
@@ -53,7 +54,7 @@ class ModelDrivers:
 
     def abilities(self, name: str) -> DriverAbilities:
         thinks = name == "thinker"
-        return DriverAbilities("soft", message=False, needs_model=thinks, first_bytes=6_000 if thinks else 0)
+        return driver_abilities("soft", message=False, needs_model=thinks, first_bytes=6_000 if thinks else 0)
 
     def remarks(self, _name: str, _argv: Sequence[str]) -> list[str]:
         return []

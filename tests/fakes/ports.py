@@ -4,7 +4,9 @@ tests/test_app.py holds them to the same contract as the real ones.
 """
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
+import msgspec
 import trio
 
 from dashd.service.ports import Chunk, DriverAbilities, Speaker
@@ -28,7 +30,7 @@ class FakeDrivers:
 
     def abilities(self, name: str) -> DriverAbilities:
         assert name == "command"
-        return DriverAbilities(pause="hard", message=self.message)
+        return driver_abilities("hard", message=self.message)
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
         assert name == "command"
@@ -43,6 +45,22 @@ class FakeDrivers:
         if self.refusal is not None:
             raise self.refusal
         return list(argv or ["true"]), cwd or "/"
+
+
+def driver_abilities(pause: Literal["hard", "soft"], message: bool, **more: Any) -> DriverAbilities:
+    """Of a driver that can do nothing else than what is said here."""
+    found = DriverAbilities(
+        pause,
+        message,
+        needs_model=False,
+        breaks_off=False,
+        keeps_session=False,
+        compacts=False,
+        at_once=None,
+        asks=False,
+        first_bytes=0,
+    )
+    return msgspec.structs.replace(found, **more)
 
 
 class FakeSpools:

@@ -18,6 +18,7 @@ from dashd.wire import errors
 from tests.fakes import absent
 from tests.fakes.clock import FixedClock
 from tests.fakes.inline import InlineStore
+from tests.fakes.ports import driver_abilities
 
 T = TypeVar("T")
 MACHINES: dict[str, Machine] = {
@@ -103,7 +104,7 @@ class Drivers:
         return "command", "it is the only one"
 
     def abilities(self, name: str) -> DriverAbilities:
-        return DriverAbilities(pause="hard", message=False)
+        return driver_abilities("hard", message=False)
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
         return []

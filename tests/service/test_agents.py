@@ -2,9 +2,9 @@
 
 import pytest
 
-from dashd.service.ports import DriverAbilities
 from dashd.store import attempts, inputs
 from dashd.wire import errors
+from tests.fakes.ports import driver_abilities
 from tests.fakes.scene import SWARM
 
 FIRST = f"{SWARM}-001"
@@ -169,10 +169,10 @@ async def test_why_of_a_seat_without_a_slot(call, core, scene) -> None:
 async def test_why_of_a_seat_whose_driver_has_no_place_left(call, core, scene, monkeypatch) -> None:
     scene.swarm("a", "b", agents_made=2)
     scene.claim(1)
-    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", False, at_once=1))
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: driver_abilities("soft", False, at_once=1))
     why = await call("agent.why", agent=f"{SWARM}-002")
     assert (why.waits_for, why.text.split(" of ")[0]) == ("slot", "all 1 slots")
-    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", False, at_once=2))
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: driver_abilities("soft", False, at_once=2))
     assert (await call("agent.why", agent=f"{SWARM}-002")).waits_for == "start"
 
 
@@ -275,12 +275,12 @@ async def test_retry_in_an_ended_swarm_is_refused(call, scene) -> None:
 async def test_when_a_message_is_heard_is_kept_or_refused(call, scene, core, monkeypatch) -> None:
     scene.swarm("a")
     (claim,) = scene.claim()
-    talks = DriverAbilities("soft", True)
+    talks = driver_abilities("soft", True)
     monkeypatch.setattr(core.drivers, "abilities", lambda _: talks)
     with pytest.raises(errors.Unsupported, match="cannot be broken off"):
         await call("agent.message", agent=FIRST, text="stop", when="now")
     await call("agent.message", agent=FIRST, text="then", when="after")
-    talks = DriverAbilities("soft", True, breaks_off=True)
+    talks = driver_abilities("soft", True, breaks_off=True)
     await call("agent.message", agent=FIRST, text="stop", when="now")
     found = inputs.messages(scene.db, claim.attempt_id, 0)
     assert [(row.text, row.heard) for row in found] == [("then", "after"), ("stop", "now")]

@@ -5,11 +5,10 @@ import dataclasses
 import pytest
 
 from dashd.domain.ids import task_id
-from dashd.service.ports import DriverAbilities
 from dashd.store import sessions, swarms
 from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors
-from tests.fakes.ports import FakeDrivers
+from tests.fakes.ports import FakeDrivers, driver_abilities
 from tests.fakes.scene import SWARM
 
 
@@ -22,7 +21,7 @@ class Several(FakeDrivers):
         return name or ("command" if has_argv else self.usual), "it was asked for" if name else "it is here"
 
     def abilities(self, name):
-        return DriverAbilities("soft", True, keeps_session=name in ("openclaw", "pi"))
+        return driver_abilities("soft", True, keeps_session=name in ("openclaw", "pi"))
 
     def remarks(self, name, argv):
         return []

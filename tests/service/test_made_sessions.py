@@ -2,16 +2,16 @@
 
 import pytest
 
-from dashd.service.ports import DriverAbilities
 from dashd.store import attempts, sessions
 from dashd.wire import errors
+from tests.fakes.ports import driver_abilities
 from tests.fakes.scene import SWARM
 
 
 @pytest.fixture
 def keeping(core, monkeypatch):
     """Its driver keeps sessions."""
-    found = DriverAbilities("soft", True, keeps_session=True)
+    found = driver_abilities("soft", True, keeps_session=True)
     monkeypatch.setattr(core.drivers, "abilities", lambda _: found)
 
 
@@ -49,7 +49,7 @@ async def test_one_that_nobody_has_begun_is_taken_back(call, keeping, tmp_path):
 async def test_nonsense_is_refused_with_what_would_be_right(call, scene, core, tmp_path, monkeypatch):
     with pytest.raises(errors.Unsupported, match="driver command keeps no session"):
         await call("session.create", name="one", cwd=str(tmp_path), driver="command")
-    able = DriverAbilities("soft", True, keeps_session=True)
+    able = driver_abilities("soft", True, keeps_session=True)
     monkeypatch.setattr(core.drivers, "abilities", lambda _: able)
     scene.swarm("a")
     for name in (f"{SWARM}-001",):

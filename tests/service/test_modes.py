@@ -4,11 +4,10 @@ import dataclasses
 
 import pytest
 
-from dashd.service.ports import DriverAbilities
 from dashd.store import added_gateways, instances
 from dashd.store.added_gateways import AddedGatewayRow, Look
 from dashd.wire import errors
-from tests.fakes.ports import FakeDrivers
+from tests.fakes.ports import FakeDrivers, driver_abilities
 from tests.service.test_walls import FakeWalls
 
 
@@ -20,7 +19,7 @@ class Drivers(FakeDrivers):
         return (name, "it was asked for") if known else await super().choose(name, has_argv=has_argv)
 
     def abilities(self, name):
-        return DriverAbilities(pause="soft", message=True)
+        return driver_abilities("soft", message=True)
 
     def remarks(self, name, argv):
         return []

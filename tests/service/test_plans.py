@@ -8,11 +8,11 @@ import pytest
 from dashd.domain import fanout, prices
 from dashd.domain.budget import CallCost, Grant, Node, decide
 from dashd.drivers import Programs, over
-from dashd.service.ports import DriverAbilities
 from dashd.store import budgets, thresholds
 from dashd.wire import errors
 from tests.drivers.test_driver import MEASURED_BYTES
 from tests.fakes import models
+from tests.fakes.ports import driver_abilities
 from tests.fakes.scene import SWARM
 from tests.service.test_walls import FakeWalls
 from tests.store.test_holds import settled
@@ -138,7 +138,7 @@ async def test_a_cap_as_small_as_the_hint_says_starts_the_real_programs(
     call, core, monkeypatch, driver, measured
 ) -> None:
     said = over(Programs())[driver].first_bytes
-    can = DriverAbilities("soft", message=True, needs_model=True, first_bytes=said)
+    can = driver_abilities("soft", message=True, needs_model=True, first_bytes=said)
     monkeypatch.setattr(core.drivers, "abilities", lambda _: can)
     task = 'say "yes"\n' * 100
     with pytest.raises(errors.BudgetExceeded) as refused:

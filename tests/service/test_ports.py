@@ -8,9 +8,9 @@ from dashd import agent_ports
 from dashd.drivers import Programs
 from dashd.service import ports
 from dashd.wire import errors
-from tests.fakes.ports import FakeDrivers, FakeSpools
+from tests.fakes.ports import FakeDrivers, FakeSpools, driver_abilities
 
-REAL = agent_ports.DriverPort(Programs())
+REAL = agent_ports.DriverPort(Programs(), {})
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,6 @@ async def test_drivers(drivers: ports.Drivers, tmp_path) -> None:
         await drivers.choose("nothing", has_argv=False)
     assert caught.value.hint.startswith("drivers: command")
     assert caught.value.path == "driver"
-    assert drivers.abilities("command") == ports.DriverAbilities(pause="hard", message=False)
+    assert drivers.abilities("command") == driver_abilities("hard", message=False)
     assert drivers.remarks("command", ["true", "{item}"]) == []
     assert await drivers.check("command", ["true"], str(tmp_path)) == (["true"], str(tmp_path))

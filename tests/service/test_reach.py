@@ -12,12 +12,12 @@ from dashd.domain.gates import Gate
 from dashd.domain.repository import Terms
 from dashd.service import HANDLERS, reach, rights
 from dashd.service.core import Caller
-from dashd.service.ports import DriverAbilities
 from dashd.service.speakers import Speakers
 from dashd.service.speaking import introduce
 from dashd.store import decisions, gates, gateways, merges, sessions, swarms, workspaces
 from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors, methods
+from tests.fakes.ports import driver_abilities
 from tests.fakes.scene import SWARM
 from tests.service.test_repositories import FakeRepositories
 from tests.service.test_walls import FakeWalls
@@ -408,7 +408,7 @@ async def test_of_a_session_that_was_made_elsewhere_a_key_learns_nothing(
 ):
     beside = tmp_path.resolve() / "beside"
     beside.mkdir()
-    able = DriverAbilities("soft", True, keeps_session=True)
+    able = driver_abilities("soft", True, keeps_session=True)
     monkeypatch.setattr(core.drivers, "abilities", lambda _: able)
     for name, folder in (("theirs", beside), ("ours", mine)):
         await call("session.create", name=name, cwd=str(folder), driver="command")

@@ -8,11 +8,11 @@ from dashd.domain import scope as scopes
 from dashd.domain.gates import Gate
 from dashd.service import HANDLERS
 from dashd.service.core import Caller
-from dashd.service.ports import DriverAbilities
 from dashd.service.speakers import Speakers
 from dashd.service.speaking import introduce
 from dashd.store import agents, attempts, budgets, children, gates, sessions, swarms
 from dashd.wire import errors, methods
+from tests.fakes.ports import driver_abilities
 from tests.fakes.scene import SWARM
 from tests.service.test_sessions import Sessions
 from tests.service.test_walls import FakeWalls
@@ -72,7 +72,7 @@ def _is_like(scene, agent_id, child):
 
 @pytest.mark.parametrize("verb", ["fork", "resume", "compact"])
 async def test_it_goes_on_in_a_child_of_the_same_parent(call, core, scene, child, verb, monkeypatch) -> None:
-    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", True, compacts=True))
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: driver_abilities("soft", True, compacts=True))
     if verb != "fork":
         scene.end(child)
     told = {} if verb == "compact" else {"task": "more"}

@@ -7,10 +7,10 @@ import pytest
 from dashd.domain.session_tree import Node, SessionTree
 from dashd.service import HANDLERS, retries
 from dashd.service.core import Caller
-from dashd.service.ports import DriverAbilities
 from dashd.store import attempts, inputs, seats, sessions, stops
 from dashd.wire import errors
 from dashd.wire.methods import session as wire
+from tests.fakes.ports import driver_abilities
 from tests.fakes.scene import SWARM
 
 ID = f"{SWARM}-t1.1"
@@ -286,7 +286,7 @@ async def test_tree_show_export_and_prime_read_it(call, running):
 async def test_a_running_one_is_summed_up_where_its_driver_can(call, core, scene, running, monkeypatch):
     with pytest.raises(errors.Unsupported, match="driver command cannot be told to sum up"):
         await call("session.compact", session=ID)
-    monkeypatch.setattr(core.drivers, "abilities", lambda _: DriverAbilities("soft", True, compacts=True))
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: driver_abilities("soft", True, compacts=True))
     done = await call("session.compact", session=ID, keep="the names")
     assert (done.session, done.state, done.changed) == (ID, "open", True)
     (row,) = inputs.messages(scene.db, running.attempt_id, 0)

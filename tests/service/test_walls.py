@@ -6,6 +6,7 @@ import pytest
 
 from dashd.service import ports
 from dashd.wire import errors
+from tests.fakes.ports import driver_abilities
 
 
 class FakeWalls:
@@ -118,7 +119,7 @@ async def test_limits_come_back_as_they_were_asked_for(call):
 
 @pytest.mark.parametrize(("asks", "says"), [(True, "ask first; this is guidance"), (False, "keeps nothing")])
 async def test_whether_anybody_asks_is_said_where_commands_are_ruled(core, call, monkeypatch, asks, says):
-    can = ports.DriverAbilities("hard", message=False, asks=asks)
+    can = driver_abilities("hard", message=False, asks=asks)
     monkeypatch.setattr(core.drivers, "abilities", lambda _: can)
     made = await call("swarm.create", task="t", deny_commands=["rm *"])
     assert says in made.notes[-1]
