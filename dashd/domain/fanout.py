@@ -14,8 +14,6 @@ from . import budget, dollars, prices
 CALLS_EACH = 12
 """Model calls a task takes."""
 BYTES_PER_TOKEN = 4
-FIRST_BYTES = 6_000
-"""An agent's own instructions and tools, in its first call, where its driver says nothing else."""
 GROWTH_TOKENS = 1_200
 """What each call adds to the next one's input."""
 OUTPUT_TOKENS = 400
@@ -58,10 +56,10 @@ class Fanout:
     model: str
     price: prices.Price
     output_tokens_max: int
-    useful_tokens: int = budget.USEFUL_OUTPUT_TOKENS
-    learned: Learned | None = None
-    stand_in: bool = False
-    first_bytes: int = FIRST_BYTES
+    useful_tokens: int
+    learned: Learned | None
+    stand_in: bool
+    first_bytes: int
     """Of an agent's first call, beside its brief: what its driver says of its program."""
 
     @property

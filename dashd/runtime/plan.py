@@ -61,19 +61,19 @@ class Plan:
     """The swarm's: in the repository itself, where there is one."""
     journal: Journal
     messages: int
-    gateway: bool = False
+    gateway: bool
     """It runs in a gateway of its swarm's."""
-    compacts: bool = False
+    compacts: bool
     """The task is to sum up what it begins from."""
-    within: str | None = None
+    within: str | None
     """The launch of the gateway that it has begun to run in."""
-    place: str | None = None
+    place: str | None
     """Which of several places it was given to: the name of an added gateway, or of an instance."""
-    place_boot: str | None = None
+    place_boot: str | None
     """The start of the added gateway that it has begun to run in."""
-    session_boot: str | None = None
+    session_boot: str | None
     """The start of the added gateway that its session was begun in."""
-    follows_killed: bool = False
+    follows_killed: bool
     """An attempt before it was killed at its work."""
 
     @property

@@ -5,14 +5,24 @@ import dataclasses
 from dashd.domain import budget, fanout, prices
 
 PRICE = prices.Price(1_000, 4_000, 1_000, 1_000, 0, "built in", "offline")
+FIRST_BYTES = 6_000
 PLAN = fanout.Fanout(
-    agents=20, tasks=40, brief_bytes=400, model="offline", price=PRICE, output_tokens_max=4_096
+    agents=20,
+    tasks=40,
+    brief_bytes=400,
+    model="offline",
+    price=PRICE,
+    output_tokens_max=4_096,
+    useful_tokens=budget.USEFUL_OUTPUT_TOKENS,
+    learned=None,
+    stand_in=False,
+    first_bytes=FIRST_BYTES,
 )
 
 
 def test_the_estimate_is_agents_times_calls_times_price() -> None:
     found = fanout.estimate(PLAN)
-    first = (fanout.FIRST_BYTES + 400) // fanout.BYTES_PER_TOKEN
+    first = (FIRST_BYTES + 400) // fanout.BYTES_PER_TOKEN
     calls = fanout.CALLS_EACH
     grown = fanout.GROWTH_TOKENS * calls * (calls - 1) // 2
     assert found.calls == 40 * calls
@@ -23,7 +33,7 @@ def test_the_estimate_is_agents_times_calls_times_price() -> None:
 
 def test_the_first_hold_is_the_least_that_the_rules_grant() -> None:
     found = fanout.estimate(PLAN)
-    worst = prices.worst_input(fanout.FIRST_BYTES + 400, PRICE)
+    worst = prices.worst_input(FIRST_BYTES + 400, PRICE)
     call = budget.CallCost(worst, 4_000, 4_096)
     just = budget.Node("n", found.first_hold, 0, 0, 0, 1, None)
     assert isinstance(budget.decide([just], call), budget.Grant)
@@ -40,7 +50,7 @@ def test_how_many_agents_a_little_money_starts() -> None:
 
 def test_every_assumption_is_said() -> None:
     said = " ".join(fanout.assumptions(PLAN))
-    first = fanout.FIRST_BYTES // fanout.BYTES_PER_TOKEN
+    first = FIRST_BYTES // fanout.BYTES_PER_TOKEN
     for figure in (fanout.CALLS_EACH, first, fanout.GROWTH_TOKENS, fanout.OUTPUT_TOKENS):
         assert str(figure) in said
     assert "$1.00 in, $4.00 out a million tokens (offline, built in)" in said

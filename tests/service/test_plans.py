@@ -6,7 +6,7 @@ import json
 import pytest
 
 from dashd.domain import fanout, prices
-from dashd.domain.budget import CallCost, Grant, Node, decide
+from dashd.domain.budget import USEFUL_OUTPUT_TOKENS, CallCost, Grant, Node, decide
 from dashd.drivers import Programs, over
 from dashd.store import budgets, thresholds
 from dashd.wire import errors
@@ -39,10 +39,17 @@ def rows(scene) -> int:
     )
 
 
+def estimated(agents: int, tasks: int, brief_bytes: int) -> fanout.Estimate:
+    """What it comes to with driver `thinker` and the big model, before anything is learned."""
+    first_bytes = models.ModelDrivers().abilities("thinker").first_bytes
+    told = agents, tasks, brief_bytes, "big", models.BIG.price, 4_096, USEFUL_OUTPUT_TOKENS
+    return fanout.estimate(fanout.Fanout(*told, learned=None, stand_in=False, first_bytes=first_bytes))
+
+
 async def test_a_plan_prices_the_fan_out_and_says_what_it_assumes(call, scene) -> None:
     before = rows(scene)
     plan = await call("swarm.plan", task="fix it", agents=4, items=["a", "b", "c", "d", "e"], budget=50)
-    found = fanout.estimate(fanout.Fanout(4, 5, len(rb"fix it\n\nItem: a"), "big", models.BIG.price, 4_096))
+    found = estimated(4, 5, len(rb"fix it\n\nItem: a"))
     assert (plan.agents, plan.tasks, plan.calls, plan.model) == (4, 5, 5 * fanout.CALLS_EACH, "big")
     assert (plan.usd, plan.task_usd, plan.start_usd) == (
         found.total / USD, found.task / USD, found.start / USD,
@@ -239,7 +246,7 @@ async def test_terms_that_cannot_be(call, scene, terms, path) -> None:
 
 
 async def test_a_budget_that_could_not_start_is_refused_with_figures_and_what_to_run(call, scene) -> None:
-    found = fanout.estimate(fanout.Fanout(20, 20, 1, "big", models.BIG.price, 4_096))
+    found = estimated(20, 20, 1)
     before = rows(scene)
     with pytest.raises(errors.BudgetExceeded) as caught:
         await call("swarm.create", task="t", agents=20, budget=found.first_call * 5.5 / USD)

@@ -10,9 +10,8 @@ from dashd.domain.placement import Terms as PlacementTerms
 from dashd.service import session_terms
 from dashd.service import swarms as swarm_service
 from dashd.service.core import Caller
-from dashd.service.ports import DriverAbilities
 from dashd.store import budgets, sessions, swarms
-from tests.fakes.ports import FakeDrivers
+from tests.fakes.ports import FakeDrivers, driver_abilities
 from tests.fakes.scene import SWARM
 from tests.service.test_session_files import ID, OWNER, session
 from tests.service.test_walls import FakeWalls
@@ -41,7 +40,7 @@ class Pi(FakeDrivers):
         return driver, "it was asked for"
 
     def abilities(self, _name):
-        return DriverAbilities(pause="soft", message=True)
+        return driver_abilities("soft", message=True)
 
     def remarks(self, _name, _argv):
         return []
