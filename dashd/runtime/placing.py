@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from dashd.domain import placement
 from dashd.domain.placement import Place, Placed, Turns, Unplaced
-from dashd.store import attempts, gateways, placements, swarms
-from dashd.store.queue import Claim, Here
+from dashd.store import attempts, gateways, placements, queue, swarms
+from dashd.store.queue import Claim
 from dashd.store.registry import Look
 from dashd.store.rows import Snapshot, SwarmRow, TaskRow
 
@@ -29,7 +29,8 @@ TURNS_MAX = 1_000
 class Seen:
     """What is known when a round begins."""
 
-    here: Here
+    at_once: Mapping[str, int]
+    """How many agents of some drivers may run here."""
     looks: Mapping[str, Look]
     homes: Mapping[str, str]
     """Swarm to place."""
@@ -56,7 +57,7 @@ class Round:
 
     def full(self, db: Snapshot) -> Collection[str]:
         """See the protocol."""
-        return self._seen.here.full(db)
+        return queue.full(db, self._seen.at_once)
 
     def choose(self, db: Snapshot, task: TaskRow, _seat: str, swarm: SwarmRow) -> Placed | Unplaced | None:
         """See the protocol."""
@@ -102,7 +103,7 @@ class Placing:
         """`at_once` is how many agents of some drivers may run here; `looks` is of gateways and instances
         that were added, and `up` are the swarms whose own gateway is.
         """
-        self._here = Here(at_once)
+        self._at_once = at_once
         self._looks = looks
         self._up = up
         self._homes: dict[str, str] = {}
@@ -113,7 +114,7 @@ class Placing:
         looks = dict(self._looks())
         gone = {name for name, look in looks.items() if look.health != "alive"}
         self._homes = {swarm: place for swarm, place in self._homes.items() if place not in gone}
-        return Seen(self._here, looks, dict(self._homes), dict(self._last), self._up())
+        return Seen(self._at_once, looks, dict(self._homes), dict(self._last), self._up())
 
     def followed(self, claims: Collection[Claim]) -> None:
         """These were committed."""

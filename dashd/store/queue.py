@@ -12,8 +12,6 @@ place among several and finds none: its swarm is left out of that round, and all
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Protocol
 
 import apsw
@@ -49,9 +47,6 @@ ORDER BY t.level, t.created_at_ms, t.rowid
 """
 
 
-NO_BOUNDS: Mapping[str, int] = MappingProxyType({})
-
-
 class Claim(msgspec.Struct, frozen=True):
     """A task that was given to a seat; whoever holds it starts the attempt."""
 
@@ -84,36 +79,15 @@ class Placing(Protocol):
         """Where the task starts now, or why it cannot; None where it needs no place. A choice is followed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Here:
-    """This machine alone: nothing is chosen, and of some drivers so many agents run at once."""
-
-    at_once: Mapping[str, int] = field(default_factory=lambda: NO_BOUNDS)
-
-    def full(self, db: apsw.Connection) -> Collection[str]:
-        """See the protocol."""
-        if not self.at_once:
-            return ()
-        taken = attempts.open_by_driver(db)
-        return [driver for driver, count in self.at_once.items() if taken.get(driver, 0) >= count]
-
-    def choose(self, _db: apsw.Connection, _task: TaskRow, _seat: str, _swarm: SwarmRow) -> None:
-        """There is nothing to choose from."""
+def full(db: apsw.Connection, at_once: Mapping[str, int]) -> Collection[str]:
+    """The drivers of which as many agents run as may at once."""
+    if not at_once:
+        return ()
+    taken = attempts.open_by_driver(db)
+    return [driver for driver, count in at_once.items() if taken.get(driver, 0) >= count]
 
 
-HERE = Here()
-
-
-def head(
-    db: apsw.Connection, full: Collection[str] = (), left: Collection[str] = ()
-) -> tuple[TaskRow, str] | None:
-    """The task that starts next and the seat that takes it; drivers that are `full` start nothing, and swarms
-    that are `left` out nothing either.
-    """
-    return next(heads(db, full, left), None)
-
-
-def claim(tx: Tx, agents_max: int, placing: Placing = HERE) -> Claimed:
+def claim(tx: Tx, agents_max: int, placing: Placing) -> Claimed:
     """Wakes the retries that are due, then claims as many tasks as the daemon has free slots."""
     for task in tasks.due(tx):
         lifecycle.make_ready(tx, task, cause=task.cause)
@@ -141,7 +115,8 @@ def heads(
     db: apsw.Connection, full: Collection[str] = (), left: Collection[str] = (), driver: str = ""
 ) -> Iterator[tuple[TaskRow, str]]:
     """What could start next of each swarm, and the seat that would take it, in the order of the queue; of one
-    agent program alone, if one is named.
+    agent program alone, if one is named. Drivers that are `full` start nothing, and swarms that are `left`
+    out nothing either.
     """
     told = (json.dumps(list(full)), json.dumps(list(left)), driver)
     for *fields, seat in db.execute(_q_head, told):

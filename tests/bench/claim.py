@@ -9,6 +9,7 @@ import apsw
 from dashd.clock import Clock
 from dashd.store import bells, queue, tail, writer
 from dashd.store.transaction import Tx
+from tests.fakes.here import Here
 
 from . import measure
 from .baselines.commits import InlineUpdates
@@ -76,7 +77,7 @@ def filled(path: Path, tasks: int) -> apsw.Connection:
 
 def claim_one(tx: Tx) -> queue.Claimed:
     """One claim, where nothing is chosen."""
-    return queue.claim(tx, 1)
+    return queue.claim(tx, 1, Here())
 
 
 def claims(

@@ -12,6 +12,7 @@ from dashd.store.queue import Claim
 from dashd.store.rows import AgentRow, AttemptRow, SwarmRow, TaskRow
 from dashd.store.transaction import Tx
 from tests.fakes.clock import FixedClock
+from tests.fakes.here import Here
 from tests.fakes.inline import InlineStore
 
 SWARM = "aaaaaa"
@@ -59,7 +60,7 @@ class Scene:
         return swarm_id
 
     def claim(self, agents_max: int = 100) -> list[Claim]:
-        return self.do(lambda tx: queue.claim(tx, agents_max)).claims
+        return self.do(lambda tx: queue.claim(tx, agents_max, Here())).claims
 
     def start(self, claim: Claim, pid: int = 4_000_001) -> None:
         self.do(

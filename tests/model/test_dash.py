@@ -34,6 +34,7 @@ from dashd.wire.methods import task as task_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
 from tests.fakes import model
 from tests.fakes.clock import FixedClock
+from tests.fakes.here import Here
 from tests.model import invariants
 from tests.model.real import MACHINES, Real
 
@@ -208,7 +209,7 @@ class DashMachine(RuleBasedStateMachine):
     def _claim(self, wait_ms: int) -> None:
         self.real.clock.advance(wait_ms)
         expected = self.model.claim(self.real.clock.now_ms())
-        claimed = self.real.do(lambda tx: queue.claim(tx, SLOTS))
+        claimed = self.real.do(lambda tx: queue.claim(tx, SLOTS, Here()))
         assert [claim.attempt_id for claim in claimed.claims] == expected
         for claim in claimed.claims:
             run = self.model.attempts[claim.attempt_id]

@@ -11,6 +11,7 @@ from dashd.service import HANDLERS, swarms
 from dashd.service.core import Caller
 from dashd.store import access_keys, audit, budgets, decisions, gates, queue
 from dashd.wire import errors, methods
+from tests.fakes.here import Here
 from tests.fakes.ports import FakeKeys
 from tests.store.test_access_keys import row as key
 
@@ -198,7 +199,7 @@ def money(core, above=10, **terms):
 
 
 def claims(core):
-    return core.store.do(lambda tx: queue.claim(tx, 100)).claims
+    return core.store.do(lambda tx: queue.claim(tx, 100, Here())).claims
 
 
 async def test_a_dear_swarm_of_an_orchestrator_waits_for_a_yes(core, by):

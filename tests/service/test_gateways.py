@@ -11,6 +11,7 @@ from dashd.service.place_ports import PlaceSeen
 from dashd.store import added_gateways, gateways, queue
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.wire import errors
+from tests.fakes.here import Here
 
 DESK = AddedGatewayRow("desk", "ws://127.0.0.1:1", "file", None, '["gpu"]', "eu", 4, 0)
 ADD = {"name": "desk", "url": "ws://127.0.0.1:18789", "token": "t-1", "unsafe_no_jail": True}
@@ -205,7 +206,7 @@ class Busy:
         self.scene.end(self.claim)
 
 
-class Desk(queue.Here):
+class Desk(Here):
     """Everything goes there."""
 
     def choose(self, *_):

@@ -4,6 +4,7 @@ import pytest
 
 from dashd.store import agents, attempts, queue, stops, swarms, tasks
 from dashd.store.queue import Claim
+from tests.fakes.here import Here
 from tests.fakes.scene import SWARM
 
 
@@ -56,10 +57,12 @@ def test_where_as_many_of_a_driver_run_as_may_others_start(scene) -> None:
     scene.swarm("a", "b", "c", agents_made=3, priority=0, driver="openclaw")
     scene.swarm("d", "e", swarm_id="bbbbbb", agents_made=2, priority=3)
 
-    here = queue.Here({"openclaw": 2})
+    class TwoAtOnce(Here):
+        def full(self, db):
+            return queue.full(db, {"openclaw": 2})
 
     def claimed() -> list[str]:
-        return [claim.task_id for claim in scene.do(lambda tx: queue.claim(tx, 100, here)).claims]
+        return [claim.task_id for claim in scene.do(lambda tx: queue.claim(tx, 100, TwoAtOnce())).claims]
 
     assert claimed() == [f"{SWARM}-t1", f"{SWARM}-t2", "bbbbbb-t1", "bbbbbb-t2"]
     assert attempts.open_by_driver(scene.db) == {"openclaw": 2, "command": 2}
@@ -77,7 +80,7 @@ def test_what_may_not_start_does_not(scene, how) -> None:
         scene.do(lambda tx: swarms.want_destroyed(tx, SWARM))
     else:
         scene.do(lambda tx: agents.set_wanted(tx, scene.agent().id, "pause"))
-    assert queue.head(scene.db) is None
+    assert list(queue.heads(scene.db)) == []
     assert scene.claim() == []
 
 
@@ -129,10 +132,10 @@ def test_a_retry_whose_seat_is_taken_goes_to_another(scene, clock) -> None:
 def test_a_claim_wakes_what_is_due_and_says_when_the_next_is(scene, clock) -> None:
     scene.swarm("a")
     scene.run("failed")
-    found = scene.do(lambda tx: queue.claim(tx, 9))
+    found = scene.do(lambda tx: queue.claim(tx, 9, Here()))
     assert (found.claims, found.next_due_ms) == ([], clock.now_ms() + 1_000)
     clock.advance(1_000)
-    found = scene.do(lambda tx: queue.claim(tx, 0))
+    found = scene.do(lambda tx: queue.claim(tx, 0, Here()))
     assert (found.claims, found.next_due_ms, scene.task().state) == ([], None, "ready")
     assert scene.task().cause == "failed it"
 
