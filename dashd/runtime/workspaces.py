@@ -46,8 +46,6 @@ class TakenIn(msgspec.Struct, frozen=True):
 
     commit: str
     changes: list[FileChange]
-    left_over: bool
-    """Dash had to commit for it."""
     nested: tuple[str, ...] = ()
     """Folders that are repositories of their own: in no commit, only in the clone and in its salvage."""
     left: tuple[Left, ...] = ()
@@ -123,10 +121,10 @@ class Workspaces:
         """
 
         async def take() -> TakenIn:
-            rest = commit.Rest(None, ())
+            left: tuple[Left, ...] = ()
             if all_of_it:
                 await commit.clear_locks(workspace)
-                rest = await commit.commit_rest(workspace, message)
+                left = await commit.commit_rest(workspace, message)
             imported = await bundle.bring_back(workspace, within=within)
             await bundle.drop_spool(workspace)
             changes = await diff.between(workspace.source, workspace.base, imported.commit)
@@ -134,9 +132,8 @@ class Workspaces:
             return TakenIn(
                 imported.commit,
                 changes,
-                rest.commit is not None,
                 tuple(os.fsdecode(path) for path in nested),
-                rest.left,
+                left,
             )
 
         return await _within(TAKE_S_MAX, "bringing its work back", take)

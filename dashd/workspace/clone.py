@@ -8,7 +8,7 @@ a git directory of its own and borrows the user's objects; nothing in it can wri
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -58,7 +58,7 @@ async def create(
     try:
         await refs.pin(source, workspace.base_ref, base)
         _lay_out(workspace)
-        workspace = await _describe(workspace, tuple(name for name in shared if name not in isolated))
+        workspace = await _share(workspace, tuple(name for name in shared if name not in isolated))
         place.write_record(workspace)
         await _fill(workspace)
         workspace.making.rename(workspace.path)
@@ -117,45 +117,21 @@ async def take_back(workspace: Workspace) -> str:
     return problem
 
 
-async def _describe(workspace: Workspace, shared: tuple[str, ...]) -> Workspace:
-    """The workspace with what its base says about it: submodules, filters, shared folders."""
+async def _share(workspace: Workspace, names: tuple[str, ...]) -> Workspace:
+    """The workspace with the user's folders that it is given."""
     reading = workspace.source.reading
-    entries = await git.lines(reading, "ls-tree", "-r", "-z", "--full-tree", workspace.base)
-    modes = {path: entry[:6] for entry, _, path in (line.partition(b"\t") for line in entries)}
-    submodules = tuple(os.fsdecode(path) for path, mode in modes.items() if mode == b"160000")
-    return dataclasses.replace(
-        workspace,
-        submodules=tuple(ascii(path)[1:-1] for path in submodules),
-        filtered=await _filtered(workspace, list(modes)) if any(map(_is_attributes, modes)) else (),
-        shared=tuple(_shared(workspace, shared, modes)),
-    )
+    tops = await git.lines(reading, "ls-tree", "-z", "--name-only", "--full-tree", workspace.base)
+    return dataclasses.replace(workspace, shared=tuple(_shared(workspace, names, tops)))
 
 
-def _is_attributes(path: bytes) -> bool:
-    return path.rpartition(b"/")[2] == b".gitattributes"
-
-
-def _shared(workspace: Workspace, names: tuple[str, ...], tracked: Iterable[bytes]) -> Iterator[Shared]:
-    """The user's real folders among `names` of which the base has nothing."""
-    tops = {path.partition(b"/")[0] for path in tracked}
+def _shared(workspace: Workspace, names: tuple[str, ...], tops: Collection[bytes]) -> Iterator[Shared]:
+    """The user's real folders among `names` of which the base has nothing; `tops` is what it has on top."""
     for name in names:
         if "/" in name or name in ("", ".", "..", ".git"):
             raise WorkspaceError(f"{name!r} cannot be shared: it is not the name of a top folder.")
         folder = workspace.source.tree / name if workspace.source.tree else None
         if folder and folder.is_dir() and not folder.is_symlink() and os.fsencode(name) not in tops:
             yield Shared(folder, workspace.path / name)
-
-
-async def _filtered(workspace: Workspace, paths: list[bytes]) -> tuple[str, ...]:
-    """The paths that the attributes in the base give a filter, as LFS does; git here has none to run."""
-    place_ = _place(workspace, workspace.making)
-    await git.run(place_, "read-tree", workspace.base)
-    asked = b"".join(path + b"\0" for path in paths)
-    found = await git.lines(place_, "check-attr", "--cached", "-z", "--stdin", "filter", stdin=asked)
-    named = zip(found[::3], found[2::3], strict=True)
-    return tuple(
-        ascii(os.fsdecode(path))[1:-1] for path, value in named if value not in (b"unspecified", b"unset")
-    )
 
 
 def _place(workspace: Workspace, folder: Path) -> git.Place:

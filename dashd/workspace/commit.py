@@ -5,8 +5,6 @@ agent's tree; hooks are off. Nested repositories are left where they are: a comm
 look like their content. Every call may be repeated: a second one finds nothing to do.
 """
 
-import msgspec
-
 from dashd import threads
 from dashd.jail import tool
 from dashd.workspace import adding, git
@@ -17,26 +15,21 @@ _DEADLINE_S = 600.0
 _OUTPUT_BYTES_MAX = 1 << 16
 
 
-class Rest(msgspec.Struct, frozen=True):
-    """`commit` is None where there was nothing; `left` is what git cannot take, and stays where it is."""
+async def commit_rest(workspace: Workspace, message: str) -> tuple[adding.Left, ...]:
+    """Commits what is neither committed nor ignored; what git cannot take stays where it is, and is returned.
 
-    commit: str | None
-    left: tuple[adding.Left, ...]
-
-
-async def commit_rest(workspace: Workspace, message: str) -> Rest:
-    """Commits what is neither committed nor ignored. Raises GitFailed."""
+    Raises GitFailed.
+    """
     place = _writing(workspace)
     apart = await threads.run(adding.aside, workspace.path)
     added = await adding.everything(place, apart, deadline_s=_DEADLINE_S)
     if not all(each.why for each in added.left):  # a full disk, say: another try may do better
         raise GitFailed(f"git add left files out: {added.said}")
-    if (await git.run(place, "diff", "--cached", "--quiet", ok=(0, 1))).code == 0:
-        return Rest(None, added.left)
-    await git.run(
-        place, "commit", "--quiet", "--no-verify", "--cleanup=verbatim", "-F", "-", stdin=message.encode()
-    )
-    return Rest(await git.text(place, "rev-parse", "--verify", "HEAD^{commit}"), added.left)
+    if (await git.run(place, "diff", "--cached", "--quiet", ok=(0, 1))).code:
+        await git.run(
+            place, "commit", "--quiet", "--no-verify", "--cleanup=verbatim", "-F", "-", stdin=message.encode()
+        )
+    return added.left
 
 
 async def clear_locks(workspace: Workspace) -> None:

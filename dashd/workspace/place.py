@@ -43,10 +43,6 @@ class Workspace:
     source: Source
     base: str
     shared: tuple[Shared, ...] = ()
-    submodules: tuple[str, ...] = ()
-    """Paths of submodules, whose folders are empty."""
-    filtered: tuple[str, ...] = ()
-    """Paths that a filter (LFS) would fill; what is in them here is what git stores, a pointer."""
 
     @property
     def path(self) -> Path:
@@ -106,7 +102,7 @@ def encode(workspace: Workspace) -> bytes:
 
 
 def decode(data: bytes) -> Workspace:
-    """What `encode` was given."""
+    """What `encode` was given; older records say more, which nobody reads."""
     return msgspec.json.decode(data, type=Workspace, dec_hook=lambda kind, value: kind(value))
 
 

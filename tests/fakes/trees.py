@@ -68,7 +68,7 @@ class FakeWorkspaces:
         self._ask("take_in", workspace.agent, message=message, within=within, all_of_it=all_of_it)
         await trio.lowlevel.checkpoint()
         made = FileChange("Makefile", "added", "100644", 1, 0, "", ("build script",))
-        return TakenIn(COMMIT, [made], True, self.nested, self.left)
+        return TakenIn(COMMIT, [made], self.nested, self.left)
 
     async def save(self, workspace: Workspace, at_ms: int) -> Salvaged | None:
         self._ask("save", workspace.agent)

@@ -5,18 +5,25 @@ import pytest
 from dashd.jail import tool
 from dashd.workspace import bundle, commit, diff, removal
 from dashd.workspace.errors import GitFailed, OutsideScope
+from dashd.workspace.place import Workspace
 from tests.workspace.world import World
 
 pytestmark = pytest.mark.slow
+
+
+def head(world: World, made: Workspace) -> str:
+    """The commit that the agent's clone is at."""
+    return world.git("rev-parse", "HEAD", cwd=made.path)
 
 
 async def test_what_was_left_is_committed_once(world: World):
     made = await world.workspace()
     world.put("src/new.py", b"x\n", within=made.path)
     world.put("README", b"changed\n", within=made.path)
-    first = (await commit.commit_rest(made, "dash: left\n\nTask: t1\n")).commit
-    assert await commit.commit_rest(made, "again") == commit.Rest(None, ())
-    assert world.git("rev-parse", "HEAD", cwd=made.path) == first
+    assert await commit.commit_rest(made, "dash: left\n\nTask: t1\n") == ()
+    first = head(world, made)
+    assert await commit.commit_rest(made, "again") == ()
+    assert head(world, made) == first != made.base
     assert world.git("log", "-1", "--format=%an|%s|%b", cwd=made.path) == "Dash|dash: left|Task: t1"
     assert world.git("status", "--porcelain", cwd=made.path) == ""
 
@@ -30,7 +37,8 @@ async def test_no_hook_and_no_filter_of_the_agents_gets_out(world: World):
     world.git("config", "filter.x.clean", str(evil), cwd=made.path)
     world.git("config", "core.fsmonitor", str(evil), cwd=made.path)
     world.put(".gitattributes", b"* filter=x\n", within=made.path)
-    assert (await commit.commit_rest(made, "left")).commit is not None
+    await commit.commit_rest(made, "left")
+    assert head(world, made) != made.base
 
 
 async def test_nested_repositories_stay_where_they_are(world: World):
@@ -38,7 +46,8 @@ async def test_nested_repositories_stay_where_they_are(world: World):
     world.put("inner/file", b"x\n", within=made.path)
     world.git("init", "--quiet", cwd=made.path / "inner")
     world.put("beside", b"x\n", within=made.path)
-    assert (await commit.commit_rest(made, "left")).commit is not None
+    await commit.commit_rest(made, "left")
+    assert head(world, made) != made.base
     assert world.git("ls-tree", "--name-only", "HEAD", cwd=made.path).split() == ["README", "beside", "src"]
     await bundle.bring_back(made)
     assert not await removal.is_imported(made)
@@ -90,14 +99,14 @@ async def test_what_git_cannot_take_is_left_and_named_and_everything_else_commit
     world.put("README", b"changed\n", within=made.path).chmod(0)
     (made.path / "dark").chmod(0o300)
     (made.path / "blind").chmod(0o600)
-    rest = await commit.commit_rest(made, "left")
+    left = await commit.commit_rest(made, "left")
     assert world.git("ls-tree", "-r", "--name-only", "HEAD", cwd=made.path).split() == [
         "README",
         "beside",
         "src/app.py",
     ]
     assert world.git("show", "HEAD:README", cwd=made.path) == "hello"
-    assert sorted((each.path, each.status, each.why) for each in rest.left) == [
+    assert sorted((each.path, each.status, each.why) for each in left) == [
         (b"README", "modified", "it cannot be read"),
         (b"blind/", "added", "it cannot be read"),
         (b"dark/", "added", "it cannot be read"),

@@ -1,5 +1,6 @@
 """Records and names on disk."""
 
+import json
 import stat
 from pathlib import Path
 
@@ -23,7 +24,6 @@ def workspace(root: Path, agent: str = "7k2m9q-003.1") -> Workspace:
         source,
         "1" * 64,
         (Shared(Path("/a"), Path("/b")),),
-        ("sub",),
     )
 
 
@@ -35,6 +35,12 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path):
     assert stat.S_IMODE(made.root.stat().st_mode) == 0o700
     place.remove_record(made)
     assert place.read_records(made.root) == []
+
+
+def test_a_record_of_an_older_dash_says_more(tmp_path: Path):
+    made = workspace(tmp_path / "root")
+    older = {**json.loads(place.encode(made)), "submodules": ["sub"], "filtered": ["a.bin"]}
+    assert place.decode(json.dumps(older).encode()) == made
 
 
 def test_a_root_that_is_not_there_has_no_records(tmp_path: Path):
