@@ -86,8 +86,7 @@ class InstancePort:
 
     async def look_here(self) -> str:
         """See the port."""
-        _, why = await self.probes.look_here()
-        return why
+        return await self.probes.look_here()
 
     def _is_ours(self, found: Found) -> bool:
         """It is a version that Dash has installed: each lies in a folder of its own, which jails may show."""

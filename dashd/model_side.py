@@ -99,7 +99,7 @@ class ModelSide:
         store, clock, exchange = self._store, self._clock, self._exchange
         settings = self._settings
         limits = agents_limits(settings)
-        tunnels = Tunnels(clock, on_tunnel=TunnelRecords(store).note)
+        tunnels = Tunnels(on_tunnel=TunnelRecords(store).note)
         self.doors = ModelDoors(store, clock, exchange, tunnels, ring, styles, limits)
         self.gateways = GatewayKeys(store, clock, exchange, ring, styles[OpenClawDriver.name], limits)
         self.models = ModelPort(self._registry, self._swap, exchange.waiting)

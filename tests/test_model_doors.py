@@ -33,7 +33,7 @@ class Bed:
 
     def __init__(self, world: World, ring: trio.Nursery) -> None:
         self.world = world
-        self.doors = ModelDoors(world.store, Clock(), world.exchange, Tunnels(Clock()), ring, STYLES)
+        self.doors = ModelDoors(world.store, Clock(), world.exchange, Tunnels(), ring, STYLES)
 
     def claim(self, number: int = 0, attempt: str = "t1.1") -> Claim:
         return Claim(f"{attempt}-{number}", self.world.agents[number], f"t{number}", proxy_world.SWARM)
@@ -121,7 +121,7 @@ async def test_a_late_close_leaves_the_seats_next_attempt_alone(bed: Bed) -> Non
 async def test_after_a_restart_the_same_key_opens_the_kept_listener(bed: Bed) -> None:
     opened = await bed.doors.open(bed.claim(), None, inside=False, calls=True)
     async with trio.open_nursery() as ring:
-        later = ModelDoors(bed.world.store, Clock(), bed.world.exchange, Tunnels(Clock()), ring, STYLES)
+        later = ModelDoors(bed.world.store, Clock(), bed.world.exchange, Tunnels(), ring, STYLES)
         await later.resume(bed.claim(), opened.listener.dup(), calls=True)
         bed.doors._open[bed.claim().attempt_id].cancel()
         await trio.testing.wait_all_tasks_blocked()
@@ -228,7 +228,7 @@ async def test_what_earlier_attempts_have_moved_counts(bed: Bed) -> None:
     await bed.world.store.writer.apply(
         lambda tx: tx.execute("UPDATE swarm SET scope = ?, walls = 'required'", (reach,))
     )
-    moved = TunnelRecord(bed.world.agents[0], "a.example", 443, "93.184.215.14", 40, 2, "closed", "", 1, 2)
+    moved = TunnelRecord(bed.world.agents[0], "a.example", 443, "93.184.215.14", 40, 2, "closed", "")
     await TunnelRecords(bed.world.store).note(moved)
     for number, bytes_moved in ((0, 42), (1, 0)):
         claim = bed.claim(number)

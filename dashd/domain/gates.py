@@ -16,7 +16,6 @@ from . import commands
 Kind = Literal["command", "path", "tool", "money", "landing", "depth"]
 Verdict = Literal["ask", "allow", "deny"]
 Who = Literal["operator", "orchestrator"]
-Decision = Literal["allow", "deny"]
 
 MEASURED: Final = frozenset({"money", "depth"})
 """Kinds with an amount that is compared; the others have a text that is matched."""

@@ -20,7 +20,6 @@ from typing import Literal
 import trio
 
 from dashd import threads
-from dashd.clock import Clock
 from dashd.domain import hosts, scope
 from dashd.domain.hosts import Host
 from dashd.wire import errors
@@ -89,9 +88,6 @@ class TunnelRecord:
     how_it_ended: How
     why: str
     """Of a refusal: its kind."""
-    started_ms: int
-    ended_ms: int | None
-    """None while it is open."""
 
 
 class NotPassed(Refused):
@@ -134,7 +130,6 @@ class Tunnels:
 
     def __init__(
         self,
-        clock: Clock,
         *,
         on_tunnel: Callable[[TunnelRecord], Awaitable[None]] = unrecorded,
         resolve: Resolve = resolve,
@@ -142,7 +137,6 @@ class Tunnels:
         limits: Limits = Limits(),
     ) -> None:
         """`on_tunnel` is awaited; where it raises DashError before a tunnel opens, that one is refused."""
-        self._clock = clock
         self._on_tunnel = on_tunnel
         self._resolve = resolve
         self._dial = dial
@@ -154,7 +148,7 @@ class Tunnels:
         """A connection to what CONNECT names, closed and written down in the end; NotPassed where there is
         none.
         """
-        tunnel = Tunnel(caller, _target(target), self._limits, self._clock.now_ms())
+        tunnel = Tunnel(caller, _target(target), self._limits)
         if refused := self._no_room(caller, tunnel.host):
             await self._record_refusal(tunnel, refused)
             raise refused
@@ -209,7 +203,7 @@ class Tunnels:
         """No byte passes that nobody would know of."""
         try:
             with trio.fail_after(RECORD_S):
-                await self._on_tunnel(tunnel.record("open", None))
+                await self._on_tunnel(tunnel.record("open"))
         except (errors.DashError, trio.TooSlowError) as error:
             tunnel.how = "refused"
             _log.error("a tunnel could not be written down, and was refused: %r", error)
@@ -253,7 +247,7 @@ class Tunnels:
             await self._record_end(tunnel, "refused", refused.kind)
 
     async def _record_end(self, tunnel: "Tunnel", how: How, why: str = "") -> None:
-        record = tunnel.record(how, self._clock.now_ms(), why)
+        record = tunnel.record(how, why)
         try:
             with trio.fail_after(RECORD_S):
                 await self._on_tunnel(record)
@@ -267,18 +261,17 @@ class Tunnel:
     outside: trio.abc.HalfCloseableStream
     """Set before anybody is handed a tunnel."""
 
-    def __init__(self, caller: Caller, host: Host, limits: Limits, started_ms: int) -> None:
+    def __init__(self, caller: Caller, host: Host, limits: Limits) -> None:
         self.caller = caller
         self.host = host
         self.address: str | None = None
         self.how: How | None = None
         self._limits = limits
-        self._started_ms = started_ms
         self._bytes = {"up": 0, "down": 0}
         self._scope = trio.CancelScope()
         self._ends_at = 0.0
 
-    def record(self, how: How, ended_ms: int | None, why: str = "") -> TunnelRecord:
+    def record(self, how: How, why: str = "") -> TunnelRecord:
         """What there is to write down of it."""
         return TunnelRecord(
             agent=self.caller.payer.agent_id or self.caller.payer.budget_id,
@@ -289,8 +282,6 @@ class Tunnel:
             bytes_down=self._bytes["down"],
             how_it_ended=how,
             why=why,
-            started_ms=self._started_ms,
-            ended_ms=ended_ms,
         )
 
     async def relay(self, agent: trio.abc.HalfCloseableStream, *, greeting: bytes, early: bytes) -> None:
@@ -363,7 +354,7 @@ class Tunnel:
     def _full(self) -> None:
         spent = self.caller.traffic.bytes >= self._limits.caller_bytes_max
         how: How = "agent-bytes" if spent else "tunnel-bytes"
-        _log.warning("the tunnel to %s was ended, out of %s: %s", self.host, how, self.record(how, None))
+        _log.warning("the tunnel to %s was ended, out of %s: %s", self.host, how, self.record(how))
         self.end(how)
 
 

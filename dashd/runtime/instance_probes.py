@@ -78,22 +78,22 @@ class InstanceProbes(Rounds[InstanceRow, Seen[InstanceRow]]):
         if seen.health != before:
             self._world.store.bells.queue.ring()  # what waited for a place is looked at again
 
-    async def look_here(self) -> tuple[str | None, str]:
-        """(version of the Pi that Dash finds, why it does not say it)."""
+    async def look_here(self) -> str:
+        """Has the version known of the Pi that Dash finds; why it does not say it."""
         rows = await self._world.store.own.read(instances.seats)
         pi = await threads.run(self._programs.look, PI)
         if isinstance(pi, Lack):
-            return None, pi.text
+            return pi.text
         try:
             stamp, version = await self._ask(pi, rows[0] if rows else None)
         except NoVersion as error:
-            return None, str(error)
+            return str(error)
         if any((row.stamp, row.version) != (stamp, version) for row in rows):
             await self._world.commit(lambda tx: instances.set_version(tx, stamp, version))
             await self.follow()
             for each in [each for each in self.seen.values() if not each.row.is_static]:
                 await self._in_turn(each)
-        return version, ""
+        return ""
 
     async def _know(self, seen: Seen[InstanceRow]) -> None:
         row = await self._world.store.own.read(lambda db: instances.find(db, seen.row.name))

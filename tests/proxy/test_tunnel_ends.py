@@ -15,7 +15,6 @@ from dashd.proxy.door import digest
 from dashd.proxy.ledger import Payer
 from dashd.proxy.tunnel import Limits, NotPassed, Tunnels
 from dashd.wire.errors import StoreFull
-from tests.fakes.clock import FixedClock
 from tests.fakes.outside import PUBLIC, open_outside
 from tests.proxy.test_tunnel import Written, connect, exactly, open_way, refused, tunnelled
 from tests.proxy.world import World, ask, chat, request, until
@@ -109,7 +108,7 @@ async def test_a_refused_or_failed_one_takes_no_room(tmp_path: Path, written: Wr
 async def test_a_byte_and_its_arrival_keep_a_tunnel_open(autojump_clock: MockClock):
     """On lockstep streams, where a byte has arrived only when somebody took it."""
     limits = Limits(idle_s=120, total_s=3_600)
-    made = tunnel.Tunnel(Caller(Payer("a"), "pi"), hosts.Host("api.example.org"), limits, 0)
+    made = tunnel.Tunnel(Caller(Payer("a"), "pi"), hosts.Host("api.example.org"), limits)
     made.outside, outside = lockstep_stream_pair()
     inside, agent = lockstep_stream_pair()
 
@@ -131,7 +130,7 @@ async def test_a_byte_and_its_arrival_keep_a_tunnel_open(autojump_clock: MockClo
 
 
 async def test_a_tunnel_that_is_never_idle_ends_all_the_same(autojump_clock: MockClock):
-    made = tunnel.Tunnel(Caller(Payer("a"), "pi"), hosts.Host("api.example.org"), Limits(total_s=3_600), 0)
+    made = tunnel.Tunnel(Caller(Payer("a"), "pi"), hosts.Host("api.example.org"), Limits(total_s=3_600))
     made.outside, outside = memory_stream_pair()
     inside, _ = memory_stream_pair()
 
@@ -231,7 +230,7 @@ async def test_a_record_that_hangs_holds_nobody_up(
 
     monkeypatch.setattr(tunnel, "RECORD_S", 0.02)
     async with open_outside() as outside:
-        tunnels = Tunnels(FixedClock(), on_tunnel=hang, resolve=outside.resolve, dial=outside.dial)
+        tunnels = Tunnels(on_tunnel=hang, resolve=outside.resolve, dial=outside.dial)
         async with open_way(tmp_path, outside, written) as world:
             with pytest.raises(NotPassed, match="could not be written down"):
                 async with tunnels.open(world.door.callers()[0], "api.example.org:443"):
@@ -293,7 +292,7 @@ async def test_many_at_once_keep_their_bytes_apart_and_calls_go_on(tmp_path: Pat
                 nursery.start_soon(_through, world, 10_000 * number)
             assert (await ask(world.port, request(chat(model="offline")))).status == 200
         await until(lambda: len(written) == 40)
-    moved = sorted((each.bytes_up, each.bytes_down) for each in written if each.ended_ms is not None)
+    moved = sorted((each.bytes_up, each.bytes_down) for each in written if each.how_it_ended != "open")
     assert moved == [(10_000 * number, 10_000 * number) for number in range(20)]
 
 
@@ -311,7 +310,7 @@ async def test_the_default_dials_no_loopback_whatever_the_name_says(tmp_path: Pa
                 await tunnel.dial(address, outside.port)
         named = (f"api.example.org:{outside.port}",)
         async with open_way(tmp_path, outside, written, named=named) as world:
-            tunnels = Tunnels(FixedClock(), resolve=outside.resolve)
+            tunnels = Tunnels(resolve=outside.resolve)
             with pytest.raises(NotPassed, match="loopback"):
                 async with tunnels.open(world.door.callers()[0], named[0]):
                     pytest.fail("it opened")

@@ -14,7 +14,7 @@ AGENT = "abc123-001"
 
 
 def record(how: str, *, address: str | None = "93.184.215.14", why: str = "", size: int = 0) -> TunnelRecord:
-    return TunnelRecord(AGENT, "a.example", 443, address, size, 2 * size, how, why, 1, None)  # type: ignore[arg-type]
+    return TunnelRecord(AGENT, "a.example", 443, address, size, 2 * size, how, why)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
