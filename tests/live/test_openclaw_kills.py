@@ -6,7 +6,6 @@ Wherever no call is cut, what the ledger charged is what the model's own book sa
 import json
 import os
 import signal
-from pathlib import Path
 
 import pytest
 import trio
@@ -117,22 +116,18 @@ async def test_a_kill_in_a_call_leaves_nothing_running_and_its_cost_is_shown_apa
         assert (cut["confirmed"], cut["agent"]) == (False, f"{swarm}-001")
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["its process", "all of it"])
-async def test_killed_in_a_tool_it_goes_on_in_its_session(start_daemon, tmp_path, whole) -> None:
+async def test_killed_in_a_tool_it_goes_on_in_its_session(start_daemon, tmp_path) -> None:
+    """All of it: its program alone is killed in test_torture."""
     async with on(start_daemon(), tmp_path, run(f"echo x >> marks; {UNTIL_GO}"), DONE) as there:
         swarm = await there.swarm()
         await tool_works(there, swarm)
         while not (tmp_path / "marks").exists():  # noqa: ASYNC110  # a file rings no bell
             await trio.sleep(0.02)
         agent = f"{swarm}-001"
-        if whole:
-            os.kill((await there.dash.call("agent.get", agent=agent))["pid"], signal.SIGKILL)
-        else:
-            kill_openclaw(agent)
+        os.kill((await there.dash.call("agent.get", agent=agent))["pid"], signal.SIGKILL)
         report = await there.ended(swarm)
         assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 2)
-        (failed,) = await there.dash.events(swarm, "task.failed")
-        assert whole or failed["data"]["reason"] == "openclaw ended (signal 9) while working"
+        assert len(await there.dash.events(swarm, "task.failed")) == 1
         assert (tmp_path / "marks").read_text() == "x\n"
         messages = there.provider.bodies[-1]["messages"]
         assert [message["role"] for message in messages].count("tool") == 1  # it sees what it had begun
@@ -140,15 +135,3 @@ async def test_killed_in_a_tool_it_goes_on_in_its_session(start_daemon, tmp_path
         (session,) = (await there.dash.call("session.list", agent=agent))["items"]
         assert session["id"] == f"{swarm}-t1.1"
         await there.balanced(swarm)
-
-
-def kill_openclaw(agent: str) -> None:
-    """Its process, not the runner."""
-    found = [
-        pid
-        for pid in pids_of(agent)
-        if b"openclaw" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
-    ]
-    assert found
-    for pid in found:
-        os.kill(pid, signal.SIGKILL)

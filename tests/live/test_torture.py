@@ -3,6 +3,7 @@
 `./run live` does DASH_TORTURE kills of each kind, 2 by default; `./run torture` does 50.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from dashd.drivers.line_conversation import RESUMED
 from tests.live.scenes import DONE, Scene, end_node, pids_of, scene
 from tests.live.stepping import STEPS, Stepping
 from tests.whole import daemons, door
@@ -80,6 +82,9 @@ async def _kills_of_agents(on: Scene, first: int, kills: int) -> int:
     async with trio.open_nursery() as nursery:
         for number, item in enumerate(items):
             nursery.start_soon(kill, number, item)
+    failed = await on.dash.events(swarm, "task.failed")
+    reasons = {event["data"]["reason"] for event in failed}
+    assert f"{on.driver} ended (signal 9) while working" in reasons
     return await _worked_out(on, swarm, items, attempts=len(items) + kills)
 
 
@@ -90,6 +95,8 @@ async def test_its_program_is_killed_while_its_tool_works(start_daemon, request,
     async with scene(daemon, tmp_path, model, driver=driver, within_s=ROUND_S_MAX * KILLS) as on:
         spent = sum([await _kills_of_agents(on, *each) for each in _swarms(AGENTS * STEPS)])
         assert model.looked.total() >= KILLS / AGENTS  # else nothing was killed in the middle
+        told = [message for body in model.bodies for message in body["messages"] if message["role"] == "user"]
+        assert any(RESUMED in json.dumps(message) for message in told)
         assert model.bill_nusd <= spent
 
 

@@ -132,6 +132,8 @@ async def test_killed_in_a_tool_it_goes_on_in_its_session(dash, with_openclaw, t
     report = await dash.ended(made["id"])
     assert (report["outcome"], report["attempts"]["total"]) == ("complete", 2), report
     assert (tmp_path / "marks").read_text() == "x\ny\n"
+    (failed,) = await dash.events(made["id"], "task.failed")
+    assert ended == "runner" or failed["data"]["reason"] == "openclaw ended (signal 9) while working"
     (session,) = (await dash.call("session.list", agent=agent))["items"]
     assert (session["id"], session["state"], session["driver"]) == (
         f"{made['id']}-t1.1",
