@@ -40,11 +40,7 @@ def here(config: Config, path: str) -> Programs:
 
 def seen(programs: Programs) -> list[Found]:
     """Those that are here; one whose place cannot even be looked at is not."""
-    found = []
-    for name in KNOWN:
-        with contextlib.suppress(OSError):
-            found.append(programs.find(name))
-    return [each for each in found if each is not None]
+    return [found for name in KNOWN if (found := programs.find(name)) is not None]
 
 
 class ProgramPort:

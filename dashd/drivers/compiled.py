@@ -79,7 +79,7 @@ class Compiled:
         name = _name(node, program)
         place = self._folder / name
         self._used[program.path] = name
-        if place.is_dir():
+        if os.path.isdir(place):  # not Path's, which raises where the folder cannot be entered
             return str(place)
         if name not in self._tried:
             self._wanted[name] = program.name, program.path, (node.folder, program.folder)

@@ -12,6 +12,7 @@ import functools
 import os
 import platform
 import shutil
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,13 +195,22 @@ class Programs:
         return found if isinstance(found, Found) else None
 
     def look(self, name: str) -> Found | Lack:
-        """The same, or why there is none. A configured one that cannot be run is not replaced by another."""
+        """The same, or why there is none. One that cannot be run or looked at is not replaced by another."""
+        try:
+            return self._look(name)
+        except OSError as error:
+            return Lack(
+                f"{name} cannot be looked for: {_refusal(error)}",
+                f"let the daemon's user read it, or set programs.{name} to another one",
+            )
+
+    def _look(self, name: str) -> Found | Lack:
         if path := self.configured.get(name):
             return named(name, path, "configured", f"programs.{name} is set to {path!r}")
         program = pinned().get(name)
         if program is not None and self.folder is not None:
             folder = self.folder / program.folder
-            if (folder / RECORD).is_file():
+            if _is_file(folder / RECORD):
                 return Found(name, str(folder / program.entry), str(folder), "installed")
         for probed in PROBED.get(name, ()):
             if self._path and (path := shutil.which(probed, path=self._path)):
@@ -248,21 +258,35 @@ def named(name: str, path: str, origin: Origin, whence: str) -> Found | Lack:
     """The program at a path, or of that name on PATH, links followed; or why not, which `whence` begins."""
     told = os.path.expanduser(path)
     file = told if os.sep in path else shutil.which(path) or ""
+    correct = f"correct programs.{name}, or take it out and run dashctl program install {name}"
     try:
         real = os.path.realpath(file)
-    except OSError:  # a link that somebody replaces just now
-        real = ""
-    if not os.path.isfile(real):
-        return Lack(
-            f"{whence}, which is no program",
-            f"correct programs.{name}, or take it out and run dashctl program install {name}",
-        )
-    if why := view.why_private(folder := _around(real)):
+        if not _is_file(real):
+            return Lack(f"{whence}, which is no program", correct)
+        why = view.why_private(folder := _around(real))
+    except FileNotFoundError:  # an installation replaces its folder just now
+        return Lack(f"{whence}, which is no program", correct)
+    except OSError as error:  # as above, or what is there cannot be looked at
+        return Lack(f"{whence}, which cannot be looked at: {_refusal(error)}", correct)
+    if why:
         return Lack(
             f"{whence}, and jails would have to show its folder {folder}: {why}",
             f"move it to a folder of its own and set programs.{name}; or dashctl program install {name}",
         )
     return Found(name, real, folder, origin)
+
+
+def _is_file(path: str | Path) -> bool:
+    """Unlike `is_file`, which says no in some Pythons and raises in others, of what may not be looked at."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _refusal(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}" if error.filename else said
 
 
 def _around(path: str) -> str:

@@ -58,6 +58,19 @@ def over_with(found: Programs) -> bool:
     return bool(found.compiled._tried) and folder.is_dir() and not list(folder.glob(f"{UNFINISHED}*"))
 
 
+def test_where_its_folder_cannot_be_looked_at_there_is_none(tmp_path, monkeypatch) -> None:
+    found = programs(tmp_path)
+    real, place = os.stat, f"{tmp_path.resolve()}/compiled/"
+
+    def stat(path, *arguments, **options):
+        if str(path).startswith(place):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert found.cache("pi") is None
+
+
 def test_none_is_wanted_where_none_are_kept_or_no_node_runs_it(tmp_path) -> None:
     for name in ("node", "cli.js", "fake", "pi"):
         (tmp_path / name).write_text("")

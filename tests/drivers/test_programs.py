@@ -1,6 +1,9 @@
 """Where programs are: configured ones first, then pinned ones that were installed whole."""
 
 import base64
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -157,3 +160,66 @@ def test_a_link_that_is_replaced_just_then_leads_to_no_program(monkeypatch) -> N
     monkeypatch.setattr(programs.os.path, "realpath", raced)
     found = programs.named("pi", "/opt/pi/cli.js", "configured", "programs.pi is set")
     assert isinstance(found, Lack)
+
+
+@pytest.fixture
+def refused(monkeypatch) -> Callable[[Path, int], None]:
+    """From now on whoever looks at a path, or below it, is refused so."""
+
+    def refuse(place: Path, number: int) -> None:
+        real = os.stat
+
+        def stat(path, *arguments, **options):
+            if str(path) == str(place) or str(path).startswith(f"{place}/"):
+                raise OSError(number, os.strerror(number), str(path))
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(os, "stat", stat)
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_an_installed_one_that_cannot_be_looked_at_lacks_and_says_why(
+    tmp_path: Path, refused, number: int
+) -> None:
+    on_path = tmp_path / "bin" / "openclaw"
+    on_path.parent.mkdir()
+    on_path.write_text("")
+    on_path.chmod(0o755)
+    _install(tmp_path, "openclaw")
+    refused(tmp_path / pinned()["openclaw"].folder, number)
+    found = Programs(tmp_path, path=str(on_path.parent))
+    lack = found.look("openclaw")
+    assert isinstance(lack, Lack)
+    assert lack.text.startswith(f"openclaw cannot be looked for: {tmp_path}/openclaw-")
+    assert lack.text.endswith(os.strerror(number))
+    assert (lack.here, found.find("openclaw"), found.missing("openclaw")) == (True, None, "openclaw")
+    assert found.lack("openclaw") == lack
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_configured_one_that_cannot_be_looked_at_lacks_and_says_why(
+    tmp_path: Path, refused, number: int
+) -> None:
+    file = tmp_path / "node_modules" / "pi" / "cli.js"
+    refused(tmp_path / "node_modules", number)
+    found = programs.named("pi", str(file), "configured", "programs.pi is set")
+    assert isinstance(found, Lack)
+    assert found.text == f"programs.pi is set, which cannot be looked at: {file}: {os.strerror(number)}"
+
+
+def test_one_whose_folder_is_replaced_just_then_is_no_program(tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "node_modules" / "pi" / "cli.js"
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    asked = programs.view.why_private
+
+    def after_it_has_gone(folder: str) -> str:
+        os.rename(tmp_path / "node_modules", tmp_path / "old")
+        return asked(folder)
+
+    monkeypatch.setattr(programs.view, "why_private", after_it_has_gone)
+    found = programs.named("pi", str(file), "configured", "programs.pi is set")
+    assert isinstance(found, Lack)
+    assert found.text == "programs.pi is set, which is no program"

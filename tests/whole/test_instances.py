@@ -204,6 +204,21 @@ async def test_an_added_pi_is_enough_where_dash_finds_none(start_daemon, another
             assert (await dash.ended(swarm))["outcome"] == "complete"
 
 
+async def test_where_the_folder_of_programs_cannot_be_entered_dashd_goes_on(start_daemon, work) -> None:
+    daemon = start_daemon()
+    daemon.stop()
+    (daemon.state / "programs").symlink_to("programs")  # as EACCES or EIO of it would be, for root too
+    daemon.start()
+    async with open_door(daemon.socket) as dash:
+        seen = await dash.call("instance.health", name="local")
+        assert (seen["ok"], "pi cannot be looked for" in seen["text"]) == (False, True)
+        states = {each["name"]: each["state"] for each in (await dash.call("program.list"))["programs"]}
+        assert states == {"node": "unusable", "pi": "unusable", "openclaw": "unusable"}
+        with pytest.raises(Refused, match="cannot be looked for"):
+            await _swarm(dash, "do `true`", work, driver="pi")
+        assert (await dash.ended(await _swarm(dash, "do `true`", work)))["outcome"] == "complete"
+
+
 async def test_settings_that_cannot_be_had_are_a_warning(start_daemon) -> None:
     most = {"DASH_PROGRAMS_PI_INSTANCES_MAX": "1000", "DASH_PROGRAMS_PI_INSTANCE_SEATS": "100"}
     async with open_door(start_daemon(**CONFIGURED, **most).socket) as dash:
