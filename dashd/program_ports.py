@@ -144,15 +144,7 @@ class ProgramPort:
 
     async def _follow(self, argv: list[str]) -> None:
         """Until the worker has ended; cancelled, it is ended with all that it started."""
-        process = await trio.lowlevel.open_process(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=dict(self._environ),
-            cwd="/",
-            start_new_session=True,
-        )
+        process = await self._start(argv)
         last: dict[str, object] = {}
         rest = b""
         assert process.stdout is not None, "it was asked for"
@@ -172,6 +164,24 @@ class ProgramPort:
                 str(last.get("error") or "the installation ended without a word"),
                 hint=str(last.get("hint") or "install again; dashd's log may say more"),
             )
+
+    async def _start(self, argv: list[str]) -> trio.Process:
+        try:
+            with threads.scarce():
+                return await trio.lowlevel.open_process(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=dict(self._environ),
+                    cwd="/",
+                    start_new_session=True,
+                )
+        except (OSError, threads.NoThread) as error:
+            raise errors.Unavailable(
+                f"starting the installation: {error}",
+                hint=f"the processes of uid {os.geteuid()} are used up, by agents perhaps; try again",
+            ) from None
 
     def _heard(self, line: bytes) -> dict[str, object]:
         try:

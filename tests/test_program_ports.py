@@ -106,6 +106,16 @@ async def test_given_up_nothing_of_the_worker_is_left(port, shop, monkeypatch) -
                 await port.install("pi")
 
 
+async def test_where_no_worker_can_be_started_for_now_that_is_said(port, shop, monkeypatch, scarce) -> None:
+    _works(shop, monkeypatch, "echo '{\"done\": true}'")
+    scarce(1)
+    with trio.fail_after(20):
+        with pytest.raises(errors.Unavailable, match="can't start new thread"):
+            await port.install("pi")
+        with pytest.raises(errors.Unavailable, match="is not there"):  # this worker installs nothing
+            await port.install("pi")
+
+
 async def test_what_is_there_is_not_installed_again(port, shop, monkeypatch) -> None:
     _installs(shop, port)
     _works(shop, monkeypatch, "exit 9")

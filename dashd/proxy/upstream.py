@@ -97,8 +97,9 @@ class HttpUpstream:
                 content=request.body,
                 extensions={"trace": note},
             )
-            response = await transport.handle_async_request(outgoing)
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            with threads.scarce():  # a name is looked up in one
+                response = await transport.handle_async_request(outgoing)
+        except (httpx2.TransportError, httpx2.InvalidURL, threads.NoThread) as error:
             raise _broken(error, request) from error
         return _HttpAnswer(response, request)
 

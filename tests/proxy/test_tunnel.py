@@ -326,6 +326,31 @@ async def test_a_name_without_an_address_or_with_too_many(
     assert outside.dialled == []
 
 
+async def test_a_name_that_there_is_no_thread_to_look_up_for_a_moment_is_looked_up_then(
+    tmp_path: Path, written: Written, scarce, monkeypatch: pytest.MonkeyPatch
+):
+    real = tunnel.socket.getaddrinfo
+
+    def known(name, *arguments, **options):
+        return (
+            [(2, 1, 6, "", (PUBLIC, 443))]
+            if name == b"api.example.org."
+            else real(name, *arguments, **options)
+        )
+
+    monkeypatch.setattr(tunnel.socket, "getaddrinfo", known)
+    async with open_outside() as outside:
+        outside.resolve = tunnel.resolve  # type: ignore[method-assign, assignment]
+        async with open_way(tmp_path, outside, written) as world:
+            tries = scarce(2)
+            async with tunnelled(world):
+                assert tries.count("ask") == 3
+        async with open_way(fresh(tmp_path), outside, written, Limits(resolve_s=0.02)) as world:
+            monkeypatch.setattr(tunnel.threads, "AGAIN_S", 1_000)
+            scarce(2)
+            assert (await refused(world, connect()))[0] == 504
+
+
 async def test_a_look_up_and_a_dial_that_hang_are_given_up(tmp_path: Path, written: Written):
     async def hang(*_: object) -> Any:
         await trio.sleep_forever()

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -135,3 +135,16 @@ async def test_without_certificates_or_descriptors_nobody_is_reached(monkeypatch
     async with opened() as upstream:
         with pytest.raises(UpstreamBroken, match="No such file"):
             await upstream.send(made("https://127.0.0.1:1/v1"))
+
+
+async def test_a_name_that_there_is_no_thread_to_look_up_breaks_that_try_alone(
+    scarce: Callable[[int], list[str]],
+):
+    async with open_provider(Provider()) as provider, opened() as upstream:
+        tries = scarce(1)
+        request = made(provider.url.replace("127.0.0.1", "localhost"))
+        with pytest.raises(UpstreamBroken, match="connecting: NoThread can't start new thread"):
+            await upstream.send(request)
+        assert not request.sent
+        assert b"Hello" in await read(await upstream.send(request))
+        assert tries.count("getaddrinfo") == 2
