@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,9 @@ import trio
 
 from dashd import drivers, threads
 from dashd.drivers import Programs
+from dashd.drivers.command import check_folder
 from dashd.drivers.driver import Work
+from dashd.drivers.programs import refuse_argv
 from dashd.drivers.strangers import Strangers
 from dashd.jail import git_folders, launch, links, spool, view
 from dashd.jail.view import Bounds
@@ -37,6 +39,8 @@ class DriverPort:
         self.at_once = at_once
         self.programs = programs
         self.strangers = Strangers(programs)
+        self.gateways: Callable[[], Sequence[str]] = list
+        """Those that were added, each with an OpenClaw of its own."""
 
     async def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
         """The driver asked for; `command` where there is a command; else the first program that is here or in
@@ -99,8 +103,13 @@ class DriverPort:
         work = Work((), item, task, folder, "", "", "", timeout_s=0.0, write=writes)
         return self.drivers[name].told(work)
 
-    async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+    async def check(
+        self, name: str, argv: Sequence[str] | None, cwd: str | None, *, away: bool = False
+    ) -> tuple[list[str], str]:
         """Asks the driver, in a thread because it looks at the file system."""
+        if away and self.gateways():
+            refuse_argv(name, argv)
+            return [], await threads.run(check_folder, cwd)
         found = await threads.run(self.drivers[name].check, argv, cwd)
         await self.strangers.ask(name)
         return found

@@ -160,6 +160,7 @@ async def _serve(
         side.doors.judge = Asks(world).answer
         gateway_starts = GatewayStarts(world, auto=config.programs.openclaw_autostart)
         ports = GatewayPort(world, config.daemon.state_dir / "gateway-tokens", gateway_starts.why)
+        agents.gateways = ports.added
         walls = WallsPort(world.jails, required=config.jail.required, own=_own(config))
         pis = _instances(config, world, agents, walls)
         core = _core(config, world, side, stop, agents, ports, pis, walls)

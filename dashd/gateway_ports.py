@@ -86,6 +86,10 @@ class GatewayPort:
         """See the port."""
         return self.probes.looks()
 
+    def added(self) -> list[str]:
+        """Those that were added, but for dead ones."""
+        return [name for name, each in self.probes.seen.items() if each.health != "dead"]
+
     async def ask(self, name: str) -> PlaceSeen:
         """See the port."""
         if (own := self._world.gateways.named(name)) is not None:

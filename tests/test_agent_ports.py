@@ -111,6 +111,23 @@ async def test_a_pi_that_was_added_counts_as_well_where_its_node_is_here(found) 
         without.drivers["pi"].check(None, "/")
 
 
+async def test_gateways_that_were_added_have_an_openclaw_of_their_own(found) -> None:
+    port, there = found(), ["desk"]
+    with pytest.raises(errors.Unsupported, match="driver openclaw needs openclaw"):
+        await port.check("openclaw", None, "/", away=True)
+    port.gateways = lambda: there
+    assert await port.check("openclaw", None, "/", away=True) == ([], "/")
+    with pytest.raises(errors.InvalidParams, match="takes no argv"):
+        await port.check("openclaw", ["true"], "/", away=True)
+    with pytest.raises(errors.InvalidParams, match="there is no folder"):
+        await port.check("openclaw", None, "/no/such", away=True)
+    with pytest.raises(errors.Unsupported, match="driver openclaw needs openclaw"):
+        await port.check("openclaw", None, "/")
+    there.clear()
+    with pytest.raises(errors.Unsupported, match="driver openclaw needs openclaw"):
+        await port.check("openclaw", None, "/", away=True)
+
+
 @pytest.fixture
 def on_path(tmp_path: Path, monkeypatch):
     """A machine with Node and Pi configured and an OpenClaw on PATH, which says `says[0]`; what was asked."""

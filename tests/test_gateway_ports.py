@@ -100,6 +100,7 @@ async def test_three_gateways_of_which_one_is_killed_and_comes_back(call, standi
             while not (probes.seen["b"].health == "dead" and probes.seen["b"].ended):
                 await probes.changes.ticket().wait()
             assert (await call("gateway.health", name="b")).health == "dead"
+            assert sorted(call.port.added()) == ["a", "c"]
             listed = (await call("gateway.list")).gateways
             assert [(each.name, each.health) for each in listed] == [
                 ("a", "alive"), ("b", "dead"), ("c", "alive")

@@ -297,14 +297,19 @@ def _around(path: str) -> str:
     return os.path.dirname(path)
 
 
-def check_program(programs: Programs, name: str, argv: Sequence[str] | None) -> None:
-    """Raises where the driver of that name cannot run its program, or was given one."""
+def refuse_argv(name: str, argv: Sequence[str] | None) -> None:
+    """Raises where a driver that has a program was given one."""
     if argv:
         raise errors.InvalidParams(
             f"driver {name} runs its own program and takes no argv",
             hint="leave argv out, or name driver command",
             path="argv",
         )
+
+
+def check_program(programs: Programs, name: str, argv: Sequence[str] | None) -> None:
+    """Raises where the driver of that name cannot run its program, or was given one."""
+    refuse_argv(name, argv)
     if (lack := programs.lack(name)) is not None:
         raise errors.Unsupported(
             f"driver {name} needs {programs.missing(name)}: {lack.text}", hint=lack.hint, path="driver"

@@ -1,4 +1,7 @@
-"""Which driver runs what is asked for, where none is named: that of what it begins from, or the usual one."""
+"""Which driver runs what is asked for, and whether it can.
+
+Where none is named it is that of what it begins from, or the usual one.
+"""
 
 from typing import Final
 
@@ -9,6 +12,7 @@ from dashd.store.rows import Snapshot
 from dashd.wire import errors
 from dashd.wire.methods.swarm import PlanSwarm
 
+from . import modes
 from .core import Core
 
 KEEP_SESSIONS: Final = ("openclaw", "pi")
@@ -22,7 +26,16 @@ async def of_swarm(core: Core, params: PlanSwarm) -> tuple[str, str]:
         if found:
             driver, _ = await core.drivers.choose(found, has_argv=False)
             return driver, f"no driver was named, and {begun} is of {found}"
+    if modes.away(params) and not (params.driver or params.argv):
+        driver, _ = await core.drivers.choose(modes.DRIVER, has_argv=False)
+        return driver, f"no driver was named, and gateways that were added run {driver}"
     return await core.drivers.choose(params.driver or None, has_argv=bool(params.argv))
+
+
+async def check(core: Core, params: PlanSwarm, driver: str, cwd: str | None) -> tuple[list[str], str]:
+    """(argv, cwd) as that driver will use them. Raises InvalidParams and Unsupported."""
+    away = driver == modes.DRIVER and modes.away(params)
+    return await core.drivers.check(driver, params.argv or None, cwd, away=away)
 
 
 async def of_session(core: Core, named: str | msgspec.UnsetType) -> str:

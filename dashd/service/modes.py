@@ -24,6 +24,11 @@ class Way(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+def away(params: wire.PlanSwarm) -> bool:
+    """Its agents run in gateways that were added, and what is installed here is nothing to them."""
+    return params.mode == gateways.MODE and params.unsafe_no_jail
+
+
 async def prepare(core: Core, params: wire.PlanSwarm, driver: str) -> Way:
     """Raises InvalidParams and Unsupported, saying what to leave out."""
     if params.mode is not msgspec.UNSET and driver != DRIVER:
@@ -32,8 +37,7 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str) -> Way:
         )
     if driver == instances.DRIVER:
         return await _among_instances(core, params)
-    placed = params.mode == gateways.MODE and params.unsafe_no_jail
-    if params.placement is not msgspec.UNSET and not placed:
+    if params.placement is not msgspec.UNSET and not away(params):
         raise errors.InvalidParams(
             "placement chooses among instances, where Pis run, or gateways that were added, and this swarm"
             " runs in none of them",
@@ -55,7 +59,7 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str) -> Way:
             hint="leave limits.cpu_s out, or mode: jailed",
             path="limits.cpu_s",
         )
-    if placed:
+    if away(params):
         return await _among_added(core, params)
     state = await core.walls.state()
     if not state.required or state.grade not in ("A", "B"):

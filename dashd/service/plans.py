@@ -38,7 +38,7 @@ async def plan(core: Core, caller: Caller, params: wire.PlanSwarm) -> wire.Swarm
     """The estimate, with its assumptions, and one agent's brief; raises what `swarm.create` would."""
     driver, _ = await drivers.of_swarm(core, params)
     place = await repositories.prepare(core, params)
-    argv, cwd = await core.drivers.check(driver, params.argv or None, place.cwd)
+    argv, cwd = await drivers.check(core, params, driver, place.cwd)
     items = params.items or [str(number + 1) for number in range(params.agents)]
     brief = brief_of(params, argv, cwd, items[0])
     ready = await prepare(core, params, driver, brief, tasks=len(items))

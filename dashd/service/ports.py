@@ -53,8 +53,12 @@ class Drivers(Protocol):
         are the folders that it may write in, None for no limit.
         """
 
-    async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
-        """(argv, cwd) as the driver will use them; raises InvalidParams saying what would be right."""
+    async def check(
+        self, name: str, argv: Sequence[str] | None, cwd: str | None, *, away: bool = False
+    ) -> tuple[list[str], str]:
+        """(argv, cwd) as the driver will use them; raises InvalidParams saying what would be right. `away`:
+        its agents run in gateways that were added; where there are some, no program need be here.
+        """
 
 
 class Programs(Protocol):

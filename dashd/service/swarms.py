@@ -59,7 +59,7 @@ async def prepare(
         refuse_nul(f"items[{index}]", item)
     driver, why_driver = await drivers.of_swarm(core, params)
     place = await repositories.prepare(core, params)
-    argv, cwd = await core.drivers.check(driver, params.argv or None, place.cwd)
+    argv, cwd = await drivers.check(core, params, driver, place.cwd)
     new_id = ids.swarm_id(core.clock.token(ids.SWARM_ID_BITS))
     items = params.items or [str(number + 1) for number in range(params.agents)]
     planned = STRATEGIES[params.strategy](items)

@@ -62,6 +62,8 @@ class ModelDrivers:
     def told(self, name: str, task: str, item: str, folder: str, write: Sequence[str] | None) -> str:
         return f"do {task} for {item} in {folder}, write {write}" if name == "thinker" else ""
 
-    async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+    async def check(
+        self, name: str, argv: Sequence[str] | None, cwd: str | None, *, away: bool = False
+    ) -> tuple[list[str], str]:
         await trio.lowlevel.checkpoint()
         return list(argv or []), cwd or "/"

@@ -20,6 +20,8 @@ class FakeDrivers:
         self.refusal: errors.DashError | None = None
         self.message = False
         self.checked: list[tuple[str, Sequence[str] | None, str | None]] = []
+        self.away: list[bool] = []
+        """Of each check."""
 
     async def choose(self, name: str | None, *, has_argv: bool) -> tuple[str, str]:
         if name not in (None, "command"):
@@ -39,8 +41,11 @@ class FakeDrivers:
     def told(self, name: str, task: str, item: str, folder: str, write: Sequence[str] | None) -> str:
         return ""
 
-    async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+    async def check(
+        self, name: str, argv: Sequence[str] | None, cwd: str | None, *, away: bool = False
+    ) -> tuple[list[str], str]:
         await trio.lowlevel.checkpoint()
+        self.away.append(away)
         self.checked.append((name, argv, cwd))
         if self.refusal is not None:
             raise self.refusal

@@ -94,3 +94,24 @@ async def test_without_a_program_that_keeps_any_none_is_made(call, drivers) -> N
     assert "dashctl program install openclaw, or pi; session create --driver openclaw or pi" in no.value.hint
     with pytest.raises(errors.Unsupported, match="driver command keeps no session"):
         await call("session.create", name="one", cwd="/", driver="command")
+
+
+@pytest.mark.parametrize(
+    ("asked", "driver", "away"),
+    [
+        ({"mode": "gateway", "unsafe_no_jail": True}, "openclaw", True),
+        ({"mode": "gateway", "unsafe_no_jail": True, "driver": "openclaw"}, "openclaw", True),
+        ({"unsafe_no_jail": True}, "pi", False),
+        ({"driver": "openclaw"}, "openclaw", False),
+    ],
+)
+async def test_of_gateways_that_were_added_nothing_need_be_here(
+    call, core, drivers, asked, driver, away
+) -> None:
+    drivers.usual = "pi"
+    made = await call("swarm.create", task="t", cwd="/", **asked)
+    assert (made.driver, drivers.checked[-1][0], drivers.away[-1]) == (driver, driver, away)
+    if away and "driver" not in asked:
+        assert made.why_driver == "no driver was named, and gateways that were added run openclaw"
+    await call("swarm.plan", task="t", cwd="/", **asked)
+    assert (drivers.checked[-1][0], drivers.away) == (driver, [away, away])

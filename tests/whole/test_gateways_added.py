@@ -92,6 +92,25 @@ async def test_an_added_one_is_watched_over_the_end_of_either(start_daemon, stan
     assert [str(path) for path in holders] == ["state/gateway-tokens/desk"]
 
 
+async def test_an_added_one_is_enough_where_no_openclaw_is_here(start_daemon, standing, tmp_path):
+    daemon = start_daemon()
+    asked = {"task": "do `echo hi`", "cwd": str(tmp_path), "mode": "gateway", "unsafe_no_jail": True}
+    with trio.fail_after(S_MAX):
+        async with open_door(daemon.socket) as dash:
+            with pytest.raises(Refused, match="driver openclaw needs openclaw"):
+                await dash.call("swarm.create", **asked)
+            await dash.call("gateway.add", name="desk", url=standing.url, token=TOKEN, unsafe_no_jail=True)
+            assert (await dash.call("gateway.health", name="desk"))["ok"]
+            for more in ({}, {"driver": "openclaw"}):
+                made = await dash.call("swarm.create", **asked, **more)
+                assert made["driver"] == "openclaw"
+                assert (await dash.ended(made["id"]))["outcome"] == "complete"
+                (placed,) = await dash.events(made["id"], "task.assigned")
+                assert placed["data"]["place"] == "desk"
+            with pytest.raises(Refused, match="driver openclaw needs openclaw"):
+                await dash.call("swarm.create", **(asked | {"mode": "jailed", "driver": "openclaw"}))
+
+
 async def _told(dash, since, count):
     """That many events of gateways after `since`."""
     found = await dash.call("event.wait", since=since, kinds=["gateway.*"], timeout_s=30, limit=count)
