@@ -42,14 +42,14 @@ def scaling(
 
     One at a time, so that what a new place changes is seen before the next; never up and down for one
     state: a place is let go only while nothing waits and the others would stay below the mark, or where
-    there are more than there may be. Those that are being drained count as long as anything runs in them.
+    there are more than there may be. Those that are drained count: another one in their room would undo it.
     """
     every = [place for place in places if place.health != "dead"]
     ours = [place for place in every if not place.draining]
     if len(ours) > policy.most:
         least = min(ours, key=lambda place: (place.load, place.id))
         return Scaling("down", f"{len(ours)} of at most {policy.most}", least.id)
-    policy = _within(policy, sum(1 for place in every if place.draining and place.load))
+    policy = _within(policy, sum(1 for place in every if place.draining))
     if len(ours) < policy.least:
         return Scaling("up", f"{len(ours)} of at least {policy.least}")
     capacity, load = sum(place.capacity for place in ours), sum(place.load for place in ours)

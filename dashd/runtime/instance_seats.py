@@ -4,9 +4,9 @@
     divided                  local-1 … local-N of so many seats each; N follows the load
 
 More than 80 % in use, or work that waits too long, and there is one place more; one that had no work for
-`idle_s` is ended, and so is one that was drained, once nothing runs in it. A place is a share of what may run
-at once, no process: making one costs a row. N never leaves its bounds, and each change is an event that says
-why.
+`idle_s` is ended. One that was drained stays so, and counts, until it may work again; it is ended, once
+nothing runs in it, where there are more than there may be. A place is a share of what may run at once, no
+process: making one costs a row. N never leaves its bounds, and each change is an event that says why.
 
 Woken by the bells of queue and instances, by work that was placed, and by the one deadline that comes next.
 Rows and loads are read in the transaction that decides, so nothing is placed where a place has just ended.
@@ -130,7 +130,7 @@ class InstanceSeats:
         now, division, watched = trio.current_time(), self._division, self._watched
         watched.see(now, {row.name: loads.get(row.name, 0) for row in rows}, waiting)
         idle_s, waited_s = watched.idle_s(now), watched.waited_s(now)
-        if any(ended(row, loads, division) for row in rows):
+        if ended(rows, loads, division):
             await self._world.commit(lambda tx: end(tx, division))
             return now  # one thing at a time: what that has changed is looked at next
         if division.divided and decide(rows, loads, idle_s, waited_s, division) is not None:
@@ -190,20 +190,23 @@ def change(tx: Tx, idle_s: Mapping[str, float], waited_s: float, division: Divis
         _say(tx, found.place, "down", found.why, len(rows) - 1)
 
 
-def ended(row: InstanceRow, loads: Mapping[str, int], division: Division) -> bool:
-    """It was drained, and nothing runs in it; that of undivided seats stays, so that no Pi is started."""
-    if loads.get(row.name, 0):
-        return False
-    return not _is_current(row, division) or (bool(row.draining) and row.name != LOCAL)
+def ended(rows: list[InstanceRow], loads: Mapping[str, int], division: Division) -> list[str]:
+    """Those of the other kind in which nothing runs; and of those that were drained as many as there are too
+    many. The others stay, so that what was taken out of service is not replaced.
+    """
+    current = [row for row in rows if _is_current(row, division)]
+    quiet = [row for row in rows if not loads.get(row.name, 0)]
+    drained = [row.name for row in quiet if row.draining and row in current]
+    too_many = max(0, len(current) - division.policy.most) if division.divided else 0
+    return [*(row.name for row in quiet if row not in current), *drained[::-1][:too_many]]
 
 
 def end(tx: Tx, division: Division) -> None:
     """Removes those that have ended; where that leaves too few, another one is there at once."""
     rows, loads = instances.seats(tx.db), attempts.open_by_place(tx.db)
-    for row in rows:
-        if ended(row, loads, division):
-            instances.remove(tx, row.name)
-            _say(tx, row.name, "down", "it was drained", len(instances.seats(tx.db)))
+    for name in ended(rows, loads, division):
+        instances.remove(tx, name)
+        _say(tx, name, "down", "it was drained", len(instances.seats(tx.db)))
     for name in _fill(tx, division, rows):
         _say(tx, name, "up", f"at least {division.policy.least}", len(instances.seats(tx.db)))
 

@@ -31,7 +31,15 @@ from tests.domain.test_placement import any_places
             Scaling("down", "2 of at most 1", "b"),
         ),
         ([Place("a", 2, 2, draining=True)], {}, 99, ScalingPolicy(least=1), None),
-        ([Place("a", 2, draining=True)], {}, 0, ScalingPolicy(least=1), Scaling("up", "0 of at least 1")),
+        ([Place("a", 2, draining=True)], {}, 99, ScalingPolicy(least=1), None),
+        (
+            [Place("a", 2, draining=True)],
+            {},
+            0,
+            ScalingPolicy(least=1, most=2),
+            Scaling("up", "0 of at least 1"),
+        ),
+        ([Place("a", 2, draining=True), Place("b", 2)], {"a": 900}, 0, ScalingPolicy(least=1, most=2), None),
         ([Place("a", 2, 2, draining=True), Place("b", 2, 2)], {}, 99, ScalingPolicy(), None),
     ],
 )

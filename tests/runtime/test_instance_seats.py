@@ -143,19 +143,38 @@ async def test_without_a_slot_of_the_daemon_nothing_waits_for_a_place(bed, scene
     assert instances.waiting(scene.db, 9) == ["aaaaaa-t2"]
 
 
-async def test_a_drained_one_ends_with_its_last_work_and_the_least_is_kept(scene, start, autojump_clock):
-    await start(divided(least=1, most=1))
-    claim = next(a_swarm(scene, 1))
+async def test_a_drained_one_stays_so_and_keeps_its_room_and_its_name(scene, start, autojump_clock):
+    await start(divided(least=1, most=2))
+    claim = next(a_swarm(scene, 4))
     place(scene, claim, "local-1")
     scene.do(lambda tx: instances.drain(tx, "local-1", on=True))
     await settled()
-    assert names(scene) == ["local-1"]  # it still takes the room of the only one there may be
+    assert names(scene) == ["local-1", "local-2"]
     scene.start(claim)
     scene.end(claim)
+    scene.do(lambda tx: instances.drain(tx, "local-2", on=True))
+    await trio.sleep(1_000)  # with work that waits
+    assert [(row.name, row.draining) for row in instances.seats(scene.db)] == [("local-1", 1), ("local-2", 1)]
+    scene.do(lambda tx: instances.drain(tx, "local-1", on=False))
     await settled()
-    assert names(scene) == ["local-1"]
-    assert not instances.find(scene.db, "local-1").draining
-    assert [each[:2] for each in told(scene)] == [("local-1", True), ("local-1", "down"), ("local-1", "up")]
+    assert [(row.name, row.draining) for row in instances.seats(scene.db)] == [("local-1", 0), ("local-2", 1)]
+    assert [each[:2] for each in told(scene)] == [
+        ("local-1", True),
+        ("local-2", "up"),
+        ("local-2", True),
+        ("local-1", False),
+    ]
+
+
+async def test_a_drained_one_is_drained_over_a_start_and_goes_where_there_are_too_many(
+    bed, scene, start, autojump_clock
+):
+    scene.do(lambda tx: instance_seats.settle(tx, divided(least=2)))
+    scene.do(lambda tx: instances.drain(tx, "local-1", on=True))
+    scene.do(lambda tx: instance_seats.settle(tx, divided(least=2)))
+    assert [(row.name, row.draining) for row in instances.seats(scene.db)] == [("local-1", 1), ("local-2", 0)]
+    await start(divided(least=1, most=1))
+    assert [(row.name, row.draining) for row in instances.seats(scene.db)] == [("local-2", 0)]
 
 
 async def test_that_of_undivided_seats_stays_drained(scene, start, autojump_clock):
@@ -247,12 +266,12 @@ def test_the_number_stays_in_its_bounds_and_no_place_comes_and_goes_at_once(step
             waiting += 1
         elif act == "end" and busy:
             loads[busy[pick % len(busy)]] -= 1
-        elif act == "drain" and rows:
+        elif act in ("drain", "go") and rows:
             name = sorted(rows)[pick % len(rows)]
-            rows[name] = msgspec.structs.replace(rows[name], draining=1)
+            rows[name] = msgspec.structs.replace(rows[name], draining=int(act == "drain"))
+        drained = {name for name, row in rows.items() if row.draining}
         for _ in range(20):  # until nothing is left to do, as the runtime goes on
-            for name in [name for name, row in rows.items() if ended(row, loads, found)]:
-                del rows[name], loads[name]
+            assert ended(list(rows.values()), loads, found) == []
             watched.see(now, {name: loads[name] for name in rows}, [f"t{each}" for each in range(waiting)])
             scaled = decide(list(rows.values()), loads, watched.idle_s(now), watched.waited_s(now), found)
             if scaled is None:
@@ -268,6 +287,7 @@ def test_the_number_stays_in_its_bounds_and_no_place_comes_and_goes_at_once(step
                 del rows[scaled.place], loads[scaled.place]
         else:
             raise AssertionError("it does not come to rest")
-        draining = sum(1 for row in rows.values() if row.draining)
+        assert {name for name, row in rows.items() if row.draining} == drained
+        draining = len(drained)
         assert min(policy.least, policy.most - draining) <= len(rows) - draining
         assert len(rows) <= policy.most

@@ -246,3 +246,21 @@ async def test_its_own_seats_follow_the_work(start_daemon, work, gate) -> None:
         told = await dash.call("event.list", kinds=["system.config"], limit=20)
         changes = [(each["data"]["change"], each["data"]["instances"]) for each in told["events"]]
         assert sorted(changes) == sorted([("up", 2), ("up", 3), ("down", 2), ("down", 1)])
+
+
+async def test_of_its_own_seats_a_drained_one_takes_nothing_until_it_may_again(start_daemon, work) -> None:
+    daemon = start_daemon(**CONFIGURED, **DIVIDED)
+    async with open_door(daemon.socket) as dash:
+        assert (await dash.call("instance.drain", name="local-1"))["changed"]
+        first = await _swarm(dash, "do `true`", work, driver="pi")
+        assert await _places(dash, first) == ["local-2"]
+        assert (await dash.ended(first))["outcome"] == "complete"
+        assert (await _shown(dash, "local-1"))["draining"]
+        daemon.kill()
+        daemon.start()
+    async with open_door(daemon.socket) as dash:
+        assert (await _shown(dash, "local-1"))["draining"]
+        assert (await dash.call("instance.drain", name="local-1", on=False))["changed"]
+        assert (await dash.call("instance.drain", name="local-2"))["changed"]
+        again = await _swarm(dash, "do `true`", work, driver="pi")
+        assert await _places(dash, again) == ["local-1"]
