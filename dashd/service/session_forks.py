@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from dashd.domain import ids
-from dashd.store import gateways, sessions, swarms
+from dashd.store import gateways, session_moves, sessions, swarms
 from dashd.store.rows import Snapshot, SwarmRow
 from dashd.store.sessions import CheckpointRow, SessionRow
 from dashd.store.transaction import Tx
@@ -55,11 +55,14 @@ async def fork(
 
 
 async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire.SessionChanged:
-    """One that is paused runs on. A closed one is gone on with by a new agent."""
+    """One that is paused runs on. A closed one is gone on with by a new agent, unless it was migrated: then
+    somebody goes on with it already, or that was called off there.
+    """
     key = params.idempotency_key
     if (known := await replay(core, caller, "session.resume", params, key, wire.SessionChanged)) is not None:
         return known
     row, state = await copies.standing(core, params.session)
+    await core.store.reader.read(lambda db: session_moves.refuse_moved(db, row.id))
     if state in ("open", "paused", "waiting"):
         if params.task:
             raise errors.Conflict(
@@ -75,6 +78,7 @@ async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire
 
     def operation(tx: Tx) -> wire.SessionChanged:
         copies.resting(tx.db, row.id)  # still
+        session_moves.refuse_moved(tx.db, row.id)
         forked = begin(tx)
         return wire.SessionChanged(
             session=row.id,

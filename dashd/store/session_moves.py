@@ -10,6 +10,7 @@ and a death of dashd between any two steps leaves nothing to do but what the nex
 import msgspec
 
 from dashd.domain import brief, repository
+from dashd.domain.task import ENDED
 from dashd.wire import errors
 
 from . import lifecycle, rows, sessions, swarms, tasks, workspaces
@@ -65,14 +66,20 @@ def awaited(db: Snapshot, agent_id: str) -> MoveRow | None:
 
 
 def refuse_moved(db: Snapshot, session_id: str) -> None:
-    """Raises Conflict for one that was migrated before, naming who goes on with it."""
-    if (found := find(db, session_id)) is not None:
-        task = tasks.get(db, found.task_id)
-        raise errors.Conflict(
-            f"session {session_id} was migrated: agent {task.pinned_to} of swarm {task.swarm_id}"
-            f" goes on with it in task {task.id}",
-            hint=f"session.get {task.pinned_to} shows it; session.fork {session_id} begins another agent",
-        )
+    """Raises Conflict for one that was migrated before, naming who goes on with it, or was to."""
+    if (found := find(db, session_id)) is None:
+        return
+    task, next_ = tasks.get(db, found.task_id), sessions.of_task(db, found.task_id)
+    agent = next_.agent_id if next_ else task.pinned_to
+    who = f"agent {agent} of swarm {task.swarm_id}" if agent else f"swarm {task.swarm_id}"
+    does, is_ = "goes on", ""
+    if task.state in ENDED:
+        does, is_ = "went on" if next_ else "was to go on", f", which is {task.state}"
+    shows = f"session.get {next_.id}" if next_ else f"task.get {task.id}"
+    raise errors.Conflict(
+        f"session {session_id} was migrated: {who} {does} with it in task {task.id}{is_}",
+        hint=f"{shows} shows it; session.fork {session_id} begins another agent",
+    )
 
 
 def begin(tx: Tx, session_id: str, task_id: str, *, copied: bool) -> None:

@@ -52,6 +52,10 @@ _q_page = (
     f" AND rowid > ?3 AND {rows.among('swarm_id', 5)} ORDER BY rowid LIMIT ?4"
 )
 _q_latest_of_agent = f"SELECT {_SESSION} FROM session WHERE agent_id = ? ORDER BY rowid DESC LIMIT 1"
+_q_of_task = (  # by the agents that were at it, since those have an index
+    f"SELECT {_SESSION} FROM session WHERE agent_id IN (SELECT agent_id FROM attempt WHERE task_id = ?1)"
+    " AND task_id = ?1 ORDER BY rowid DESC LIMIT 1"
+)
 _q_begun_with = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE id = ?"
 _q_checkpoint = f"{_q_begun_with} AND removed_at_ms IS NULL"
 _q_named = f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ?1 AND name = ?2 AND name <> ''"
@@ -105,6 +109,11 @@ def get(db: Snapshot, session_id: str) -> SessionRow:
         )
         raise errors.NotFound(f"{session_id!r} {why}", hint="session.list lists them", path="session")
     return row
+
+
+def of_task(db: Snapshot, task_id: str) -> SessionRow | None:
+    """The task's latest; None before it has begun one."""
+    return rows.first(SessionRow, db, _q_of_task, (task_id,))
 
 
 def begun_by(db: Snapshot, attempt: AttemptRow) -> LaunchRow:

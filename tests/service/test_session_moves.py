@@ -320,3 +320,36 @@ async def test_files_that_were_not_brought_back_are_said_in_the_answer(call, sce
     assert made[0].notes == ["its clone begins at b"]
     again = await call("session.migrate", session=ID, swarm=OTHER, idempotency_key="k")
     assert (again.notes, again.deduplicated) == (["its clone begins at b"], True)
+
+
+async def test_one_that_was_migrated_is_resumed_by_nobody_and_may_be_forked(
+    call, scene, port, other, running
+) -> None:
+    scene.end(running)
+    moved = await call("session.migrate", session=ID, swarm=OTHER)
+    before, copies = scene.seq, dict(port.copies)
+    why = f"was migrated: agent {moved.agent} of swarm {OTHER} goes on with it in task {moved.task}$"
+    for more in ({}, {"task": "more"}):
+        with pytest.raises(errors.Conflict, match=why):
+            await call("session.resume", session=ID, **more)
+    assert (scene.seq, port.copies) == (before, copies)
+    forked = await call("session.fork", session=ID, task="another one")
+    assert forked.swarm == SWARM
+
+
+async def test_one_that_is_migrated_while_it_is_copied_is_not_resumed(
+    call, scene, port, other, running
+) -> None:
+    scene.end(running)
+    keep = port.keep
+
+    async def slow(checkpoint_id, data):
+        port.keep = keep
+        await call("session.migrate", session=ID, swarm=OTHER)
+        await keep(checkpoint_id, data)
+
+    port.keep = slow
+    with pytest.raises(errors.Conflict, match="was migrated"):
+        await call("session.resume", session=ID)
+    assert len(port.copies) == 1, "that of the migration"
+    assert scene.states() == ["completed", "ready"]

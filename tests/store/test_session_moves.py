@@ -49,6 +49,40 @@ def test_what_could_not_be_copied_ends_its_task(scene, moving) -> None:
     scene.do(lambda tx: session_moves.ended(tx, "other", None, ""))
 
 
+def refused(scene) -> errors.Conflict:
+    with pytest.raises(errors.Conflict) as refusal:
+        scene.do(lambda tx: session_moves.refuse_moved(tx.db, ID))
+    return refusal.value
+
+
+def test_who_goes_on_with_it_is_named_whatever_has_become_of_that(scene, moving) -> None:
+    assert refused(scene).message.endswith(f"swarm {SWARM} goes on with it in task {NEXT}")
+    scene.do(lambda tx: tasks.pin(tx, NEXT, f"{SWARM}-002"))
+    agent, fork = f"agent {SWARM}-002 of swarm {SWARM}", f"session.fork {ID} begins another agent"
+    assert refused(scene).message.endswith(f"{agent} goes on with it in task {NEXT}")
+    assert refused(scene).hint == f"task.get {NEXT} shows it; {fork}"
+    row = CheckpointRow("c-1", ID, "automatic", "", "n1", 1, 1, 0)
+    scene.do(lambda tx: sessions.keep_newest(tx, row, 1_000, needed=True))
+    scene.do(lambda tx: session_moves.ended(tx, ID, "c-1", ""))
+    (claim,) = scene.claim()
+    scene.start(claim)
+    attempt = scene.attempt(claim)
+    scene.do(lambda tx: sessions.opened(tx, attempt.launch_id, attempt, SWARM, "pi"))
+    assert refused(scene).message.endswith(f"{agent} goes on with it in task {NEXT}")
+    scene.end(claim)
+    scene.do(lambda tx: tasks.unpin(tx, f"{SWARM}-002"))
+    assert refused(scene).message.endswith(f"{agent} went on with it in task {NEXT}, which is completed")
+    assert refused(scene).hint == f"session.get {attempt.launch_id} shows it; {fork}"
+
+
+def test_where_nobody_began_to_go_on_with_it_that_is_said(scene, moving) -> None:
+    scene.do(lambda tx: session_moves.ended(tx, ID, None, "no room"))
+    assert refused(scene).message.endswith(
+        f"swarm {SWARM} was to go on with it in task {NEXT}, which is cancelled"
+    )
+    assert refused(scene).hint.startswith(f"task.get {NEXT} shows it; ")
+
+
 @pytest.fixture
 def on_repo(scene):
     """A session that runs on a repository; the agent of `other1` goes on with it, and with its files."""
