@@ -173,7 +173,9 @@ def _kept(out: Output, found: dict[str, object]) -> int:
         out.data(found)
     else:
         name = f" as {safe.line(str(found['name']))}" if found["name"] else ""
-        out.line(f"Checkpoint '{found['id']}' holds session {found['session']} up to {found['step']}{name}")
+        out.line(
+            f"Checkpoint '{found['id']}' holds session {found['session']}{name}; goes on at {found['step']}"
+        )
     return 0
 
 

@@ -173,10 +173,11 @@ async def _sow(world: World, plan: Plan, checkpoint_id: str, form: SessionFormat
         data = await world.transcripts.kept(checkpoint_id)
     except FileNotFoundError:
         raise NotASession("somebody has removed its file from Dash's state directory") from None
+    row = await world.store.own.read(lambda db: sessions.begun_with(db, plan.work.task_id))
 
     def sow() -> None:
         found = form.read(data)
-        leaf = found.tree.leaf
+        leaf = row.step if row and row.step in found.tree.nodes else found.tree.leaf
         if leaf is None:
             raise NotASession("nothing was said in it")
         at_ms = world.clock.now_ms()

@@ -4,7 +4,7 @@ Bounded like a brief, since every word of it is paid for with every call that fo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -72,6 +72,12 @@ def facts(db: Snapshot, row: SessionRow) -> Facts:
     )
 
 
+def before_that(known: Facts, leaf: str | None) -> Facts:
+    """Of one that goes on from an earlier step: what came of the rest is not to be gone on with."""
+    state = f"{known.state}, and gone back to step {leaf}: what was said and returned after that is left out"
+    return replace(known, state=state, progress="", result="")
+
+
 async def work(core: Core, row: SessionRow, known: Facts) -> str:
     """What its files differ in from their base, bounded; else why that is not known, and what is."""
     if known.folder:
@@ -115,15 +121,17 @@ def _patch(found: DiffSeen, agent: str) -> list[str]:
     return said
 
 
-def text(known: Facts, found: Transcript, work: str) -> str:
-    """Brief, how far it came, what it returned, what is left to do, its files, and its last words."""
+def text(known: Facts, found: Transcript, work: str, leaf: str | None) -> str:
+    """Brief, how far it came, what it returned, what is left to do, its files, and its last words up to where
+    it goes on.
+    """
     parts = [BEGINNING, f"Task: {_short(known.task)}"]
     if known.item:
         parts.append(f"Item: {_short(known.item)}")
     parts.append(f"State: {known.state}" + (f" ({safe.line(known.progress)})" if known.progress else ""))
     if known.result:
         parts.append(f"What was returned: {_short(known.result, RESULT_CHARACTERS_MAX)}")
-    said = [node.id for node in found.tree.path(found.tree.leaf) if node.role in ("assistant", "summary")]
+    said = [node.id for node in found.tree.path(leaf) if node.role in ("assistant", "summary")]
     left, more = todos.merged(todos.follow_ups(known.result), _unticked(found, said))
     if left:
         parts.append(
@@ -144,9 +152,9 @@ def _unticked(found: Transcript, said: Sequence[str]) -> list[str]:
     return []
 
 
-def markdown(title: str, found: Transcript) -> str:
+def markdown(title: str, found: Transcript, leaf: str | None) -> str:
     """The way to where it goes on, for people to read."""
-    said = [node for node in found.tree.path(found.tree.leaf) if node.role in SPOKEN]
+    said = [node for node in found.tree.path(leaf) if node.role in SPOKEN]
     steps = (f"## {node.role} ({node.id})\n\n{found.text(node.id).strip()}" for node in said)
     parts = [f"# Session {title}", *steps]
     return "\n\n".join(parts) + "\n"

@@ -4,11 +4,11 @@ What is there is read whole, every branch: where a session is to go on (`goes_on
 whose folder is gone the fullest copy is left.
 """
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dashd.domain import attempt as attempt_rules
 from dashd.domain import ids
-from dashd.domain.session_tree import Node, NotASession, SessionTree, Transcript, UnknownStep
+from dashd.domain.session_tree import SPOKEN, Node, NotASession, SessionTree, Transcript, UnknownStep
 from dashd.store import agents, attempts, session_moves, session_room, sessions, swarms, tasks
 from dashd.store.rows import Snapshot
 from dashd.store.sessions import CheckpointRow, SessionRow
@@ -19,6 +19,17 @@ from dashd.wire.methods import session as wire
 from .core import Core
 
 T = TypeVar("T")
+
+
+class Now(NamedTuple):
+    """A session as whoever goes on with it finds it."""
+
+    row: SessionRow
+    found: Transcript
+    leaf: str | None
+    """After which step; None where nothing was said yet."""
+    went_back: bool
+    """Whether something was said that is not on the way there."""
 
 
 async def read(core: Core, session: str, checkpoint_id: str | None = None) -> tuple[SessionRow, Transcript]:
@@ -41,10 +52,27 @@ async def read(core: Core, session: str, checkpoint_id: str | None = None) -> tu
         ) from None
 
 
-def goes_on(db: Snapshot, row: SessionRow, found: Transcript) -> str | None:
-    """The step after which it goes on: that of its head, or the one that it has come to."""
-    head = sessions.checkpoint(db, row.id, row.head) if row.head else None
-    return found.tree.leaf if head is None else head.step
+def goes_on(db: Snapshot, row: SessionRow, found: Transcript, checkpoint_id: str | None = None) -> str | None:
+    """The step after which it goes on, or what goes on from that checkpoint does: that of its head, or the
+    one that it has come to.
+    """
+    named = checkpoint_id or row.head
+    kept = sessions.checkpoint(db, row.id, named) if named else None
+    return found.tree.leaf if kept is None else kept.step
+
+
+async def now(core: Core, session: str) -> Now:
+    """As `read` has it; where that has lost the step after which it goes on, as the copy of that has it."""
+    row, found = await read(core, session)
+    leaf = await core.store.reader.read(lambda db: goes_on(db, row, found))
+    if leaf is None or leaf in found.tree.nodes:
+        return Now(row, found, leaf, _last_said(found.tree, leaf) != _last_said(found.tree, found.tree.leaf))
+    row, found = await read(core, session, row.head)
+    return Now(row, found, step(found.tree, leaf).id, went_back=True)
+
+
+def _last_said(tree: SessionTree, node_id: str | None) -> str | None:
+    return next((node.id for node in reversed(tree.path(node_id)) if node.role in SPOKEN), None)
 
 
 def _kept(db: Snapshot, row: SessionRow, wanted: str | None) -> CheckpointRow:
@@ -74,11 +102,13 @@ def step(found: SessionTree, wanted: str | None) -> Node:
 async def copy(
     core: Core, session: str, *, kind: str, at: str | None = None, name: str = ""
 ) -> CheckpointRow:
-    """The row of a copy whose file is there when this returns; a checkpoint that is named is read from.
+    """The row of a copy whose file is there when this returns: of all branches, and of where it goes on; or
+    of the way to a step, for which a checkpoint that is named is read.
 
     Its row is to be written by `written`, with nothing to wait for in between. Raises Conflict without room.
     """
-    return await _keep(core, *await _at(core, session, at), kind=kind, name=name)
+    row, found, node = await _at(core, session, at)
+    return await _keep(core, row, found, node, kind=kind, name=name, whole=at is None)
 
 
 async def copy_to_go_on(core: Core, session: str, *, at: str | None) -> tuple[CheckpointRow, bool]:
@@ -97,19 +127,29 @@ async def copy_to_go_on(core: Core, session: str, *, at: str | None) -> tuple[Ch
 
 
 async def _at(core: Core, session: str, at: str | None) -> tuple[SessionRow, Transcript, Node]:
-    """The session up to a step or a checkpoint; all that was said, if none is named."""
+    """The session up to a step or a checkpoint; up to where it goes on, if none is named."""
     from_ = await core.store.reader.read(
         lambda db: sessions.checkpoint(db, sessions.get(db, session).id, at) if at else None
     )
     row, found = await read(core, session, from_.id if from_ else None)
-    return row, found, step(found.tree, None if from_ else at)
+    if at and not from_:
+        return row, found, step(found.tree, at)
+    leaf = await core.store.reader.read(lambda db: goes_on(db, row, found, from_.id if from_ else None))
+    return row, found, step(found.tree, leaf if leaf in found.tree.nodes else None)
 
 
 async def _keep(
-    core: Core, row: SessionRow, found: Transcript, node: Node, *, kind: str, name: str = ""
+    core: Core,
+    row: SessionRow,
+    found: Transcript,
+    node: Node,
+    *,
+    kind: str,
+    name: str = "",
+    whole: bool = False,
 ) -> CheckpointRow:
     data = found.whole
-    if node.id != found.tree.leaf:
+    if node.id != found.tree.leaf and not whole:
         cwd = (await core.store.reader.read(lambda db: swarms.get(db, row.swarm_id))).cwd
         data = found.cut(node.id, session_id=row.id, cwd=cwd, at_ms=core.clock.now_ms())
     room = core.checkpoints_bytes_max

@@ -63,7 +63,7 @@ async def tree(core: Core, _caller: Caller, params: wire.TreeOfSession) -> wire.
     said = list(found.tree.spoken())
 
     def query(db: Snapshot) -> tuple[list[CheckpointRow], str | None]:
-        leaf = found.tree.leaf if params.checkpoint else copies.goes_on(db, row, found)
+        leaf = copies.goes_on(db, row, found, params.checkpoint or None)
         return sessions.checkpoints(db, row.id), leaf
 
     kept, leaf = await core.store.reader.read(query)
@@ -103,9 +103,12 @@ async def show(core: Core, _caller: Caller, params: wire.ShowSession) -> wire.Se
 
 async def export(core: Core, _caller: Caller, params: wire.ExportSession) -> wire.SessionExported:
     """In pieces; of a session that goes on, what was there when each was asked for."""
-    row, found = await copies.read(core, params.session)
-    as_lines = params.format == "jsonl"
-    whole = found.whole.decode("utf-8", "replace") if as_lines else primes.markdown(row.id, found)
+    if params.format == "jsonl":
+        row, found = await copies.read(core, params.session)
+        whole = found.whole.decode("utf-8", "replace")
+    else:
+        row, found, leaf, _ = await copies.now(core, params.session)
+        whole = primes.markdown(row.id, found, leaf)
     piece = whole[params.offset : params.offset + PIECE_BYTES_MAX]
     end = params.offset + len(piece)
     return wire.SessionExported(session=row.id, text=piece, next_offset=end if end < len(whole) else None)
@@ -113,15 +116,17 @@ async def export(core: Core, _caller: Caller, params: wire.ExportSession) -> wir
 
 async def prime(core: Core, _caller: Caller, params: wire.NameSession) -> wire.SessionPrimed:
     """From what the rows, the conversation and the files say."""
-    row, found = await copies.read(core, params.session)
+    row, found, leaf, went_back = await copies.now(core, params.session)
     facts = await core.store.reader.read(lambda db: primes.facts(db, row))
+    if went_back:
+        facts = primes.before_that(facts, leaf)
     work = await primes.work(core, row, facts)
-    text = await threads.run(primes.text, facts, found, work)  # a conversation may be long
+    text = await threads.run(primes.text, facts, found, work, leaf)  # a conversation may be long
     return wire.SessionPrimed(session=row.id, text=text)
 
 
 async def checkpoint(core: Core, caller: Caller, params: wire.CheckpointSession) -> wire.CheckpointMade:
-    """Of all branches; where a step is named, of the way there alone."""
+    """Of all branches and of where it goes on; where a step is named, of the way there alone."""
     return await _keep(core, caller, "session.checkpoint", params)
 
 

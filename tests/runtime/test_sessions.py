@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from dashd.domain.session_tree import NotASession, NotReadInTime
+from dashd.domain.session_tree import NotASession, NotReadInTime, SessionTree
 from dashd.drivers.driver import Command
 from dashd.drivers.pi_transcript import PiSessions
 from dashd.runtime import sessions
@@ -199,6 +199,31 @@ async def test_where_there_is_no_room_for_it_that_is_said_and_its_file_goes(
     assert "raise daemon.checkpoints_total_mib" in said["reason"]
     assert [record.why for record in caplog.records if record.message == "no checkpoint"] == [said["reason"]]
     assert (await kept.until("session.closed"))["data"]["checkpoint"] is None
+
+
+async def begun(bed, data: bytes, step: str, *, broken_off: bool = False) -> SessionTree:
+    """What the next task's conversation holds before its program starts, from this copy at this step."""
+    row = CheckpointRow("c-9", f"{SWARM}-t1.1", "named", "", step, 1, len(data), 0)
+    await bed.world.transcripts.keep(row.id, data)
+    bed.scene.swarm("c", swarm_id="other1", cwd="/", retries=0)
+
+    def operation(tx) -> None:
+        rows.keep(tx, row, 10_000)
+        rows.sow(tx, "other1-t1", row.id, broken_off=broken_off)
+        tx.ring("queue")
+
+    bed.scene.do(operation)
+    await bed.running("other1-t1.1")
+    return PiSessions().read(await bed.world.transcripts.live(PiSessions(), "other1-t1.1")).tree
+
+
+async def test_it_begins_where_the_copy_goes_on_and_with_no_other_branch(kept, autojump_clock) -> None:
+    kept.scene.swarm("a", cwd="/", retries=0)
+    kept.go()
+    await ended_talk(kept)
+    tree = await begun(kept, file(*ENTRIES), "2d27aae3")
+    assert [node.role for node in tree.path(tree.leaf)][2:] == ["user", "assistant", "tool"]
+    assert "bfc382a1" not in tree.nodes
 
 
 async def test_one_whose_checkpoint_has_lost_its_file_does_not_start_and_says_why(

@@ -5,11 +5,13 @@ import dataclasses
 import msgspec
 import pytest
 
+from dashd.domain.session_tree import Node, SessionTree
 from dashd.service import HANDLERS
-from dashd.store import attempts, sessions
+from dashd.store import attempts, sessions, tasks
 from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors, methods
-from tests.service.test_sessions import ID, Sessions, running
+from tests.fakes.scene import SWARM
+from tests.service.test_sessions import ID, Sessions, Talk, running
 
 __all__ = ["running"]
 
@@ -33,7 +35,7 @@ async def test_where_it_goes_on_hides_nothing(call, scene, port, running) -> Non
     assert [step.id for step in (await call("session.show", session=ID, step="n3")).steps][-1] == "n3"
     assert (await call("session.export", session=ID, format="jsonl")).text == "whole"
     archived = await call("session.archive", session=ID)
-    assert (port.copies[archived.id], archived.step, archived.steps) == (b"whole", "n3", 3)
+    assert (port.copies[archived.id], archived.step, archived.steps) == (b"whole", "n1", 3)
     assert (await call("session.rewind", session=ID, to="n3")).step == "n3"
     moved = await call("session.rewind", session=ID, to="n1")
     asked, kept_ = [], port.kept
@@ -45,6 +47,66 @@ async def test_where_it_goes_on_hides_nothing(call, scene, port, running) -> Non
     port.kept = kept
     await call("session.fork", session=ID, task="more")
     assert asked == [moved.head], "what goes on with it begins there"
+
+
+async def test_what_it_was_rewound_past_is_in_no_export_and_no_prime(call, scene, port, running) -> None:
+    scene.end(running)
+    scene.do(lambda tx: tasks.set_result(tx, f"{SWARM}-t1", "RETURNED", cut=False))
+    assert "(n3)" in (await call("session.export", session=ID)).text
+    primed = (await call("session.prime", session=ID)).text
+    assert "I look" in primed
+    assert "RETURNED" in primed
+    await call("session.rewind", session=ID, to="n1")
+    exported = (await call("session.export", session=ID)).text
+    assert "(n1)" in exported
+    assert "(n2)" not in exported
+    primed = (await call("session.prime", session=ID)).text
+    assert "State: completed, and gone back to step n1" in primed
+    assert "I look" not in primed
+    assert "RETURNED" not in primed
+
+
+async def test_a_copy_holds_all_and_goes_on_where_its_session_did(call, scene, port, running) -> None:
+    scene.end(running)
+    await call("session.rewind", session=ID, to="n1")
+    safe = await call("session.checkpoint", session=ID, name="safe")
+    assert (port.copies[safe.id], safe.step, safe.steps) == (b"whole", "n1", 3)
+    await call("session.switch", session=ID, to="n3")
+    assert (await call("session.tree", session=ID)).leaf == "n3"
+    assert (await call("session.tree", session=ID, checkpoint="safe")).leaf == "n1"
+    assert (await call("session.restore", session=ID, to="safe")).step == "n1"
+    assert (await call("session.tree", session=ID)).leaf == "n1"
+    for method in ("fork", "resume"):
+        begun = await call(f"session.{method}", session=ID, task="more")
+        assert port.copies[sessions.seed(scene.db, begun.task)] == b"cut at n1"
+    named = await call("session.fork", session=ID, at="safe", task="more")
+    assert (named.step, port.copies[named.checkpoint]) == ("n1", b"cut at n1")
+
+
+class Other(Talk):
+    """A branch that the fullest copy does not have."""
+
+    tree = SessionTree([Node("m1", None, "user", "another way")])
+
+
+async def test_of_one_that_is_gone_what_it_goes_on_with_is_read_where_that_is(
+    call, scene, port, running
+) -> None:
+    scene.end(running)
+    for number, step_, steps in (("1", "n3", 3), ("2", "m1", 1)):
+        row = CheckpointRow(f"c-{number}", ID, "named", "", step_, steps, 10, 0)
+        scene.do(lambda tx, row=row: sessions.keep(tx, row, 1_000))
+
+    async def kept(_driver, checkpoint_id):
+        return Other() if checkpoint_id == "c-2" else Talk()
+
+    port.kept = kept
+    scene.do(lambda tx: attempts.set_removed(tx, [ID]))
+    await call("session.rewind", session=ID, to="c-2")
+    assert "## user (m1)\n\nanother way" in (await call("session.export", session=ID)).text
+    assert "gone back to step m1" in (await call("session.prime", session=ID)).text
+    archived = await call("session.archive", session=ID)
+    assert (port.copies[archived.id], archived.step) == (b"whole", "n3"), "all that there is"
 
 
 async def test_of_one_that_is_gone_the_fullest_copy_is_left(call, scene, port, running) -> None:

@@ -50,7 +50,7 @@ class Checkpoint(Result):
     kind: Literal["named", "automatic", "fork", "archive"]
     name: str
     step: str
-    """The last one in it."""
+    """After which goes on what goes on from it. It may hold more: later ones, and other branches."""
     steps: int
     bytes: int
     at: str
@@ -119,7 +119,7 @@ class SessionTree(Result):
     leaf: str | None
     """Where it goes on."""
     checkpoints: dict[str, list[str]]
-    """Checkpoints by the step that they end with."""
+    """Checkpoints by the step after which goes on what goes on from them."""
 
 
 class ShowSession(Params):

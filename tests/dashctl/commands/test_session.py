@@ -76,7 +76,7 @@ def test_copies_and_moves_say_what_came_of_them(dashd, ctl):
     ):
         dashd.on(f"session.{verb}", made)
         out = ctl("session", verb, *words).out
-        assert out == f"Checkpoint 'c-1' holds session {S} up to n1 as good\n", verb
+        assert out == f"Checkpoint 'c-1' holds session {S} as good; goes on at n1\n", verb
     for verb in ("rewind", "switch", "restore"):
         dashd.on(f"session.{verb}", wire.SessionMoved(session=S, head="c-1", step="n1"))
         assert "goes on at n1 (checkpoint c-1)" in ctl("session", verb, S, "n1").out
