@@ -1,7 +1,8 @@
 """Table `session_made`: sessions that were made before there was work, to begin in later.
 
 Such a one is a name, a driver and a folder. The first task that is told to begin in it has it; from then on
-its name means the conversation of that task, of its latest attempt that began a new one.
+its name means the conversation of that task, of its latest attempt that began a new one. It is free again
+while that task is at its end without having begun one; whoever takes it then has it.
 """
 
 import msgspec
@@ -24,18 +25,25 @@ class MadeRow(msgspec.Struct, frozen=True):
     driver: str
     cwd: str
     task_id: str | None
+    """Whose it is; None while it is free."""
     session_id: str | None
     at_ms: int
 
 
 _MADE = columns(MadeRow)
 _q_insert = f"INSERT INTO session_made ({_MADE}) VALUES ({placeholders(MadeRow)})"
-_q_find = f"SELECT {_MADE} FROM session_made WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"
-_q_of_session = f"SELECT {_MADE} FROM session_made WHERE session_id = ?"
-_q_waiting = f"SELECT {_MADE} FROM session_made WHERE task_id IS NULL ORDER BY at_ms, id"
+_FREE = (
+    "(session_made.task_id IS NULL OR session_made.session_id IS NULL AND EXISTS (SELECT 1 FROM task t"
+    " WHERE t.id = session_made.task_id AND t.state IN ('completed', 'dead', 'cancelled')))"
+)
+"""Asked of the task and not written down, since one that has ended may be tried again by hand."""
+_READ = _MADE.replace("task_id", f"iif({_FREE}, NULL, task_id)")
+_q_find = f"SELECT {_READ} FROM session_made WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"
+_q_of_session = f"SELECT {_READ} FROM session_made WHERE session_id = ?"
+_q_waiting = f"SELECT {_READ} FROM session_made WHERE {_FREE} ORDER BY at_ms, id"
 _q_take = "UPDATE session_made SET task_id = ?2 WHERE id = ?1"
 _q_begun = "UPDATE session_made SET session_id = ?2 WHERE task_id = ?1"
-_q_remove = "DELETE FROM session_made WHERE id = ? AND task_id IS NULL"
+_q_remove = f"DELETE FROM session_made WHERE id = ? AND {_FREE}"
 
 
 def insert(tx: Tx, row: MadeRow) -> None:

@@ -38,6 +38,19 @@ async def test_of_a_swarm_of_several_tasks_nothing_is_made(call, scene, keeping,
     assert len((await call("session.list", new=True)).items) == 1
 
 
+async def test_a_name_is_not_lost_with_a_swarm_that_ends_before_it_began(call, scene, keeping, tmp_path):
+    made = await call("session.create", name="plan", cwd=str(tmp_path), driver="command")
+    swarm = await call("swarm.create", task="t", cwd=str(tmp_path), begin_from="plan")
+    assert (await call("session.list", new=True)).items == []
+    await call("swarm.destroy", swarm=swarm.id)
+    assert (await call("session.get", session="plan")) == made
+    assert (await call("session.list", new=True)).items == [made]
+    again = await call("swarm.create", task="t", cwd=str(tmp_path), begin_from="plan")
+    with pytest.raises(errors.Conflict, match="has not begun") as refused:
+        await call("session.get", session="plan")
+    assert f"task {again.id}-t1 is to begin it" in refused.value.hint
+
+
 async def test_one_that_nobody_has_begun_is_taken_back(call, keeping, tmp_path):
     made = await call("session.create", name="one", cwd=str(tmp_path), driver="command")
     gone = await call("session.terminate", session="one")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dashd.store import attempts, made_sessions, sessions, swarms
+from dashd.domain.task import ENDED
+from dashd.store import attempts, made_sessions, sessions, swarms, tasks
 from dashd.store.made_sessions import MadeRow
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
@@ -16,6 +17,11 @@ def make(scene, name="refactor", driver="command", cwd=None):
 
 def begin(scene, task, name="refactor", driver="command"):
     scene.do(lambda tx: sessions.begin_from(tx, f"{SWARM}-{task}", name, driver))
+
+
+def ends(scene, task, state):
+    """However it came to that."""
+    scene.do(lambda tx: tx.execute("UPDATE task SET state = ? WHERE id = ?", (state, f"{SWARM}-{task}")))
 
 
 def test_its_name_is_the_latest_conversation_of_the_task_that_begins_in_it(scene):
@@ -68,6 +74,56 @@ def test_it_is_begun_once_and_taken_back_only_before_that(scene):
     other = make(scene, "other")
     scene.do(lambda tx: made_sessions.remove(tx, other))
     assert made_sessions.find(scene.db, "other") is None
+
+
+@pytest.mark.parametrize("state", sorted(ENDED))
+def test_it_is_free_again_once_its_task_has_ended_without_beginning_it(scene, state):
+    scene.swarm("a", "b")
+    row = make(scene)
+    begin(scene, "t1")
+    ends(scene, "t1", state)
+    assert made_sessions.waiting(scene.db) == [made_sessions.find(scene.db, "refactor")] == [row]
+    assert sessions.swarm_of(scene.db, "refactor") is None
+    with pytest.raises(errors.Conflict, match="has not begun") as refused:
+        sessions.get(scene.db, "refactor")
+    assert "begin_from: 'refactor'" in refused.value.hint
+    begin(scene, "t2")
+    assert made_sessions.waiting(scene.db) == []
+    ends(scene, "t2", state)
+    found = made_sessions.find(scene.db, "refactor")
+    scene.do(lambda tx: made_sessions.remove(tx, found))
+    assert made_sessions.find(scene.db, "refactor") is None
+
+
+def test_a_task_that_is_tried_again_has_it_unless_another_one_took_it(scene):
+    scene.swarm("a", "b")
+    make(scene)
+    begin(scene, "t1")
+    for state in ("cancelled", "ready"):
+        scene.do(lambda tx, state=state: tasks.set_state(tx, scene.task(), state))
+        assert bool(made_sessions.waiting(scene.db)) is (state == "cancelled")
+    scene.do(lambda tx: tasks.set_state(tx, scene.task(), "cancelled"))
+    begin(scene, "t2")
+    scene.do(lambda tx: tasks.set_state(tx, scene.task(), "ready"))
+    claim = next(each for each in scene.claim() if each.task_id == f"{SWARM}-t1")
+    attempt = attempts.get(scene.db, claim.attempt_id)
+    scene.do(lambda tx: sessions.opened(tx, attempt.launch_id, attempt, SWARM, "command"))
+    found = made_sessions.find(scene.db, "refactor")
+    assert (found.task_id, found.session_id) == (f"{SWARM}-t2", None)
+
+
+def test_one_that_was_begun_stays_begun_when_its_task_has_ended(scene):
+    scene.swarm("a")
+    row = make(scene)
+    begin(scene, "t1")
+    (claim,) = scene.claim(1)
+    scene.start(claim)
+    attempt = attempts.get(scene.db, claim.attempt_id)
+    scene.do(lambda tx: sessions.opened(tx, attempt.launch_id, attempt, SWARM, "command"))
+    scene.end(claim)
+    assert (scene.states(), made_sessions.waiting(scene.db)) == (["completed"], [])
+    scene.do(lambda tx: made_sessions.remove(tx, row))
+    assert made_sessions.of_session(scene.db, attempt.launch_id).task_id == f"{SWARM}-t1"
 
 
 def test_names_are_taken_once_and_not_too_many_wait(scene, monkeypatch):
