@@ -168,7 +168,11 @@ async def _read(world: World, plan: Plan, form: SessionFormat) -> bytes:
 
 
 async def _sow(world: World, plan: Plan, checkpoint_id: str, form: SessionFormat) -> None:
-    """Writes what the session begins from, for the folder that the agent works in."""
+    """Writes what the session begins from, for the folder that the agent works in.
+
+    Where a tool call is open in it, it begins before that, as a fork does: the call may be at work. An agent
+    that is told so begins with it.
+    """
     try:
         data = await world.transcripts.kept(checkpoint_id)
     except FileNotFoundError:
@@ -180,6 +184,8 @@ async def _sow(world: World, plan: Plan, checkpoint_id: str, form: SessionFormat
         leaf = row.step if row and row.step in found.tree.nodes else found.tree.leaf
         if leaf is None:
             raise NotASession("nothing was said in it")
+        if not plan.broken_off:
+            leaf = found.tree.resumable(leaf).id
         at_ms = world.clock.now_ms()
         seed = found.cut(leaf, session_id=form.session_id, cwd=plan.work.cwd, at_ms=at_ms)
         path = _folder(world, plan) / form.file_name(at_ms)

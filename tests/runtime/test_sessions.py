@@ -226,6 +226,19 @@ async def test_it_begins_where_the_copy_goes_on_and_with_no_other_branch(kept, a
     assert "bfc382a1" not in tree.nodes
 
 
+@pytest.mark.parametrize(
+    ("broken_off", "last"), [(False, "user"), (True, "assistant")], ids=["copied at work", "killed at work"]
+)
+async def test_a_call_that_is_open_is_seen_by_those_alone_that_are_told_of_it(
+    kept, autojump_clock, broken_off, last
+) -> None:
+    kept.scene.swarm("a", cwd="/", retries=0)
+    kept.go()
+    await ended_talk(kept)
+    tree = await begun(kept, file(*ENTRIES[:4]), "77643750", broken_off=broken_off)
+    assert tree.nodes[tree.leaf].role == last
+
+
 async def test_one_whose_checkpoint_has_lost_its_file_does_not_start_and_says_why(
     kept, autojump_clock
 ) -> None:
