@@ -71,7 +71,7 @@ def _load(arguments: argparse.Namespace) -> "Config":
 def _run(arguments: argparse.Namespace) -> int:
     import trio
 
-    from dashd import app, memory, unprivileged
+    from dashd import app, memory, open_files, unprivileged
     from dashd import log as logs
     from dashd.crash_points import CrashPoints
     from dashd.proxy import secrets
@@ -85,6 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
         os.umask(0o077)
         secrets.keep_memory_private()
         memory.one_heap()
+        open_files.take()
         ready = partial(_tell_ready, starter)
         trio.run(partial(app.run, config, ready=ready, points=points, stage=arguments.stage))
     except BaseExceptionGroup as group:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from dashd import open_files
 from dashd.config import Config
 from dashd.jail import launch, probe
 from dashd.store import database
@@ -130,9 +131,10 @@ def _open_files(_config: Config) -> Finding:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < FILES_MIN:
-        return Finding("open files", "warn", f"limit {soft} (hard {hard})", f"ulimit -n {FILES_MIN}")
-    return Finding("open files", "ok", f"limit {soft}")
+    usable = open_files.usable(soft, hard)
+    if usable != resource.RLIM_INFINITY and usable < FILES_MIN:
+        return Finding("open files", "warn", f"limit {usable} (hard {hard})", f"ulimit -Hn {FILES_MIN}")
+    return Finding("open files", "ok", f"limit {usable}")
 
 
 def _walls(config: Config) -> Finding:

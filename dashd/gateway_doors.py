@@ -26,6 +26,7 @@ from dashd.model_doors import fresh_key, payer_of, told
 from dashd.proxy import door as doors
 from dashd.proxy import pace
 from dashd.proxy.caller import Caller
+from dashd.proxy.crowd import Crowd
 from dashd.proxy.exchange import Exchange
 from dashd.proxy.formats.format import Style
 from dashd.proxy.rates import Limits
@@ -60,9 +61,11 @@ class _Served:
     former: list[bytes] = field(default_factory=list)
     """Keys of its earlier starts, refused for good."""
     accepting: trio.CancelScope | None = None
+    crowd: Crowd = field(default_factory=Crowd)
 
     def settle(self) -> None:
         """Makes the door what this says."""
+        self.crowd.seat(len(self.digests))
         for agent_id, digests in self.digests.items():
             found = self.inside.get(agent_id)
             for digest in digests:
@@ -170,7 +173,8 @@ class GatewayKeys:
         served.settle()
         from dashd.proxy import server  # with h11 and http, by the first agent that needs a model
 
-        served.accepting = await self._ring.start(server.serve, listener, served.door, self._exchange)
+        serve = partial(server.serve, crowd=served.crowd)
+        served.accepting = await self._ring.start(serve, listener, served.door, self._exchange)
 
     async def retire(self, gateway: str) -> None:
         """See the protocol."""

@@ -161,9 +161,15 @@ def test_a_disk_that_is_nearly_full(healthy: Config, monkeypatch: pytest.MonkeyP
 
 
 def test_too_few_open_files(healthy: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 512))
+    found = _look(healthy)["open files"]
+    assert (found.state, found.fix) == ("warn", "ulimit -Hn 1024")
+
+
+def test_a_low_soft_limit_is_raised_by_dashd_itself(healthy: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
     found = _look(healthy)["open files"]
-    assert (found.state, found.fix) == ("warn", "ulimit -n 1024")
+    assert (found.state, found.text) == ("ok", "limit 4096")
 
 
 def test_what_is_configured_and_what_is_not_used(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import trio.testing
 from dashd.clock import Clock
 from dashd.gateway_doors import GatewayKeys
 from dashd.proxy.rates import Limits
+from dashd.proxy.room import CALLS_MAX
 from dashd.store import added_gateways, agents, gateways
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.queue import Claim
@@ -192,3 +194,27 @@ def _listening_on(port: int) -> set[str]:
     lines = [each.split() for each in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     found = [line[1].split(":") for line in lines if line[3] == "0A"]
     return {address for address, number in found if int(number, 16) == port}
+
+
+async def test_held_calls_shut_no_other_agent_of_the_gateway_out(tmp_path: Path) -> None:
+    """Eight agents that are paused with eight calls each had all places of the listener, for days."""
+    async with (
+        proxy_world.open_world(tmp_path, agents_count=9, deadline_s=3 * S_MAX) as world,
+        trio.open_nursery() as ring,
+    ):
+        bed = Bed(world, ring)
+        launch = await bed.open()
+        access = await bed.doors.keys(launch, SWARM, world.agents, None)
+        bed.doors.hold_off(launch, on=False)
+        for number in range(9):
+            await bed.doors.let_in(launch, bed.claim(number))
+        keys = [access[agent].key for agent in world.agents]
+        for agent in world.agents[:8]:
+            await world.store.writer.apply(partial(proxy_world.pause, agent=agent, wanted="pause"))
+        call = proxy_world.chat(model="offline")
+        for _ in range(CALLS_MAX):
+            for key in keys[:8]:
+                ring.start_soon(proxy_world.ask, bed.port, proxy_world.request(call, key=key))
+        await proxy_world.until(lambda: len(world.waiting) == 8 * CALLS_MAX)
+        assert await bed.status(keys[8]) == 200
+        ring.cancel_scope.cancel()

@@ -2,10 +2,10 @@
 
 A connection is a loop: head, checks, body, answer. The checks are made before the body is read, and a
 caller who asks to (`expect: 100-continue`) hears of a refusal before it is sent. Each head and each body
-has one deadline, not one per read; connections are bounded, and wait in the backlog beyond that. While a
-call is answered the connection is read on, so that a hang-up is noticed at once. The same listener is the
-way out: CONNECT, with the key as the proxy's user info, becomes a tunnel. Knows nothing of money, that is
-the exchange's, nor of what a tunnel may reach.
+has one deadline, not one per read; connections are bounded, and wait in the backlog beyond that (see
+`crowd`). While a call is answered the connection is read on, so that a hang-up is noticed at once. The same
+listener is the way out: CONNECT, with the key as the proxy's user info, becomes a tunnel. Knows nothing of
+money, that is the exchange's, nor of what a tunnel may reach.
 """
 
 import base64
@@ -26,12 +26,12 @@ from dashd.wire import errors
 
 from . import asks, formats, tunnel
 from .caller import Caller, Gone, Refused
+from .crowd import Crowd
 from .door import Door
 from .exchange import Exchange
 from .formats.body import BODY_BYTES_MAX
 from .formats.format import Format, FormatName
 
-CONNECTIONS_MAX = 64
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_S = 20.0
 BODY_S = 120.0
@@ -64,23 +64,26 @@ async def serve(
     exchange: Exchange,
     *,
     tunnels: tunnel.Tunnels | None = None,
+    crowd: Crowd | None = None,
     task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves one bound and listening socket, which it owns, until cancelled.
 
     `task_status` gets the scope of accepting: cancelling that closes the listener, lets the calls under way
     end and then returns. Cancelled as a whole, calls under way are settled conservatively.
-    Without `tunnels` nothing gets out, whatever hosts its callers have.
+    Without `tunnels` nothing gets out, whatever hosts its callers have. `crowd` is for a listener that
+    several agents share.
     """
-    room = trio.Semaphore(CONNECTIONS_MAX)
+    crowd = crowd or Crowd()
     async with trio.open_nursery() as connections:
         doors = trio.CancelScope()
         with doors, trio.socket.from_stdlib_socket(listener) as accepting:
             task_status.started(doors)
             while True:
-                await room.acquire()
+                place = object()
+                await crowd.connections.acquire_on_behalf_of(place)
                 stream = await _accept(accepting)
-                connections.start_soon(_serve_stream, stream, door, exchange, tunnels, room, doors)
+                connections.start_soon(_serve_stream, stream, place, door, exchange, tunnels, crowd, doors)
 
 
 async def _accept(accepting: trio.socket.SocketType) -> trio.SocketStream:
@@ -98,21 +101,22 @@ async def _accept(accepting: trio.socket.SocketType) -> trio.SocketStream:
 
 async def _serve_stream(
     stream: trio.SocketStream,
+    place: object,
     door: Door,
     exchange: Exchange,
     tunnels: tunnel.Tunnels | None,
-    room: trio.Semaphore,
+    crowd: Crowd,
     doors: trio.CancelScope,
 ) -> None:
     try:
-        await _Connection(stream, door, exchange, tunnels, doors).serve()
+        await _Connection(stream, door, exchange, tunnels, crowd, doors).serve()
     except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError, Gone):
         pass
     except errors.DashError as error:
         _log.error("a model call was given up: %s: %s", type(error).__name__, error.message)
     finally:
         await trio.aclose_forcefully(stream)
-        room.release()
+        crowd.connections.release_on_behalf_of(place)
 
 
 class _Connection:
@@ -124,12 +128,14 @@ class _Connection:
         door: Door,
         exchange: Exchange,
         tunnels: tunnel.Tunnels | None,
+        crowd: Crowd,
         doors: trio.CancelScope,
     ) -> None:
         self._stream = stream
         self._door = door
         self._exchange = exchange
         self._tunnels = tunnels
+        self._crowd = crowd
         self._doors = doors
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
 
@@ -174,9 +180,10 @@ class _Connection:
             elif form is None:
                 raise Refused(404, "unknown_path", f"{path[:200]} is no path here; {_paths(caller)} are")
             else:
-                body = await self._checked_body(head.method, headers, BODY_BYTES_MAX)
-                answer = partial(self._exchange.answer, form, caller, body, headers, reply)
-                await self._watched(answer, reply)
+                with self._crowd.one(caller.payer):
+                    body = await self._checked_body(head.method, headers, BODY_BYTES_MAX)
+                    answer = partial(self._exchange.answer, form, caller, body, headers, reply)
+                    await self._watched(answer, reply)
         except Refused as refused:
             await self._refuse(refused, form, reply)
         except trio.TooSlowError:

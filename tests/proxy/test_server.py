@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from dashd.proxy import server
+from dashd.proxy import crowd, server
 from dashd.proxy.door import digest
 from dashd.proxy.formats.body import BODY_BYTES_MAX
 from tests.fakes.provider import Act, Provider, open_provider
-from tests.proxy.world import Said, World, ask, chat, open_world, read, request, until
+from tests.proxy.world import Said, World, ask, chat, open_world, pause, read, request, until
 
 CALL = chat(model="offline")
 
@@ -169,7 +169,7 @@ async def test_one_deadline_for_each_head_and_body(tmp_path: Path, sent: bytes, 
 
 
 async def test_connections_are_bounded_and_the_others_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(crowd, "CONNECTIONS_MAX", 2)
     async with open_world(tmp_path) as world:
         idle = [await trio.open_tcp_stream("127.0.0.1", world.port) for _ in range(2)]
         answers: list[Said] = []
@@ -185,6 +185,23 @@ async def test_connections_are_bounded_and_the_others_wait(tmp_path: Path, monke
             await idle[0].aclose()
         assert answers[0].status == 200
         await idle[1].aclose()
+
+
+async def test_an_agent_with_too_many_calls_is_told_so_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(crowd, "CALLS_MAX", 1)
+    monkeypatch.setattr(crowd, "SHARED_MAX", 1)
+    async with open_world(tmp_path, agents_count=2) as world, trio.open_nursery() as nursery:
+        await world.store.writer.apply(lambda tx: pause(tx, world.agents[0], "pause"))
+        for _ in range(2):
+            nursery.start_soon(ask, world.port, request(CALL))
+        await until(lambda: len(world.waiting) == 2)
+        said = await ask(world.port, request(CALL))
+        assert (said.status, said.headers["retry-after"]) == (503, "10")
+        assert b"2 calls of this agent are under way" in said.body
+        assert (await ask(world.port, request(CALL, key="key-1"))).status == 200
+        nursery.cancel_scope.cancel()
 
 
 async def test_closing_the_door_lets_calls_under_way_end(tmp_path: Path):

@@ -21,10 +21,11 @@ TABLE: dict[str, tuple[str, ...]] = {
     "schema": (),
     "notify": (),
     "memory": (),
+    "open_files": (),
     "log": ("dashd.clock", "dashd.wire.safe"),
     "config": ("dashd.wire", "dashd.domain"),
     "crash_points": ("dashd.wire.errors",),
-    "doctor": ("dashd.config", "dashd.jail", "dashd.store", "dashd.wire"),
+    "doctor": ("dashd.config", "dashd.jail", "dashd.open_files", "dashd.store", "dashd.wire"),
     "domain": ("dashd.wire.errors",),
     "client": ("dashd.wire",),
     "client_blocking": (),
@@ -81,7 +82,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 }
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"wire", "clock", "threads", "schema", "notify", "memory", "log"}),
+    frozenset({"wire", "clock", "threads", "schema", "notify", "memory", "open_files", "log"}),
     frozenset(
         {"domain", "config", "crash_points", "client", "client_blocking", "http", "dashctl", "mcp_server"}
     ),
