@@ -3,7 +3,8 @@
     its agents' door open ──▶ connected ◀──▶ cut off ──▶ nothing of Dash's left in it ──▶ gone
 
 Dash writes two things into its configuration, and removes both when a swarm has ended: for each seat an agent
-and its way to a model. Both are named after the gateway's present start (`tag`). A gateway that begins again
+and its way to a model. Both are named after the gateway's present start (`tag`; an agent of which nothing
+works any more under that name gets another, see `domain.renewal`). A gateway that begins again
 takes interrupted sessions up by itself; those are then agents of an earlier start, whose keys
 open nothing. What ran in an earlier start, or in a gateway that counts as dead, is lost: at once where nobody
 listens at its address any more, after some minutes where it only says nothing. The next attempt goes on in
@@ -18,6 +19,7 @@ from functools import partial
 import trio
 
 from dashd.domain import agent as agent_rules
+from dashd.domain import renewal
 from dashd.drivers import openclaw_gateway
 from dashd.drivers import openclaw_protocol as protocol
 from dashd.drivers.openclaw_client import INVALID, Client, GatewayLost, GatewayRefused
@@ -76,6 +78,8 @@ class AddedGateway(Connection):
         self._cut_at = trio.current_time()
         self._stale: set[str] = set()
         """Agents of its configuration that are over, or will be with a task of theirs, as it calls them."""
+        self._renewed: dict[str, int] = {}
+        """How often agents were given another name in its present start."""
 
     @property
     def door(self) -> str:
@@ -96,9 +100,27 @@ class AddedGateway(Connection):
                 raise GatewayGone(why)
             with trio.move_on_at(until if patient else float("inf")):
                 await bells.either(self._changes.ticket(), self._probes.changes.ticket())
-        if boot_id not in (None, self._boot_id):
+        if boot_id is not None and not renewal.is_in(boot_id, self._boot_id):
             raise GatewayGone("it has begun again since")
         return client
+
+    def start_of(self, agent_id: str) -> str:
+        """See Connection."""
+        return renewal.of(self._boot_id, self._renewed.get(agent_id, 0))
+
+    def tag_for(self, agent_id: str) -> str:
+        """See Connection."""
+        return openclaw_gateway.tag_of(self.start_of(agent_id)) if agent_id in self._renewed else self.tag
+
+    def renew(self, agent_id: str, name: str) -> bool:
+        """See Connection. What it was called goes once its task is done."""
+        if name != self._name(agent_id):
+            return True
+        self._stale.add(name)
+        renewed = self._renewed.get(agent_id, 0)
+        self._renewed[agent_id] = renewed + 1
+        self._changes.ring()
+        return renewed == 0
 
     async def add(self, agent_id: str, tag: str = "") -> None:
         """See Connection. Who comes while it is being written to is part of the next write, with all of its
@@ -193,7 +215,7 @@ class AddedGateway(Connection):
     # -- its configuration ---------------------------------------------------------------------------------
 
     def _name(self, agent_id: str, tag: str = "") -> str:
-        return openclaw_gateway.agent_name(agent_id, tag or self.tag)
+        return openclaw_gateway.agent_name(agent_id, tag or self.tag_for(agent_id))
 
     async def _bring(self, client: Client) -> None:
         """All that is wanted, in one change. Raises GatewayLost and GatewayRefused."""
@@ -262,7 +284,9 @@ class AddedGateway(Connection):
         return gone, [each for each in holders if self.ending or not _is_seat(db, each)]
 
     def _is_former(self, db: Snapshot, name: str) -> bool:
-        """An agent of this daemon's, of an earlier start of the gateway or of a seat that has ended."""
+        """An agent of this daemon's, of an earlier start of the gateway or of a seat that has ended, or
+        under a name that works no more.
+        """
         agent_id = openclaw_gateway.agent_id_of(name)
         if agent_id is None or agents.find(db, agent_id) is None:
             return False
@@ -280,7 +304,7 @@ class AddedGateway(Connection):
 
     def _tag_of(self, agent_id: str) -> str:
         """See Connection."""
-        return self._wanted.get(agent_id) or self.tag
+        return self._wanted.get(agent_id) or self.tag_for(agent_id)
 
     # -- the connection ------------------------------------------------------------------------------------
 
@@ -301,9 +325,15 @@ class AddedGateway(Connection):
         """See Connection. Before a call from it is let through, keys of earlier starts end, and runs that
         were given up while it was away.
         """
-        if self._boot_id != client.hello.server.boot_id:
+        boot_id = client.hello.server.boot_id
+        renewed = await self._world.store.own.read(
+            partial(attempts.renewed, place=self.name, boot_id=boot_id)
+        )
+        if self._boot_id != boot_id:
             self._ended.clear()
-        self._boot_id = client.hello.server.boot_id
+            self._renewed.clear()
+        self._boot_id = boot_id
+        self._renewed = renewed | self._renewed  # a name that was given may be in no row yet
         self.tag = openclaw_gateway.tag_of(self._boot_id)
         await self._doors.retire(self.door)
         self._made = {key: made for key, made in self._made.items() if key[0] == self.door}

@@ -111,6 +111,20 @@ class Connection(ABC):
         """Which of its starts it is connected to, where another one may follow; None where none can."""
         return None
 
+    def start_of(self, _agent_id: str) -> str | None:
+        """The same, as it is written down for what this agent begins now."""
+        return self.boot_id
+
+    def tag_for(self, _agent_id: str) -> str:
+        """What its name ends with in what it begins now."""
+        return self.tag
+
+    def renew(self, _agent_id: str, _name: str) -> bool:
+        """Nothing of the agent works under this name any more. True where it has another, or gets one that it
+        has not had before; False where that did not help.
+        """
+        return False
+
     async def connected(self, boot_id: str | None = None) -> Client:
         """The connection, as soon as there is one; to this start of it and no other. Raises GatewayGone."""
         while self._client is None:

@@ -64,8 +64,9 @@ async def _let_in(world: World, gateway: Connection, claim: Claim, plan: Plan) -
             return Ending("lost" if plan.begun else "never", f"its gateway is gone: {gone}")
         pause_s = 0.0
         try:
-            boot_id, tag = gateway.boot_id, _tag(gateway, plan)
-            await world.commit(partial(gateway.enter, launch_id=plan.launch_id, boot_id=boot_id))
+            boot_id, tag = gateway.boot_id, _tag(gateway, claim, plan)
+            start = plan.place_boot or gateway.start_of(claim.agent_id)
+            await world.commit(partial(gateway.enter, launch_id=plan.launch_id, boot_id=start))
             await gateway.add(claim.agent_id, tag)
             resumed = await _resumes(gateway, claim, plan, tag)
             if gateway.boot_id == boot_id:
@@ -107,7 +108,7 @@ def _never_in(gateway: Connection, claim: Claim, plan: Plan, why: str, *, works:
     nor must what `works` in its session of an attempt before it.
     """
     if (plan.begun or works) and not gateway.give_up(f"an attempt in it was {why}"):
-        tag = _tag(gateway, plan)
+        tag = _tag(gateway, claim, plan)
         agent = openclaw_gateway.agent_name(claim.agent_id, tag)
         session = openclaw_gateway.session_key(claim.agent_id, plan.session, tag)
         if not gateway.warmth.is_left(agent):  # else it is that one that did not come to rest
@@ -115,9 +116,11 @@ def _never_in(gateway: Connection, claim: Claim, plan: Plan, why: str, *, works:
     return Ending("lost" if plan.begun else "never", f"by its gateway {why}")
 
 
-def _tag(gateway: Connection, plan: Plan) -> str:
+def _tag(gateway: Connection, claim: Claim, plan: Plan) -> str:
     """What its agent's name ends with: one that goes on in a session has the name that it had in that."""
-    return openclaw_gateway.tag_of(plan.session_boot) if plan.session_boot else gateway.tag
+    if plan.session_boot:
+        return openclaw_gateway.tag_of(plan.session_boot)
+    return gateway.tag_for(claim.agent_id)
 
 
 async def _resumes(gateway: Connection, claim: Claim, plan: Plan, tag: str) -> bool:

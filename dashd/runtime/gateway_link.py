@@ -206,7 +206,8 @@ class GatewayLink(HolderLink):
         if waited.unbegun:
             await trio.sleep(UNBEGUN_S)
         elif waited.sick:  # somebody else's gateway, which nobody here restarts: it is of no use to ask again
-            self._gateway.shun(f"it must be restarted for agent {self._claim.agent_id}: {waited.fault}")
+            if not self._gateway.renew(self._claim.agent_id, self._agent):
+                self._gateway.shun(f"it must be restarted for agent {self._claim.agent_id}: {waited.fault}")
             raw = NOT_TAKEN
         elif waited.fault:
             raw = await self._gateway.raw(run_id, RAW_S_MAX)

@@ -6,6 +6,7 @@ import apsw
 import msgspec
 
 from dashd.domain import attempt as rules
+from dashd.domain import renewal
 
 from . import rows
 from .rows import AttemptRow, LaunchRow, columns, placeholders
@@ -85,7 +86,8 @@ _q_begun_at = (
 )
 _q_left_at = (
     f"SELECT {columns(AttemptRow, 'a.')} FROM attempt a JOIN launch l ON l.id = a.launch_id"
-    " WHERE l.place = ?1 AND l.place_boot = ?2 AND a.ended_at_ms IS NOT NULL"
+    " WHERE l.place = ?1 AND (l.place_boot = ?2 OR instr(l.place_boot, ?2 || ?4) = 1)"
+    " AND a.ended_at_ms IS NOT NULL"
     " AND (a.state IN ('lost', 'failed') OR a.stop IS NOT NULL) ORDER BY a.ended_at_ms DESC LIMIT ?3"
 )
 _q_stopped_within = (
@@ -97,6 +99,10 @@ _q_session_boots = (
     "SELECT DISTINCT l.place_boot FROM attempt a JOIN launch l ON l.id = a.launch_id"
     " JOIN task t ON t.id = a.task_id WHERE a.agent_id = ? AND l.place = ? AND l.place_boot IS NOT NULL"
     " AND t.state NOT IN ('completed', 'dead', 'cancelled')"
+)
+_q_renewed = (
+    "SELECT a.agent_id, l.place_boot FROM attempt a JOIN launch l ON l.id = a.launch_id"
+    " WHERE l.place = ?1 AND instr(l.place_boot, ?2 || ?3) = 1"
 )
 _q_place_boot = "UPDATE launch SET place_boot = ?2 WHERE id = ?1"
 _q_spool_offset = "UPDATE launch SET spool_offset = ?2 WHERE id = ?1"
@@ -258,7 +264,15 @@ def left_at(db: apsw.Connection, place: str, boot_id: str, limit: int) -> list[A
     """Runs in this start of a place that were given up or stopped, newest first: whether they have ended
     there too is not known.
     """
-    return rows.every(AttemptRow, db, _q_left_at, (place, boot_id, limit))
+    return rows.every(AttemptRow, db, _q_left_at, (place, boot_id, limit, renewal.MARK))
+
+
+def renewed(db: apsw.Connection, place: str, boot_id: str) -> dict[str, int]:
+    """How often each agent was given another name in this start of a place; who never was is left out."""
+    found: dict[str, int] = {}
+    for agent_id, written in rows.table(db, _q_renewed, (place, boot_id, renewal.MARK)):
+        found[agent_id] = max(found.get(agent_id, 0), renewal.count(written, boot_id))
+    return found
 
 
 def stopped_within(db: apsw.Connection, gateway: str, limit: int) -> list[AttemptRow]:
@@ -267,12 +281,14 @@ def stopped_within(db: apsw.Connection, gateway: str, limit: int) -> list[Attemp
 
 
 def session_boots(db: apsw.Connection, agent_id: str, place: str) -> list[str]:
-    """The starts of a place in which sessions of the agent's were begun whose tasks are not done."""
+    """The starts of a place in which sessions of the agent's were begun whose tasks are not done, as they are
+    written down.
+    """
     return [boot_id for (boot_id,) in rows.table(db, _q_session_boots, (agent_id, place))]
 
 
 def set_place_boot(tx: Tx, launch_id: str, boot_id: str) -> None:
-    """The attempt runs in this start of its place from now on, and in no other."""
+    """The attempt runs in this start of its place from now on, and in no other; see `domain.renewal`."""
     tx.execute(_q_place_boot, (launch_id, boot_id))
 
 

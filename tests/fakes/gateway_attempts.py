@@ -99,10 +99,22 @@ class FakeGateway:
         self.own = self.speaks = True
         self.asked_since: float | None = None
         self.shunned: list[str] = []
+        self.renewed: list[tuple[str, str]] = []
+        self.renews = False
         self.entered: list[tuple[str, str | None]] = []
 
     async def connected(self, boot_id: str | None = None) -> FakeClient:
         return self.client
+
+    def start_of(self, _agent_id: str) -> str | None:
+        return self.boot_id
+
+    def tag_for(self, _agent_id: str) -> str:
+        return self.tag
+
+    def renew(self, agent_id: str, name: str) -> bool:
+        self.renewed.append((agent_id, name))
+        return self.renews
 
     def shun(self, why: str) -> None:
         self.shunned.append(why)

@@ -16,6 +16,7 @@ from dashd.runtime.added_gateway import BEGUN_S_MAX, CONNECT_S_MAX, SEATS_MAX, S
 from dashd.runtime.gateway_connection import GatewayGone
 from dashd.runtime.write_pace import WRITES_MAX, WRITES_S
 from dashd.store import added_gateways, attempts
+from dashd.store.rows import AttemptRow
 from tests.fakes.desk import There, added_claim
 
 CHANGED = GatewayRefused("config.patch", protocol.Fault("INVALID_REQUEST", "config changed since last load"))
@@ -159,6 +160,64 @@ async def test_who_comes_in_is_written_down_as_in_this_start_and_behind_no_walls
     there.bed.scene.do(lambda tx: there.gateway.enter(tx, row.launch_id, "boot-1"))
     found = attempts.launch(there.bed.scene.db, row.launch_id)
     assert (found.within, found.place_boot, found.grade, found.jail) == (None, "boot-1", "0", None)
+
+
+def _begin(there: There, agent: str) -> AttemptRow:
+    """Its attempt is in, under the name that it has now."""
+    row = attempts.open_of_agent(there.bed.scene.db, agent)
+    assert row is not None
+    there.bed.scene.do(lambda tx: there.gateway.enter(tx, row.launch_id, there.gateway.start_of(agent)))
+    there.bed.scene.start(added_claim(row))
+    return row
+
+
+async def test_an_agent_of_which_nothing_works_any_more_gets_another_name(there, autojump_clock) -> None:
+    agent, other = there.swarm("a", "b")
+    there.go()
+    await add(there, agent, other)
+    gateway, first = there.gateway, there.name(agent)
+    row = _begin(there, agent)
+    assert gateway.renew(agent, first)
+    assert gateway.renew(agent, first)  # said once more, of the same name
+    there.bed.scene.end(added_claim(row), "failed", "the gateway did not take its turn")
+    (claim,) = there.again()
+    await gateway.add(agent, gateway.tag_for(agent))
+    second = openclaw_gateway.agent_name(agent, gateway.tag_for(agent))
+    assert second != first
+    assert {first, second, there.name(other)} <= there.openclaw.names  # its task may still want the first
+    assert there.doors.made == 2  # and the way to a model is that of the agent, whatever it is called
+    row = _begin(there, agent)
+    assert row.id == claim.attempt_id
+    await gateway.connected(attempts.launch(there.bed.scene.db, row.launch_id).place_boot)
+    assert not gateway.renew(agent, second)  # another name does not help
+    there.bed.scene.end(added_claim(row))
+    await trio.sleep(60)
+    assert there.openclaw.names & {first, second} == set()
+    assert there.name(other) in there.openclaw.names
+
+
+async def test_another_dashd_knows_the_names_and_another_start_begins_with_the_first(
+    there, autojump_clock
+) -> None:
+    (agent,) = there.swarm("a", agents=1)
+    row = attempts.open_of_agent(there.bed.scene.db, agent)
+    assert row is not None
+    tag = openclaw_gateway.tag_of("boot-1~1")
+    there.bed.scene.do(lambda tx: there.gateway.enter(tx, row.launch_id, "boot-1~1"))  # an earlier dashd
+    there.bed.scene.start(added_claim(row))
+    there.go()
+    await there.gateway.connected("boot-1~1")
+    await add(there, agent)
+    assert openclaw_gateway.agent_name(agent, tag) in there.openclaw.names
+    assert there.gateway.tag_for(agent) == tag != there.gateway.tag
+    there.bed.scene.end(added_claim(row), "lost", "it was given up")
+    there.openclaw.cut()
+    await trio.sleep(5)
+    assert there.openclaw.aborted == [openclaw_gateway.session_key(agent, row.id, tag)]
+    there.openclaw.boot_id = "boot-2"
+    there.openclaw.cut()
+    await trio.sleep(5)
+    assert there.gateway.tag_for(agent) == there.gateway.tag
 
 
 async def test_nobody_waits_for_one_that_is_dead_or_cannot_be_connected_to(there, autojump_clock) -> None:

@@ -149,6 +149,19 @@ async def test_a_gateway_that_has_lost_an_agents_database_is_given_up(nursery, a
     assert bed.gateway.given_up == ["Agent database cleanup failed"]
 
 
+async def test_an_agent_that_gets_another_name_has_its_gateway_shunned_by_nobody(
+    nursery, autojump_clock
+) -> None:
+    bed = Bed(nursery)
+    bed.gateway.own, bed.gateway.renews = False, True
+    await bed.give(1, "turn:1")
+    await settled()
+    bed.gateway.client.end(RUN, Waited("error", 1.0, error="Agent database cleanup failed"))
+    await settled()
+    assert [turned["raw"] for turned in bed.heard.of("turned")] == [NOT_TAKEN]
+    assert (bed.gateway.renewed, bed.gateway.shunned) == ([("s-001", "s-001")], [])
+
+
 async def test_a_connection_that_ends_is_a_holder_that_is_gone(nursery, autojump_clock) -> None:
     bed = Bed(nursery)
     bed.gateway.client.refusals = [GatewayLost("cut")]

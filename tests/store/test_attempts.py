@@ -230,3 +230,18 @@ def test_one_that_never_began_stands_between_no_two_of_a_session_and_is_no_attem
     assert attempts.session_launch(scene.db, scene.attempt(third), lambda _: True) == lost.attempt_id
     assert attempts.sums(scene.db, SWARM)[:2] == (2, 1)
     assert tasks.get(scene.db, third.task_id).attempts == 0
+
+
+def test_how_often_an_agent_was_given_another_name_in_a_start(scene) -> None:
+    scene.swarm("a", "b", agents_made=2)
+    for claim, written in zip(scene.claim(), ("b1~2", "b1"), strict=True):
+        scene.do(lambda tx, claim=claim: _put_at(tx, claim, "desk"))
+        scene.do(
+            lambda tx, claim=claim, written=written: attempts.set_place_boot(tx, claim.attempt_id, written)
+        )
+        scene.start(claim)
+        scene.end(claim, "lost", "gone")
+    assert attempts.renewed(scene.db, "desk", "b1") == {f"{SWARM}-001": 2}
+    assert attempts.renewed(scene.db, "desk", "b") == attempts.renewed(scene.db, "attic", "b1") == {}
+    assert len(attempts.left_at(scene.db, "desk", "b1", 10)) == 2  # under both names
+    assert attempts.left_at(scene.db, "desk", "b", 10) == []

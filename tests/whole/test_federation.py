@@ -6,11 +6,14 @@ tests/live/test_federation.py does the like with real ones.
 import contextlib
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 import trio
 
 from dashd.drivers.line_conversation import AGAIN, RESUMED
+from tests.fakes import openclaw_gateway as fake
+from tests.fakes.standing_gateway import Standing
 from tests.whole import daemons
 from tests.whole.door import open_door
 from tests.whole.fleet import UNTIL_GO, marked, new_swarm, place_of, places_of
@@ -57,6 +60,25 @@ async def test_one_is_killed_in_a_tool_and_the_other_does_it(start_daemon, fleet
         assert not fleet.is_clean(first)  # nobody could
         fleet.standing[first].start()
         assert (await dash.call("gateway.health", name=first))["ok"]
+        await fleet.cleaned()
+
+
+async def test_an_agent_whose_database_is_shut_goes_on_under_another_name(
+    start_daemon, fleet, work, monkeypatch
+) -> None:
+    monkeypatch.setattr(Standing, "program", str(Path(fake.__file__).with_name("sick_gateway.py")))
+    daemon = start_daemon(**CONFIGURED)
+    async with open_door(daemon.socket) as dash:
+        await fleet.add(dash, "east")
+        items, more = ["FAKE-SICK", "b", "c"], {"agents": 2, "limits": {"retries": 1}}
+        swarm = await new_swarm(dash, "do `echo x >> {item}`", work, items=items, **more)
+        (failed,) = await dash.events(swarm, "task.failed")
+        assert "Agent database cleanup failed" in failed["data"]["reason"]
+        (east,) = (await dash.call("gateway.list"))["gateways"]
+        assert east["health"] == "alive"  # nobody else is sent away for it
+        report = await dash.ended(swarm)
+        assert (report["outcome"], report["attempts"]["total"]) == ("complete", 4), report
+        assert {path.name: path.read_text() for path in work.iterdir()} == dict.fromkeys(items, "x\n")
         await fleet.cleaned()
 
 
