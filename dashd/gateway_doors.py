@@ -29,7 +29,7 @@ from dashd.proxy.caller import Caller
 from dashd.proxy.crowd import Crowd
 from dashd.proxy.exchange import Exchange
 from dashd.proxy.formats.format import Style
-from dashd.proxy.rates import Limits
+from dashd.proxy.rates import Limits, Rates
 from dashd.store import agents, attempts, insist, proxy_keys
 from dashd.store.opening import Store
 from dashd.store.queue import Claim
@@ -62,6 +62,8 @@ class _Served:
     """Keys of its earlier starts, refused for good."""
     accepting: trio.CancelScope | None = None
     crowd: Crowd = field(default_factory=Crowd)
+    rates: dict[str, Rates] = field(default_factory=dict)
+    """By agent, over all that it is let in for: calls that are under way settle into the same ones."""
 
     def settle(self) -> None:
         """Makes the door what this says."""
@@ -188,6 +190,7 @@ class GatewayKeys:
         """See the protocol."""
         if (served := self._find(gateway)) is not None:
             for agent_id in agent_ids:
+                served.rates.pop(agent_id, None)
                 for digest in served.digests.pop(agent_id, ()):
                     served.door.revoke(digest)
                     served.door.rest(digest, doors.NEVER)
@@ -212,6 +215,8 @@ class GatewayKeys:
         caller = Caller(payer, self._style, rates=rates)
         if (served := self._find(gateway)) is None:
             return  # it has ended meanwhile, which the attempt hears of as well
+        if caller.rates is not None:
+            caller.rates = served.rates.setdefault(claim.agent_id, caller.rates)
         served.inside[claim.agent_id] = claim.attempt_id, caller
         served.awaited.discard(claim.agent_id)
         served.settle()

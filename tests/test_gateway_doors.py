@@ -11,7 +11,7 @@ import trio.testing
 
 from dashd.clock import Clock
 from dashd.gateway_doors import GatewayKeys
-from dashd.proxy.rates import Limits
+from dashd.proxy.rates import Limits, Rates
 from dashd.proxy.room import CALLS_MAX
 from dashd.store import added_gateways, agents, gateways
 from dashd.store.added_gateways import AddedGatewayRow
@@ -31,9 +31,9 @@ class Bed:
         self.doors = self.fresh()
         self.port = 0
 
-    def fresh(self) -> GatewayKeys:
+    def fresh(self, limits: Limits | None = None) -> GatewayKeys:
         world = self.world
-        return GatewayKeys(world.store, Clock(), world.exchange, self.ring, "openclaw", Limits())
+        return GatewayKeys(world.store, Clock(), world.exchange, self.ring, "openclaw", limits or Limits())
 
     async def open(self, doors: GatewayKeys | None = None) -> str:
         """Its launch; the gateway is served from now on."""
@@ -84,6 +84,31 @@ async def test_the_end_of_an_earlier_attempt_keeps_no_later_one_out(bed: Bed) ->
     await bed.doors.let_in(launch, bed.claim())
     bed.doors.keep_out(Claim("t9.1", bed.world.agents[0], "t9", SWARM))
     assert await bed.status(key) == 200
+
+
+async def test_calls_under_way_count_against_who_is_let_in_again(bed: Bed) -> None:
+    """After a connection that was lost, or for the agent's next attempt: limits are the agent's."""
+    doors, agent = bed.fresh(Limits(tokens_per_minute=10)), bed.world.agents[0]
+    launch = await bed.open(doors)
+    await doors.keys(launch, SWARM, bed.world.agents[:2], None)
+
+    def rates(number: int = 0) -> Rates:
+        found = doors._served[launch].inside[bed.world.agents[number]][1].rates
+        assert found is not None
+        return found
+
+    await doors.let_in(launch, bed.claim())
+    rates().begin(trio.current_time(), 100)
+    for attempt in ("t0.1", "t9.1"):
+        doors.keep_out(bed.claim())
+        await doors.let_in(launch, Claim(attempt, agent, attempt[:2], SWARM))
+        slow = rates().slowest(trio.current_time())
+        assert slow is not None
+        assert slow.under_way
+    await doors.let_in(launch, bed.claim(1))
+    assert rates(1).slowest(trio.current_time()) is None  # another agent's are its own
+    rates().end(100)
+    assert rates().slowest(trio.current_time()) is None
 
 
 async def test_a_model_that_is_swapped_is_that_of_the_next_call(bed: Bed) -> None:
