@@ -56,6 +56,8 @@ class Ending:
     rss_max_kib: int | None = None
 
 
+UNLAUNCHED = "dashd went away before it started"
+"""The reason of one that dashd had begun to launch, and nobody else has refused."""
 KILLED = 9
 """The signal that a program does not send itself: somebody else ended it, and it had no say."""
 

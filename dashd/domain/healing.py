@@ -45,11 +45,15 @@ def retry_delay_s(number: int, jitter: float) -> float:
     return _upper_half(doubled_s(DELAY_FIRST_S, DELAY_S_MAX, number), jitter)
 
 
-def never_delay_s(number: int, jitter: float) -> float:
+def never_delay_s(number: int, jitter: float, *, unlaunched: bool = False) -> float:
     """The same after attempts that never began, at most 10 min; `number` is 2 for the first delay, since once
-    says nothing.
+    says nothing. Where dashd went away each time (`unlaunched`) that is no word of the place's, and at most
+    30 s; not nothing, as it may be that launch which ends it.
     """
-    return _upper_half(doubled_s(DELAY_FIRST_S, NEVER_DELAY_S_MAX, number - 1), jitter) if number > 1 else 0.0
+    if number <= 1:
+        return 0.0
+    s_max = DELAY_S_MAX if unlaunched else NEVER_DELAY_S_MAX
+    return _upper_half(doubled_s(DELAY_FIRST_S, s_max, number - 1), jitter)
 
 
 def doubled_s(first_s: float, s_max: float, number: int) -> float:

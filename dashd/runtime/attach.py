@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from dashd import threads
-from dashd.domain.attempt import Ending
+from dashd.domain.attempt import UNLAUNCHED, Ending
 from dashd.jail import holder_link, launch_folder, processes
 from dashd.jail.holder_link import HolderGone, HolderLink
 from dashd.jail.launch_folder import ExitRecord
@@ -72,7 +72,7 @@ def _settled(folder: Path) -> ExitRecord | Ending | None:
     """
     match launch_folder.examine(folder):
         case launch_folder.NeverStarted():
-            return Ending("never", "dashd went away before it started")
+            return Ending("never", UNLAUNCHED)
         case launch_folder.Ended(record):
             if record.reason == "lease":  # written first, and its holder may have been killed then
                 processes.end_marked(folder.name)

@@ -106,7 +106,10 @@ _q_renewed = (
 )
 _q_place_boot = "UPDATE launch SET place_boot = ?2 WHERE id = ?1"
 _q_spool_offset = "UPDATE launch SET spool_offset = ?2 WHERE id = ?1"
-_q_never_count = "SELECT count(*) FROM attempt WHERE task_id = ? AND state = 'cancelled' AND stop IS NULL"
+_q_never_count = (
+    "SELECT count(*) FROM attempt WHERE task_id = ?1 AND state = 'cancelled' AND stop IS NULL"
+    " AND (reason IS ?2) = ?3"
+)
 _q_succeeded = (
     "SELECT agent_id, count(*) FROM attempt WHERE state = 'succeeded'"
     " AND agent_id IN (SELECT value FROM json_each(?)) GROUP BY agent_id"
@@ -344,9 +347,11 @@ def set_spool_offset(tx: Tx, launch_id: str, offset: int) -> None:
     tx.execute(_q_spool_offset, (launch_id, offset))
 
 
-def never_count(db: apsw.Connection, task_id: str) -> int:
-    """How many attempts of the task ended because nothing was ever executed, unasked."""
-    count: int = rows.value(db, _q_never_count, (task_id,))
+def never_count(db: apsw.Connection, task_id: str, *, unlaunched: bool) -> int:
+    """How many attempts of the task ended because nothing was ever executed, unasked: as dashd went away, or
+    all others.
+    """
+    count: int = rows.value(db, _q_never_count, (task_id, rules.UNLAUNCHED, unlaunched))
     return count
 
 

@@ -172,8 +172,11 @@ def _leave(tx: Tx, swarm_id: str, cause: str) -> None:
 
 def _give_back(tx: Tx, task: TaskRow, attempt: AttemptRow, *, reason: str, jitter: float) -> None:
     """A run that does not count: the task is ready again, or soon where its launch never begins."""
-    never = attempts.never_count(tx.db, task.id)
-    delay_s = healing.never_delay_s(never, jitter) if attempt.stop is None else 0.0
+    delay_s = 0.0
+    if attempt.stop is None:
+        unlaunched = reason == attempt_rules.UNLAUNCHED
+        never = attempts.never_count(tx.db, task.id, unlaunched=unlaunched)
+        delay_s = healing.never_delay_s(never, jitter, unlaunched=unlaunched)
     data = {"delay_s": round(delay_s, 3), "reason": reason, "counted": False}
     tx.emit("task.retrying", swarm=task.swarm_id, agent=attempt.agent_id, task=task.id, data=data)
     if delay_s:

@@ -25,6 +25,7 @@ def test_delays_double_up_to_the_cap_and_spread_over_their_upper_half(
 )
 def test_what_never_begins_is_tried_at_once_and_then_ever_later(number: int, most: float) -> None:
     assert (healing.never_delay_s(number, 0.0), healing.never_delay_s(number, 1.0)) == (most / 2, most)
+    assert healing.never_delay_s(number, 1.0, unlaunched=True) == min(most, healing.DELAY_S_MAX)
 
 
 @pytest.mark.parametrize("number", [1_024, 1_025, 1_026, 10**9])  # 2.0 ** 1024 is none

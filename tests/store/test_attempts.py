@@ -63,7 +63,8 @@ def test_what_never_began_has_no_start(scene) -> None:
     (claim,) = scene.claim()
     scene.do(lambda tx: attempts.set_ended(tx, scene.attempt(claim), "cancelled", Ending("never", "no")))
     assert scene.attempt(claim).started_at_ms is None
-    assert attempts.never_count(scene.db, claim.task_id) == 1
+    assert attempts.never_count(scene.db, claim.task_id, unlaunched=False) == 1
+    assert attempts.never_count(scene.db, claim.task_id, unlaunched=True) == 0
 
 
 @pytest.mark.parametrize(

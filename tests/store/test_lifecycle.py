@@ -2,7 +2,8 @@
 
 import pytest
 
-from dashd.domain.attempt import Ending
+from dashd.domain import healing
+from dashd.domain.attempt import UNLAUNCHED, Ending
 from dashd.domain.gates import Gate
 from dashd.store import agents, attempts, decisions, lifecycle, seats, stops, swarms, tasks
 from tests.fakes.scene import SWARM
@@ -135,7 +136,7 @@ def test_what_was_given_back_is_ready_and_says_so(scene) -> None:
 def test_a_launch_that_never_began_is_repeated_at_once_the_first_time_only(scene, clock) -> None:
     scene.swarm("a", retries=0)
     (claim,) = scene.claim()
-    scene.end(claim, "never", "dashd went away before it started")
+    scene.end(claim, "never")
     assert (scene.task().state, scene.attempt(claim).state) == ("ready", "cancelled")
     delays = []
     for _ in range(3):
@@ -147,6 +148,23 @@ def test_a_launch_that_never_began_is_repeated_at_once_the_first_time_only(scene
     assert scene.task().attempts == 0
     scene.run("succeeded")
     assert scene.row().outcome == "complete"
+
+
+def test_restarts_of_dashd_are_no_refusals_of_the_place(scene, clock) -> None:
+    scene.swarm("a")
+    delays_s = []
+    for _ in range(10):
+        (claim,) = scene.claim()
+        scene.end(claim, "never", UNLAUNCHED)
+        delays_s.append(
+            0.0 if scene.task().retry_at_ms is None else (scene.task().retry_at_ms - clock.now_ms()) / 1_000
+        )
+        clock.advance(60_000)
+    assert delays_s[0] == 0.0
+    assert max(delays_s) <= healing.DELAY_S_MAX  # and not for ten minutes
+    (claim,) = scene.claim()
+    scene.end(claim, "never", "its gateway did not take it")
+    assert scene.task().state == "ready"  # the first refusal
 
 
 def test_any_number_of_launches_that_never_begin_leave_few_rows_a_day(scene, clock) -> None:
