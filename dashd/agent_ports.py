@@ -91,6 +91,7 @@ class DriverPort:
             at_once=self.at_once.get(name),
             asks=driver.can_ask,
             first_bytes=driver.first_bytes,
+            formats=driver.formats,
         )
 
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:

@@ -138,7 +138,7 @@ async def _serve(
         launcher.open_launcher(launches, crash_at=points.of_boot()) as started,
         trio.open_nursery() as proxy,
     ):
-        await side.open(proxy, {name: each.refusals for name, each in agents.drivers.items()})
+        await side.open(proxy, agents.drivers)
         world = World(
             store=store,
             clock=clock,

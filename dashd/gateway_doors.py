@@ -20,9 +20,10 @@ from functools import partial
 import trio
 
 from dashd.clock import Clock
+from dashd.domain.speech import FormatName
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
-from dashd.model_doors import fresh_key, payer_of, told
+from dashd.model_doors import fresh_key, payer_of, what_is_told
 from dashd.proxy import door as doors
 from dashd.proxy import pace
 from dashd.proxy.caller import Caller
@@ -107,21 +108,25 @@ class GatewayKeys:
         ring: trio.Nursery,
         style: Style,
         limits: Limits,
+        speaks: Sequence[FormatName] = (),
     ) -> None:
-        """`style` is how a gateway wants to be refused; `limits` are each agent's own."""
+        """`style` is how a gateway wants to be refused, `speaks` the formats in which it calls models;
+        `limits` are each agent's own.
+        """
         self._store = store
         self._clock = clock
         self._exchange = exchange
         self._ring = ring
         self._style = style
         self._limits = limits
+        self._speaks = speaks
         self._served: dict[str, _Served] = {}
 
     async def keys(
         self, gateway: str, swarm_id: str, agent_ids: Sequence[str], model: str | None
     ) -> dict[str, ModelAccess]:
         """See the protocol."""
-        name, context_tokens = await told(self._exchange.registry, model)
+        told = await what_is_told(self._exchange.registry, model, self._speaks)
         made = {agent_id: fresh_key(self._clock) for agent_id in agent_ids}
 
         def operation(tx: Tx) -> None:
@@ -136,7 +141,7 @@ class GatewayKeys:
                 served.put(agent_id, doors.digest(key), gateway)
             served.settle()
         url = served.url if served is not None else URL
-        return {agent_id: ModelAccess(url, key, name, context_tokens) for agent_id, key in made.items()}
+        return {agent_id: ModelAccess(url, key, *told) for agent_id, key in made.items()}
 
     async def serve(self, gateway: str, listener: socket.socket) -> None:
         """See the protocol."""

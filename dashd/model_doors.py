@@ -6,21 +6,24 @@ there; otherwise it is on the loopback address, where any program of the machine
 the key.
 """
 
+import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 import trio
 
 from dashd.clock import Clock
 from dashd.domain import asking
 from dashd.domain.scope import reached_hosts
+from dashd.domain.speech import USUAL, FormatName
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
 from dashd.proxy import door as doors
-from dashd.proxy import pace
+from dashd.proxy import pace, ways
 from dashd.proxy.asks import Desk
 from dashd.proxy.caller import Caller, Traffic
 from dashd.proxy.exchange import Exchange
@@ -55,8 +58,11 @@ class ModelDoors:
         ring: trio.Nursery,
         styles: Mapping[str, Style],
         limits: Limits = Limits(),  # noqa: B008  # frozen
+        speaks: Mapping[str, Sequence[FormatName]] = MappingProxyType({}),
     ) -> None:
-        """`styles` says by driver how its program wants to be refused; `limits` are each agent's own."""
+        """`styles` says by driver how its program wants to be refused, `speaks` in which formats it calls
+        models; `limits` are each agent's own.
+        """
         self._store = store
         self._clock = clock
         self._exchange = exchange
@@ -64,6 +70,7 @@ class ModelDoors:
         self._ring = ring
         self._styles = styles
         self._limits = limits
+        self._speaks = speaks
         self.judge: Judge | None = None
         """Who answers what an agent asks before it acts; set before the first door opens."""
         self._open: dict[str, trio.CancelScope] = {}
@@ -72,22 +79,26 @@ class ModelDoors:
         self._keys: dict[str, list[tuple[bytes, doors.Door]]] = {}
         self._seats: dict[str, str] = {}
         """The attempt whose door is its agent's now."""
+        self._formats: dict[str, tuple[str, FormatName]] = {}
+        """(its attempt, what that one's program was told to call in) of an agent."""
         self._swapping = trio.Lock()
 
     async def open(self, claim: Claim, model: str | None, *, inside: bool, calls: bool) -> OpenDoor:
         """A fresh listener on a free port, served already; or the key alone, for one that a jail opens."""
         key = fresh_key(self._clock)
-        payer, hosts, style = await self._store.own.read(
-            lambda db: (_payer(db, claim), _hosts(db, claim), self._style(db, claim))
+        payer, hosts, driver = await self._store.own.read(
+            lambda db: (_payer(db, claim), _hosts(db, claim), swarms.get(db, claim.swarm_id).driver)
         )
-        name, context_tokens = await told(self._exchange.registry, model)
+        style = self._styles[driver]
+        told = await what_is_told(self._exchange.registry, model, self._speaks.get(driver, ()))
         await self._write(
             lambda tx: proxy_keys.insert(
                 tx, doors.digest(key), payer.budget_id, claim.agent_id, claim.attempt_id
             )
         )
+        self._formats[claim.agent_id] = claim.attempt_id, told[2]
         if inside:
-            access = ModelAccess(f"http://127.0.0.1:{LISTENER_PORT}/v1", key, name, context_tokens)
+            access = ModelAccess(f"http://127.0.0.1:{LISTENER_PORT}/v1", key, *told)
             return OpenDoor(None, access, environment(LISTENER_PORT, key) if hosts else {})
         listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         try:
@@ -98,9 +109,10 @@ class ModelDoors:
             door.admit(doors.digest(key), caller)
             await self._serve(claim, listener.dup(), door, [doors.digest(key)])
         except BaseException:
+            self._forget_format(claim)
             listener.close()
             raise
-        access = ModelAccess(f"http://127.0.0.1:{port}/v1", key, name, context_tokens)
+        access = ModelAccess(f"http://127.0.0.1:{port}/v1", key, *told)
         return OpenDoor(listener, access, environment(port, key) if hosts else {})
 
     async def resume(self, claim: Claim, listener: socket.socket, *, calls: bool) -> None:
@@ -127,6 +139,7 @@ class ModelDoors:
         if scope := self._open.pop(claim.attempt_id, None):
             scope.cancel(reason="the attempt has ended")
         self._doors.pop(claim.attempt_id, None)
+        self._forget_format(claim)
         for digest, door in self._keys.pop(claim.attempt_id, ()):
             door.revoke(digest)  # a connection that was kept open hears 401 from now on
         if self._seats.get(claim.agent_id) == claim.attempt_id:
@@ -143,6 +156,31 @@ class ModelDoors:
             for caller in door.callers() if row is not None and door is not None else ():
                 caller.model = row.model if row is not None else None
             self._exchange.registry.swapped()
+
+    async def spoken(self, agent_id: str) -> FormatName | None:
+        """In which the program that the agent runs was told to call. After a restart that is computed anew,
+        from its row: nobody gives a running agent a model that is not served in its format.
+        """
+        attempt_id = self._seats.get(agent_id)
+        if agent_id not in self._formats and attempt_id is not None:
+
+            def query(db: Snapshot) -> tuple[str, str | None]:
+                row = agents.get(db, agent_id)
+                swarm = swarms.get(db, row.swarm_id)
+                return swarm.driver, row.model or swarm.model
+
+            driver, model = await self._store.own.read(query)
+            registry, formats = self._exchange.registry, self._speaks.get(driver, ())
+            await registry.prepare()
+            if self._seats.get(agent_id) == attempt_id:  # it has not ended meanwhile
+                form = _format(registry, model or registry.default(formats)[0], formats)
+                self._formats.setdefault(agent_id, (attempt_id, form))
+        found = self._formats.get(agent_id)
+        return found[1] if found else None
+
+    def _forget_format(self, claim: Claim) -> None:
+        if self._formats.get(claim.agent_id, ("", ""))[0] == claim.attempt_id:
+            del self._formats[claim.agent_id]
 
     async def _serve(
         self, claim: Claim, listener: socket.socket, door: doors.Door, digests: list[bytes]
@@ -195,16 +233,29 @@ def payer_of(db: Snapshot, swarm_id: str, agent_id: str, task_id: str | None) ->
     return Payer(own.id if own else budgets.PROJECT, swarm_id, agent_id, task_id)
 
 
-async def told(registry: Registry, model: str | None) -> tuple[str, int | None]:
-    """(the model that an agent is to call, what it takes): `model`, else the usual one. Raises OSError where
-    the price list is needed for it and cannot be read.
+async def what_is_told(
+    registry: Registry, model: str | None, formats: Sequence[FormatName]
+) -> tuple[str, int | None, FormatName]:
+    """(the model that an agent is to call, what it takes, in which of `formats` it is called): `model`, else
+    the usual one. Raises OSError where the price list is needed for it and cannot be read.
     """
     try:
         await registry.prepare()
-        name = model or registry.default()[0]
-        return name, registry.context_tokens(name)
+        name = model or registry.default(formats)[0]
+        form = _format(registry, name, formats)
+        return name, registry.context_tokens(name, form), form
     except errors.Unavailable as error:
         raise OSError(errno.EAGAIN, error.message) from None
+
+
+def _format(registry: Registry, name: str, formats: Sequence[FormatName]) -> FormatName:
+    """A model that nobody serves in any of them now is called all the same, and the proxy says what is wrong:
+    it may be another one by then.
+    """
+    way = None
+    with contextlib.suppress(errors.InvalidParams):
+        way = ways.find(registry.chain(name, formats=formats), formats)
+    return way.format if way else (*formats, USUAL)[0]
 
 
 def _hosts(db: Snapshot, claim: Claim) -> tuple[str, ...]:

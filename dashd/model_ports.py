@@ -13,8 +13,9 @@ import trio
 
 from dashd import threads
 from dashd.domain.prices import Price
-from dashd.proxy import formats, secrets
-from dashd.proxy.registry import OFFLINE, Candidate, Known, Provider, Registry
+from dashd.domain.speech import FormatName, Speaks, named
+from dashd.proxy import formats, secrets, ways
+from dashd.proxy.registry import OFFLINE, OFFLINE_B, Candidate, Known, Provider, Registry
 from dashd.proxy.relay import without_secret
 from dashd.proxy.route import judge
 from dashd.proxy.upstream import Request, Upstream, UpstreamBroken
@@ -207,6 +208,10 @@ class ProviderPort:
         return [each for each in self._registry.providers.values() if each.format != OFFLINE]
 
 
+async def _nothing_spoken(_agent_id: str) -> FormatName | None:
+    return None
+
+
 class ModelPort:
     """`service.ports.Models`."""
 
@@ -215,18 +220,43 @@ class ModelPort:
         registry: Registry,
         swap: Callable[[str], Awaitable[None]],
         waiting: Callable[[str], Wait | None] = lambda _: None,
+        spoken: Callable[[str], Awaitable[FormatName | None]] = _nothing_spoken,
     ) -> None:
         self._registry = registry
         self._swap = swap
         self._waiting = waiting
+        self._spoken = spoken
 
-    async def choose(self, model: str | None) -> Offer | None:
+    async def choose(self, model: str | None, speaks: Speaks | None = None) -> Offer | None:
         """See the port."""
         await self._registry.prepare()
-        name, why = (model, "") if model else self._registry.default()
+        formats = speaks.formats if speaks else ()
+        name, why = (model, "") if model else self._registry.default(formats)
         if model:
             self._registry.check(model)
-        return _offer(self._registry.chain(name)[0], why)
+        chain = self._registry.chain(name, formats=formats)
+        way = ways.find(chain, formats)
+        if way is None:
+            assert speaks is not None, "whoever speaks anything has a way to everybody"
+            raise self._unspoken(name, chain, speaks)
+        left_out = tuple(each.name for each in way.left_out)
+        return dataclasses.replace(_offer(way.called[0], why), format=way.format, left_out=left_out)
+
+    def _unspoken(self, name: str, chain: Sequence[Candidate], speaks: Speaks) -> errors.InvalidParams:
+        served = sorted({str(each.provider.format) for each in chain})
+        known = self._registry.known(speaks.formats)
+        able = ", ".join([each for each in known if each not in (OFFLINE, OFFLINE_B)] or known)
+        said = f"{speaks.who} {named(speaks.formats)}"
+        return errors.InvalidParams(
+            f"{said}, and {name[:200]!r} is served in the format {named(served)}",
+            hint=f"models that it can call: {able}; dashctl provider add … --format {speaks.formats[0]}",
+            path="model",
+            data={"served": served},
+        )
+
+    async def spoken(self, agent_id: str) -> FormatName | None:
+        """See the port."""
+        return await self._spoken(agent_id)
 
     async def offers(self) -> list[Offer]:
         """See the port."""

@@ -13,14 +13,13 @@ import trio
 from dashd.clock import Clock
 from dashd.config import Config, ProxyConfig
 from dashd.crash_points import CrashPoints
-from dashd.drivers import OpenClawDriver
+from dashd.drivers import Driver, OpenClawDriver
 from dashd.gateway_doors import GatewayKeys
 from dashd.model_doors import ModelDoors
 from dashd.model_ports import ModelPort, ProviderPort
 from dashd.outside_door import OutsideDoor
 from dashd.proxy import secrets
 from dashd.proxy.exchange import Exchange
-from dashd.proxy.formats.format import Style
 from dashd.proxy.ledger import Ledger
 from dashd.proxy.offline import Billed, OfflineModel
 from dashd.proxy.prices import PriceList
@@ -88,9 +87,9 @@ class ModelSide:
         await self.ledger.recover()
         await self._forget_bodies()
 
-    async def open(self, ring: trio.Nursery, styles: Mapping[str, Style]) -> None:
+    async def open(self, ring: trio.Nursery, drivers: Mapping[str, Driver]) -> None:
         """Not before the fork server runs: what it forks has never seen a secret. All is served in `ring`;
-        `styles` says by driver how its program wants to be refused.
+        `drivers` say how their programs want to be refused, and in which formats they call.
         """
         await self.providers.open()
         self._show_stage()
@@ -100,9 +99,12 @@ class ModelSide:
         settings = self._settings
         limits = agents_limits(settings)
         tunnels = Tunnels(on_tunnel=TunnelRecords(store).note)
-        self.doors = ModelDoors(store, clock, exchange, tunnels, ring, styles, limits)
-        self.gateways = GatewayKeys(store, clock, exchange, ring, styles[OpenClawDriver.name], limits)
-        self.models = ModelPort(self._registry, self._swap, exchange.waiting)
+        styles = {name: each.refusals for name, each in drivers.items()}
+        speaks = {name: each.formats for name, each in drivers.items()}
+        self.doors = ModelDoors(store, clock, exchange, tunnels, ring, styles, limits, speaks)
+        own = drivers[OpenClawDriver.name]
+        self.gateways = GatewayKeys(store, clock, exchange, ring, own.refusals, limits, own.formats)
+        self.models = ModelPort(self._registry, self._swap, exchange.waiting, self.doors.spoken)
         self.outside = OutsideDoor(
             store, clock, exchange, ring, port=settings.port, limits=keys_limits(settings)
         )

@@ -13,14 +13,17 @@ import trio.testing
 
 from dashd.clock import Clock
 from dashd.domain import scope as scopes
+from dashd.drivers.pi import PiDriver
 from dashd.model_doors import ModelDoors
 from dashd.proxy.formats.format import Style
+from dashd.proxy.registry import Provider as Configured
 from dashd.proxy.tunnel import TunnelRecord, Tunnels
 from dashd.proxy.tunnel_records import TunnelRecords
 from dashd.runtime.doors import OpenDoor
 from dashd.store import agents, proxy_keys
 from dashd.store.queue import Claim
 from dashd.wire import errors
+from tests.fakes.provider import PRICE
 from tests.proxy import world as proxy_world
 from tests.proxy.world import World
 
@@ -32,8 +35,14 @@ class Bed:
     """A proxy with two agents, and their doors."""
 
     def __init__(self, world: World, ring: trio.Nursery) -> None:
-        self.world = world
+        self.world, self.ring = world, ring
         self.doors = ModelDoors(world.store, Clock(), world.exchange, Tunnels(), ring, STYLES)
+
+    def made(self, ring: trio.Nursery) -> ModelDoors:
+        """As a start makes them, for a program that speaks two formats."""
+        speaks = {"embedded": PiDriver.formats}
+        world = self.world
+        return ModelDoors(world.store, Clock(), world.exchange, Tunnels(), ring, STYLES, speaks=speaks)
 
     def claim(self, number: int = 0, attempt: str = "t1.1") -> Claim:
         return Claim(f"{attempt}-{number}", self.world.agents[number], f"t{number}", proxy_world.SWARM)
@@ -247,3 +256,44 @@ async def test_without_the_price_list_there_is_no_way_to_a_model(
     with pytest.raises(OSError, match="timed out"):
         await bed.doors.open(bed.claim(), None, inside=False, calls=True)
     assert await bed.keys() == []
+
+
+@pytest.fixture
+def claude(bed: Bed) -> Bed:
+    """`c` is served in the format of Anthropic's alone."""
+    bed.world.registry.add(Configured("two", "anthropic", "http://127.0.0.1:1/v1", models=("c",)))
+    bed.world.registry.prices.set("c", PRICE)
+    bed.doors = bed.made(bed.ring)
+    return bed
+
+
+@pytest.mark.parametrize("inside", [True, False])
+async def test_a_program_is_told_the_format_of_its_model(claude: Bed, inside: bool) -> None:
+    agent = claude.world.agents[0]
+    assert await claude.doors.spoken(agent) is None
+    for number, (model, form) in enumerate((("c", "anthropic"), ("offline", "openai-chat"))):
+        claim = claude.claim(0, f"t{number}.1")
+        opened = await claude.doors.open(claim, model, inside=inside, calls=True)
+        assert (opened.access.name, opened.access.format) == (model, form)
+        assert await claude.doors.spoken(agent) == form  # before it is served, in a jail that starts
+        listener = opened.listener or socket.create_server(("127.0.0.1", 0))
+        if inside:
+            await claude.doors.resume(claim, listener, calls=True)
+        else:
+            listener.close()
+        assert await claude.doors.spoken(agent) == form
+        await claude.doors.close(claim)
+        assert await claude.doors.spoken(agent) is None
+    assert not claude.doors._formats
+
+
+async def test_a_restart_knows_what_a_program_speaks(claude: Bed) -> None:
+    agent, claim = claude.world.agents[0], claude.claim()
+    await claude.world.store.writer.apply(lambda tx: agents.set_model(tx, agent, "c"))
+    opened = await claude.doors.open(claim, "c", inside=False, calls=True)
+    later = claude.made(claude.ring)
+    await later.resume(claim, opened.listener, calls=True)
+    assert await later.spoken(agent) == "anthropic"
+    await claude.world.store.writer.apply(lambda tx: agents.set_model(tx, agent, "offline"))
+    assert await later.spoken(agent) == "anthropic"  # what it was told, not what it would be told now
+    await later.close(claim)

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from dashd.domain import surrogates
 from dashd.domain.attempt import Ending
+from dashd.domain.speech import FormatName
 from dashd.wire import errors
 
 from .driver import Command, History, Printed, Progress, SessionFormat, Work
@@ -95,6 +96,7 @@ class CommandDriver:
     breaks_off = False
     compacts = False
     needs_model = False
+    formats: tuple[FormatName, ...] = ()
     keeps_session = False
     sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"

@@ -11,6 +11,7 @@ from dashd.domain.asking import Ask
 from dashd.domain.attempt import Ending
 from dashd.domain.brief import Earlier, compose
 from dashd.domain.session_tree import Transcript
+from dashd.domain.speech import USUAL, FormatName
 from dashd.jail.launch_folder import ExitRecord
 
 CONTEXT_TOKENS = 128_000
@@ -33,6 +34,8 @@ class ModelAccess(msgspec.Struct, frozen=True):
     """The model to ask for."""
     context_tokens: int | None = None
     """What it takes, where that is known."""
+    format: FormatName = USUAL
+    """In which it is to be called; one of the driver's."""
 
     @property
     def context(self) -> int:
@@ -265,6 +268,8 @@ class Driver(Protocol):
     """It can be told to sum up what was said."""
     needs_model: bool
     """Its program calls a model; it is started with a way to one."""
+    formats: tuple[FormatName, ...]
+    """In which its program can call one, preferred first; none where it is anybody's program."""
     first_bytes: int
     """Of its program's first call, beside what the agent is told: its own instructions and tools, and folders
     by name. With room to spare, since a budget is refused by it that could never start the agent.

@@ -14,6 +14,7 @@ import msgspec
 
 from dashd.domain import surrogates
 from dashd.domain.attempt import Ending
+from dashd.domain.speech import FormatName
 from dashd.jail import view
 from dashd.wire import errors
 
@@ -68,6 +69,7 @@ class EmbeddedDriver:
     breaks_off = False
     compacts = False
     needs_model = True
+    formats: tuple[FormatName, ...] = ("openai-chat",)
     keeps_session = False
     sessions: SessionFormat | None = None
     refusals: Literal["embedded", "pi", "openclaw"] = "embedded"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from dashd.domain.speech import FormatName
 from dashd.jail import view
 
 from . import compiled, openclaw_config
@@ -52,6 +53,7 @@ class OpenClawDriver:
     breaks_off = False
     compacts = False
     needs_model = True
+    formats: tuple[FormatName, ...] = ("openai-chat",)
     keeps_session = True
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
     first_bytes = 16_000  # some 13,840 with short folders, by what its first call had to hold

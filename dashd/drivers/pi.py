@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from dashd.domain.speech import FormatName
 from dashd.jail import view
 
 from . import compiled
@@ -28,6 +29,8 @@ GATE = Path(__file__).with_name("pi_gate.js")
 AGENT_FOLDER = f"{view.HOME}/pi"
 """Inside a jail; elsewhere the program makes one below TMPDIR and removes it."""
 OUTPUT_TOKENS = 16_384
+APIS: dict[FormatName, str] = {"openai-chat": "openai-completions", "anthropic": "anthropic-messages"}
+"""What Pi calls the formats that it speaks; the first is preferred."""
 FLAGS = ("--mode", "rpc", "--offline", "-ne", "-ns", "-np", "--no-themes", "-na")
 """No extensions, skills, prompt templates or themes of the machine's, and a project's own are not trusted."""
 ADDENDUM = (
@@ -58,6 +61,7 @@ class PiDriver:
     breaks_off = True
     compacts = True
     needs_model = True
+    formats: tuple[FormatName, ...] = tuple(APIS)
     keeps_session = True
     sessions: SessionFormat | None = PiSessions()
     refusals: Literal["embedded", "pi", "openclaw"] = "pi"
@@ -136,9 +140,11 @@ def _files(model: ModelAccess) -> dict[str, Any]:
         "maxTokens": model.output(OUTPUT_TOKENS),
         "cost": free,
     }
+    # Each of its clients has a base address of its own: that of Anthropic's puts /v1/messages behind it.
+    address = model.url.removesuffix("/v1") if model.format == "anthropic" else model.url
     provider = {
-        "baseUrl": model.url,
-        "api": "openai-completions",
+        "baseUrl": address,
+        "api": APIS[model.format],
         "apiKey": "$DASH_MODEL_KEY",
         "models": [offered],
     }

@@ -140,7 +140,7 @@ class Call:
     def _chain(self, call: ParsedCall) -> list[Candidate]:
         self._model, self._edition = self._caller.model, self._x.registry.edition
         asked = call.model if self._model is None else self._model
-        found = self._x.registry.chain(asked, worst_case.input_tokens_max(call))
+        found = self._x.registry.chain(asked, worst_case.input_tokens_max(call), (call.format,))
         chain = [each for each in found if each.serves(call.format)]
         if not chain:
             speaks = ", ".join(sorted({str(each.provider.format) for each in found}))

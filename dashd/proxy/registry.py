@@ -17,6 +17,7 @@ from dashd import threads
 from dashd.domain import plain
 from dashd.domain.circuit import Circuits
 from dashd.domain.prices import Price
+from dashd.domain.speech import USUAL, named
 from dashd.domain.wish import Wish, is_wish, parse
 from dashd.store.bells import Bell
 from dashd.wire import errors
@@ -122,16 +123,19 @@ class Registry:
         """Called whenever `changes` is rung."""
         self._latencies: dict[str, deque[float]] = {}
 
-    def chain(self, asked: str | Wish, input_tokens: int = 0) -> list[Candidate]:
+    def chain(
+        self, asked: str | Wish, input_tokens: int = 0, formats: Sequence[FormatName] = ()
+    ) -> list[Candidate]:
         """The candidates for a name, an alias, a chain `a -> b -> c` or a wish (also as text), in order.
 
-        A wish is about what a call of at most `input_tokens` costs where prices have tiers. It may load the
-        price list (0.4 s); `prepare` first where others wait. Raises InvalidParams naming what could be used
-        where none of them can.
+        A wish is about what a call of at most `input_tokens` costs where prices have tiers, and about models
+        that are served in one of `formats`, where any are given. It may load the price list (0.4 s);
+        `prepare` first where others wait. Raises InvalidParams naming what could be used where none of them
+        can.
         """
         if isinstance(asked, str) and is_wish(asked):
             asked = parse(asked)
-        found = self._wished(asked, input_tokens) if isinstance(asked, Wish) else self._named(asked)
+        found = self._wished(asked, input_tokens, formats) if isinstance(asked, Wish) else self._named(asked)
         if not found and isinstance(asked, str) and (does := plain.kind(asked)):
             raise errors.InvalidParams(
                 f"{asked[:200]!r} {does}, so what a call costs is not bounded by the price list",
@@ -139,7 +143,7 @@ class Registry:
                 path="model",
             )
         if not found:
-            what = _wished_for(asked, input_tokens) if isinstance(asked, Wish) else repr(asked[:200])
+            what = _wished_for(asked, input_tokens, formats) if isinstance(asked, Wish) else repr(asked[:200])
             raise errors.InvalidParams(
                 f"no configured provider serves {what}, or nobody has priced it",
                 hint=f"models that can be used: {', '.join(self.known()) or 'none'}; dashctl provider add …",
@@ -200,10 +204,13 @@ class Registry:
         names = dict.fromkeys([*provider.models, *owned, *listed])
         return [name for name in names if self._candidate(provider, name) is not None]
 
-    def context_tokens(self, asked: str) -> int | None:
-        """What the smallest model takes that may answer a call for this name; None where nobody knows."""
+    def context_tokens(self, asked: str, form: FormatName | None = None) -> int | None:
+        """What the smallest model takes that may answer a call for this name, in this format where one is
+        given; None where nobody knows.
+        """
         with contextlib.suppress(errors.InvalidParams):
-            known = [tokens for each in self.chain(asked) if (tokens := self.context_of(each)) is not None]
+            able = [each for each in self.chain(asked) if form is None or each.serves(form)]
+            known = [tokens for each in able if (tokens := self.context_of(each)) is not None]
             return min(known, default=None)
         return None
 
@@ -216,26 +223,32 @@ class Registry:
         listed = self.prices.find(candidate.model, candidate.provider.listed_as or candidate.provider.name)
         return listed.context_tokens if listed else None
 
-    def default(self) -> tuple[str, str]:
+    def default(self, formats: Sequence[FormatName] = ()) -> tuple[str, str]:
         """(what is called where nobody names a model, why): the alias `default`; else the first priced
-        model of the first real provider that speaks chat completions, as Dash's own agent does; else the
-        stand-in.
+        model of the first real provider that serves in one of `formats`, in chat completions where none are
+        given, as Dash's own agent speaks; else the stand-in.
         """
+        formats = formats or (USUAL,)
         if DEFAULT in self.aliases:
             return DEFAULT, f"the alias {DEFAULT} says so"
         real = [each for each in self.providers.values() if each.format != OFFLINE]
         for provider in real:
-            if provider.format == "openai-chat" and (served := self.served(provider)):
+            if provider.format in formats and (served := self.served(provider)):
                 return served[0], f"it is the first priced model of provider {provider.name}"
         if real:
-            return OFFLINE, f"provider {real[0].name} has no priced model in the format openai-chat"
+            return OFFLINE, f"provider {real[0].name} has no priced model in the format {named(formats)}"
         staged = ", on a stage: its pace and its outages are made" if self.staged else ""
         return OFFLINE, f"no provider is configured, so a stand-in only pretends{staged}"
 
-    def known(self) -> list[str]:
-        """Names that can be used, aliases first."""
-        named = [name for provider in self.providers.values() for name in provider.models]
-        return list(dict.fromkeys([*self.aliases, *named]))
+    def known(self, formats: Sequence[FormatName] = ()) -> list[str]:
+        """Names that can be used, aliases first; those that lead somewhere in one of `formats`, where any are
+        given.
+        """
+        told = [name for provider in self.providers.values() for name in provider.models]
+        names = list(dict.fromkeys([*self.aliases, *told]))
+        if not formats:
+            return names
+        return [n for n in names if any(each.serves(f) for each in self._named(n) for f in formats)]
 
     def add(self, provider: Provider) -> None:
         """Adds a provider, or replaces the one of that name."""
@@ -292,7 +305,7 @@ class Registry:
         names = [name.strip() for name in self.aliases.get(asked, asked).split(CHAIN)]
         return [link.strip() for name in names for link in self.aliases.get(name, name).split(CHAIN)]
 
-    def _wished(self, wish: Wish, input_tokens: int) -> list[Candidate]:
+    def _wished(self, wish: Wish, input_tokens: int, formats: Sequence[FormatName]) -> list[Candidate]:
         served = [name for provider in self.providers.values() for name in self.served(provider)]
         names = dict.fromkeys([*self.known_models, *self.known(), *served])
         # A stand-in is nobody's wish as long as there is somebody to ask.
@@ -304,6 +317,7 @@ class Registry:
             for each in self._candidates(name)
             if wish.cost_limit_nusd is None or each.price.at(input_tokens).output <= wish.cost_limit_nusd
             if not (real and each.provider.format == OFFLINE)
+            if not formats or any(each.serves(form) for form in formats)
         ]
         unique = {each.name: each for each in able}.values()
         ranked = sorted(unique, key=lambda each: self._rank(wish, each, input_tokens))
@@ -380,8 +394,8 @@ class Registry:
         return provider.listed_as
 
 
-def _wished_for(wish: Wish, input_tokens: int) -> str:
-    text = "a model with these capabilities"
+def _wished_for(wish: Wish, input_tokens: int, formats: Sequence[FormatName]) -> str:
+    text = "a model with these capabilities" + (f" in the format {named(formats)}" if formats else "")
     if wish.cost_limit is None:
         return text
     size = f" for a call of up to {input_tokens:,} tokens" if input_tokens else ""

@@ -8,6 +8,7 @@ from dashd.domain import agent as rules
 from dashd.domain import ids
 from dashd.domain import scope as scopes
 from dashd.domain.scope import Scope
+from dashd.domain.speech import Speaks
 from dashd.store import (
     agents,
     attempts,
@@ -32,7 +33,7 @@ from dashd.wire.methods import agent as wire
 from dashd.wire.methods import swarm as swarm_wire
 from dashd.wire.methods.table import PRIORITIES, Limits
 
-from . import budgets, models, pages, reach, retries, views, whys
+from . import budgets, drivers, models, pages, reach, retries, views, whys
 from . import children as children_service
 from . import swarms as swarm_service
 from .core import Caller, Core
@@ -250,7 +251,7 @@ async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> 
     """Keeps the model in the agent's row, then has its door look; tries under way end as they began."""
     model = models.told(params.model)
 
-    def operation(tx: Tx) -> tuple[bool, str | None]:
+    def operation(tx: Tx) -> bool:
         seat = agents.get(tx.db, params.agent)
         swarm = swarms.get(tx.db, seat.swarm_id)
         if not core.drivers.abilities(swarm.driver).needs_model:
@@ -260,15 +261,17 @@ async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> 
         if seat.state in rules.MACHINE.ended:
             raise errors.IllegalTransition(f"agent {seat.id} has ended: {seat.state}")
         agents.set_model(tx, seat.id, model)
-        return seat.model != model, model or swarm.model
+        return seat.model != model
 
-    offer = await core.models.choose(model)  # refuses what nobody serves or has priced
-    changed, asked = await core.store.writer.apply(operation)
+    usual, speaks = await drivers.of_agent(core, params.agent)
+    if model is None:
+        offer = await _first_of(core, usual, speaks)
+    else:  # refuses what nobody serves or has priced, and what its program cannot call
+        offer = await core.models.choose(model, speaks)
+    changed = await core.store.writer.apply(operation)
     await core.models.swap(params.agent)
     if changed:  # not before its door knows: a call that looks in between would stop it again
         await core.store.writer.apply(lambda tx: thresholds.reconsider(tx, params.agent))
-    if model is None:
-        offer = await _first_of(core, asked)
     return wire.AgentModel(
         agent=params.agent,
         model=model,
@@ -278,10 +281,13 @@ async def set_model(core: Core, _caller: Caller, params: wire.SetAgentModel) -> 
     )
 
 
-async def _first_of(core: Core, model: str | None) -> Offer | None:
+async def _first_of(core: Core, model: str | None, speaks: Speaks) -> Offer | None:
     """What the swarm's model leads to now, which may be less than when it was named."""
-    if model is None:
-        return await core.models.choose(None)
+    try:
+        return await core.models.choose(model, speaks)
+    except errors.InvalidParams as refused:
+        if model is None or refused.data:  # served, but in no format that counts
+            raise
     try:
         return next((each.offer for each in await core.models.seen(model)), None)
     except errors.InvalidParams:

@@ -1,4 +1,4 @@
-"""Which driver runs what is asked for, and whether it can.
+"""Which driver runs what is asked for, whether it can, and in which formats it calls models.
 
 Where none is named it is that of what it begins from, or the usual one.
 """
@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from dashd.store import made_sessions, sessions
+from dashd.domain.speech import Speaks
+from dashd.store import agents, made_sessions, sessions, swarms
 from dashd.store.rows import Snapshot
 from dashd.wire import errors
 from dashd.wire.methods.swarm import PlanSwarm
@@ -53,6 +54,22 @@ async def of_session(core: Core, named: str | msgspec.UnsetType) -> str:
         hint=f"dashctl program install openclaw, or pi; session create --driver {those} names one",
         path="driver",
     )
+
+
+def speaks(core: Core, driver: str) -> Speaks:
+    """In which formats its program calls models."""
+    return Speaks(f"driver {driver} speaks", core.drivers.abilities(driver).formats)
+
+
+async def of_agent(core: Core, agent_id: str) -> tuple[str | None, Speaks]:
+    """(the model of its swarm, in which formats it can call another): where it runs a program, the one that
+    this was told when it started.
+    """
+    swarm = await core.store.reader.read(lambda db: swarms.get(db, agents.get(db, agent_id).swarm_id))
+    spoken = await core.models.spoken(agent_id)
+    if spoken is None:
+        return swarm.model, speaks(core, swarm.driver)
+    return swarm.model, Speaks(f"what agent {agent_id} runs speaks, until it ends,", (spoken,))
 
 
 def _of_begun(db: Snapshot, begin_from: str) -> str | None:

@@ -17,6 +17,7 @@ from dashd.wire.methods import swarm as wire
 
 from . import drivers, models, modes, repositories, walls
 from .core import Caller, Core
+from .ports import Offer
 from .providers import STAND_INS
 
 BRIEF_CHARACTERS_MAX = 4_000
@@ -30,8 +31,8 @@ class Prepared(msgspec.Struct, frozen=True):
     """None where the driver calls no model that Dash knows of."""
     limited: bool
     """Whether a budget was asked for."""
-    model_note: str = ""
-    """Which model was taken and why, where nobody named one."""
+    model_notes: tuple[str, ...] = ()
+    """Which model was taken and why, where nobody named one; which of a chain are never called."""
 
 
 async def plan(core: Core, caller: Caller, params: wire.PlanSwarm) -> wire.SwarmPlan:
@@ -64,7 +65,7 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str, brief: str, *
     offer = None
     model = models.told(params.model)
     if model or core.drivers.abilities(driver).needs_model:
-        offer = await core.models.choose(model)
+        offer = await core.models.choose(model, drivers.speaks(core, driver))
     fan_out = None
     can = core.drivers.abilities(driver)
     if offer is not None and can.needs_model:
@@ -82,12 +83,19 @@ async def prepare(core: Core, params: wire.PlanSwarm, driver: str, brief: str, *
             stand_in=offer.provider in STAND_INS,
             first_bytes=can.first_bytes,
         )
-    note = (
-        f"model {offer.name} of provider {offer.provider}: {offer.why}"
-        if fan_out and offer and offer.why
-        else ""
-    )
-    return Prepared(terms, fan_out, params.budget is not msgspec.UNSET, note)
+    said = _said(driver, offer) if fan_out and offer else ()
+    return Prepared(terms, fan_out, params.budget is not msgspec.UNSET, said)
+
+
+def _said(driver: str, offer: Offer) -> tuple[str, ...]:
+    found = [f"model {offer.name} of provider {offer.provider}: {offer.why}"] if offer.why else []
+    if offer.left_out:
+        are, they = ("are", "they are") if len(offer.left_out) > 1 else ("is", "it is")
+        found.append(
+            f"{', '.join(offer.left_out)} {are} never called: driver {driver} calls the models of this swarm"
+            f" in the format {offer.format}, in which {they} not served"
+        )
+    return tuple(found)
 
 
 def terms_of(params: wire.PlanSwarm, agents: int) -> Terms:
@@ -150,7 +158,7 @@ def refuse_unstartable(db: Snapshot, ready: Prepared) -> None:
 def notes(params: wire.PlanSwarm, ready: Prepared, *, tasks: int) -> list[str]:
     """What the creator should know about seats and money; `plan` and `create` say it in the same words."""
     found = _counted(params.agents, tasks)
-    found += [ready.model_note] if ready.model_note else []
+    found += ready.model_notes
     terms = ready.terms
     others = min(params.agents, tasks) > len(terms.own)
     if terms.seat_rule == "allotment" and terms.seat_nusd is not None and others:

@@ -9,6 +9,7 @@ import trio
 
 from dashd.domain.prices import Price
 from dashd.domain.session_tree import Transcript
+from dashd.domain.speech import USUAL, FormatName, Speaks
 from dashd.wire.methods.program import Program, ProgramChecked, ProgramInstalled
 
 
@@ -32,6 +33,8 @@ class DriverAbilities(msgspec.Struct, frozen=True):
     """Its program asks before it runs a command, writes a file or uses a tool, where something is ruled."""
     first_bytes: int
     """Of its program's first call, beside what the agent is told."""
+    formats: tuple[FormatName, ...] = ()
+    """In which its program can call a model, preferred first; none: any."""
 
 
 class Drivers(Protocol):
@@ -111,6 +114,10 @@ class Offer:
     output_tokens_max: int
     why: str = ""
     """Why this one, where nobody named it."""
+    format: FormatName = USUAL
+    """In which it is called."""
+    left_out: tuple[str, ...] = ()
+    """Those of its chain that are not served in that format, and so never called: `provider/model`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +156,11 @@ class AliasSeen(msgspec.Struct, frozen=True):
 class Models(Protocol):
     """The models behind the proxy."""
 
-    async def choose(self, model: str | None) -> Offer | None:
-        """What would be called first for a name, an alias or a chain, by default where it is None.
+    async def choose(self, model: str | None, speaks: Speaks | None = None) -> Offer | None:
+        """What somebody would call first for a name, an alias or a chain, by default where it is None.
 
-        None where there is no model at all; raises InvalidParams for one that is not known.
+        None where there is no model at all; raises InvalidParams for one that is not known, or that is served
+        in no format which they speak.
         """
 
     async def offers(self) -> list[Offer]:
@@ -174,6 +182,9 @@ class Models(Protocol):
 
     async def swap(self, agent_id: str) -> None:
         """The agent's next call goes to what its row says."""
+
+    async def spoken(self, agent_id: str) -> FormatName | None:
+        """In which the program that the agent runs was told to call; None where it runs none."""
 
     def waiting(self, agent_id: str) -> CallWait | None:
         """What a call of the agent waits for; None where none does."""

@@ -24,6 +24,8 @@ def test_a_driver_is_what_the_protocol_says(name: str) -> None:
     assert isinstance(driver.takes_messages, bool)
     assert driver.can_ask == (name in ("embedded", "openclaw", "pi"))
     assert driver.refusals in ("embedded", "pi", "openclaw")
+    assert driver.needs_model == bool(driver.formats)
+    assert set(driver.formats) <= set(formats.FORMATS)
     for question in QUESTIONS:  # their names as well, which mypy lets differ and a call may give
         asked, answered = getattr(Driver, question), getattr(type(driver), question)
         assert list(inspect.signature(asked).parameters) == list(inspect.signature(answered).parameters)

@@ -74,6 +74,21 @@ def test_what_is_not_done_yet_is_kept_in(tmp_path: Path) -> None:
     assert ran.stdout.splitlines() == lines[2:]
 
 
+@pytest.mark.parametrize(
+    ("form", "api", "address"),
+    [
+        ("openai-chat", "openai-completions", "http://127.0.0.1:8787/v1"),
+        ("anthropic", "anthropic-messages", "http://127.0.0.1:8787"),
+    ],
+)
+def test_it_is_told_the_format_of_its_model(programs: Programs, form, api: str, address: str) -> None:
+    model = msgspec.structs.replace(MODEL, format=form)
+    command = PiDriver(programs).command(_work(model=model), {})
+    told = json.loads(command.env["DASH_PI_FILES"])["models.json"]["providers"]["dash"]
+    assert (told["api"], told["baseUrl"]) == (api, address)
+    assert form in PiDriver.formats
+
+
 def test_a_place_may_have_a_pi_of_its_own(programs: Programs, tmp_path: Path) -> None:
     other = tmp_path / "next"
     other.mkdir()

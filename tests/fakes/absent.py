@@ -10,6 +10,7 @@ import trio
 
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS
 from dashd.domain.session_tree import Transcript
+from dashd.domain.speech import Speaks
 from dashd.service.place_ports import PlaceSeen
 from dashd.service.ports import (
     AliasSeen,
@@ -241,7 +242,10 @@ class NoModels:
         """There is no list."""
         return ""
 
-    async def choose(self, model: str | None) -> Offer | None:
+    async def spoken(self, _agent_id: str) -> None:
+        """Nobody calls."""
+
+    async def choose(self, model: str | None, speaks: Speaks | None = None) -> Offer | None:
         """None, whatever is asked for."""
         return None
 

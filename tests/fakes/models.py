@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import trio
 
 from dashd.domain.prices import Price
+from dashd.domain.speech import FormatName, Speaks
 from dashd.service.ports import CallWait, DriverAbilities, Offer
 from dashd.wire import errors
 from tests.fakes.ports import driver_abilities
@@ -22,7 +23,7 @@ SMALL = Offer("small", "fake", price(250), 4_096)
 class FakeModels:
     """Two models; the big one is the default."""
 
-    async def choose(self, model: str | None) -> Offer | None:
+    async def choose(self, model: str | None, _speaks: Speaks | None = None) -> Offer | None:
         await trio.lowlevel.checkpoint()
         for offer in (BIG, SMALL):
             if model in (None, offer.name):
@@ -38,6 +39,12 @@ class FakeModels:
 
     def waiting(self, _agent_id: str) -> CallWait | None:
         return self.held
+
+    told: FormatName | None = None
+    """In which every agent's program calls."""
+
+    async def spoken(self, _agent_id: str) -> FormatName | None:
+        return self.told
 
     async def rivals(self, _model: str) -> list[str]:
         return []

@@ -46,7 +46,7 @@ class Act:
     pace_s: float = 0.0
     """Between two pieces of a stream."""
     tool: tuple[str, dict[str, Any]] | None = None
-    """Chat completions: the tool that is called, and with what."""
+    """The tool that is called, and with what; not in the format of OpenAI's responses."""
 
 
 Script = Callable[[int], Act]
@@ -130,7 +130,7 @@ class Provider:
         if act.status != 200:
             content, kind = json.dumps({"error": act.error}).encode(), "application/json"
         elif path.endswith("/messages"):
-            content, kind = _anthropic(act, used, streamed)
+            content, kind = _anthropic(act, used, streamed, self.calls)
         elif path.endswith("/responses"):
             content, kind = _responses(act, used, streamed)
         else:
@@ -227,12 +227,12 @@ def _named(events: list[Any]) -> bytes:
     return "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events).encode()
 
 
-def _anthropic(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
+def _anthropic(act: Act, used: Usage, streamed: bool, number: int) -> tuple[bytes, str]:
     usage = {"input_tokens": used.input, "output_tokens": used.output}
     if used.cache_write:
         usage["cache_creation_input_tokens"] = used.cache_write
     said = {"usage": usage} if act.usage != "none" else {}
-    message = {"id": "m", "type": "message", "role": "assistant", "model": MODEL}
+    message = {"id": f"m{number}", "type": "message", "role": "assistant", "model": MODEL}
     if not streamed:
         content = [{"type": "text", "text": act.text}]
         return json.dumps({**message, "content": content, **said}).encode(), "application/json"
@@ -243,8 +243,18 @@ def _anthropic(act: Act, used: Usage, streamed: bool) -> tuple[bytes, str]:
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": act.text}},
         {"type": "content_block_stop", "index": 0},
     ]
+    if act.tool is not None:
+        name, arguments = act.tool
+        block = {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": {}}
+        given = {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
+        events += [
+            {"type": "content_block_start", "index": 1, "content_block": block},
+            {"type": "content_block_delta", "index": 1, "delta": given},
+            {"type": "content_block_stop", "index": 1},
+        ]
     ended = {"usage": {"output_tokens": used.output}} if act.usage != "none" else {}
-    delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, **ended}
+    why = "tool_use" if act.tool else "end_turn"
+    delta = {"type": "message_delta", "delta": {"stop_reason": why}, **ended}
     events += [delta] * (2 if act.usage == "twice" else 1)
     events.append({"type": "message_stop"})
     return _named(events), "text/event-stream"

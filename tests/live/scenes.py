@@ -94,6 +94,7 @@ async def scene(
     script: Script | Provider,
     *,
     driver: str = "pi",
+    form: str = "openai-chat",
     within_s: float = 60.0,
 ) -> AsyncIterator[Scene]:
     """`within_s` is for all of it."""
@@ -101,7 +102,7 @@ async def scene(
     with trio.fail_after(within_s):
         async with open_provider(scripted) as provider, door.open_door(daemon.socket) as dash:
             dash.wait_s = max(dash.wait_s, within_s)
-            given = {"name": "p0", "format": "openai-chat", "url": provider.url}
+            given = {"name": "p0", "format": form, "url": provider.url}
             await dash.call("provider.add", **given, models=[MODEL])
             await dash.call("model.set", model=MODEL, input_usd_per_mtok=1.0, output_usd_per_mtok=4.0)
             made = Scene(daemon, dash, provider, folder, driver)

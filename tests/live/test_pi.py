@@ -102,8 +102,9 @@ async def test_a_broken_stream_goes_on_in_the_same_session(start_daemon, tmp_pat
         assert told.count("tool") == 1  # the session knows what was done before
 
 
-async def test_a_refused_budget_is_one_call_and_a_clean_end(start_daemon, tmp_path) -> None:
-    async with scene(start_daemon(), tmp_path, acts(bash("sleep 0.5"), DONE)) as on:
+@pytest.mark.parametrize("form", ["openai-chat", "anthropic"])
+async def test_a_refused_budget_is_one_call_and_a_clean_end(start_daemon, tmp_path, form) -> None:
+    async with scene(start_daemon(), tmp_path, acts(bash("sleep 0.5"), DONE), form=form) as on:
         swarm = await on.swarm()
         await on.dash.events(swarm, "agent.progress")
         given = {"limit_usd": 0.0001, "actions": {"at_100": "notify"}}

@@ -3,9 +3,10 @@
 import pytest
 import trio
 
-from tests.fakes.provider import Act
-from tests.live.scenes import DONE, end_node, pids_of, scene
+from tests.fakes.provider import MODEL, Act
+from tests.live.scenes import DONE, acts, end_node, pids_of, result, scene
 from tests.live.stepping import Stepping, item_of
+from tests.whole import door
 
 pytestmark = pytest.mark.live
 
@@ -93,3 +94,25 @@ async def test_a_call_whose_caller_has_gone(start_daemon, tmp_path, what, answer
         marks = (tmp_path / "i1.marks").read_text().split()
         assert marks == (["1", "2"] if what == "ended" else ["1", "2", "3"])
         assert pids_of(agent) == []
+
+
+async def test_it_calls_a_model_that_is_served_in_anthropics_format_alone(start_daemon, tmp_path) -> None:
+    """It is told that format when it starts, and while it runs its model is swapped within that alone."""
+    look = Act(text="I look.", tool=("bash", {"command": "echo hi > note.txt; sleep 1"}))
+    async with scene(start_daemon(), tmp_path, acts(look, DONE), form="anthropic") as on:
+        for name, form in (("other", "anthropic"), ("chatty", "openai-chat")):
+            given = {"name": name, "format": form, "url": on.provider.url, "models": [name]}
+            await on.dash.call("provider.add", **given)
+            await on.dash.call("model.set", model=name, input_usd_per_mtok=1.0, output_usd_per_mtok=4.0)
+        swarm = await on.swarm()
+        agent = f"{swarm}-001"
+        await on.dash.events(swarm, "agent.progress")
+        with pytest.raises(door.Refused, match="'chatty' is served in the format openai-chat"):
+            await on.dash.call("agent.set_model", agent=agent, model="chatty")
+        await on.dash.call("agent.set_model", agent=agent, model="other")
+        report = await on.ended(swarm)
+        assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
+        assert (tmp_path / "note.txt").read_text() == "hi\n"
+        assert [body["model"] for body in on.provider.bodies] == [MODEL, "other"]
+        assert all("system" in body for body in on.provider.bodies)  # which is Anthropic's
+        await on.balanced(swarm)

@@ -302,3 +302,38 @@ def test_a_price_does_not_move_to_another_provider_when_its_own_goes():
 )
 def test_who_is_known_to_take_an_image_in_low_detail(url: str, hears: bool):
     assert Provider("p", "openai-chat", url).hears_detail is hears
+
+
+def test_a_wish_skips_what_is_not_served_in_a_format() -> None:
+    registry = made()
+    best = Wish(fallback_allowed=False)
+    assert [each.name for each in registry.chain(best)] == ["one/big"]
+    assert [each.name for each in registry.chain(best, formats=("anthropic",))] == ["two/big"]
+    found = registry.chain(Wish(), formats=("anthropic", "openai-responses"))
+    assert [each.name for each in found] == ["two/big"]
+    with pytest.raises(errors.InvalidParams, match="these capabilities in the format openai-responses, or"):
+        registry.chain(best, formats=("openai-responses",))
+
+
+def test_what_can_be_used_in_a_format() -> None:
+    registry = made()
+    assert "small" in registry.known(("openai-chat",))
+    assert "smart" in registry.known(("anthropic",))
+    assert not {"small", "cheap"} & set(registry.known(("anthropic",)))
+    registry.known_models["big"] = Known(context_tokens=200_000)
+    registry.known_models["small"] = Known(context_tokens=20_000)
+    assert registry.context_tokens("big -> small", "openai-chat") == 20_000
+    assert registry.context_tokens("big -> small", "anthropic") == 200_000
+
+
+def test_the_usual_model_is_of_a_provider_that_is_understood() -> None:
+    registry = made()
+    registry.prices._snapshot = Empty()  # type: ignore[assignment]
+    assert registry.default(("anthropic", "openai-chat"))[0] == "big"
+    registry.remove("one")
+    assert registry.default()[0] == "offline"
+    assert registry.default(("openai-chat", "anthropic")) == (
+        "big", "it is the first priced model of provider two"
+    )  # fmt: skip
+    name, why = registry.default(("openai-responses", "openai-chat"))
+    assert (name, "in the format openai-responses or openai-chat" in why) == ("offline", True)

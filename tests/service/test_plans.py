@@ -7,11 +7,15 @@ import pytest
 
 from dashd.domain import fanout, prices
 from dashd.domain.budget import USEFUL_OUTPUT_TOKENS, CallCost, Grant, Node, decide
+from dashd.domain.speech import Speaks
 from dashd.drivers import Programs, over
+from dashd.service.core import Core
+from dashd.service.ports import Offer
 from dashd.store import budgets, thresholds
 from dashd.wire import errors
 from tests.drivers.test_driver import MEASURED_BYTES
 from tests.fakes import models
+from tests.fakes.models import BIG
 from tests.fakes.ports import driver_abilities
 from tests.fakes.scene import SWARM
 from tests.service.test_walls import FakeWalls
@@ -101,7 +105,7 @@ async def test_a_plan_learns_from_what_tasks_of_its_driver_and_model_have_taken(
 async def test_the_stand_in_is_not_priced_like_a_model_that_works(call, core) -> None:
     stand_in = dataclasses.replace(models.BIG, name="offline", provider="offline")
 
-    async def choose(_model):
+    async def choose(_model, _speaks):
         return stand_in
 
     real = await call("swarm.plan", task="t")
@@ -110,6 +114,25 @@ async def test_the_stand_in_is_not_priced_like_a_model_that_works(call, core) ->
     assert plan.calls == fanout.STAND_IN.calls
     assert plan.task_usd < real.task_usd / 10
     assert plan.start_usd == real.start_usd
+
+
+async def test_who_is_never_called_is_named(core: Core, call, monkeypatch) -> None:
+    asked = []
+
+    async def choose(_model: str | None, speaks: Speaks | None = None) -> Offer:
+        asked.append(speaks)
+        return dataclasses.replace(BIG, left_out=("two/claude-x",))
+
+    monkeypatch.setattr(core.models, "choose", choose)
+    plan = await call("swarm.plan", task="t", model="big -> claude-x")
+    made = await call("swarm.create", task="t", model="big -> claude-x")
+    said = (
+        "two/claude-x is never called: driver thinker calls the models of this swarm in the format"
+        " openai-chat, in which it is not served"
+    )
+    assert said in plan.notes
+    assert said in made.notes
+    assert {each.who for each in asked} == {"driver thinker speaks"}
 
 
 @pytest.mark.parametrize(

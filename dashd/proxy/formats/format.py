@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from dashd.domain.prices import Price
+from dashd.domain.speech import FormatName as FormatName
 from dashd.proxy.meter import Meter
 from dashd.wire import errors
 
-FormatName = Literal["openai-chat", "openai-responses", "anthropic"]
 Style = Literal["openclaw", "pi", "embedded", "outside"]
 """Whose program reads the refusal; `outside` is anybody with a key."""
 
