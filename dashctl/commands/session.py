@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dashctl import calling, grammar, render
+from dashctl import calling, grammar, listing, render
 from dashctl.commands import Command
 from dashd.wire import safe
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from dashctl.terminal import Output
 
 TEXT_WIDTH_MAX = 100
+TREE_STEPS_MAX = 1_000
+SHOWN_STEPS_MAX = 200
+"""The most that dashd gives at once, of a tree and in full."""
 MIGRATE_S = 150.0
 """Longer than dashd waits for the end of what is migrated."""
 _COLUMNS = (
@@ -33,16 +36,18 @@ _COLUMNS = (
 
 
 def list_(args: SimpleNamespace, dash: Dash, out: Output) -> int:
-    """Lists sessions, oldest first."""
-    new = True if args.new else None
-    found = dash.call("session.list", swarm=args.swarm, agent=args.agent, new=new, limit=args.limit)
-    if out.as_json:
-        out.data(found)
-    elif found["items"]:
-        render.table(out, _COLUMNS, found["items"])
-    else:
-        out.line("There are no such sessions: a session begins when an agent of pi or openclaw does.")
-    return 0
+    """Lists sessions in the order they began."""
+    return listing.show(
+        args,
+        dash,
+        out,
+        "session.list",
+        _COLUMNS,
+        swarm=args.swarm,
+        agent=args.agent,
+        new=True if args.new else None,
+        nothing="There are no such sessions: a session begins when an agent of pi or openclaw does.",
+    )
 
 
 def create(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -90,7 +95,7 @@ def tree(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     if out.as_json:
         out.data(found)
         return 0
-    _say_earlier(out, found)
+    _say_earlier(out, found, TREE_STEPS_MAX)
     for step in found["steps"]:
         mark = "*" if step["id"] == found["leaf"] else " "
         kept = ", ".join(map(safe.line, found["checkpoints"].get(step["id"], ())))
@@ -102,9 +107,13 @@ def tree(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     return 0
 
 
-def _say_earlier(out: Output, found: dict[str, Any]) -> None:
-    if found["more"]:
-        out.line(f"({found['more']} earlier steps; --limit shows more)")
+def _say_earlier(out: Output, found: dict[str, Any], steps_max: int) -> None:
+    """How to see what is not shown: in one answer there is only so much."""
+    if not found["more"]:
+        return
+    whole = f"dashctl session export {found['session']} FILE has all"
+    more = f"--limit N shows up to {steps_max:,}, " if len(found["steps"]) < steps_max else ""
+    out.line(f"({found['more']:,} earlier steps; {more}{whole})")
 
 
 def show(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -113,7 +122,7 @@ def show(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     if out.as_json:
         out.data(found)
         return 0
-    _say_earlier(out, found)
+    _say_earlier(out, found, SHOWN_STEPS_MAX)
     for step in found["steps"]:
         out.line(f"{step['role']} ({safe.line(step['id'])})")
         out.block(step["text"] + ("\n[cut]" if step["cut"] else ""), indent="  ")
@@ -309,7 +318,7 @@ def _listing(parser: ArgumentParser) -> None:
     parser.add_argument("--swarm", "-s", metavar="SWARM", help="of this swarm alone")
     parser.add_argument("--agent", metavar="AGENT", help="of this agent alone")
     parser.add_argument("--new", action="store_true", help="instead: those that nobody has begun")
-    parser.add_argument("--limit", type=grammar.whole, metavar="N", help="how many to show (20)")
+    listing.arguments(parser)
 
 
 def _creating(parser: ArgumentParser) -> None:

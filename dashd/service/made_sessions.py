@@ -46,7 +46,7 @@ async def page(core: Core, caller: Caller, params: wire.ListSessions) -> wire.Se
     shown = found[after : after + params.limit]
     more = after + len(shown) < len(found)
     next_cursor = str(after + len(shown)) if more else ""
-    return wire.SessionList(items=[_shown(row) for row in shown], next_cursor=next_cursor)
+    return wire.SessionList(items=[_shown(row) for row in shown], next_cursor=next_cursor, total=len(found))
 
 
 async def waiting(core: Core, caller: Caller, wanted: str) -> MadeRow | None:

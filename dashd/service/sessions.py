@@ -6,7 +6,7 @@ import msgspec
 
 from dashd import threads
 from dashd.domain.session_tree import SPOKEN, Node, Transcript
-from dashd.store import agents, attempts, inputs, lifecycle, session_room, sessions, stops
+from dashd.store import agents, attempts, inputs, lifecycle, session_room, sessions, stops, swarms
 from dashd.store import made_sessions as made_rows
 from dashd.store.rows import Snapshot
 from dashd.store.sessions import CheckpointRow, SessionRow
@@ -36,10 +36,13 @@ async def list_(core: Core, caller: Caller, params: wire.ListSessions) -> wire.S
     after = pages.number(params.cursor)
 
     def query(db: Snapshot) -> wire.SessionList:
-        swarm_id, agent_id = params.swarm or "", params.agent or ""
-        found, last = sessions.page(db, swarm_id, agent_id, after, params.limit, reach.among(db, caller))
+        swarm_id = swarms.get(db, params.swarm).id if params.swarm else ""
+        agent_id = agents.get(db, params.agent).id if params.agent else ""
+        among = reach.among(db, caller)
+        found, last, total = sessions.page(db, swarm_id, agent_id, after, params.limit, among)
         next_cursor = str(last) if len(found) == params.limit else ""
-        return wire.SessionList(items=[_shown(db, row) for row in found], next_cursor=next_cursor)
+        shown = [_shown(db, row) for row in found]
+        return wire.SessionList(items=shown, next_cursor=next_cursor, total=total)
 
     return await core.store.reader.read(query)
 

@@ -47,10 +47,12 @@ _q_get = f"SELECT {_SESSION} FROM session WHERE id = ?"
 _q_insert = f"INSERT INTO session ({_SESSION}) VALUES ({placeholders(SessionRow)})"
 _q_taken = "UPDATE session SET agent_id = ?2, attempt_id = ?3 WHERE id = ?1"
 _q_head = "UPDATE session SET head = ?2 WHERE id = ?1"
+_of = "(?1 = '' OR swarm_id = ?1) AND (?2 = '' OR agent_id = ?2)"
 _q_page = (
-    f"SELECT {_SESSION}, rowid FROM session WHERE (?1 = '' OR swarm_id = ?1) AND (?2 = '' OR agent_id = ?2)"
-    f" AND rowid > ?3 AND {rows.among('swarm_id', 5)} ORDER BY rowid LIMIT ?4"
+    f"SELECT {_SESSION}, rowid FROM session WHERE {_of} AND rowid > ?3 AND {rows.among('swarm_id', 5)}"
+    " ORDER BY rowid LIMIT ?4"
 )
+_q_total = f"SELECT count(*) FROM session WHERE {_of} AND {rows.among('swarm_id', 3)}"
 _q_latest_of_agent = f"SELECT {_SESSION} FROM session WHERE agent_id = ? ORDER BY rowid DESC LIMIT 1"
 _q_of_task = (  # by the agents that were at it, since those have an index
     f"SELECT {_SESSION} FROM session WHERE agent_id IN (SELECT agent_id FROM attempt WHERE task_id = ?1)"
@@ -181,10 +183,11 @@ def opened(tx: Tx, session_id: str, attempt: AttemptRow, swarm_id: str, driver: 
 
 def page(
     db: Snapshot, swarm_id: str, agent_id: str, after: int, limit: int, among: rows.Among = None
-) -> tuple[list[SessionRow], int]:
-    """(sessions, cursor of the last) in order of creation; "" for any swarm or agent."""
+) -> tuple[list[SessionRow], int, int]:
+    """(sessions, cursor of the last, total) in order of creation; "" for any swarm or agent."""
     found = rows.table(db, _q_page, (swarm_id, agent_id, after, limit, among))
-    return [SessionRow(*row[:-1]) for row in found], found[-1][-1] if found else after
+    total = rows.value(db, _q_total, (swarm_id, agent_id, among))
+    return [SessionRow(*row[:-1]) for row in found], found[-1][-1] if found else after, total
 
 
 def set_head(tx: Tx, session_id: str, checkpoint_id: str | None) -> None:

@@ -285,6 +285,21 @@ async def test_tree_show_export_and_prime_read_it(call, running):
     assert [row.id for row in (await call("session.list", swarm=SWARM)).items] == [ID]
 
 
+async def test_a_list_counts_what_there_is_and_knows_whose_it_is_asked_for(call, scene, running):
+    scene.do(lambda tx: seats.add(tx, SWARM, 1))
+    (other,) = scene.claim()
+    scene.do(lambda tx: sessions.opened(tx, other.attempt_id, scene.attempt(other), SWARM, "command"))
+    first = await call("session.list", limit=1)
+    assert ([row.id for row in first.items], first.total) == ([ID], 2)
+    rest = await call("session.list", swarm=SWARM, limit=2, cursor=first.next_cursor)
+    assert ([row.agent for row in rest.items], rest.next_cursor, rest.total) == ([other.agent_id], "", 2)
+    assert (await call("session.list", agent=running.agent_id)).total == 1
+    with pytest.raises(errors.UnknownSwarm):
+        await call("session.list", swarm="nosuch")
+    with pytest.raises(errors.UnknownAgent):
+        await call("session.list", agent="nosuch")
+
+
 async def test_a_running_one_is_summed_up_where_its_driver_can(call, core, scene, running, monkeypatch):
     with pytest.raises(errors.Unsupported, match="driver command cannot be told to sum up"):
         await call("session.compact", session=ID)

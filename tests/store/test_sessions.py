@@ -35,8 +35,9 @@ def test_it_is_found_by_its_id_and_by_its_agent(scene, session):
     assert sessions.get(scene.db, session.agent_id) == session
     with pytest.raises(errors.NotFound, match="is no session, no agent"):
         sessions.get(scene.db, "x")
-    assert sessions.page(scene.db, SWARM, "", 0, 10)[0] == [session]
-    assert sessions.page(scene.db, "", "other", 0, 10)[0] == []
+    (shown, _, total) = sessions.page(scene.db, SWARM, "", 0, 10)
+    assert (shown, total) == ([session], 1)
+    assert sessions.page(scene.db, "", "other", 0, 10) == ([], 0, 0)
 
 
 def test_an_agent_without_one_says_why(scene):

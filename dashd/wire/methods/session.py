@@ -84,6 +84,7 @@ class SessionList(Result):
 
     items: list[Session]
     next_cursor: str
+    total: int
 
 
 class TreeOfSession(Params):

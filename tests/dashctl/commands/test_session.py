@@ -1,7 +1,9 @@
 """`dashctl session …` against a scripted dashd."""
 
 import msgspec
+import pytest
 
+from dashctl.commands import session
 from dashd.wire.methods import session as wire
 
 S = "s-t1.1"
@@ -17,16 +19,32 @@ def a_session(**changes):
 
 
 def test_list_and_get(dashd, ctl):
-    dashd.on("session.list", wire.SessionList(items=[a_session()], next_cursor=""))
+    dashd.on("session.list", wire.SessionList(items=[a_session()], next_cursor="", total=1))
     assert ctl("session", "list", "--swarm", "s").out.splitlines()[1].split()[:2] == [S, "closed"]
-    dashd.on("session.list", wire.SessionList(items=[], next_cursor=""))
-    assert "a session begins when" in ctl("session", "list").out
+    dashd.on("session.list", wire.SessionList(items=[], next_cursor="", total=0))
+    assert "a session begins when" in ctl("session", "list").err
     kept = wire.Checkpoint(id="c-1", kind="named", name="\x1b[31mgood", step="n1", steps=1, bytes=9, at=AT)
     dashd.on("session.get", a_session(begun_from="c-0", head="c-1", checkpoints=[kept]))
     out = ctl("session", "get", S).out
     assert "begun from checkpoint c-0" in out
     assert "named, 1 step to n1, 1 KiB" in out
     assert "\x1b" not in out
+
+
+def test_a_list_is_read_to_its_end_or_to_a_limit_which_is_said(dashd, ctl):
+    def page(params: wire.ListSessions) -> wire.SessionList:
+        start = int(params.cursor or 0)
+        end = min(start + params.limit, 120)
+        items = [a_session(id=f"s-t{number}.1") for number in range(start, end)]
+        return wire.SessionList(items=items, next_cursor="" if end == 120 else str(end), total=120)
+
+    dashd.on("session.list", page)
+    every = ctl("session", "list", "-q", "--agent", "s-001")
+    assert (every.out.splitlines()[-1], len(every.out.splitlines()), every.err) == ("s-t119.1", 120, "")
+    assert dashd.asked("session.list")[1] == {"agent": "s-001", "limit": 100, "cursor": "100"}
+    ran = ctl("session", "list", "--limit", "110")
+    assert len(ran.out.splitlines()) == 1 + 110
+    assert "110 of 120" in ran.err
 
 
 def test_what_is_forgotten_is_told_with_what_is_left(dashd, ctl):
@@ -55,6 +73,26 @@ def test_tree_and_show_are_safe(dashd, ctl):
     assert "[cut]" in shown
     assert not set(out + shown) & set("\x1b\x07\u202e")
     assert dashd.asked("session.show") == [{"session": S, "step": "n1"}]
+
+
+def test_earlier_steps_are_reached_as_is_said(dashd, ctl):
+    steps = [
+        wire.StepSeen(id=f"n{number}", depth=0, role="user", text="x", at=AT, parent=None)
+        for number in range(session.TREE_STEPS_MAX)
+    ]
+    for shown, said in ((steps[:1], "--limit N shows up to 1,000, dashctl"), (steps, "steps; dashctl")):
+        found = wire.SessionTree(session=S, steps=shown, more=3, leaf="n1", checkpoints={})
+        dashd.on("session.tree", found)
+        first = ctl("session", "tree", S).out.splitlines()[0]
+        assert said in first
+        assert first.endswith(f"dashctl session export {S} FILE has all)")
+    for params, limit in (
+        (wire.TreeOfSession, session.TREE_STEPS_MAX),
+        (wire.ShowSession, session.SHOWN_STEPS_MAX),
+    ):
+        assert msgspec.convert({"session": S, "limit": limit}, params).limit == limit
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({"session": S, "limit": limit + 1}, params)
 
 
 def test_an_export_is_a_new_private_file_or_none(dashd, ctl, tmp_path):
@@ -124,7 +162,7 @@ def test_one_is_made_shown_and_listed_before_there_is_work(dashd, ctl, tmp_path)
     dashd.on("session.get", made)
     out += (shown := ctl("session", "get", "one").out)
     assert "nobody has begun it" in shown
-    dashd.on("session.list", wire.SessionList(items=[made], next_cursor=""))
+    dashd.on("session.list", wire.SessionList(items=[made], next_cursor="", total=1))
     out += ctl("session", "list", "--new").out
-    assert dashd.asked("session.list") == [{"new": True}]
+    assert dashd.asked("session.list") == [{"new": True, "limit": 100}]
     assert "\x1b" not in out
