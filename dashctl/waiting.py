@@ -36,6 +36,8 @@ SWARM_ATTENTION = (
 _COUNTED = ("task.completed", "task.cancelled", "task.retrying")
 
 AGENT_ENDS = ("agent.completed", "agent.failed", "agent.killed")
+_SESSION_MOVES = ("agent.paused", "agent.resumed", *AGENT_ENDS, "task.cancelled", "session.closed")
+"""After which a session's state may be another."""
 _STATE_AFTER = {"resumed": "running", "started": "running"}
 
 
@@ -137,3 +139,39 @@ def settled(
             "hint": f"dashctl {noun} {'why' if noun == 'agent' else 'get'} {subject}",
         }
         results.fail(subject, error, calling.EXIT_TIMEOUT)
+
+
+def session_settled(
+    dash: Dash, out: Output, found: dict[str, Any], *, reached: Sequence[str], goal: str, wait_s: float
+) -> None:
+    """Waits until a session is in one of the states `reached`, and puts that state into `found`: the answer
+    of `session.pause` and its like.
+
+    Raises calling.Failure where it is not `goal` ("paused") after `wait_s` seconds; what was asked stands.
+    """
+    now = dash.call("session.get", session=found["session"])
+
+    def done(_event: dict[str, Any]) -> bool:
+        if now["state"] not in reached:
+            now.update(dash.call("session.get", session=found["session"]))
+        return now["state"] in reached
+
+    if now["state"] not in reached:
+        deadline = time.monotonic() + wait_s
+        following.until(
+            dash,
+            out,
+            since=found["cursor"],
+            swarm=now["swarm"],
+            kinds=_SESSION_MOVES,
+            done=done,
+            deadline=deadline,
+        )
+    found["state"] = now["state"]
+    if now["state"] not in reached:
+        raise calling.Failure(
+            f"session '{found['session']}' is not {goal} after {wait_s:g} s but {now['state']}",
+            hint=f"dashctl agent why {found['agent']}",
+            exit_code=calling.EXIT_TIMEOUT,
+            kind="DeadlinePassed",
+        )

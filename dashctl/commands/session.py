@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-from dashctl import calling, grammar, listing, render
+from dashctl import calling, grammar, listing, render, waiting
 from dashctl.commands import Command
 from dashd.wire import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from collections.abc import Sequence
     from types import SimpleNamespace
     from typing import Any
 
@@ -23,6 +24,10 @@ SHOWN_STEPS_MAX = 200
 """The most that dashd gives at once, of a tree and in full."""
 MIGRATE_S = 150.0
 """Longer than dashd waits for the end of what is migrated."""
+STEER_S = 90.0
+"""Longer than the longest grace of an agent."""
+_RESTING = ("waiting", "closed", "gone")
+"""What may become of one that was to be paused or to run on."""
 _COLUMNS = (
     render.Column("SESSION", "id"),
     render.Column("STATE", "state"),
@@ -265,13 +270,15 @@ def _noted(out: Output, found: dict[str, Any]) -> int:
 
 def pause(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Holds its agent."""
-    return _changed(out, dash.call("session.pause", session=args.session))
+    found = dash.call("session.pause", session=args.session)
+    return _changed(args, dash, out, found, goal="paused", reached=("paused", *_RESTING))
 
 
 def resume(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Lets a paused one run, or gives a closed one more to do."""
     said = {"session": args.session, "task": args.task}
-    return _changed(out, dash.create("session.resume", key=args.key, **said))
+    found = dash.create("session.resume", key=args.key, **said)
+    return _changed(args, dash, out, found, goal="open", reached=("open", *_RESTING))
 
 
 def compact(args: SimpleNamespace, dash: Dash, out: Output) -> int:
@@ -291,23 +298,41 @@ def compact(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def terminate(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Ends its agent; its checkpoints stay."""
-    return _changed(out, dash.call("session.terminate", session=args.session))
+    found = dash.call("session.terminate", session=args.session)
+    return _changed(args, dash, out, found, goal="closed", reached=("closed", "gone"))
 
 
-def _changed(out: Output, found: dict[str, Any]) -> int:
+def _changed(
+    args: SimpleNamespace,
+    dash: Dash,
+    out: Output,
+    found: dict[str, Any],
+    *,
+    goal: str,
+    reached: Sequence[str],
+) -> int:
+    waits = not found["task"] and found["state"] not in reached
+    if waits and not args.no_wait:
+        waiting.session_settled(dash, out, found, reached=reached, goal=goal, wait_s=args.within)
     if out.as_json:
         out.data(found)
     elif found["task"]:
         out.line(f"Agent '{found['agent']}' goes on with session {found['session']}: task {found['task']}")
         _noted(out, found)
     else:
-        said = "" if found["changed"] else " already"
+        to_be = f", to be {goal}" if waits and args.no_wait else ""
+        said = to_be or ("" if found["changed"] else " already")
         out.line(f"Session '{found['session']}' is {found['state']}{said}")
     return 0
 
 
 def _one(parser: ArgumentParser) -> None:
     parser.add_argument("session", metavar="SESSION", help="as `session list` shows it, or an agent")
+
+
+def _steering(parser: ArgumentParser) -> None:
+    _one(parser)
+    waiting.arguments(parser, STEER_S)
 
 
 def _keyed(parser: ArgumentParser) -> None:
@@ -388,6 +413,7 @@ def _resuming(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("--task", metavar="TASK", help="what a closed one is to do (go on)")
     _keyed(parser)
+    waiting.arguments(parser, STEER_S)
 
 
 def _compacting(parser: ArgumentParser) -> None:
@@ -412,8 +438,8 @@ COMMANDS = {
     "restore": Command(restore, "have it go on from a checkpoint", _moving),
     "fork": Command(fork, "begin a new agent with a copy", _forking),
     "migrate": Command(migrate, "go on with it in another swarm", _migrating),
-    "pause": Command(pause, "hold its agent", _one),
+    "pause": Command(pause, "hold its agent", _steering),
     "resume": Command(resume, "go on with it", _resuming),
     "compact": Command(compact, "have what was said summed up, to go on with less", _compacting),
-    "terminate": Command(terminate, "end its agent; checkpoints stay", _one),
+    "terminate": Command(terminate, "end its agent; checkpoints stay", _steering),
 }

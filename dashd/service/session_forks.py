@@ -72,7 +72,9 @@ async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire
             )
         done = await agent_service.resume(core, caller, ResumeAgent(agent=row.agent_id))
         _, now = await copies.standing(core, row.id)
-        return wire.SessionChanged(session=row.id, state=now, changed=done.changed, agent=row.agent_id)
+        return wire.SessionChanged(
+            session=row.id, state=now, changed=done.changed, agent=row.agent_id, cursor=done.cursor
+        )
     wanted = wire.ForkSession(session=row.id, task=params.task or GO_ON)
     copy, begin = await going_on(core, caller, wanted)
 

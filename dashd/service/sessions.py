@@ -209,7 +209,7 @@ async def pause(core: Core, caller: Caller, params: wire.NameSession) -> wire.Se
     """Pauses its agent, as its driver pauses."""
     row = await core.store.reader.read(lambda db: copies.running(db, params.session))
     done = await agent_service.pause(core, caller, PauseAgent(agent=row.agent_id))
-    return await _changed(core, row, changed=done.changed)
+    return await _changed(core, row, changed=done.changed, cursor=done.cursor)
 
 
 async def compact(core: Core, caller: Caller, params: wire.CompactSession) -> wire.SessionChanged:
@@ -234,14 +234,15 @@ async def compact(core: Core, caller: Caller, params: wire.CompactSession) -> wi
             approval=forked.approval,
         )
 
-    def operation(tx: Tx) -> None:
+    def operation(tx: Tx) -> int:
         run = attempts.get(tx.db, copies.running(tx.db, row.id).attempt_id)
         if run.stop is not None:
             raise errors.IllegalTransition(f"session {row.id} is ending", hint="wait for its end")
         inputs.add_message(tx, run.id, params.keep or "", compacts=True)
+        return tx.seq
 
-    await core.store.writer.apply(operation)
-    return await _changed(core, row, changed=True)
+    cursor = await core.store.writer.apply(operation)
+    return await _changed(core, row, changed=True, cursor=cursor)
 
 
 async def terminate(core: Core, caller: Caller, params: wire.NameSession) -> wire.SessionChanged:
@@ -253,12 +254,12 @@ async def terminate(core: Core, caller: Caller, params: wire.NameSession) -> wir
     if (taken_back := await made_sessions.remove(core, caller, params.session)) is not None:
         return taken_back
 
-    def operation(tx: Tx) -> tuple[SessionRow, bool]:
+    def operation(tx: Tx) -> tuple[SessionRow, bool, int]:
         row = sessions.get(tx.db, params.session)
-        return row, _terminate(tx, row)
+        return row, _terminate(tx, row), tx.seq
 
-    row, changed = await core.store.writer.apply(operation)
-    return await _changed(core, row, changed=changed)
+    row, changed, cursor = await core.store.writer.apply(operation)
+    return await _changed(core, row, changed=changed, cursor=cursor)
 
 
 def _terminate(tx: Tx, row: SessionRow) -> bool:
@@ -283,9 +284,11 @@ async def _copied(core: Core, session: str, *, kind: str, at: str | None = None)
     return made
 
 
-async def _changed(core: Core, row: SessionRow, *, changed: bool) -> wire.SessionChanged:
+async def _changed(core: Core, row: SessionRow, *, changed: bool, cursor: int) -> wire.SessionChanged:
     _, state = await copies.standing(core, row.id)
-    return wire.SessionChanged(session=row.id, state=state, changed=changed, agent=row.agent_id)
+    return wire.SessionChanged(
+        session=row.id, state=state, changed=changed, agent=row.agent_id, cursor=cursor
+    )
 
 
 # --- what the wire shows ----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import pytest
 
 from dashctl import calling, many, waiting
-from dashd.wire.methods import event
+from dashd.wire.methods import event, session
 from tests.dashctl import answers
 from tests.fakes import daemon as fake
 
@@ -88,4 +88,16 @@ def test_what_is_not_so_in_time_is_a_failure_that_says_what_stands(dashd, dash, 
 
 def test_nothing_to_wait_for_asks_nothing(dashd, dash, output):
     settled(dash, output(), many.Results(output(), []), [])
+    assert not dashd.asked("event.wait")
+
+
+def test_a_session_that_came_there_by_itself_is_not_waited_for(dashd, dash, output):
+    now = session.Session(
+        id="s-t1.1", swarm="s", agent="s-001", task="s-t1", driver="pi", state="closed", begun_from=None,
+        head=None, opened_at="2026-11-20T10:00:00.000Z",
+    )  # fmt: skip
+    dashd.on("session.get", now)
+    found = {"session": "s-t1.1", "state": "open", "agent": "s-001", "cursor": 3}
+    waiting.session_settled(dash, output(), found, reached=("paused", "closed"), goal="paused", wait_s=9.0)
+    assert found["state"] == "closed"
     assert not dashd.asked("event.wait")

@@ -180,9 +180,17 @@ async def test_what_runs_is_not_moved_and_nonsense_is_refused(dash, tmp_path, ga
     with pytest.raises(Refused) as refused:
         await dash.call("session.get", session="nope")
     assert refused.value.kind == "NotFound"
-    assert (await dash.call("session.pause", session=running["id"]))["changed"]
-    assert (await dash.call("session.resume", session=running["id"]))["changed"]
-    assert (await dash.call("session.terminate", session=running["id"]))["changed"]
+    for verb, kind, state in (
+        ("pause", "agent.paused", "paused"),
+        ("resume", "agent.resumed", "open"),
+        ("terminate", "agent.killed", "closed"),
+    ):
+        told = await dash.call(f"session.{verb}", session=running["id"])
+        assert told["changed"], verb
+        await dash.call(
+            "event.wait", since=told["cursor"], swarm=running["swarm"], kinds=[kind], timeout_s=20
+        )
+        assert (await dash.call("session.get", session=running["id"]))["state"] == state, verb
     gate.let()
 
 

@@ -276,7 +276,11 @@ class CompactSession(Params):
 
 
 class SessionChanged(Result):
-    """What became of it; `task` is the one that goes on with it, where that is a new one."""
+    """What became of it; `task` is the one that goes on with it, where that is a new one.
+
+    `state` is as it was when this was answered: what its agent was told is so once the world has followed,
+    and an event after `cursor` says when it has.
+    """
 
     session: str
     state: SessionState
@@ -289,6 +293,7 @@ class SessionChanged(Result):
     notes: list[str] = field(default_factory=list)
     """As `session.fork` gives them."""
     deduplicated: bool = False
+    cursor: int = 0
 
 
 class ForgetCheckpoint(Params):

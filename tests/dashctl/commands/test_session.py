@@ -5,6 +5,8 @@ import pytest
 
 from dashctl.commands import session
 from dashd.wire.methods import session as wire
+from tests.dashctl import answers
+from tests.fakes import daemon as fake
 
 S = "s-t1.1"
 AT = "2026-11-20T10:00:00.000Z"
@@ -124,9 +126,8 @@ def test_copies_and_moves_say_what_came_of_them(dashd, ctl):
     assert "Agent 's-002' goes on from step n1" in ctl("session", "fork", S, "more", "--at", "n1").out
     assert "Agent 's-002'" in ctl("session", "migrate", S, "other").out
     changed = wire.SessionChanged(session=S, state="paused", changed=True, agent="s-001")
-    for verb in ("pause", "terminate"):
-        dashd.on(f"session.{verb}", changed)
-        assert ctl("session", verb, S).out == f"Session '{S}' is paused\n"
+    dashd.on("session.pause", changed)
+    assert ctl("session", "pause", S).out == f"Session '{S}' is paused\n"
     went_on = wire.SessionChanged(session=S, state="closed", changed=True, agent="s-002", task="s-t2")
     dashd.on("session.resume", went_on)
     assert "goes on with session" in ctl("session", "resume", S, "--task", "more", "--key", "k").out
@@ -135,6 +136,39 @@ def test_copies_and_moves_say_what_came_of_them(dashd, ctl):
     out = ctl("session", "fork", S, "more").out
     assert out.splitlines()[1:] == ["  its", "  it waits for approval a-1: dashctl approval list"]
     assert "when the other one has ended" in out
+
+
+@pytest.mark.parametrize(
+    ("verb", "now", "kind", "then"),
+    [
+        ("pause", "open", "agent.paused", "paused"),
+        ("resume", "paused", "agent.resumed", "open"),
+        ("terminate", "open", "agent.killed", "closed"),
+    ],
+)
+def test_what_it_was_told_is_waited_for(dashd, ctl, verb, now, kind, then):
+    dashd.on(
+        f"session.{verb}", wire.SessionChanged(session=S, state=now, changed=True, agent="s-001", cursor=7)
+    )
+    states = [now, then]
+    dashd.on("session.get", lambda params: a_session(state=states.pop(0)))
+    dashd.on("event.wait", lambda params: answers.events(fake.an_event(params.since + 1, kind, swarm="s")))
+    assert ctl("session", verb, S).out == f"Session '{S}' is {then}\n"
+    assert [(asked["since"], asked["swarm"]) for asked in dashd.asked("event.wait")] == [(7, "s")]
+    said = ctl("session", verb, S, "--no-wait").out
+    assert said == f"Session '{S}' is {now}, to be {then}\n"
+
+
+def test_what_is_so_already_is_said_and_what_does_not_become_so_is_a_timeout(dashd, ctl):
+    told = wire.SessionChanged(session=S, state="paused", changed=False, agent="s-001")
+    dashd.on("session.pause", told)
+    assert ctl("session", "pause", S).out == f"Session '{S}' is paused already\n"
+    dashd.on("session.pause", msgspec.structs.replace(told, state="open"))
+    dashd.on("session.get", a_session(state="open"))
+    dashd.on("event.wait", lambda params: answers.events())
+    ran = ctl("session", "pause", S, "--within", "20ms")
+    assert (ran.code, f"session '{S}' is not paused after 0.02 s but open" in ran.err) == (6, True)
+    assert "hint: dashctl agent why s-001" in ran.err
 
 
 def test_what_the_summary_is_to_keep_is_passed_on(dashd, ctl):
