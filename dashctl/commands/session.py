@@ -283,7 +283,7 @@ def resume(args: SimpleNamespace, dash: Dash, out: Output) -> int:
 
 def compact(args: SimpleNamespace, dash: Dash, out: Output) -> int:
     """Has what was said summed up."""
-    found = dash.call("session.compact", session=args.session, keep=args.keep)
+    found = dash.create("session.compact", key=args.key, session=args.session, keep=args.keep)
     if out.as_json:
         out.data(found)
     elif found["task"]:
@@ -291,6 +291,7 @@ def compact(args: SimpleNamespace, dash: Dash, out: Output) -> int:
             f"Agent '{found['agent']}' sums up a copy of session {found['session']}: task {found['task']}"
         )
         out.line(f"  dashctl session resume {found['agent']} --task TASK  goes on with it then")
+        _noted(out, found)
     else:
         out.line(f"Session '{found['session']}' is summed up at the end of its agent's turn")
     return 0
@@ -419,6 +420,7 @@ def _resuming(parser: ArgumentParser) -> None:
 def _compacting(parser: ArgumentParser) -> None:
     _one(parser)
     parser.add_argument("--keep", metavar="TEXT", help="what the summary should not leave out")
+    _keyed(parser)
 
 
 COMMANDS = {

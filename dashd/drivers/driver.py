@@ -59,6 +59,8 @@ class Session:
     """An attempt before this one was killed in it."""
     compacts: bool = False
     """It is to be summed up, and nothing else is to be done."""
+    keep: str = ""
+    """What that summary is not to leave out."""
     broken_off: bool = False
     """The other one was stopped at its work: its last tool call may have done anything."""
 

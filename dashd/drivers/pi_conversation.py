@@ -189,8 +189,7 @@ class PiConversation(LineConversation):
                 return
             if self._only_compacts:
                 self.stage = WORKING
-                self._compacting = "compact"
-                self._say("compact", type="compact")
+                self._say_compact("compact", self._session.keep if self._session else "")
                 return
             self.stage = ACCEPTED
             count = data.get("messageCount")
@@ -295,11 +294,12 @@ class PiConversation(LineConversation):
         told, self._compact = self._compact, None
         self._afterwards = "\n\n".join([*self._unheard.values(), afterwards])
         self._unheard.clear()
-        self._compacting = f"{told.key}:compact"
         self._say(told.key, type="clear_queue")
-        self._say(
-            self._compacting, type="compact", **({"customInstructions": told.text} if told.text else {})
-        )
+        self._say_compact(f"{told.key}:compact", told.text)
+
+    def _say_compact(self, key: str, keep: str) -> None:
+        self._compacting = key
+        self._say(key, type="compact", **({"customInstructions": keep} if keep else {}))
 
     def _compacted(self, record: dict[str, Any]) -> Progress | None:
         """It has been done, or could not be; in either case it goes on."""

@@ -65,6 +65,8 @@ class Plan:
     """It runs in a gateway of its swarm's."""
     compacts: bool
     """The task is to sum up what it begins from."""
+    keep: str
+    """What that summary is not to leave out."""
     within: str | None
     """The launch of the gateway that it has begun to run in."""
     place: str | None
@@ -118,6 +120,7 @@ def read_plan(db: Snapshot, claim: Claim, steady_ms: int) -> Plan:
         follows_killed=attempts.follows_killed(db, attempt),
         seed=sessions.seed(db, task.id),
         compacts=sessions.compacts(db, task.id),
+        keep=sessions.summary_keeps(db, task.id),
         broken_off=sessions.is_broken_off(db, task.id),
         lease_s=swarm.lease_s,
         grace_s=swarm.grace_s,

@@ -47,6 +47,7 @@ def planned(world: World, plan: Plan) -> Plan:
         forked=plan.seed is not None,
         resumed=plan.session != plan.launch_id,
         compacts=plan.compacts,
+        keep=plan.keep,
         broken_off=plan.broken_off,
     )
     return replace(plan, work=replace(plan.work, session=session))

@@ -32,25 +32,13 @@ Going = tuple[CheckpointRow, Callable[[Tx], wire.SessionForked]]
 """The copy, whose file is there, and what writes it down with who goes on from it."""
 
 
-async def fork(
-    core: Core, caller: Caller, params: wire.ForkSession, *, compacts: bool = False
-) -> wire.SessionForked:
-    """It goes on in a folder and a session of its own; where its swarm has ended, in a new swarm of one.
-
-    `compacts`: all that the agent is to do is to sum it up.
-    """
+async def fork(core: Core, caller: Caller, params: wire.ForkSession) -> wire.SessionForked:
+    """It goes on in a folder and a session of its own; where its swarm has ended, in a new swarm of one."""
     key = params.idempotency_key
     if (known := await replay(core, caller, "session.fork", params, key, wire.SessionForked)) is not None:
         return known
     copy, begin = await going_on(core, caller, params)
-
-    def operation(tx: Tx) -> wire.SessionForked:
-        forked = begin(tx)
-        if compacts:
-            sessions.only_compact(tx, forked.task)
-        return forked
-
-    work = once(caller, "session.fork", params, key, operation, wire.SessionForked)
+    work = once(caller, "session.fork", params, key, begin, wire.SessionForked)
     return await copies.written(core, copy, work)
 
 
@@ -81,20 +69,25 @@ async def resume(core: Core, caller: Caller, params: wire.ResumeSession) -> wire
     def operation(tx: Tx) -> wire.SessionChanged:
         copies.resting(tx.db, row.id)  # still
         session_moves.refuse_moved(tx.db, row.id)
-        forked = begin(tx)
-        return wire.SessionChanged(
-            session=row.id,
-            state=state,
-            changed=True,
-            agent=forked.agent,
-            task=forked.task,
-            swarm=forked.swarm,
-            approval=forked.approval,
-            notes=forked.notes,
-        )
+        return went_on(row, state, begin(tx))
 
     work = once(caller, "session.resume", params, key, operation, wire.SessionChanged)
     return await copies.written(core, copy, work)
+
+
+def went_on(row: SessionRow, state: wire.SessionState, forked: wire.SessionForked) -> wire.SessionChanged:
+    """Who goes on with a copy of it, told of the session itself."""
+    return wire.SessionChanged(
+        session=row.id,
+        state=state,
+        changed=True,
+        agent=forked.agent,
+        task=forked.task,
+        swarm=forked.swarm,
+        approval=forked.approval,
+        notes=forked.notes,
+        cursor=forked.cursor,
+    )
 
 
 async def going_on(core: Core, caller: Caller, params: wire.ForkSession) -> Going:

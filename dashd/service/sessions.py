@@ -214,6 +214,9 @@ async def pause(core: Core, caller: Caller, params: wire.NameSession) -> wire.Se
 
 async def compact(core: Core, caller: Caller, params: wire.CompactSession) -> wire.SessionChanged:
     """One that runs is summed up at the end of a turn; of one that rests a new agent sums up a copy."""
+    key = params.idempotency_key
+    if (known := await replay(core, caller, "session.compact", params, key, wire.SessionChanged)) is not None:
+        return known
     row, state = await copies.standing(core, params.session)
     if not core.drivers.abilities(row.driver).compacts:
         raise errors.Unsupported(
@@ -221,28 +224,34 @@ async def compact(core: Core, caller: Caller, params: wire.CompactSession) -> wi
             hint=f"session.prime {row.id} sums it up for a fresh one, where the session can be read",
         )
     if state in ("closed", "gone"):
-        at = row.head if row.head is not None else msgspec.UNSET
-        wanted = wire.ForkSession(session=row.id, task=SUM_UP, at=at)
-        forked = await session_forks.fork(core, caller, wanted, compacts=True)
-        return wire.SessionChanged(
-            session=row.id,
-            state=state,
-            changed=True,
-            agent=forked.agent,
-            task=forked.task,
-            swarm=forked.swarm,
-            approval=forked.approval,
-        )
+        return await _compact_copy(core, caller, row, state, params)
 
-    def operation(tx: Tx) -> int:
+    def operation(tx: Tx) -> wire.SessionChanged:
         run = attempts.get(tx.db, copies.running(tx.db, row.id).attempt_id)
         if run.stop is not None:
             raise errors.IllegalTransition(f"session {row.id} is ending", hint="wait for its end")
         inputs.add_message(tx, run.id, params.keep or "", compacts=True)
-        return tx.seq
+        now = copies.state(tx.db, row)
+        return wire.SessionChanged(session=row.id, state=now, changed=True, agent=row.agent_id, cursor=tx.seq)
 
-    cursor = await core.store.writer.apply(operation)
-    return await _changed(core, row, changed=True, cursor=cursor)
+    work = once(caller, "session.compact", params, key, operation, wire.SessionChanged)
+    return await core.store.writer.apply(work)
+
+
+async def _compact_copy(
+    core: Core, caller: Caller, row: SessionRow, state: wire.SessionState, params: wire.CompactSession
+) -> wire.SessionChanged:
+    at = row.head if row.head is not None else msgspec.UNSET
+    wanted = wire.ForkSession(session=row.id, task=SUM_UP, at=at)
+    copy, begin = await session_forks.going_on(core, caller, wanted)
+
+    def operation(tx: Tx) -> wire.SessionChanged:
+        forked = begin(tx)
+        sessions.only_compact(tx, forked.task, params.keep or "")
+        return session_forks.went_on(row, state, forked)
+
+    work = once(caller, "session.compact", params, params.idempotency_key, operation, wire.SessionChanged)
+    return await copies.written(core, copy, work)
 
 
 async def terminate(core: Core, caller: Caller, params: wire.NameSession) -> wire.SessionChanged:

@@ -67,8 +67,9 @@ _q_checkpoints = (
 _q_keep = f"INSERT INTO checkpoint ({_CHECKPOINT}) VALUES ({placeholders(CheckpointRow)})"
 _q_ids = "SELECT id FROM checkpoint WHERE removed_at_ms IS NULL"
 _q_count = "SELECT count(*) FROM checkpoint WHERE session_id = ? AND removed_at_ms IS NULL"
-_q_only_compact = "UPDATE session_seed SET compacts = 1 WHERE task_id = ?"
+_q_only_compact = "UPDATE session_seed SET compacts = 1, keep = ?2 WHERE task_id = ?1"
 _q_compacts = "SELECT compacts FROM session_seed WHERE task_id = ?"
+_q_keep_said = "SELECT keep FROM session_seed WHERE task_id = ?"
 _q_fullest = (
     f"SELECT {_CHECKPOINT} FROM checkpoint WHERE session_id = ? AND removed_at_ms IS NULL"
     " ORDER BY steps DESC, rowid DESC LIMIT 1"
@@ -339,11 +340,17 @@ def seed(db: Snapshot, task_id: str) -> str | None:
     return found[0][0] if found else None
 
 
-def only_compact(tx: Tx, task_id: str) -> None:
-    """The task, that begins from a copy, is to sum that up and nothing else."""
-    tx.execute(_q_only_compact, (task_id,))
+def only_compact(tx: Tx, task_id: str, keep: str) -> None:
+    """The task, that begins from a copy, is to sum that up and nothing else, and not to leave `keep` out."""
+    tx.execute(_q_only_compact, (task_id, keep))
 
 
 def compacts(db: Snapshot, task_id: str) -> bool:
     """Whether that is the task."""
     return rows.table(db, _q_compacts, (task_id,)) == [(1,)]
+
+
+def summary_keeps(db: Snapshot, task_id: str) -> str:
+    """What that summary is not to leave out."""
+    found = rows.table(db, _q_keep_said, (task_id,))
+    return found[0][0] if found else ""

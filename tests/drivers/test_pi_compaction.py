@@ -129,6 +129,13 @@ def test_a_task_may_be_that_alone(answer: dict[str, Any], state: str, word: str,
     assert (ending.state, ending.retry, word in ending.result + ending.reason) == (state, retry, True)
 
 
+def test_that_task_says_what_is_to_be_kept() -> None:
+    talk = PiConversation("the brief", {}, Session("/s", forked=True, compacts=True, keep="the names"))
+    _feed(talk, READY)
+    said = json.loads(talk.inputs[-1].data)
+    assert (said["type"], said["customInstructions"]) == ("compact", "the names")
+
+
 def _asks(key: str) -> dict[str, Any]:
     asked = {"type": "extension_ui_request", "id": key, "method": "confirm", "title": "dash.tool_call"}
     return asked | {"message": json.dumps({"tool": "bash", "command": "rm"})}

@@ -80,6 +80,22 @@ async def test_it_is_inside_the_walls_of_those_that_keep_one(kept) -> None:
     assert sessions.planned(kept.world, within) is within
 
 
+async def test_one_that_is_to_sum_up_is_told_what_to_keep(kept) -> None:
+    kept.scene.swarm("a", cwd="/")
+    claim = kept.claim()
+    row = rows.CheckpointRow("c-1", f"{SWARM}-t1.1", "fork", "", "n1", 1, 5, 0)
+
+    def operation(tx):
+        rows.opened(tx, f"{SWARM}-t1.1", kept.scene.attempt(claim), SWARM, "command")
+        rows.keep(tx, row, 1_000)
+        rows.sow(tx, claim.task_id, row.id)
+        rows.only_compact(tx, claim.task_id, "the names")
+
+    kept.scene.do(operation)
+    session = sessions.planned(kept.world, read_plan(kept.store.db, claim, 0)).work.session
+    assert (session.forked, session.compacts, session.keep) == (True, True, "the names")
+
+
 async def test_a_session_that_its_agent_has_put_something_else_in_place_of(kept, autojump_clock) -> None:
     """Of a name, too, that no row takes as it is."""
     kept.scene.swarm("a", cwd="/", retries=0)

@@ -309,8 +309,29 @@ async def test_a_running_one_is_summed_up_where_its_driver_can(call, core, scene
     (row,) = inputs.messages(scene.db, running.attempt_id, 0)
     assert (row.text, row.compacts) == ("the names", 1)
     scene.end(running)
-    copied = await call("session.compact", session=ID)
+    copied = await call("session.compact", session=ID, keep="the names")
     assert (copied.state, copied.changed) == ("closed", True)
     assert sessions.compacts(scene.db, copied.task)
+    assert sessions.summary_keeps(scene.db, copied.task) == "the names"
     assert not sessions.compacts(scene.db, running.task_id)
     assert not sessions.compacts(scene.db, (await call("session.resume", session=ID)).task)
+
+
+async def test_the_same_key_sums_up_once(call, core, scene, port, running, monkeypatch):
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: driver_abilities("soft", True, compacts=True))
+    now = [await call("session.compact", session=ID, idempotency_key="now") for _ in range(2)]
+    assert [each.deduplicated for each in now] == [False, True]
+    assert len(inputs.messages(scene.db, running.attempt_id, 0)) == 1
+    scene.end(running)
+    later = [await call("session.compact", session=ID, idempotency_key="later") for _ in range(2)]
+    assert (later[0].task, later[1].deduplicated) == (later[1].task, True)
+    assert len(port.copies) == 1
+
+
+async def test_who_sums_up_in_a_new_swarm_says_so(call, core, scene, running, monkeypatch):
+    monkeypatch.setattr(core.drivers, "abilities", lambda _: driver_abilities("soft", True, compacts=True))
+    scene.end(running)
+    await call("swarm.destroy", swarm=SWARM)
+    copied = await call("session.compact", session=ID)
+    (note,) = copied.notes
+    assert f"it goes on in a new swarm of one, {copied.swarm}" in note

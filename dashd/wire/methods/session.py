@@ -272,7 +272,8 @@ class CompactSession(Params):
 
     session: Id
     keep: Text | msgspec.UnsetType = msgspec.UNSET
-    """What the summary should not leave out, of a session that runs."""
+    """What the summary should not leave out."""
+    idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
 
 
 class SessionChanged(Result):

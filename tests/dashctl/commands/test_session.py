@@ -175,10 +175,17 @@ def test_what_the_summary_is_to_keep_is_passed_on(dashd, ctl):
     dashd.on("session.compact", wire.SessionChanged(session=S, state="open", changed=True, agent="s-001"))
     said = ctl("session", "compact", S, "--keep", "the names").out
     assert said == f"Session '{S}' is summed up at the end of its agent's turn\n"
-    assert dashd.asked("session.compact") == [{"session": S, "keep": "the names"}]
-    rests = wire.SessionChanged(session=S, state="closed", changed=True, agent="s-002", task="s-t2")
+    (asked,) = dashd.asked("session.compact")
+    assert asked.pop("idempotency_key").startswith("dashctl-")
+    assert asked == {"session": S, "keep": "the names"}
+    rests = wire.SessionChanged(
+        session=S, state="closed", changed=True, agent="s-002", task="s-t2", notes=["alone"], approval="a-1"
+    )
     dashd.on("session.compact", rests)
-    assert "Agent 's-002' sums up a copy" in ctl("session", "compact", S).out
+    out = ctl("session", "compact", S, "--key", "k").out
+    assert "Agent 's-002' sums up a copy" in out
+    assert out.splitlines()[2:] == ["  alone", "  it waits for approval a-1: dashctl approval list"]
+    assert dashd.asked("session.compact")[1] == {"session": S, "idempotency_key": "k"}
 
 
 def test_prime_prints_the_text(dashd, ctl):
