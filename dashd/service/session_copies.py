@@ -87,13 +87,13 @@ def _kept(db: Snapshot, row: SessionRow, wanted: str | None) -> CheckpointRow:
     return found
 
 
-def step(found: SessionTree, wanted: str | None) -> Node:
-    """The step that is meant, or the latest. Raises NotFound, Conflict."""
+def step(found: SessionTree, wanted: str | None, path: str = "at") -> Node:
+    """The step that is meant by a parameter, or the latest. Raises NotFound, Conflict."""
     try:
         if wanted is not None:
             return found.find(wanted)
     except UnknownStep as error:
-        raise errors.NotFound(str(error), hint=f"{error.hint}; session.tree shows all", path="at") from None
+        raise errors.NotFound(str(error), hint=f"{error.hint}; session.tree shows all", path=path) from None
     if found.leaf is None:
         raise errors.Conflict("nothing was said in this session yet", hint="wait until its agent has begun")
     return found.nodes[found.leaf]
@@ -107,7 +107,7 @@ async def copy(
 
     Its row is to be written by `written`, with nothing to wait for in between. Raises Conflict without room.
     """
-    row, found, node = await _at(core, session, at)
+    row, found, node = await up_to(core, session, at)
     return await _keep(core, row, found, node, kind=kind, name=name, whole=at is None)
 
 
@@ -119,21 +119,23 @@ async def copy_to_go_on(core: Core, session: str, *, at: str | None) -> tuple[Ch
     """
     row, is_ = await standing(core, session)
     killed = at is None and row.head is None and is_ in ("waiting", "closed", "gone")
-    row, found, node = await _at(core, session, at or row.head)
+    row, found, node = await up_to(core, session, at or row.head)
     broken_off = killed and (is_ == "waiting" or found.tree.is_broken_off(node.id))
     if not broken_off:
         node = found.tree.resumable(node.id)
     return await _keep(core, row, found, node, kind="fork"), broken_off
 
 
-async def _at(core: Core, session: str, at: str | None) -> tuple[SessionRow, Transcript, Node]:
-    """The session up to a step or a checkpoint; up to where it goes on, if none is named."""
+async def up_to(
+    core: Core, session: str, at: str | None, path: str = "at"
+) -> tuple[SessionRow, Transcript, Node]:
+    """The session up to a step or a checkpoint that a parameter names; up to where it goes on, if none is."""
     from_ = await core.store.reader.read(
         lambda db: sessions.checkpoint(db, sessions.get(db, session).id, at) if at else None
     )
     row, found = await read(core, session, from_.id if from_ else None)
     if at and not from_:
-        return row, found, step(found.tree, at)
+        return row, found, step(found.tree, at, path)
     leaf = await core.store.reader.read(lambda db: goes_on(db, row, found, from_.id if from_ else None))
     return row, found, step(found.tree, leaf if leaf in found.tree.nodes else None)
 

@@ -96,7 +96,7 @@ async def show(core: Core, _caller: Caller, params: wire.ShowSession) -> wire.Se
     """What the model had before it at that step, as far as it was said."""
     row, found = await copies.read(core, params.session)
     leaf = await core.store.reader.read(lambda db: copies.goes_on(db, row, found))
-    step = copies.step(found.tree, params.step or leaf)
+    step = copies.step(found.tree, params.step or leaf, "step")
     said = [node for node in found.tree.path(step.id) if node.role in SPOKEN]
     shown = said[-params.limit :]
     return wire.SessionShown(
@@ -155,9 +155,13 @@ async def _keep(
 
 
 async def archive(core: Core, _caller: Caller, params: wire.NameSession) -> wire.CheckpointMade:
-    """A copy of all of it that stays when its agent's output goes; of one that runs, refused."""
+    """A copy of all of it that stays when its agent's output goes; of one that runs, refused.
+
+    Where nothing was said since it was archived, that archive is it.
+    """
     row = await core.store.reader.read(lambda db: copies.resting(db, params.session))
-    return _made(await _copied(core, row.id, kind="archive"))
+    made, known = await _copied(core, row, kind="archive")
+    return msgspec.structs.replace(_made(made), deduplicated=known)
 
 
 async def forget(core: Core, caller: Caller, params: wire.ForgetCheckpoint) -> wire.CheckpointForgotten:
@@ -188,15 +192,20 @@ async def forget(core: Core, caller: Caller, params: wire.ForgetCheckpoint) -> w
 
 
 async def rewind(core: Core, _caller: Caller, params: wire.MoveSession) -> wire.SessionMoved:
-    """To a step, to a checkpoint, or to the end of another branch: nothing that was said is lost."""
+    """To a step, to a checkpoint, or to the end of another branch: nothing that was said is lost.
+
+    Again to where it goes on already changes nothing.
+    """
     row = await core.store.reader.read(lambda db: copies.resting(db, params.session))
     there = await core.store.reader.read(lambda db: sessions.checkpoint(db, row.id, params.to))
     if there is None:
-        there = await _copied(core, row.id, at=params.to, kind="named")
+        there, _ = await _copied(core, row, at=params.to, kind="named")
 
     def operation(tx: Tx) -> wire.SessionMoved:
-        copies.resting(tx.db, row.id)
+        before = copies.resting(tx.db, row.id).head
         sessions.find_checkpoint(tx.db, there.id, "to")  # it may have gone meanwhile
+        if before == there.id:
+            return wire.SessionMoved(session=row.id, head=there.id, step=there.step)
         sessions.set_head(tx, row.id, there.id)
         where = {"swarm": row.swarm_id, "agent": row.agent_id, "task": row.task_id}
         tx.emit("session.state", **where, data={"session": row.id, "head": there.id, "step": there.step})
@@ -286,11 +295,39 @@ def _terminate(tx: Tx, row: SessionRow) -> bool:
     return True
 
 
-async def _copied(core: Core, session: str, *, kind: str, at: str | None = None) -> CheckpointRow:
-    """A copy whose file and row are both there when this returns."""
-    made = await copies.copy(core, session, kind=kind, at=at)
-    await copies.written(core, made, lambda tx: copies.write_down(core, tx, made))
-    return made
+async def _copied(
+    core: Core, row: SessionRow, *, kind: str, at: str | None = None
+) -> tuple[CheckpointRow, bool]:
+    """A copy whose file and row are both there when this returns, and whether that was so before: a
+    repetition keeps no further one.
+    """
+    _, found, node = await copies.up_to(core, row.id, at, "to")
+    whole = at is None or node.id == found.tree.leaf
+    steps = len(found.tree.nodes if whole else found.tree.path(node.id))
+    alike = (kind, "", node.id, steps, len(found.whole) if whole else None)
+    known = await core.store.reader.read(lambda db: _alike(db, row, alike))
+    if known is not None:
+        return known, True
+    made = await copies.copy(core, row.id, kind=kind, at=at)
+
+    def operation(tx: Tx) -> CheckpointRow:
+        if (other := _alike(tx.db, row, alike)) is not None:
+            return other
+        copies.write_down(core, tx, made)
+        return made
+
+    kept = await copies.written(core, made, operation)
+    return kept, kept is not made
+
+
+def _alike(
+    db: Snapshot, row: SessionRow, wanted: tuple[str, str, str, int, int | None]
+) -> CheckpointRow | None:
+    """One of that kind, name, step, steps and bytes (None: any) holds the same: a session only ever grows."""
+    for each in sessions.checkpoints(db, row.id):
+        if (each.kind, each.name, each.step, each.steps, wanted[4] and each.bytes) == wanted:
+            return each
+    return None
 
 
 async def _changed(core: Core, row: SessionRow, *, changed: bool, cursor: int) -> wire.SessionChanged:

@@ -335,3 +335,44 @@ async def test_who_sums_up_in_a_new_swarm_says_so(call, core, scene, running, mo
     copied = await call("session.compact", session=ID)
     (note,) = copied.notes
     assert f"it goes on in a new swarm of one, {copied.swarm}" in note
+
+
+async def test_a_repetition_keeps_no_further_copy(call, scene, port, running):
+    scene.end(running)
+    kept = [await call("session.archive", session=ID) for _ in range(2)]
+    assert ([each.id for each in kept], kept[1].deduplicated) == ([kept[0].id] * 2, True)
+    moved = [await call(f"session.{verb}", session=ID, to="n1") for verb in ("rewind", "switch", "restore")]
+    assert {each.head for each in moved} == {moved[0].head}
+    await call("session.rewind", session=ID, to="n3")
+    assert (await call("session.rewind", session=ID, to="n1")).head == moved[0].head, "there and back"
+    assert len(port.copies) == len((await call("session.get", session=ID)).checkpoints) == 3
+    told = [event["data"].get("step") for event in scene.events() if event["kind"] == "session.state"]
+    assert told == ["n1", "n3", "n1"]
+    there = [await call("session.archive", session=ID) for _ in range(2)]
+    assert (there[0].step, there[0].id) == ("n1", there[1].id), "an archive says where it goes on, too"
+    port.whole = b"more was said"
+    assert (await call("session.archive", session=ID)).id != kept[0].id
+
+
+async def test_two_that_archive_at_once_keep_one_copy(call, scene, port, running):
+    scene.end(running)
+    keep, others = port.keep, []
+
+    async def meanwhile(checkpoint_id, data):
+        port.keep = keep
+        others.append(await call("session.archive", session=ID))
+        await keep(checkpoint_id, data)
+
+    port.keep = meanwhile
+    made = await call("session.archive", session=ID)
+    assert (made.id, made.deduplicated) == (others[0].id, True)
+    assert set(port.copies) == {made.id}
+
+
+async def test_a_wrong_step_is_named_as_it_was_given(call, scene, running):
+    scene.end(running)
+    for verb, name in (("show", "step"), ("rewind", "to"), ("checkpoint", "at"), ("branch", "at")):
+        given = {name: "zz"} | ({"name": "x"} if verb == "branch" else {})
+        with pytest.raises(errors.NotFound, match="no step 'zz'") as refused:
+            await call(f"session.{verb}", session=ID, **given)
+        assert refused.value.path == name, verb
