@@ -18,6 +18,10 @@ PREFIX: Final = "s-"
 
 async def create(core: Core, caller: Caller, params: wire.CreateSession) -> wire.Session:
     """For a driver that keeps sessions, in a folder that the caller may give to agents."""
+    if not params.name.strip():
+        raise errors.InvalidParams(
+            "a name of blanks alone finds nothing", hint="a word to call it by: refactor", path="name"
+        )
     driver = await drivers.of_session(core, params.driver)
     _, cwd = await core.drivers.check(driver, None, params.cwd)
     await reach.check(caller, [cwd], walled=True)

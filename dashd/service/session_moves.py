@@ -38,7 +38,7 @@ async def migrate(core: Core, caller: Caller, params: wire.MigrateSession) -> wi
         return await _moved(core, params.session, known)
     made: wire.SessionForked | None = None
     while made is None:  # again, where it came to rest, or ran on, between a look and the transaction
-        row, state, held = await _unmoved(core, params.session)
+        row, state, held = await _unmoved(core, params)
         apply: Apply = core.store.writer.apply
         if held:
             moving = await _stopping(core, caller, row, state, params)
@@ -53,17 +53,30 @@ async def migrate(core: Core, caller: Caller, params: wire.MigrateSession) -> wi
     return await _moved(core, params.session, made)
 
 
-async def _unmoved(core: Core, session: str) -> tuple[SessionRow, wire.SessionState, bool]:
+async def _unmoved(core: Core, params: wire.MigrateSession) -> tuple[SessionRow, wire.SessionState, bool]:
     """(the session, its state, whether it is to be stopped first)."""
 
     def query(db: Snapshot) -> tuple[SessionRow, wire.SessionState, bool]:
-        row = sessions.get(db, session)
+        row = sessions.get(db, params.session)
         session_moves.refuse_moved(db, row.id)
+        _refuse_own(db, row, params.swarm)
         _refuse_elsewhere(db, row)
         _refuse_parent(db, row)
         return row, copies.state(db, row), _is_held(db, row)
 
     return await core.store.reader.read(query)
+
+
+def _refuse_own(db: Snapshot, row: SessionRow, swarm_id: str) -> None:
+    """Raises Conflict where it is there already, and its task would be cancelled for another one. A child's
+    session has nowhere else to go.
+    """
+    if swarm_id == row.swarm_id and agents.get(db, row.agent_id).parent_id is None:
+        raise errors.Conflict(
+            f"session {row.id} is of swarm {swarm_id} already: its task would be cancelled there",
+            hint=f"name another swarm; session.fork {row.id} begins one more agent in this one",
+            path="swarm",
+        )
 
 
 def _is_held(db: Snapshot, row: SessionRow) -> bool:

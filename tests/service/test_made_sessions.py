@@ -64,6 +64,9 @@ async def test_nonsense_is_refused_with_what_would_be_right(call, scene, core, t
         await call("session.create", name="one", cwd=str(tmp_path), driver="command")
     able = driver_abilities("soft", True, keeps_session=True)
     monkeypatch.setattr(core.drivers, "abilities", lambda _: able)
+    with pytest.raises(errors.InvalidParams, match="a name of blanks alone") as refused:
+        await call("session.create", name=" \t", cwd=str(tmp_path), driver="command")
+    assert refused.value.path == "name"
     scene.swarm("a")
     for name in (f"{SWARM}-001",):
         with pytest.raises(errors.Conflict, match="is an agent, a session or a checkpoint"):

@@ -353,3 +353,11 @@ async def test_one_that_is_migrated_while_it_is_copied_is_not_resumed(
         await call("session.resume", session=ID)
     assert len(port.copies) == 1, "that of the migration"
     assert scene.states() == ["completed", "ready"]
+
+
+async def test_it_does_not_move_to_where_it_is(call, scene, running) -> None:
+    before = scene.seq
+    with pytest.raises(errors.Conflict, match=f"is of swarm {SWARM} already") as refused:
+        await call("session.migrate", session=ID, swarm=SWARM)
+    assert refused.value.path == "swarm"
+    assert (scene.seq, scene.attempt(running).stop) == (before, None)
