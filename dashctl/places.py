@@ -21,6 +21,11 @@ HEALTH_S = 60.0
 WAIT_S = 600.0
 
 
+def can(row: render.Row) -> str:
+    """What it can do that others cannot, and where it is."""
+    return " ".join(filter(None, (*row["capabilities"], row["region"])))
+
+
 def list_(dash: Dash, out: Output, noun: str, columns: Sequence[render.Column], none: str) -> int:
     """All of them, or that there is none."""
     found = dash.call(f"{noun}.list")[f"{noun}s"]
@@ -51,6 +56,8 @@ def health(
     asked = [dash.call(f"{noun}.health", deadline_s=HEALTH_S, name=name) for name in names]
     if out.as_json:
         out.data(asked)
+    elif not asked:
+        out.line(f"There is no {noun}.")
     for each in asked if not out.as_json else ():
         style = "green" if each["ok"] else "red"
         text = f": {safe.line(each['text'])}{more(each)}"

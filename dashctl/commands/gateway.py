@@ -28,6 +28,7 @@ COLUMNS = (
     render.Column("WALLS", lambda row: row["grade"] or "", drop=3),
     render.Column("LOAD", lambda row: f"{row['load']}/{row['capacity']}", right=True),
     render.Column("VERSION", lambda row: row["version"] or "", drop=2),
+    render.Column("CAN", places.can, drop=3),
     render.Column("OF", lambda row: row["swarm"] or row["url"], least=12, drop=1),
     render.Column("NOTE", "why", least=8),
 )

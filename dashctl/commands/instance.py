@@ -24,7 +24,7 @@ COLUMNS = (
     render.Column("HEALTH", lambda row: row["health"] + (", draining" if row["draining"] else "")),
     render.Column("LOAD", lambda row: f"{row['load']}/{row['capacity']}", right=True),
     render.Column("VERSION", lambda row: row["version"] or "", drop=2),
-    render.Column("CAN", lambda row: " ".join(filter(None, (*row["capabilities"], row["region"]))), drop=3),
+    render.Column("CAN", places.can, drop=3),
     render.Column("PROGRAM", lambda row: row["program"] or "", least=12, drop=1),
     render.Column("NOTE", "why", least=8),
 )

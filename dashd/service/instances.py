@@ -40,7 +40,8 @@ async def add(core: Core, _caller: Caller, params: wire.AddInstance) -> wire.Ins
     async with core.instances.changing:
         row = await core.store.writer.apply(lambda tx: _put(tx, row))
         await core.instances.follow()
-    return _shown(row, UNSEEN, 0)
+    load = await core.store.reader.read(lambda db: len(attempts.agents_at(db, row.name)))
+    return _shown(row, UNSEEN, load)
 
 
 def _put(tx: Tx, row: InstanceRow) -> InstanceRow:

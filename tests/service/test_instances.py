@@ -144,6 +144,7 @@ async def test_one_that_has_work_is_not_removed(call, scene):
     (claim,) = scene.claim()
     scene.do(lambda tx: tx.execute("UPDATE launch SET place = 'next' WHERE id = ?", (claim.attempt_id,)))
     assert (await call("instance.get", name="next")).load == 1
+    assert (await call("instance.add", **ADD, capacity=5)).load == 1, "what runs in it runs on"
     with pytest.raises(errors.Conflict, match="cannot be removed now: aaaaaa-001 work in it") as refused:
         await call("instance.remove", name="next")
     assert "instance drain next --wait" in refused.value.hint

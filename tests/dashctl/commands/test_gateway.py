@@ -129,3 +129,11 @@ def test_a_drain_is_waited_for_and_its_exit_code_says_whether_it_is_over(dashd, 
 
 def test_every_command_of_the_module_is_tried_here():
     assert set(commands.of_module("gateway")) == {"add", "list", "get", "health", "drain", "remove"}
+
+
+def test_what_it_can_do_is_shown(dashd, ctl):
+    found = a_gateway(capabilities=["gpu"], region="eu")
+    dashd.on("gateway.list", gateway.GatewayList(gateways=[found]))
+    dashd.on("gateway.get", found)
+    for words in (("list",), ("get", "desk")):
+        assert "gpu eu" in ctl("gateway", *words).out, words
