@@ -17,7 +17,7 @@ from dashd.store.queue import Claim
 
 from .attach import Attached
 from .gateway_connection import AGAIN_S, DRAIN_S_MAX, Connection, GatewayGone
-from .gateway_link import ABORT_S_MAX, FIRST, GatewayLink
+from .gateway_link import ABORT_S_MAX, FIRST, GatewayLink, run_of
 from .gateway_log import GatewayLog
 from .gateway_warmth import REST_S_MAX, at_rest
 from .plan import Plan
@@ -112,8 +112,14 @@ def _never_in(gateway: Connection, claim: Claim, plan: Plan, why: str, *, works:
         agent = openclaw_gateway.agent_name(claim.agent_id, tag)
         session = openclaw_gateway.session_key(claim.agent_id, plan.session, tag)
         if not gateway.warmth.is_left(agent):  # else it is that one that did not come to rest
-            gateway.warmth.leave_working(agent, session)
+            gateway.warmth.leave_working(agent, session, _last_run(claim, plan))
     return Ending("lost" if plan.begun else "never", f"by its gateway {why}")
+
+
+def _last_run(claim: Claim, plan: Plan) -> str:
+    """The last one that it was given, which may not have been taken yet; empty where there is none."""
+    keys = [row.key for row in plan.journal.rows if not row.eof]
+    return run_of(claim.attempt_id, keys[-1]) if keys else ""
 
 
 def _tag(gateway: Connection, claim: Claim, plan: Plan) -> str:
@@ -129,7 +135,7 @@ async def _resumes(gateway: Connection, claim: Claim, plan: Plan, tag: str) -> b
     """
     client = await gateway.connected(plan.place_boot)
     if plan.begun:  # its link asks the same, and must not be sent back here for it at once
-        await client.wait(f"{claim.attempt_id}:{FIRST}", 0)
+        await client.wait(run_of(claim.attempt_id, FIRST), 0)
         await client.describe(openclaw_gateway.session_key(claim.agent_id, plan.session, tag))
     await gateway.warmth.enter(client, openclaw_gateway.agent_name(claim.agent_id, tag))
     if plan.session == plan.launch_id or plan.journal.rows:  # what works in it then is this attempt's own

@@ -40,7 +40,13 @@ UNBEGUN_S = 0.5
 """Before a turn is given once more in whose session somebody else began to work."""
 FIRST = "turn:1"
 """The attempt's first turn, as its conversation calls it."""
+NOT_HEARD = protocol.Waited("error", error="it ended while nobody listened")
 Say = Callable[[bytes], None]
+
+
+def run_of(attempt_id: str, turn: str) -> str:
+    """How the gateway knows a turn of the attempt."""
+    return f"{attempt_id}:{turn}"
 
 
 class GatewayLink(HolderLink):
@@ -80,6 +86,12 @@ class GatewayLink(HolderLink):
         self._bell = trio.Event()
         self._over = trio.Event()
         self._lost = False
+        self._unsure = ""
+        """A run that may be taken at any moment, or was: it was asked for, and that has no answer yet."""
+        self._answer: trio.Event | None = None
+        """For when it has, where it was asked for over this connection."""
+        self._leaves = False
+        """Nothing is begun any more."""
         self._stopped = False
         self._cold = False
 
@@ -184,7 +196,7 @@ class GatewayLink(HolderLink):
             _say(say, type="turned", id=told.id, answered=True, then=msgspec.to_builtins(told.then))
             return
         _say(say, type="turn", id=told.id)
-        run_id = f"{self._claim.attempt_id}:{told.id}"
+        run_id = run_of(self._claim.attempt_id, told.id)
         begun = trio.Event()
         forget = self._gateway.hear(run_id, partial(self._heard, say, begun))
         try:
@@ -198,7 +210,7 @@ class GatewayLink(HolderLink):
             return
         finally:
             forget()
-        if waited.status != "ok" and self._over.is_set():
+        if waited.status != "ok" and self._leaves:
             return  # it was aborted
         if waited.sick and self._gateway.give_up(waited.fault):
             raise GatewayGone(waited.fault)
@@ -225,23 +237,52 @@ class GatewayLink(HolderLink):
 
     async def _settled(self, run_id: str, told: Turn, begun: trio.Event, say: Say) -> protocol.Waited:
         """How the run ended; begun here where it was not before, or GatewayRefused where it is not taken."""
-        client = await self._gateway.connected(self._boot_id)
-        waited = protocol.Waited("timeout")
         if told.replayed:
-            waited = await answered(partial(client.wait, run_id, 0))
-            session = await answered(partial(client.describe, self._session)) or protocol.Session()
-            if not waited.over and (session.last_run_id == run_id or (self._ends and not session.works)):
-                return protocol.Waited("error", error="it ended while nobody listened")
+            self._unsure = run_id
+        client = await self._gateway.connected(self._boot_id)
+        waited = await self._before(client, run_id) if told.replayed else protocol.Waited("timeout")
         if not waited.over and (self._ends or not await self._begin(client, run_id, told.message, begun)):
             _say_begun(say, begun)  # nobody says it again
         while not waited.over:
             waited = await answered(partial(client.wait, run_id))
         begun.set()
+        self._note_answer("")
         return waited
+
+    async def _before(self, client: Client, run_id: str) -> protocol.Waited:
+        """How a run stands that was asked for before, as far as that was written down."""
+        waited = await answered(partial(client.wait, run_id, 0))
+        session = await answered(partial(client.describe, self._session)) or protocol.Session()
+        if waited.over or session.last_run_id == run_id:
+            return waited if waited.over else NOT_HEARD
+        if self._ends and not session.works:  # nobody asks for it again, and it may be taken yet
+            self._gateway.warmth.leave_working(self._agent, self._session, run_id)
+            return NOT_HEARD
+        return waited
+
+    async def _start(self, client: Client, run_id: str, message: str) -> bool:
+        """Asks for the run: False where it had been begun before. Until that is answered it may begin at any
+        moment, whoever waits for it or not.
+        """
+        if self._leaves:
+            await trio.sleep_forever()  # it is over in a moment
+        before, self._unsure, self._answer = self._unsure, run_id, trio.Event()
+        try:
+            fresh = await client.start(self._agent, self._session, run_id, message)
+        except GatewayRefused:
+            self._note_answer(before)  # asked for before that, it may be taken for all that
+            raise
+        self._note_answer("")
+        return fresh
+
+    def _note_answer(self, unsure: str) -> None:
+        self._unsure = unsure
+        if self._answer is not None:
+            self._answer.set()
 
     async def _begin(self, client: Client, run_id: str, message: str, begun: trio.Event) -> bool:
         """False where it had been begun before."""
-        start = partial(client.start, self._agent, self._session, run_id, message)
+        start = partial(self._start, client, run_id, message)
         fresh: bool | None = None
         with trio.move_on_after(BEGIN_S_MAX if self._cold else float("inf")):
             fresh = await repeated(start, TAKE_S_MAX)
@@ -255,19 +296,31 @@ class GatewayLink(HolderLink):
 
     async def _abort(self) -> None:
         """Ends what runs in the session; a gateway that is gone has ended it already. One that stands still
-        is ended where it is Dash's own; in one that is only slow the run is left to end, and the agent's next
-        attempt waits for that.
+        is ended where it is Dash's own; in one that is only slow the run is left to end, or to begin first,
+        and the agent's next attempt waits for that.
         """
+        self._leaves = True
         if not self._turns.may_work:
             return
         why, since = "", trio.current_time()
         with contextlib.suppress(GatewayGone):  # it has ended it
-            why = await aborted(partial(self._gateway.connected, self._boot_id), self._session, ABORT_S_MAX)
+            why = await aborted(
+                partial(self._gateway.connected, self._boot_id),
+                self._session,
+                ABORT_S_MAX,
+                self._until_answered,
+                lambda: self._unsure,
+            )
         if why and (
             self._gateway.has_spoken(since)
             or not self._gateway.give_up(f"a run in it could not be ended: {why}")
         ):
-            self._gateway.warmth.leave_working(self._agent, self._session)
+            self._gateway.warmth.leave_working(self._agent, self._session, self._unsure)
+
+    async def _until_answered(self) -> None:
+        """It is known whether it took the run that it was asked for."""
+        if self._answer is not None:
+            await self._answer.wait()
 
     def _ring(self) -> None:
         self._bell.set()

@@ -60,25 +60,46 @@ async def asked_again(start: Callable[[], Awaitable[bool]]) -> bool:
         raise GatewayLost(f"a run that it may have taken: {refused}") from None
 
 
-async def aborted(connected: Callable[[], Awaitable[Client]], session: str, within_s: float) -> str:
+async def aborted(
+    connected: Callable[[], Awaitable[Client]],
+    session: str,
+    within_s: float,
+    until_answered: Callable[[], Awaitable[None]],
+    unsure: Callable[[], str],
+) -> str:
     """Ends what runs in the session: empty where nothing does any more, else why that is not known after so
     long.
+
+    Before there is an answer to a run that was asked for there may be nothing to end, and it begins a moment
+    later. What is `unsure` even then, by its name, must be said to be over.
     """
-    why = "it was not connected"
+    why = "it does not say whether it takes a run that it was asked for"
     with trio.move_on_after(within_s):
+        await until_answered()
+        why = "it was not connected"
         while True:
+            pause_s = UNTOLD_S
             try:
-                await (await connected()).abort(session)
-                return ""
+                client = await connected()
+                await end_runs(client, session)
+                if not (run_id := unsure()) or (await client.wait(run_id, 0)).over:
+                    return ""
+                why = "a run that it may have been asked for is not over"
             except GatewayLost as lost:
                 why = str(lost)
-                await trio.sleep(UNTOLD_S)
             except GatewayRefused as refused:
-                if refused.code == INVALID:  # nothing of it is there
-                    return ""
-                why = str(refused)
-                await trio.sleep(refused.retry_after_s or UNTOLD_S)
+                why, pause_s = str(refused), refused.retry_after_s or UNTOLD_S
+            await trio.sleep(pause_s)
     return why
+
+
+async def end_runs(client: Client, session: str) -> None:
+    """Whatever works in the session; it may be nothing, or no session. Raises GatewayLost, GatewayRefused."""
+    try:
+        await client.abort(session)
+    except GatewayRefused as refused:
+        if refused.code != INVALID:  # else nothing of it is there
+            raise
 
 
 async def until_begun(client: Client, run_id: str, begun: trio.Event) -> None:

@@ -10,6 +10,7 @@ waits until its agent's session for this is at rest.
 
 import contextlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import trio
 
@@ -22,8 +23,20 @@ WARM_S_MAX = 120.0
 REST_S_MAX = 120.0
 """For a session to come to rest that a gateway takes up by itself: seconds where a core is free."""
 ABORT_AGAIN_S = 2.0
+ASK_AGAIN_S = 40.0
+"""For a gateway to say of a run that it is over: in its worst bursts it took 37 s to accept one."""
 SAID = "Say nothing."
 """Nobody hears it."""
+
+
+class Left(NamedTuple):
+    """What an attempt has left behind that may go on."""
+
+    session: str
+    run_id: str = ""
+    """A run in it that was asked for, and of which it is not known that it was taken: there may be no such
+    session before it is.
+    """
 
 
 class Warmth:
@@ -37,8 +50,8 @@ class Warmth:
         """Rung with each run that is left to end."""
         self._entered: set[str] = set()
         self._warming: dict[str, trio.Event] = {}
-        self._working: dict[str, str] = {}
-        """Agent to a session of its, in which a run could not be ended."""
+        self._working: dict[str, Left] = {}
+        """By agent, where its run could not be ended."""
 
     def cold(self, agents: Iterable[str]) -> list[str]:
         """Those of them that nothing has warmed, or is about to."""
@@ -53,22 +66,24 @@ class Warmth:
         """Its first attempt warms it."""
         self._entered.add(agent)
 
-    def leave_working(self, agent: str, session: str) -> None:
-        """An attempt of the agent is over, and its run may go on: until it does not, no other comes in."""
-        self._working[agent] = session
+    def leave_working(self, agent: str, session: str, run_id: str = "") -> None:
+        """An attempt of the agent is over, and its run may go on: until it does not, no other comes in. With
+        a `run_id` it may even begin, and until that one is over neither.
+        """
+        self._working[agent] = Left(session, run_id)
         self.left.ring()
 
     async def end_left(self, client: Client) -> None:
         """Returns once none of those runs goes on. Raises TooSlowError, GatewayLost, and GatewayRefused where
         that is not known.
         """
-        for agent, session in list(self._working.items()):
+        for agent, left in list(self._working.items()):
             try:
-                await at_rest(client, session)
+                await _all_over(client, agent, left)
             except GatewayRefused as refused:
                 if refused.code != INVALID:  # else it knows nothing of it
                     raise
-            if self._working.get(agent) == session:
+            if self._working.get(agent) == left:
                 del self._working[agent]
 
     async def enter(self, client: Client, agent: str) -> None:
@@ -77,8 +92,8 @@ class Warmth:
         self.entries.ring()
         if (warmed := self._warming.get(agent)) is not None:
             await warmed.wait()
-        if (session := self._working.get(agent)) is not None:
-            await at_rest(client, session)
+        if (left := self._working.get(agent)) is not None:
+            await _all_over(client, agent, left)
             self._working.pop(agent, None)
         if agent not in self.warm:  # it may have been cut off, here or in a gateway before this one
             await at_rest(client, _session(agent))
@@ -117,6 +132,26 @@ async def at_rest(client: Client, session: str) -> bool:
                 await client.abort(session)
             await trio.sleep(ABORT_AGAIN_S)
     return found is not None
+
+
+async def _all_over(client: Client, agent: str, left: Left) -> None:
+    """Returns once nothing works in the session, nor can begin to. Raises as `at_rest` does.
+
+    A gateway says the same of a run that works, of one that it is about to take, that it never heard of, and
+    that it has forgotten. So it is asked for under the same name once more, with another message: then it is
+    known to it, and whatever comes later under that name is not done. Its calls are refused, as nobody of
+    that agent is in.
+    """
+    with trio.fail_after(REST_S_MAX):
+        patient_until = trio.current_time() + ASK_AGAIN_S
+        while left.run_id and not (await client.wait(left.run_id, 0)).over:
+            with contextlib.suppress(GatewayRefused):
+                await client.abort(left.session)
+            if trio.current_time() >= patient_until:
+                await client.start(agent, left.session, left.run_id, SAID)
+                patient_until = float("inf")
+            await trio.sleep(ABORT_AGAIN_S)
+        await at_rest(client, left.session)
 
 
 def _session(agent: str) -> str:

@@ -13,12 +13,14 @@ from dashd.drivers.openclaw_client import GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Reply, RunEvent, Session, Waited
 from dashd.runtime.gateway_link import GatewayLink
 from dashd.runtime.gateway_warmth import Warmth
+from dashd.store.inputs import InputRow
 from dashd.store.queue import Claim
 from dashd.store.transaction import Tx
 
 CLAIM = Claim("s-t1.1", "s-001", "s-t1", "s")
 RUN = "s-t1.1:turn:1"
 OK = Waited("ok", 1.0, terminal_reply=Reply("fine"))
+ABORTED = Waited("error", 1.0, stop_reason="rpc")
 DRAINS = GatewayRefused("agent.wait", Fault("UNAVAILABLE", "during gateway restart", True, 1000))
 NOT_SO = GatewayRefused("agent.wait", Fault("INVALID_REQUEST", "not so"))
 
@@ -74,8 +76,11 @@ class FakeClient:
         self.aborted += 1
         if self.abort_refusals:
             raise self.abort_refusals.pop()
-        if self.session is not None and self.aborted >= self.aborts_needed:
-            self.session = Session("timeout", None)
+        if self.aborted >= self.aborts_needed:
+            for run_id in (*self.started, self.session and self.session.last_run_id):
+                if run_id and run_id not in self.ended:
+                    self.end(run_id, ABORTED)
+            self.session = self.session and Session("timeout", None)
 
     def end(self, run_id: str, how: Waited) -> None:
         self.ended[run_id] = how
@@ -204,8 +209,9 @@ async def settled() -> None:
 
 
 def plan_of(session: str, rows: tuple[str, ...] = ()) -> Any:
-    """Of an attempt that goes on in the session of the launch `session`, and was given these `rows`."""
-    journal = SimpleNamespace(rows=rows)
+    """Of an attempt that goes on in the session of the launch `session`, and was given these turns."""
+    made = [InputRow("s-t1.2", number, key, b"{}", 0, None) for number, key in enumerate(rows, 1)]
+    journal = SimpleNamespace(rows=tuple(made))
     return SimpleNamespace(
         launch_id="s-t1.2",
         session=session,

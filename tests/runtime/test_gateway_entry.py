@@ -17,6 +17,7 @@ from dashd.runtime.gateway_link import ABORT_S_MAX, GatewayLink
 from dashd.runtime.wish import Wish
 from dashd.store.queue import Claim
 from tests.fakes.gateway_attempts import (
+    ABORTED,
     CLAIM,
     DRAINS,
     NOT_SO,
@@ -150,7 +151,7 @@ async def test_a_stop_does_not_wait_for_a_gateway_that_is_away(autojump_clock, b
         await trio.lowlevel.checkpoint()
         return gateway
 
-    gateway, plan, wish = Away(), plan_of("s-t1.2"), Wish()
+    gateway, plan, wish = Away(), plan_of("s-t1.2", ("turn:1",) * begun), Wish()
     gateway.own, plan.place, plan.begun, plan.work = False, "desk", begun, SimpleNamespace(asks=())
     world = SimpleNamespace(commit=commit, added=SimpleNamespace(of=of))
     wish.set(stop="cancel", hold=False, hard=False, waits=False)
@@ -158,6 +159,14 @@ async def test_a_stop_does_not_wait_for_a_gateway_that_is_away(autojump_clock, b
     assert isinstance(ending, Ending)
     assert (ending.state, trio.current_time()) == (state, pytest.approx(after_s, abs=1))
     assert gateway.warmth.is_left("s-001") is begun  # its run may go on
+    client = gateway.client
+    with trio.move_on_after(10):
+        await gateway.warmth.end_left(client)  # type: ignore[arg-type]
+        assert not begun
+    assert gateway.warmth.is_left("s-001") is begun  # or even begin: nothing is known of it yet
+    client.end(RUN, ABORTED)
+    await gateway.warmth.end_left(client)  # type: ignore[arg-type]
+    assert not gateway.warmth.is_left("s-001")
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -9,8 +9,20 @@ from dashd.jail.holder_link import HolderGone
 from dashd.runtime import gateway_entry
 from dashd.runtime.gateway_link import ABORT_S_MAX, BEGIN_S_MAX
 from dashd.runtime.gateway_refusals import ANSWER_S_MAX, TAKE_S_MAX
+from dashd.runtime.gateway_warmth import ASK_AGAIN_S
 from dashd.store.queue import Claim
-from tests.fakes.gateway_attempts import CLAIM, DRAINS, NOT_SO, OK, RUN, Bed, link_to, plan_of, settled
+from tests.fakes.gateway_attempts import (
+    ABORTED,
+    CLAIM,
+    DRAINS,
+    NOT_SO,
+    OK,
+    RUN,
+    Bed,
+    link_to,
+    plan_of,
+    settled,
+)
 
 
 async def test_what_may_be_tried_again_is(nursery, autojump_clock) -> None:
@@ -226,3 +238,92 @@ async def test_after_a_run_that_cannot_be_ended_nobody_comes_in_its_place(
     await warmth.enter(client, "s-001")  # type: ignore[arg-type]
     await warmth.end_left(client)  # type: ignore[arg-type]
     assert client.aborted == aborted
+
+
+async def test_a_run_that_is_being_taken_at_a_stop_is_ended_once_it_is(nursery, autojump_clock) -> None:
+    """Before that there is nothing to end: told so, whoever took it for an end would have it done later."""
+    bed = Bed(nursery)
+    client = bed.gateway.client
+    client.slow_s = ABORT_S_MAX - 10
+    await bed.give(1, "turn:1")
+    await trio.sleep(1)
+    began = trio.current_time()
+    await bed.link.stop(0)
+    assert trio.current_time() - began == pytest.approx(client.slow_s - 1)
+    assert (client.started, client.ended, client.aborted) == ([RUN], {RUN: ABORTED}, 1)
+    assert (bed.gateway.given_up, bed.gateway.warmth.is_left("s-001")) == ([], False)
+    await settled()
+    assert bed.heard.of("turned") == []
+
+
+@pytest.mark.parametrize("replayed", [0, 1])
+async def test_until_one_that_may_be_taken_later_is_over_nobody_comes_in_its_place(
+    nursery, autojump_clock, replayed
+) -> None:
+    """It was asked for over this connection, or over one before it, maybe of another dashd."""
+    bed = Bed(nursery, replayed=replayed)
+    client, warmth = bed.gateway.client, bed.gateway.warmth
+    client.slow_s = 1_000
+    await bed.give(1, "turn:1")
+    await trio.sleep(1)
+    with trio.fail_after(ABORT_S_MAX + 1):
+        await bed.link.stop(0)
+    assert warmth.is_left("s-001")
+
+    async def take_it_late() -> None:
+        await trio.sleep(10)
+        client.started.append(RUN)
+
+    nursery.start_soon(take_it_late)
+    began = trio.current_time()
+    await gateway_entry._resumes(bed.gateway, CLAIM, plan_of("s-t1.2"), "")  # type: ignore[arg-type]
+    assert client.ended == {RUN: ABORTED}
+    assert 10 <= trio.current_time() - began < ASK_AGAIN_S
+    assert client.started == [RUN]
+
+
+async def test_nor_before_it_is_known_never_to_be_taken(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    client = bed.gateway.client
+    client.slow_s = 1_000
+    await bed.give(1, "turn:1")
+    await trio.sleep(1)
+    await bed.link.stop(0)
+    client.slow_s, began = 0, trio.current_time()
+    assert client.started == []
+    await bed.gateway.warmth.end_left(client)  # type: ignore[arg-type]
+    assert (client.started, client.ended) == ([RUN], {RUN: ABORTED})  # under that name nothing comes any more
+    assert trio.current_time() - began >= ASK_AGAIN_S
+
+
+async def test_a_second_answer_says_nothing_of_the_first_one_s_run(nursery, autojump_clock) -> None:
+    """Asked for by an earlier dashd, and asked again: a refusal for now is of this request alone."""
+    bed = Bed(nursery, replayed=1)
+    bed.gateway.client.refusals = [DRAINS] * 1_000
+    await bed.give(1, "turn:1")
+    await settled()
+    await bed.link.stop(0)
+    assert bed.gateway.warmth.is_left("s-001")
+
+
+async def test_nothing_is_asked_for_any_more_after_a_stop(nursery, autojump_clock) -> None:
+    bed = Bed(nursery)
+    client = bed.gateway.client
+    client.refusals, client.abort_refusals = [DRAINS], [BUSY] * 10
+    await bed.give(1, "turn:1")
+    await trio.sleep(0.5)
+    await bed.link.stop(0)
+    await settled()
+    assert (client.refusals, client.started) == ([], [])
+
+
+@pytest.mark.parametrize("session", [None, Session("done", "the turn before it")])
+async def test_the_end_that_was_given_is_no_end_of_a_run_that_may_be_taken_yet(
+    nursery, autojump_clock, session
+) -> None:
+    bed = Bed(nursery, replayed=2)
+    bed.gateway.client.session = session
+    await bed.give(1, "turn:1")
+    await bed.link.send_input(2, b"", eof=True)
+    await bed.link.receive()
+    assert bed.gateway.warmth.is_left("s-001")
