@@ -40,6 +40,7 @@ UNBEGUN_S = 0.5
 """Before a turn is given once more in whose session somebody else began to work."""
 FIRST = "turn:1"
 """The attempt's first turn, as its conversation calls it."""
+UNANSWERED = "it does not say whether it takes a run that it was asked for"
 NOT_HEARD = protocol.Waited("error", error="it ended while nobody listened")
 Say = Callable[[bytes], None]
 
@@ -92,6 +93,8 @@ class GatewayLink(HolderLink):
         """For when it has, where it was asked for over this connection."""
         self._leaves = False
         """Nothing is begun any more."""
+        self._caught_up = trio.Event()
+        """Of what was given before it is known what has ended, and what that came to has been said."""
         self._stopped = False
         self._cold = False
 
@@ -172,16 +175,26 @@ class GatewayLink(HolderLink):
         _say(say, type="ready", **self._begins)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._log.keep)
+            if talk is not None:
+                nursery.start_soon(self._say_caught_up, talk)
             await self._give_turns(say)
             nursery.cancel_scope.cancel(reason="it is over, or its connection is lost")
+
+    async def _say_caught_up(self, talk: Talk) -> None:
+        await self._caught_up.wait()
+        talk.caught_up()
 
     async def _give_turns(self, say: Say) -> None:
         try:
             while not self._over.is_set():
                 bell = self._bell
                 while (turn := self._turns.first) is not None:
+                    if not turn.replayed:
+                        self._caught_up.set()
                     await self._turn(turn, say)
                     self._turns.end()
+                if self._turns.all_here:
+                    self._caught_up.set()
                 if self._ends:
                     self._over.set()
                     break
@@ -255,6 +268,7 @@ class GatewayLink(HolderLink):
         session = await answered(partial(client.describe, self._session)) or protocol.Session()
         if waited.over or session.last_run_id == run_id:
             return waited if waited.over else NOT_HEARD
+        self._caught_up.set()
         if self._ends and not session.works:  # nobody asks for it again, and it may be taken yet
             self._gateway.warmth.leave_working(self._agent, self._session, run_id)
             return NOT_HEARD
@@ -300,25 +314,27 @@ class GatewayLink(HolderLink):
         and the agent's next attempt waits for that.
         """
         self._leaves = True
+        since = trio.current_time()
+        with trio.move_on_after(ABORT_S_MAX) as limit:  # what it is about to take cannot be ended before
+            await self._until_answered()
         if not self._turns.may_work:
             return
-        why, since = "", trio.current_time()
-        with contextlib.suppress(GatewayGone):  # it has ended it
-            why = await aborted(
-                partial(self._gateway.connected, self._boot_id),
-                self._session,
-                ABORT_S_MAX,
-                self._until_answered,
-                lambda: self._unsure,
-            )
+        why = UNANSWERED if limit.cancelled_caught else await self._aborted(limit.deadline)
         if why and (
             self._gateway.has_spoken(since)
             or not self._gateway.give_up(f"a run in it could not be ended: {why}")
         ):
             self._gateway.warmth.leave_working(self._agent, self._session, self._unsure)
 
+    async def _aborted(self, deadline: float) -> str:
+        connected = partial(self._gateway.connected, self._boot_id)
+        with contextlib.suppress(GatewayGone):  # it has ended it
+            return await aborted(connected, self._session, deadline, lambda: self._unsure)
+        return ""
+
     async def _until_answered(self) -> None:
-        """It is known whether it took the run that it was asked for."""
+        """It is known whether it took the run that it was asked for, and how an earlier daemon's stands."""
+        await self._caught_up.wait()
         if self._answer is not None:
             await self._answer.wait()
 

@@ -63,20 +63,15 @@ async def asked_again(start: Callable[[], Awaitable[bool]]) -> bool:
 async def aborted(
     connected: Callable[[], Awaitable[Client]],
     session: str,
-    within_s: float,
-    until_answered: Callable[[], Awaitable[None]],
+    deadline: float,
     unsure: Callable[[], str],
 ) -> str:
-    """Ends what runs in the session: empty where nothing does any more, else why that is not known after so
-    long.
-
-    Before there is an answer to a run that was asked for there may be nothing to end, and it begins a moment
-    later. What is `unsure` even then, by its name, must be said to be over.
+    """Ends what runs in the session: empty where nothing does any more, else why that is not known by then. A
+    run of which it is `unsure`, by its name, whether it was taken may begin a moment later: it must
+    be said to be over.
     """
-    why = "it does not say whether it takes a run that it was asked for"
-    with trio.move_on_after(within_s):
-        await until_answered()
-        why = "it was not connected"
+    why = "it was not connected"
+    with trio.move_on_at(deadline):
         while True:
             pause_s = UNTOLD_S
             try:

@@ -66,7 +66,12 @@ class Turns:
     @property
     def first(self) -> Turn | None:
         """The one to see to: none before all are here that were given before."""
-        return self._turns[0] if self._turns and self._given >= self._replayed else None
+        return self._turns[0] if self._turns and self.all_here else None
+
+    @property
+    def all_here(self) -> bool:
+        """All have come that were given before."""
+        return self._given >= self._replayed
 
     def end(self) -> None:
         """The first one has been seen to."""
@@ -75,4 +80,4 @@ class Turns:
     @property
     def may_work(self) -> bool:
         """One of them may be under way, as far as is known here."""
-        return bool(self._turns) or self._given < self._replayed
+        return bool(self._turns) or not self.all_here

@@ -290,8 +290,8 @@ class Run:
     async def _hear(self, link: HolderLink, output: Output, talk: Talk | None, spool_bytes: int) -> None:
         await output.grew(spool_bytes)
         if talk is not None:
-            if output.has_read(link.adopted.spool_bytes):
-                talk.caught_up()
+            if not self.plan.gateway and output.has_read(link.adopted.spool_bytes):
+                talk.caught_up()  # in a gateway its link knows
             talk.look()
             await self.bounds.hear(link, output.heard_bytes, link.adopted.lost)
 

@@ -1,6 +1,7 @@
 """What is wanted of a running attempt reaches its holder, over one that the test steers; and its time."""
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -9,9 +10,18 @@ import trio.testing
 
 from dashd.domain.gates import Gate
 from dashd.drivers.command import CommandDriver
+from dashd.drivers.openclaw_protocol import Reply, Session, Waited
+from dashd.runtime import gateway_entry
+from dashd.runtime.gateway_link import GatewayLink
+from dashd.runtime.plan import Plan
 from dashd.runtime.run import Run
 from dashd.runtime.supervisor import Supervisor
-from dashd.store import agents, attempts, decisions, stops, swarms
+from dashd.runtime.wish import Wish
+from dashd.runtime.world import World
+from dashd.store import agents, attempts, decisions, inputs, stops, swarms
+from dashd.store.inputs import InputRow
+from dashd.store.queue import Claim
+from tests.fakes.gateway_attempts import DRAINS, FakeGateway, link_to
 from tests.fakes.scene import SWARM
 
 LAUNCH = f"{SWARM}-t1.1"
@@ -171,3 +181,72 @@ async def test_time_does_not_count_while_it_waits_for_a_yes(bed, autojump_clock,
     await trio.sleep(2)
     assert attempts.get(bed.store.db, LAUNCH).stop == "timeout"
     await bed.until("task.retrying")
+
+
+RESULT = '{"summary":"done","files_changed":[],"tests":[],"follow_ups":[]}'
+
+
+@pytest.fixture
+def returned(bed, monkeypatch):
+    """`returned(grace_s)`: (the gateway, its attempt): an earlier daemon gave that its first turn, and
+    this one takes it up when it is resumed.
+    """
+    gateway = FakeGateway()
+    bed.world = dataclasses.replace(bed.world, gateway_doors=SimpleNamespace(keep_out=lambda _claim: None))
+    bed.supervisor = Supervisor(bed.world, bed.nursery)
+
+    async def enter(_world: World, claim: Claim, plan: Plan, _wish: Wish) -> GatewayLink:
+        await trio.lowlevel.checkpoint()
+        return link_to(gateway, len(plan.journal.rows), claim=claim)
+
+    monkeypatch.setattr(gateway_entry, "enter_unless_stopped", enter)
+
+    def make(grace_s: float) -> tuple[FakeGateway, Claim]:
+        bed.scene.swarm("a", driver="openclaw", mode="gateway", argv="[]", timeout_s=300.0, grace_s=grace_s)
+        claim = bed.claim()
+        bed.scene.start(claim)
+        given = InputRow(claim.attempt_id, 1, "turn:1", b'{"id": "turn:1", "message": "do it"}', 0, None)
+        bed.scene.do(lambda tx: inputs.insert(tx, given))
+        return gateway, claim
+
+    return make
+
+
+async def _resumed(bed, claim: Claim) -> None:
+    taken = Run(bed.world, claim)
+    await taken.prepare()
+    bed.supervisor.resume(taken, None)
+    await trio.sleep(60)
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 4.0])
+@pytest.mark.parametrize("what", ["requeue", "cancel", "timeout"])
+async def test_a_stop_is_heard_after_what_a_run_came_to_while_nobody_was_there(
+    bed, autojump_clock, returned, what, grace_s
+) -> None:
+    gateway, claim = returned(grace_s)
+    run_id = f"{claim.attempt_id}:turn:1"
+    gateway.client.ended[run_id] = Waited("ok", 1.0, terminal_reply=Reply(RESULT))
+    gateway.client.session = Session("done", run_id)
+    if what == "timeout":
+        bed.world.clock.advance(301_000)
+    else:
+        bed.scene.do(lambda tx: attempts.ask_stop(tx, claim.attempt_id, what))
+    await _resumed(bed, claim)
+    task, attempt = bed.scene.task(), bed.scene.attempt(claim)
+    assert (task.state, attempt.state) == ("completed", "succeeded")
+    assert (gateway.client.aborted, gateway.client.started) == (0, [])
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_what_is_not_over_by_then_is_stopped_though_its_gateway_says_nothing(
+    bed, autojump_clock, returned, says
+) -> None:
+    gateway, claim = returned(4.0)
+    gateway.own, gateway.client.fresh = False, False
+    gateway.client.session = Session("running", f"{claim.attempt_id}:turn:1")
+    gateway.client.refuses = None if says else DRAINS
+    bed.scene.do(lambda tx: attempts.ask_stop(tx, claim.attempt_id, "cancel"))
+    await _resumed(bed, claim)
+    assert bed.scene.task().state == "cancelled"
+    assert gateway.warmth.is_left(claim.agent_id) is not says
