@@ -39,6 +39,11 @@ WORKING = Stage("working", None)
 LEAVING = LineConversation.LEAVING
 UNREAD = "You may not have been given this before:"
 """A turn can end before OpenClaw has put down what was said in it: another part of it held its database."""
+LOOK = (
+    "A tool may have worked on it all the same, and done all it should, a part of it, or nothing: look before"
+    " you do it again."
+)
+"""With that, where nobody listened all the time: which tools have worked is heard of once."""
 HEED = "Take this into account, then end as you were told to."
 REFUSED = "400 dash: the supervisor does not admit this call"
 """How a refused budget reads in OpenClaw's log; the words are the proxy's (`formats.refusals.NEUTRAL`)."""
@@ -62,6 +67,9 @@ class _Ready(msgspec.Struct, tag="ready"):
 
 class _Turn(msgspec.Struct, tag="turn"):
     """OpenClaw has been started for a turn."""
+
+    again: bool = False
+    """Or a gateway was given it before: it may have been at work while nobody listened."""
 
 
 class _Begun(msgspec.Struct, tag="begun"):
@@ -129,6 +137,8 @@ class OpenClawConversation(LineConversation):
         """One at a time: that a turn was given says that the one before it was over."""
         self._worked = False
         """A tool has worked in this turn, so that what it was told is in its session."""
+        self._missed = False
+        """A tool may have worked on what may be unread, and nobody heard of it."""
         self._count = 0
         self._held: list[Told] = []
         """Messages that came while a turn was under way."""
@@ -183,6 +193,7 @@ class OpenClawConversation(LineConversation):
                 before = RESUMED if frame.resumed else AGAIN if frame.again else ""
                 self._prompt(f"{before}\n\n{self._first}" if before else self._first)
             case _Turn():
+                self._missed = self._missed or frame.again
                 return Progress(None, None, f"turn {self._count}")
             case _Begun() if self.stage is STARTING:
                 self.stage = WORKING
@@ -201,10 +212,11 @@ class OpenClawConversation(LineConversation):
         if self.stage is LEAVING:
             return
         self._open = None
-        unread, self._worked = "" if self._worked else turn.words, False
+        unread = "" if self._worked else turn.words
+        self._missed, self._worked = self._missed and not self._worked, False
         raw, self._raw = turned.raw or self._raw, ""
         if turned.then is not None:
-            self._follow(turned.then, turn, unread)
+            self._follow(turned.then, turn)
         elif turned.signal is not None:
             reason = f"openclaw ended (signal {turned.signal}) while {self.stage.name}"
             self._fail(reason, signal=turned.signal)
@@ -238,13 +250,14 @@ class OpenClawConversation(LineConversation):
         else:
             self._resume(unread)
 
-    def _follow(self, then: _Then, turn: _Open, unread: str) -> None:
+    def _follow(self, then: _Then, turn: _Open) -> None:
         """What a turn came to is seen by what was given next: that again, whatever was told meanwhile."""
         told = next((each for each in self._held if each.key == then.id), None)
         if told is not None:
             self._hear(told)
         elif then.begins.startswith(RESUME):
-            self._resume(unread)
+            self._missed = LOOK in then.begins
+            self._resume(turn.words if UNREAD in then.begins else "")
         elif brief.ask_again().startswith(then.begins) and not self._asked_again:
             self._asked_again = True
             self._prompt(brief.ask_again())
@@ -254,12 +267,14 @@ class OpenClawConversation(LineConversation):
     def _hear(self, told: Told) -> None:
         self._resumes = 0
         self._held.remove(told)
+        self._missed = False
         heed = f"{told.text}\n\n{HEED}"
         self._turn(told.key, heed, heed)
 
     def _resume(self, unread: str) -> None:
         self._resumes += 1
-        resume = f"{RESUME} {UNREAD}\n\n{unread}" if unread else RESUME
+        before = f"{RESUME} {LOOK}" if self._missed else RESUME
+        resume = f"{before} {UNREAD}\n\n{unread}" if unread else RESUME
         self._turn(self._next(), resume, unread)
 
     def _again(self, turn: _Open) -> None:

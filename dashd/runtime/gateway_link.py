@@ -208,7 +208,7 @@ class GatewayLink(HolderLink):
             await trio.lowlevel.checkpoint()
             _say(say, type="turned", id=told.id, answered=True, then=msgspec.to_builtins(told.then))
             return
-        _say(say, type="turn", id=told.id)
+        _say(say, type="turn", id=told.id, again=told.replayed)
         run_id = run_of(self._claim.attempt_id, told.id)
         begun = trio.Event()
         forget = self._gateway.hear(run_id, partial(self._heard, say, begun))

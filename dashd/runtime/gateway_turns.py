@@ -12,7 +12,7 @@ import msgspec
 
 INPUTS_MAX = 1_000
 """That wait; those that were given before have rows."""
-BEGINS_CHARACTERS = 200
+BEGINS_CHARACTERS = 400
 """Of a message, for its conversation to know it by."""
 
 

@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from dashd.domain import brief
 from dashd.drivers.driver import Session, Told
 from dashd.drivers.line_conversation import AGAIN, RESUME, RESUMED, RESUMES_MAX
-from dashd.drivers.openclaw_conversation import HEED, NOT_TAKEN, REFUSED, UNREAD, OpenClawConversation
+from dashd.drivers.openclaw_conversation import (
+    HEED,
+    LOOK,
+    NOT_TAKEN,
+    REFUSED,
+    UNREAD,
+    OpenClawConversation,
+)
 from dashd.jail.launch_folder import ExitRecord
 from dashd.proxy.formats import FORMATS
+from dashd.runtime.gateway_turns import BEGINS_CHARACTERS
 
 
 def test_a_log_that_names_tools_without_end_is_read_at_once() -> None:
@@ -171,11 +179,13 @@ def test_a_turn_in_whose_session_somebody_else_began_to_work_is_given_once_more(
 
 
 def test_what_a_turn_came_to_is_seen_by_what_was_given_after_it_whatever_was_told_since() -> None:
-    for begins, more in ((RESUME, f" {UNREAD}\n\nthe brief"), (brief.ask_again(), ""), ("the brief", "")):
+    unread = f"{RESUME} {UNREAD}\n\nthe brief"
+    missed = f"{RESUME} {LOOK} {UNREAD}\n\nthe brief"
+    for told in (RESUME, unread, missed, brief.ask_again(), "the brief"):
         talk = _begun()
         talk.tell(Told("message", "message:9", "this came after dashd did"))
-        _feed(talk, _turned(text="", then={"id": "turn:2", "begins": begins[:200]}))
-        assert _said(talk)[1:] == [("turn:2", begins + more)]
+        _feed(talk, _turned(text="", then={"id": "turn:2", "begins": told[:BEGINS_CHARACTERS]}))
+        assert _said(talk)[1:] == [("turn:2", told)]
         _feed(talk, _turned("turn:2"))
         assert _said(talk)[-1][0] == "message:9"
 
@@ -200,6 +210,22 @@ def test_what_a_turn_that_broke_may_not_have_read_is_said_again_until_a_tool_wor
     assert _said(talk)[-1] == ("m", f"mind the gap\n\n{HEED}")
     _feed(talk, _turned("m", **owned))
     assert _said(talk)[-1] == ("turn:6", f"{RESUME} {UNREAD}\n\nmind the gap\n\n{HEED}")
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_nobody_is_told_to_begin_anew_at_what_may_be_done_though_nobody_heard_of_it(heard: bool) -> None:
+    """A tool is heard of once: not by who comes back to a gateway, or over another connection."""
+    talk = OpenClawConversation("the brief", {})
+    broken = {"text": "", "error": "Connection error."}
+    tool = [{"type": "tool", "name": "exec"}] * heard
+    _feed(talk, {"type": "ready"}, {"type": "turn", "id": "turn:1", "again": True}, {"type": "begun"}, *tool)
+    _feed(talk, _turned(**broken))
+    told = RESUME if heard else f"{RESUME} {LOOK} {UNREAD}\n\nthe brief"
+    assert _said(talk)[-1] == ("turn:2", told)
+    _feed(talk, {"type": "turn", "id": "turn:2"}, {"type": "begun"}, _turned("turn:2", **broken))
+    assert _said(talk)[-1] == ("turn:3", told)
+    _feed(talk, {"type": "tool", "name": "exec"}, _turned("turn:3", **broken))
+    assert _said(talk)[-1] == ("turn:4", RESUME)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ async def test_one_that_ended_while_dashd_was_away_is_not_given_again(nursery, a
     await settled()
     assert bed.gateway.client.started == []
     assert [frame["text"] for frame in bed.heard.of("turned")] == ["fine"]
+    assert [frame["again"] for frame in bed.heard.of("turn")] == [True]
 
 
 async def test_one_whose_answer_is_gone_is_not_given_again_either(nursery, autojump_clock) -> None:
