@@ -104,6 +104,8 @@ class _Turned(msgspec.Struct, tag="turned"):
     """A gateway has refused it for now, and nothing was done before it."""
     changed: bool = False
     """Somebody else began to work in its session, and nothing was put before the model."""
+    unheard: bool = False
+    """What it came to is not known any more, and the end was told after it: dashd died over that."""
     then: _Then | None = None
     """It was over before dashd came back to the gateway, and this was given next."""
 
@@ -222,6 +224,9 @@ class OpenClawConversation(LineConversation):
             self._fail(reason, signal=turned.signal)
         elif turned.unbegun and self._count == 1:
             self._outcome = Ending("never", f"its gateway did not take it: {short(turned.error)}")
+            self._end("end")
+        elif turned.unheard:
+            self._outcome = Ending("lost", "it had ended, and what it came to is not known any more")
             self._end("end")
         elif turned.error or not turned.answered:
             self._failed_turn(turned, turn, raw, unread)

@@ -237,7 +237,9 @@ class GatewayLink(HolderLink):
         elif waited.fault:
             raw = await self._gateway.raw(run_id, RAW_S_MAX)
         self._log.settle(waited.text, waited.fault)
+        unheard = waited is NOT_HEARD and self._ends
         end = {"error": waited.fault[:ERROR_CHARACTERS_MAX], "raw": raw, "changed": waited.unbegun}
+        end |= {"unheard": unheard}
         _say(say, type="turned", id=told.id, answered=True, text=waited.text[-TEXT_CHARACTERS_MAX:], **end)
 
     def _heard(self, say: Say, begun: trio.Event, event: protocol.RunEvent) -> None:

@@ -2,13 +2,15 @@
 
 import json
 
+import pytest
 import trio
 
 from dashd.drivers.driver import Told
 from dashd.drivers.openclaw_conversation import OpenClawConversation
 from dashd.drivers.openclaw_protocol import Reply, Session, Waited
+from dashd.jail.holder_link import Exited
 from dashd.runtime.gateway_turns import BEGINS_CHARACTERS, INPUTS_MAX, Then, Turn, Turns
-from tests.fakes.gateway_attempts import CLAIM, OK, Bed, settled
+from tests.fakes.gateway_attempts import CLAIM, OK, RUN, Bed, settled
 
 
 def _data(key: str, message: str = "do it") -> bytes:
@@ -82,6 +84,26 @@ async def test_nothing_is_begun_any_more_once_the_end_was_given(nursery, autojum
     with trio.fail_after(60):
         await bed.link.receive()
     assert (len(bed.heard.of("turned")), bed.gateway.client.started) == (1, [])
+
+
+@pytest.mark.parametrize("session", [None, Session("done", RUN)])
+async def test_an_attempt_whose_last_turn_is_forgotten_is_lost_and_not_failed(
+    nursery, autojump_clock, session
+) -> None:
+    """Dashd died once it had said the end, before that was written down, and came back after ten minutes."""
+    bed = Bed(nursery, replayed=2)
+    bed.talk = talk = OpenClawConversation("the brief", {})
+    bed.gateway.client.session = session
+    await bed.give(1, "turn:1")
+    await bed.link.send_input(2, b"", eof=True)
+    ended = await bed.link.receive()
+    assert isinstance(ended, Exited)
+    ending = talk.ending(ended.record)
+    assert (ending.state, ending.reason) == (
+        "lost",
+        "it had ended, and what it came to is not known any more",
+    )
+    assert [each.key for each in talk.inputs] == ["turn:1", "end"]
 
 
 async def test_a_turn_after_which_another_was_given_is_never_given_again(nursery, autojump_clock) -> None:
