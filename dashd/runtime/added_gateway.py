@@ -29,6 +29,7 @@ from dashd.store.rows import AgentRow, Snapshot, SwarmRow
 from dashd.store.transaction import Tx
 
 from .gateway_connection import AGAIN_S, DRAIN_S_MAX, Connection, GatewayGone
+from .gateway_link import first_run
 from .gateway_probes import GatewayProbes, NoToken, dial
 from .world import World
 
@@ -356,9 +357,11 @@ class AddedGateway(Connection):
         """Each of those runs once: the next connection goes on where this one ends."""
         left = await self._world.store.own.read(self._sessions_left)
         self._ended &= left.keys()
-        for attempt_id, session in left.items():
+        for attempt_id, (agent, session, first) in left.items():
             if attempt_id in self._ended:
                 continue
+            if first and not self.warmth.is_left(agent):
+                self.warmth.leave_working(agent, session, first, first=True)
             try:
                 await client.abort(session)
             except GatewayRefused as refused:
@@ -366,8 +369,8 @@ class AddedGateway(Connection):
                     raise GatewayLost(f"a run that was given up may go on: {refused}") from None
             self._ended.add(attempt_id)
 
-    def _sessions_left(self, db: Snapshot) -> dict[str, str]:
-        """In which runs were given up in this start of it, or stopped, by attempt."""
+    def _sessions_left(self, db: Snapshot) -> dict[str, tuple[str, str, str]]:
+        """In which runs were given up or stopped in this start: (agent, it, see `first_run`), by attempt."""
         open_ = (attempts.open_of_agent(db, each) for each in attempts.begun_at(db, self.name))
         going = {gateways.session_of(db, row).id for row in open_ if row is not None}
         found = {}
@@ -376,7 +379,9 @@ class AddedGateway(Connection):
             if session.id in going:  # its next attempt came in when it was at rest, and works there now
                 continue
             tag = openclaw_gateway.tag_of(session.place_boot or self._boot_id)
-            found[row.id] = openclaw_gateway.session_key(row.agent_id, session.id, tag)
+            agent = openclaw_gateway.agent_name(row.agent_id, tag)
+            key = openclaw_gateway.session_key(row.agent_id, session.id, tag)
+            found[row.id] = agent, key, first_run(db, row, session.id)
         return found
 
     def _cut_off(self) -> None:

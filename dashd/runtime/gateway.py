@@ -34,6 +34,7 @@ from . import attach, gateway_state
 from .attach import START_S_MAX, Attached
 from .bounds import Bounds
 from .gateway_connection import AGAIN_S, DRAIN_S_MAX, Connection, GatewayGone
+from .gateway_link import first_run
 from .gateway_warmth import REST_S_MAX, WARMING_MAX
 from .jails import Asked, Jailed, asked_of
 from .world import World
@@ -320,17 +321,21 @@ class Gateway(Connection):
         if known is None:
             await self._world.commit(partial(self._write_up, client.hello))
         elif not self._known:  # an earlier daemon's, which may have left runs to end
-            for agent_id, session in await self._world.store.own.read(self._sessions_left):
-                self.warmth.leave_working(openclaw_gateway.agent_name(agent_id), session)
+            for agent_id, session, first in await self._world.store.own.read(self._sessions_left):
+                agent = openclaw_gateway.agent_name(agent_id)
+                self.warmth.leave_working(agent, session, first, first=True)
         return await client.agents()
 
-    def _sessions_left(self, db: Snapshot) -> list[tuple[str, str]]:
-        """(agent, its session), oldest first. Nothing goes on in one in which a run was told to stop."""
-        stopped = attempts.stopped_within(db, self.launch_id, LEFT_MAX)
-        return [
-            (row.agent_id, openclaw_gateway.session_key(row.agent_id, gateways.session_of(db, row).id))
-            for row in reversed(stopped)
-        ]
+    def _sessions_left(self, db: Snapshot) -> list[tuple[str, str, str]]:
+        """(agent, its session, the run that begins it, where that may not be taken yet), oldest first.
+        Nothing goes on in one in which a run was told to stop.
+        """
+        found = []
+        for row in reversed(attempts.stopped_within(db, self.launch_id, LEFT_MAX)):
+            session = gateways.session_of(db, row).id
+            first = first_run(db, row, session)
+            found.append((row.agent_id, openclaw_gateway.session_key(row.agent_id, session), first))
+        return found
 
     def _unreachable(self, error: Exception, for_s: float) -> float:
         """See Connection."""

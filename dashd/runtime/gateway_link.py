@@ -22,7 +22,9 @@ from dashd.drivers.openclaw_conversation import NOT_TAKEN
 from dashd.drivers.openclaw_turns import ERROR_CHARACTERS_MAX, TEXT_CHARACTERS_MAX
 from dashd.jail.holder_link import Adopted, Exited, HolderGone, HolderLink, Message
 from dashd.jail.launch_folder import ExitRecord
+from dashd.store import attempts
 from dashd.store.queue import Claim
+from dashd.store.rows import AttemptRow, Snapshot
 
 from .gateway_connection import Connection, GatewayGone
 from .gateway_log import GatewayLog
@@ -48,6 +50,19 @@ Say = Callable[[bytes], None]
 def run_of(attempt_id: str, turn: str) -> str:
     """How the gateway knows a turn of the attempt."""
     return f"{attempt_id}:{turn}"
+
+
+def first_run(db: Snapshot, row: AttemptRow, session: str) -> str:
+    """Of an attempt that is over, the run that was to begin its session, by the launch that did, and may not
+    have been taken yet. Empty where the session is another's, where it ended by itself, and where the agent
+    is in again, which it was not before that run was known to be over.
+    """
+    if session != row.launch_id or (row.stop is None and row.state != "lost"):
+        return ""
+    open_ = attempts.open_of_agent(db, row.agent_id)
+    launch = attempts.launch(db, open_.launch_id) if open_ is not None else None
+    is_in = launch is not None and (launch.within or launch.place_boot) is not None
+    return "" if is_in else run_of(row.id, FIRST)
 
 
 class GatewayLink(HolderLink):

@@ -37,6 +37,8 @@ class Left(NamedTuple):
     """A run in it that was asked for, and of which it is not known that it was taken: there may be no such
     session before it is.
     """
+    first: bool = False
+    """That begins the session: where there is one, it was taken."""
 
 
 class Warmth:
@@ -66,11 +68,12 @@ class Warmth:
         """Its first attempt warms it."""
         self._entered.add(agent)
 
-    def leave_working(self, agent: str, session: str, run_id: str = "") -> None:
+    def leave_working(self, agent: str, session: str, run_id: str = "", *, first: bool = False) -> None:
         """An attempt of the agent is over, and its run may go on: until it does not, no other comes in. With
-        a `run_id` it may even begin, and until that one is over neither.
+        a `run_id` it may even begin, and until that one is over neither; the `first` one of a session has
+        begun where that is there.
         """
-        self._working[agent] = Left(session, run_id)
+        self._working[agent] = Left(session, run_id, first)
         self.left.ring()
 
     async def end_left(self, client: Client) -> None:
@@ -144,6 +147,8 @@ async def _all_over(client: Client, agent: str, left: Left) -> None:
     """
     with trio.fail_after(REST_S_MAX):
         patient_until = trio.current_time() + ASK_AGAIN_S
+        if left.first and await client.describe(left.session) is not None:
+            left = Left(left.session)
         while left.run_id and not (await client.wait(left.run_id, 0)).over:
             with contextlib.suppress(GatewayRefused):
                 await client.abort(left.session)

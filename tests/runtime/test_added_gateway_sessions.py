@@ -59,6 +59,7 @@ async def test_what_works_in_the_session_of_a_lost_attempt_is_not_ended_with_it(
     await trio.sleep(30)
     session = openclaw_gateway.session_key(agent, lost.id, openclaw_gateway.tag_of(boot))
     assert there.openclaw.aborted == [session], "nothing else is there yet"
+    assert there.gateway.warmth.is_left(there.name(agent))
     (claim,) = there.again()
     await there.gateway.add(agent)
     row = attempts.get(scene.db, claim.attempt_id)

@@ -17,6 +17,7 @@ from dashd.jail.launcher import LaunchFailed
 from dashd.runtime import gateway, gateway_state
 from dashd.runtime.gateway import Gateway
 from dashd.runtime.gateway_connection import DRAIN_S_MAX, GatewayGone
+from dashd.runtime.gateway_link import FIRST, run_of
 from dashd.runtime.gateway_warmth import REST_S_MAX
 from dashd.runtime.write_pace import WRITES_MAX, WRITES_S
 from dashd.store import attempts, gateways, seats
@@ -157,7 +158,8 @@ async def test_after_a_restart_of_dashd_it_is_asked_for_runs_that_were_stopped(b
     scene.end(first, "failed")
     scene.end(second, "lost")  # which is gone on with
     left = Gateway(bed.world, Programs(), SWARM, row)._sessions_left(scene.db)
-    assert left == [(first.agent_id, session_key(first.agent_id, first.attempt_id))]
+    key = session_key(first.agent_id, first.attempt_id)
+    assert left == [(first.agent_id, key, run_of(first.attempt_id, FIRST))]
 
 
 async def test_many_that_join_in_a_minute_wait_and_come_in_together(bed, autojump_clock, monkeypatch) -> None:

@@ -7,9 +7,10 @@ from dashd.drivers.openclaw_client import GatewayLost, GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Session
 from dashd.jail.holder_link import HolderGone
 from dashd.runtime import gateway_entry
-from dashd.runtime.gateway_link import ABORT_S_MAX, BEGIN_S_MAX
+from dashd.runtime.gateway_link import ABORT_S_MAX, BEGIN_S_MAX, FIRST, first_run, run_of
 from dashd.runtime.gateway_refusals import ANSWER_S_MAX, TAKE_S_MAX
 from dashd.runtime.gateway_warmth import ASK_AGAIN_S
+from dashd.store import attempts, gateways
 from dashd.store.queue import Claim
 from tests.fakes.gateway_attempts import (
     ABORTED,
@@ -23,6 +24,7 @@ from tests.fakes.gateway_attempts import (
     plan_of,
     settled,
 )
+from tests.fakes.scene import SWARM
 
 
 async def test_what_may_be_tried_again_is(nursery, autojump_clock) -> None:
@@ -327,3 +329,21 @@ async def test_the_end_that_was_given_is_no_end_of_a_run_that_may_be_taken_yet(
     await bed.link.send_input(2, b"", eof=True)
     await bed.link.receive()
     assert bed.gateway.warmth.is_left("s-001")
+
+
+async def test_after_a_restart_of_dashd_a_run_that_may_be_taken_is_known_by_its_name(bed) -> None:
+    scene = bed.scene
+    scene.swarm("a", "b", agents_made=1, mode="gateway", driver="openclaw")
+    row = scene.do(lambda tx: gateways.insert(tx, SWARM, "t"))
+    (first,) = scene.claim()
+    scene.do(lambda tx: gateways.enter(tx, first.attempt_id, row.launch_id))
+    scene.start(first)
+    scene.do(lambda tx: attempts.ask_stop(tx, first.attempt_id, "cancel"))
+    scene.end(first, "failed")
+    over = scene.attempt(first)
+    run_id = run_of(first.attempt_id, FIRST)
+    assert (first_run(scene.db, over, over.launch_id), first_run(scene.db, over, "another")) == (run_id, "")
+    (second,) = scene.claim()
+    assert first_run(scene.db, over, over.launch_id) == run_id
+    scene.do(lambda tx: gateways.enter(tx, second.attempt_id, row.launch_id))
+    assert first_run(scene.db, over, over.launch_id) == ""  # it came in when that was over

@@ -96,3 +96,19 @@ async def test_a_gateway_that_does_not_say_how_a_session_stands_is_asked_again(a
     client.fault = Fault("INVALID_REQUEST", "no such session")
     await warmth.end_left(client)  # type: ignore[arg-type]
     await warmth.end_left(FakeClient())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("session", "waits"), [(None, True), (Session("done", None), False)])
+async def test_whether_the_run_that_begins_a_session_was_taken_is_seen_by_the_session(
+    autojump_clock, session, waits
+) -> None:
+    """An earlier dashd has left it, and nobody knows for how long."""
+    warmth, client = Warmth(), FakeClient()
+    client.session = session
+    warmth.leave_working(AGENT, f"agent:{AGENT}:x", "s-t1.1:turn:1", first=True)
+    await warmth.end_left(client)  # type: ignore[arg-type]
+    assert not warmth.is_left(AGENT)
+    assert (client.started, trio.current_time() >= gateway_warmth.ASK_AGAIN_S) == (
+        ["s-t1.1:turn:1"] * waits,
+        waits,
+    )
