@@ -23,7 +23,7 @@ from dashd.clock import Clock
 from dashd.domain.speech import FormatName
 from dashd.drivers.driver import ModelAccess
 from dashd.jail.view import LISTENER_PORT
-from dashd.model_doors import fresh_key, payer_of, what_is_told
+from dashd.model_doors import format_of, fresh_key, payer_of, what_is_told
 from dashd.proxy import door as doors
 from dashd.proxy import pace
 from dashd.proxy.caller import Caller
@@ -31,9 +31,10 @@ from dashd.proxy.crowd import Crowd
 from dashd.proxy.exchange import Exchange
 from dashd.proxy.formats.format import Style
 from dashd.proxy.rates import Limits, Rates
-from dashd.store import agents, attempts, insist, proxy_keys
+from dashd.store import agents, attempts, gateways, insist, proxy_keys, swarms
 from dashd.store.opening import Store
 from dashd.store.queue import Claim
+from dashd.store.rows import Snapshot
 from dashd.store.transaction import Tx
 
 HOST = "127.0.0.1"
@@ -121,6 +122,8 @@ class GatewayKeys:
         self._limits = limits
         self._speaks = speaks
         self._served: dict[str, _Served] = {}
+        self._formats: dict[str, dict[str, FormatName]] = {}
+        """By door and agent: in which its gateway was told to call for it."""
 
     async def keys(
         self, gateway: str, swarm_id: str, agent_ids: Sequence[str], model: str | None
@@ -140,6 +143,7 @@ class GatewayKeys:
             for agent_id, key in made.items():
                 served.put(agent_id, doors.digest(key), gateway)
             served.settle()
+        self._formats.setdefault(_door_of(gateway), {}).update(dict.fromkeys(made, told[2]))
         url = served.url if served is not None else URL
         return {agent_id: ModelAccess(url, key, *told) for agent_id, key in made.items()}
 
@@ -188,11 +192,12 @@ class GatewayKeys:
         if (served := self._find(gateway)) is not None:
             served.retire(gateway)
             served.settle()
-        door = gateway.partition("@")[0]
-        await self._write(lambda tx: proxy_keys.revoke_others(tx, door, gateway))
+        await self._write(lambda tx: proxy_keys.revoke_others(tx, _door_of(gateway), gateway))
 
     async def forget(self, gateway: str, agent_ids: Sequence[str]) -> None:
         """See the protocol."""
+        for agent_id in agent_ids:
+            self._formats.get(_door_of(gateway), {}).pop(agent_id, None)
         if (served := self._find(gateway)) is not None:
             for agent_id in agent_ids:
                 served.rates.pop(agent_id, None)
@@ -235,6 +240,23 @@ class GatewayKeys:
                 found[1].model = row.model
                 self._exchange.registry.changed()
 
+    async def spoken(self, agent_id: str) -> FormatName | None:
+        """In which the gateway of the agent's swarm is told to call for it, before it runs as well: by the
+        model of its swarm, and until that gateway ends. None where it needs none.
+        """
+        for told in self._formats.values():
+            if agent_id in told:
+                return told[agent_id]
+
+        def query(db: Snapshot) -> tuple[str, str | None]:
+            swarm = swarms.get(db, agents.get(db, agent_id).swarm_id)
+            return swarm.mode, swarm.model
+
+        mode, model = await self._store.own.read(query)
+        if mode != gateways.MODE:
+            return None
+        return await format_of(self._exchange.registry, model, self._speaks)
+
     def hold_off(self, gateway: str, *, on: bool) -> None:
         """See the protocol."""
         if (served := self._find(gateway)) is not None:
@@ -253,6 +275,7 @@ class GatewayKeys:
 
     async def close(self, gateway: str) -> None:
         """See the protocol."""
+        self._formats.pop(gateway, None)
         if (served := self._served.pop(gateway, None)) is not None:
             if served.accepting is not None:
                 served.accepting.cancel(reason="the gateway is over")
@@ -268,11 +291,15 @@ class GatewayKeys:
         return doors.Door(None, self._style)
 
     def _find(self, gateway: str) -> _Served | None:
-        return self._served.get(gateway.partition("@")[0])
+        return self._served.get(_door_of(gateway))
 
     async def _write(self, operation: Callable[[Tx], None]) -> None:
         """A full disk delays it; it is shown by the runtime, which waits as well."""
         await insist.apply(self._store.writer, operation, _log.warning)
+
+
+def _door_of(gateway: str) -> str:
+    return gateway.partition("@")[0]
 
 
 def _bound(port: int | None) -> socket.socket:

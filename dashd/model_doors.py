@@ -171,9 +171,8 @@ class ModelDoors:
 
             driver, model = await self._store.own.read(query)
             registry, formats = self._exchange.registry, self._speaks.get(driver, ())
-            await registry.prepare()
+            form = await format_of(registry, model, formats)
             if self._seats.get(agent_id) == attempt_id:  # it has not ended meanwhile
-                form = _format(registry, model or registry.default(formats)[0], formats)
                 self._formats.setdefault(agent_id, (attempt_id, form))
         found = self._formats.get(agent_id)
         return found[1] if found else None
@@ -246,6 +245,12 @@ async def what_is_told(
         return name, registry.context_tokens(name, form), form
     except errors.Unavailable as error:
         raise OSError(errno.EAGAIN, error.message) from None
+
+
+async def format_of(registry: Registry, model: str | None, formats: Sequence[FormatName]) -> FormatName:
+    """In which of `formats` an agent is told to call `model`, else the usual one."""
+    await registry.prepare()
+    return _format(registry, model or registry.default(formats)[0], formats)
 
 
 def _format(registry: Registry, name: str, formats: Sequence[FormatName]) -> FormatName:

@@ -13,6 +13,7 @@ import trio
 from dashd.clock import Clock
 from dashd.config import Config, ProxyConfig
 from dashd.crash_points import CrashPoints
+from dashd.domain.speech import FormatName
 from dashd.drivers import Driver, OpenClawDriver
 from dashd.gateway_doors import GatewayKeys
 from dashd.model_doors import ModelDoors
@@ -104,7 +105,7 @@ class ModelSide:
         self.doors = ModelDoors(store, clock, exchange, tunnels, ring, styles, limits, speaks)
         own = drivers[OpenClawDriver.name]
         self.gateways = GatewayKeys(store, clock, exchange, ring, own.refusals, limits, own.formats)
-        self.models = ModelPort(self._registry, self._swap, exchange.waiting, self.doors.spoken)
+        self.models = ModelPort(self._registry, self._swap, exchange.waiting, self._spoken)
         self.outside = OutsideDoor(
             store, clock, exchange, ring, port=settings.port, limits=keys_limits(settings)
         )
@@ -122,6 +123,9 @@ class ModelSide:
     async def _swap(self, agent_id: str) -> None:
         await self.doors.swap(agent_id)
         await self.gateways.swap(agent_id)
+
+    async def _spoken(self, agent_id: str) -> FormatName | None:
+        return await self.doors.spoken(agent_id) or await self.gateways.spoken(agent_id)
 
     async def _write(self, operation: Operation[None]) -> None:
         await insist.apply(self._store.writer, operation, log.warning)

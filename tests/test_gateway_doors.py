@@ -10,12 +10,16 @@ import trio
 import trio.testing
 
 from dashd.clock import Clock
+from dashd.drivers.openclaw import OpenClawDriver
 from dashd.gateway_doors import GatewayKeys
 from dashd.proxy.rates import Limits, Rates
+from dashd.proxy.registry import Provider as Configured
 from dashd.proxy.room import CALLS_MAX
 from dashd.store import added_gateways, agents, gateways
 from dashd.store.added_gateways import AddedGatewayRow
 from dashd.store.queue import Claim
+from dashd.store.transaction import Tx
+from tests.fakes.provider import PRICE
 from tests.proxy import world as proxy_world
 from tests.proxy.world import SWARM, World
 from tests.test_model_doors import _ask
@@ -33,7 +37,8 @@ class Bed:
 
     def fresh(self, limits: Limits | None = None) -> GatewayKeys:
         world = self.world
-        return GatewayKeys(world.store, Clock(), world.exchange, self.ring, "openclaw", limits or Limits())
+        own, speaks = limits or Limits(), OpenClawDriver.formats
+        return GatewayKeys(world.store, Clock(), world.exchange, self.ring, "openclaw", own, speaks)
 
     async def open(self, doors: GatewayKeys | None = None) -> str:
         """Its launch; the gateway is served from now on."""
@@ -243,3 +248,28 @@ async def test_held_calls_shut_no_other_agent_of_the_gateway_out(tmp_path: Path)
         await proxy_world.until(lambda: len(world.waiting) == 8 * CALLS_MAX)
         assert await bed.status(keys[8]) == 200
         ring.cancel_scope.cancel()
+
+
+async def test_a_gateway_is_told_the_format_of_its_swarm_s_model(bed: Bed) -> None:
+    """Before it runs as well, after a restart, and until it ends: whatever model an agent is given."""
+    agent = bed.world.agents[0]
+    assert await bed.doors.spoken(agent) is None  # its swarm has none
+    bed.world.registry.add(Configured("two", "anthropic", "http://127.0.0.1:1/v1", models=("c",)))
+    bed.world.registry.prices.set("c", PRICE)
+
+    def as_gateway(tx: Tx) -> None:
+        tx.execute("UPDATE swarm SET mode = 'gateway', model = 'c'")
+        agents.set_model(tx, agent, "offline")
+
+    await bed.world.store.writer.apply(as_gateway)
+    assert await bed.doors.spoken(agent) == "anthropic"
+    launch = await bed.open()
+    access = await bed.doors.keys(launch, SWARM, [agent], "c")
+    assert (access[agent].name, access[agent].format) == ("c", "anthropic")
+    bed.world.registry.add(Configured("two", "openai-chat", "http://127.0.0.1:1/v1", models=("c",)))
+    assert await bed.fresh().spoken(agent) == "openai-chat"
+    assert await bed.doors.spoken(agent) == "anthropic"  # what it was told, not what it would be told now
+    await bed.doors.forget(launch, [agent])
+    assert await bed.doors.spoken(agent) == "openai-chat"
+    await bed.doors.close(launch)
+    assert not bed.doors._formats

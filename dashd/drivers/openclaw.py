@@ -53,7 +53,7 @@ class OpenClawDriver:
     breaks_off = False
     compacts = False
     needs_model = True
-    formats: tuple[FormatName, ...] = ("openai-chat",)
+    formats: tuple[FormatName, ...] = tuple(openclaw_config.APIS)
     keeps_session = True
     refusals: Literal["embedded", "pi", "openclaw"] = "openclaw"
     first_bytes = 16_000  # some 13,840 with short folders, by what its first call had to hold

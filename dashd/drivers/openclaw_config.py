@@ -5,6 +5,8 @@ by itself; one provider an agent, no fallback, since retries, deadlines and othe
 from collections.abc import Mapping
 from typing import Any
 
+from dashd.domain.speech import FormatName
+
 from .driver import ModelAccess
 
 OUTPUT_TOKENS = 8_192
@@ -12,6 +14,8 @@ FOREVER_S = 2_000_000
 """The proxy owns the deadlines of calls, and Dash those of attempts; a call that is held is not given up, as
 when an agent is paused for days. A timer of Node's takes no more than 2,147,483 seconds.
 """
+APIS: dict[FormatName, str] = {"openai-chat": "openai-completions", "anthropic": "anthropic-messages"}
+"""What OpenClaw calls the formats that it speaks; the first is preferred."""
 TOOLS = ("read", "write", "edit", "exec", "process")
 GUEST: dict[str, Any] = {"skills": [], "contextInjection": "never", "utilityModel": ""}
 """What is said for one agent where its gateway's defaults are somebody else's."""
@@ -40,10 +44,12 @@ def provider(model: ModelAccess) -> dict[str, Any]:
         "cost": free,
         "compat": {"supportsUsageInStreaming": True},
     }
+    # Each of its clients has a base address of its own: that of Anthropic's puts /v1/messages behind it.
+    address = model.url.removesuffix("/v1") if model.format == "anthropic" else model.url
     return {
-        "baseUrl": model.url,
+        "baseUrl": address,
         "apiKey": model.key,
-        "api": "openai-completions",
+        "api": APIS[model.format],
         "timeoutSeconds": FOREVER_S,
         "models": [offered],
     }

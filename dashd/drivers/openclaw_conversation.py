@@ -45,8 +45,11 @@ LOOK = (
 )
 """With that, where nobody listened all the time: which tools have worked is heard of once."""
 HEED = "Take this into account, then end as you were told to."
-REFUSED = "400 dash: the supervisor does not admit this call"
-"""How a refused budget reads in OpenClaw's log; the words are the proxy's (`formats.refusals.NEUTRAL`)."""
+_WORDS = "dash: the supervisor does not admit this call"
+REFUSED = (f"400 {_WORDS}", f'400: {{"error":{{"message":"{_WORDS}')
+"""How a refused budget reads in OpenClaw's log, in the format openai-chat and in Anthropic's; the words are
+the proxy's (`formats.refusals.NEUTRAL`).
+"""
 NOT_TAKEN = "400 refused"
 """What `gateway_link` says in the place of a model's words where the gateway has refused the turn itself."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dashd.domain import ids
+from dashd.domain.speech import USUAL, FormatName
 from dashd.jail import view
 
 from . import compiled, openclaw_config
@@ -55,6 +56,7 @@ class Seat:
     cwd: str
     tag: str = ""
     context_tokens: int | None = None
+    format: FormatName = USUAL
 
 
 def agent_name(agent_id: str, tag: str = "") -> str:
@@ -87,7 +89,7 @@ def entries(seats: Sequence[Seat]) -> tuple[dict[str, Any], dict[str, Any]]:
     providers, agents = {}, {}
     for seat in seats:
         name = agent_name(seat.agent_id, seat.tag)
-        model = ModelAccess(seat.url, seat.key, seat.model, seat.context_tokens)
+        model = ModelAccess(seat.url, seat.key, seat.model, seat.context_tokens, seat.format)
         providers[f"{PREFIX}{name}"] = openclaw_config.provider(model)
         agents[name] = openclaw_config.agent(f"{PREFIX}{name}", seat.model, seat.cwd)
     return providers, agents

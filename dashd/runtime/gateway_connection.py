@@ -222,6 +222,7 @@ class Connection(ABC):
                 swarm.cwd,
                 self._tag_of(agent_id),
                 found.context_tokens,
+                found.format,
             )
             for agent_id, found in (await self._access(swarm, seats)).items()
         ]

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from dashd.domain.speech import Speaks
-from dashd.store import agents, made_sessions, sessions, swarms
+from dashd.store import agents, gateways, made_sessions, sessions, swarms
 from dashd.store.rows import Snapshot
 from dashd.wire import errors
 from dashd.wire.methods.swarm import PlanSwarm
@@ -62,13 +62,15 @@ def speaks(core: Core, driver: str) -> Speaks:
 
 
 async def of_agent(core: Core, agent_id: str) -> tuple[str | None, Speaks]:
-    """(the model of its swarm, in which formats it can call another): where it runs a program, the one that
-    this was told when it started.
+    """(the model of its swarm, in which formats it can call another): where it runs a program or is of a
+    gateway, the one that this was told when it started.
     """
     swarm = await core.store.reader.read(lambda db: swarms.get(db, agents.get(db, agent_id).swarm_id))
     spoken = await core.models.spoken(agent_id)
     if spoken is None:
         return swarm.model, speaks(core, swarm.driver)
+    if swarm.mode == gateways.MODE:
+        return swarm.model, Speaks(f"for swarm {swarm.id} its gateway speaks", (spoken,))
     return swarm.model, Speaks(f"what agent {agent_id} runs speaks, until it ends,", (spoken,))
 
 

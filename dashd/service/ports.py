@@ -184,7 +184,9 @@ class Models(Protocol):
         """The agent's next call goes to what its row says."""
 
     async def spoken(self, agent_id: str) -> FormatName | None:
-        """In which the program that the agent runs was told to call; None where it runs none."""
+        """In which the program that the agent runs, or its swarm's gateway, is told to call; None where there
+        is neither.
+        """
 
     def waiting(self, agent_id: str) -> CallWait | None:
         """What a call of the agent waits for; None where none does."""

@@ -150,7 +150,10 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(programs: Programs, tmp
 
 
 def test_the_words_of_a_refusal_are_the_proxys() -> None:
-    assert f"400 {refusals.NEUTRAL}".startswith(REFUSED)
+    chat, messages = REFUSED
+    assert f"400 {refusals.NEUTRAL}".startswith(chat)
+    said = {"error": {"message": refusals.NEUTRAL, "type": "invalid_request_error"}, "type": "error"}
+    assert f"400: {json.dumps(said, separators=(',', ':'))}".startswith(messages)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """What OpenClaw is told of models and tools, in either mode."""
 
+import pytest
+
+from dashd.domain.speech import FormatName
 from dashd.drivers import openclaw_config
 from dashd.drivers.driver import CONTEXT_TOKENS, ModelAccess
 
@@ -25,6 +28,18 @@ def test_a_small_model_is_told_as_one() -> None:
     assert (offered["contextWindow"], offered["maxTokens"]) == (20_000, 5_000)
     (offered,) = openclaw_config.provider(ModelAccess("http://127.0.0.1:1/v1", "k", "m"))["models"]
     assert offered["contextWindow"] == CONTEXT_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ("openai-chat", ("openai-completions", "http://127.0.0.1:1/v1")),
+        ("anthropic", ("anthropic-messages", "http://127.0.0.1:1")),
+    ],
+)
+def test_a_format_has_a_client_and_a_base_address(form: FormatName, told: tuple[str, str]) -> None:
+    provider = openclaw_config.provider(ModelAccess("http://127.0.0.1:1/v1", "k", "m", format=form))
+    assert (provider["api"], provider["baseUrl"]) == told
 
 
 def test_a_mode_adds_what_is_its_own() -> None:

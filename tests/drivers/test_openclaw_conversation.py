@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashd.domain import brief
+from dashd.domain.speech import FormatName
+from dashd.drivers import openclaw_config
 from dashd.drivers.driver import Session, Told
 from dashd.drivers.line_conversation import AGAIN, RESUME, RESUMED, RESUMES_MAX
 from dashd.drivers.openclaw_conversation import (
@@ -121,8 +123,9 @@ def test_a_result_is_asked_for_once_more_in_the_same_session() -> None:
     assert json.loads(talk.ending(_exit()).result)["summary"] == "really"
 
 
-def test_a_refused_budget_is_final() -> None:
-    talk = _begun(FAILED + REFUSED + "; end here", _turned(text="", error="provider rejected", code=1))
+@pytest.mark.parametrize("refused", REFUSED)
+def test_a_refused_budget_is_final(refused: str) -> None:
+    talk = _begun(FAILED + refused + "; end here", _turned(text="", error="provider rejected", code=1))
     ending = talk.ending(_exit(code=0))
     assert (ending.reason, ending.retry) == ("its budget did not cover the next call", False)
 
@@ -152,11 +155,14 @@ def test_what_a_gateway_does_not_take_is_said_in_its_words() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])
-def test_a_refusal_that_is_no_budgets_is_not_called_one(status: int) -> None:
-    _, body = FORMATS["openai-chat"].refusal(status, "x", "too many calls", style="openclaw")
-    said = json.loads(body)["error"]["message"]
-    ending = _begun(f"{FAILED}400 {said}", _turned(text="", error="rejected", code=1)).ending(_exit())
-    assert (ending.reason, ending.retry) == (f"no model answered: 400 {said}", True)
+@pytest.mark.parametrize("form", openclaw_config.APIS)
+def test_a_refusal_that_is_no_budgets_is_not_called_one(form: FormatName, status: int) -> None:
+    _, body = FORMATS[form].refusal(status, "x", "too many calls", style="openclaw")
+    told = json.loads(body)
+    said = told["error"]["message"] if form == "openai-chat" else json.dumps(told, sort_keys=True)
+    raw = f"400 {said}" if form == "openai-chat" else f"400: {said}"
+    ending = _begun(f"{FAILED}{raw}", _turned(text="", error="rejected", code=1)).ending(_exit())
+    assert (ending.reason, ending.retry) == (f"no model answered: {raw}", True)
 
 
 def test_a_call_that_was_cut_is_asked_for_again_but_not_for_ever() -> None:
@@ -191,7 +197,7 @@ def test_what_a_turn_came_to_is_seen_by_what_was_given_after_it_whatever_was_tol
 
 
 def test_what_failed_in_one_turn_says_nothing_about_the_next() -> None:
-    talk = _begun(FAILED + REFUSED, _turned(text="so"))  # its own next call went through
+    talk = _begun(FAILED + REFUSED[0], _turned(text="so"))  # its own next call went through
     _feed(talk, _turned("turn:2", text="", error="cut", code=1))
     assert _said(talk)[-1][0] == "turn:3"
     assert _said(talk)[-1][1].startswith(RESUME)

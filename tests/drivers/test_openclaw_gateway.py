@@ -37,6 +37,12 @@ def test_each_agent_has_a_provider_and_a_key_of_its_own() -> None:
     assert (told["gateway"]["bind"], told["gateway"]["port"]) == ("loopback", gateway.PORT)
 
 
+def test_an_agent_is_called_for_in_the_format_of_its_model() -> None:
+    seats = [SEATS[0], dataclasses.replace(SEATS[1], format="anthropic")]
+    apis = [each["api"] for each in gateway.entries(seats)[0].values()]
+    assert apis == ["openai-completions", "anthropic-messages"]
+
+
 def test_a_change_names_what_is_new_alone() -> None:
     change = gateway.change(SEATS[1:])
     assert list(change) == ["models", "agents"]

@@ -35,6 +35,7 @@ class Scene:
     ) -> None:
         self.daemon, self.dash, self.provider, self.folder = daemon, dash, provider, folder
         self.driver = driver
+        self.form: formats.FormatName = "openai-chat"
         self.doors = contextlib.AsyncExitStack()
         """Of those that a restart needs."""
 
@@ -59,7 +60,7 @@ class Scene:
         body = self.provider.bodies[0]
         told = [each["content"] for each in body["messages"] if each["role"] == "user"]
         raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        least = formats.FORMATS["openai-chat"].parse(raw).input_bytes - len(json.dumps(told))
+        least = formats.FORMATS[self.form].parse(raw).input_bytes - len(json.dumps(told))
         said = over(Programs())[self.driver].first_bytes
         assert least <= said <= 1.5 * least, (least, said)
 
@@ -94,7 +95,7 @@ async def scene(
     script: Script | Provider,
     *,
     driver: str = "pi",
-    form: str = "openai-chat",
+    form: formats.FormatName = "openai-chat",
     within_s: float = 60.0,
 ) -> AsyncIterator[Scene]:
     """`within_s` is for all of it."""
@@ -106,6 +107,7 @@ async def scene(
             await dash.call("provider.add", **given, models=[MODEL])
             await dash.call("model.set", model=MODEL, input_usd_per_mtok=1.0, output_usd_per_mtok=4.0)
             made = Scene(daemon, dash, provider, folder, driver)
+            made.form = form
             async with made.doors:
                 yield made
                 await made.dash.destroy_all()

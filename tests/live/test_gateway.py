@@ -13,6 +13,7 @@ import sqlite3
 import pytest
 import trio
 
+from dashd.domain.speech import FormatName
 from dashd.drivers import openclaw_gateway
 from dashd.drivers.openclaw_conversation import RESUMED
 from dashd.jail import holder_link
@@ -20,6 +21,7 @@ from tests.fakes import gateway_contract
 from tests.fakes.provider import Act
 from tests.live import scenes
 from tests.live.scenes import DONE, Scene, acts, result, scene
+from tests.live.stepping import item_of
 from tests.live.test_openclaw import UNTIL_GO, run, tool_works
 from tests.whole import door
 
@@ -34,9 +36,9 @@ def agent_environ(openclaw_environ):
     return openclaw_environ
 
 
-def on(daemon, folder, *acts_: Act):
+def on(daemon, folder, *acts_: Act, form: FormatName = "openai-chat"):
     """A scene whose model does these things, the last one for ever."""
-    return scene(daemon, folder, acts(*acts_), driver="openclaw", within_s=WITHIN_S)
+    return scene(daemon, folder, acts(*acts_), driver="openclaw", form=form, within_s=WITHIN_S)
 
 
 async def test_a_tool_writes_a_file_while_dashd_is_killed_and_nobody_notices(start_daemon, tmp_path) -> None:
@@ -91,6 +93,38 @@ async def test_it_is_killed_in_a_tool_and_the_session_goes_on_in_the_next_one(st
         assert RESUMED in json.dumps(seen)
         await there.balanced(swarm)
         assert [*pids_of(f"{swarm}-g1"), *pids_of(f"{swarm}-g2")] == []
+
+
+async def test_anthropics_format_a_budget_that_ends_and_another_agent_that_goes_on(
+    start_daemon, tmp_path
+) -> None:
+    first, other = (run(f"echo hi >> {name}.txt; {UNTIL_GO.replace('go', name)}") for name in ("one", "two"))
+    async with on(start_daemon(), tmp_path, first, other, DONE, form="anthropic") as there:
+        for name, form in (("other", "anthropic"), ("chatty", "openai-chat")):
+            given = {"name": name, "format": form, "url": there.provider.url, "models": [name]}
+            await there.dash.call("provider.add", **given)
+            await there.dash.call("model.set", model=name, input_usd_per_mtok=1.0, output_usd_per_mtok=4.0)
+        swarm = await there.swarm("step {item}", mode="gateway", agents=2, items=["i1", "i2"])
+        while not all((tmp_path / f"{name}.txt").exists() for name in ("one", "two")):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+        item = item_of(there.provider.bodies[0])
+        tasks = (await there.dash.call("task.list", swarm=swarm))["items"]
+        poor = next(each["agent"] for each in tasks if each["item"] == item)
+        rich = next(each["agent"] for each in tasks if each["item"] != item)
+        with pytest.raises(door.Refused, match="its gateway speaks anthropic, and 'chatty' is served in the"):
+            await there.dash.call("agent.set_model", agent=rich, model="chatty")
+        await there.dash.call("agent.set_model", agent=rich, model="other")
+        await there.dash.call("budget.set", budget=poor, limit_usd=0.0001, actions={"at_100": "notify"})
+        (tmp_path / "one").touch()
+        (failed,) = await there.dash.events(swarm, "task.failed")
+        assert (failed["agent"], there.provider.calls) == (poor, 2)
+        (tmp_path / "two").touch()
+        report = await there.ended_with(swarm, "partial")
+        assert report["failures"][0]["cause"] == "its budget did not cover the next call"
+        assert (report["attempts"]["total"], there.provider.calls) == (2, 3)
+        assert [body["model"] for body in there.provider.bodies] == [scenes.MODEL, scenes.MODEL, "other"]
+        assert all("system" in body for body in there.provider.bodies)  # which is Anthropic's
+        await there.balanced(swarm)
 
 
 async def keeps_the_contract(there: Scene, swarm: str) -> None:

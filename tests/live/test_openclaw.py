@@ -8,6 +8,7 @@ import json
 import pytest
 import trio
 
+from dashd.domain.speech import FormatName
 from tests.fakes.provider import Act
 from tests.live.scenes import BUSY, DONE, HASTY, Scene, acts, result, scene
 
@@ -29,9 +30,9 @@ def run(command: str) -> Act:
     return Act(text="I look.", tool=("exec", {"command": command, "yieldMs": 120_000}))
 
 
-def on(daemon, folder, *acts_: Act):
+def on(daemon, folder, *acts_: Act, form: FormatName = "openai-chat"):
     """A scene whose model does these things, the last one for ever."""
-    return scene(daemon, folder, acts(*acts_), driver="openclaw", within_s=WITHIN_S)
+    return scene(daemon, folder, acts(*acts_), driver="openclaw", form=form, within_s=WITHIN_S)
 
 
 async def test_text_a_message_and_the_result_asked_for_once_more(start_daemon, tmp_path) -> None:
@@ -84,17 +85,20 @@ async def test_a_model_that_is_down_for_good_fails_the_attempt(start_daemon, tmp
         assert failure["cause"].startswith("no model answered: 5")
 
 
-async def test_a_broken_stream_goes_on_in_the_same_session(start_daemon, tmp_path) -> None:
+@pytest.mark.parametrize("form", ["openai-chat", "anthropic"])
+async def test_a_broken_stream_goes_on_in_the_same_session(start_daemon, tmp_path, form) -> None:
     """Cut in its first call, then hung, and stalled."""
     first, *later = Act(cut_at=400), Act(stall_at=0), Act(stall_at=400)
-    async with on(start_daemon(HASTY), tmp_path, first, run("echo x >> marks"), *later, DONE) as there:
+    script = first, run("echo x >> marks"), *later, DONE
+    async with on(start_daemon(HASTY), tmp_path, *script, form=form) as there:
         report = await there.ended(await there.swarm())
         assert (result(report)["summary"], report["attempts"]["total"]) == ("all done", 1)
         assert (tmp_path / "marks").read_text() == "x\n"
         said = [json.dumps(message) for message in there.provider.bodies[1]["messages"]]
         assert any("Task: " in each for each in said if '"role": "user"' in each)
-        told = [message["role"] for message in there.provider.bodies[-1]["messages"]]
-        assert told.count("tool") == 1  # the session knows what was done before
+        told = json.dumps(there.provider.bodies[-1]["messages"])
+        result_of_tool = '"role": "tool"' if form == "openai-chat" else '"type": "tool_result"'
+        assert told.count(result_of_tool) == 1  # the session knows what was done before
         assert there.provider.calls == 5
 
 

@@ -24,8 +24,9 @@ def agent_environ(openclaw_environ):
     return openclaw_environ
 
 
-async def test_a_refused_budget_is_one_call_and_a_clean_end(start_daemon, tmp_path) -> None:
-    async with on(start_daemon(), tmp_path, run(UNTIL_GO), DONE) as there:
+@pytest.mark.parametrize("form", ["openai-chat", "anthropic"])
+async def test_a_refused_budget_is_one_call_and_a_clean_end(start_daemon, tmp_path, form) -> None:
+    async with on(start_daemon(), tmp_path, run(f"echo hi > note.txt; {UNTIL_GO}"), DONE, form=form) as there:
         swarm = await there.swarm()
         await tool_works(there, swarm)
         given = {"limit_usd": 0.0001, "actions": {"at_100": "notify"}}
@@ -34,8 +35,12 @@ async def test_a_refused_budget_is_one_call_and_a_clean_end(start_daemon, tmp_pa
         report = await there.ended(swarm)
         assert report["failures"][0]["cause"] == "its budget did not cover the next call"
         assert (report["attempts"]["total"], there.provider.calls) == (1, 1)
+        there.first_call_is_as_said()
+        assert (tmp_path / "note.txt").read_text() == "hi\n"
+        await there.balanced(swarm)
         again = await there.ended(await there.swarm())
         assert result(again)["summary"] == "all done"  # the next one works at once
+        assert all(("system" in body) == (form == "anthropic") for body in there.provider.bodies)
 
 
 async def test_dashd_is_killed_while_a_tool_works_and_nobody_notices(start_daemon, tmp_path) -> None:
