@@ -67,6 +67,11 @@ def agent_name(agent_id: str, tag: str = "") -> str:
     return f"{name}-{tag}" if tag else name
 
 
+def is_named(name: str, agent_id: str) -> bool:
+    """Whether this is the agent's name, with whatever tag."""
+    return name == agent_name(agent_id) or name.startswith(f"{agent_name(agent_id)}-")
+
+
 def agent_id_of(name: str) -> str | None:
     """The agent of a name with a tag; None for one that Dash does not give."""
     found = _NAME.fullmatch(name)

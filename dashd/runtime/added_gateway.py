@@ -372,7 +372,7 @@ class AddedGateway(Connection):
     def _sessions_left(self, db: Snapshot) -> dict[str, tuple[str, str, str]]:
         """In which runs were given up or stopped in this start: (agent, it, see `first_run`), by attempt."""
         open_ = (attempts.open_of_agent(db, each) for each in attempts.begun_at(db, self.name))
-        going = {gateways.session_of(db, row).id for row in open_ if row is not None}
+        going = {gateways.session_of(db, row).id for row in open_ if row and row.started_at_ms is not None}
         found = {}
         for row in attempts.left_at(db, self.name, self._boot_id, LEFT_MAX):
             session = gateways.session_of(db, row)

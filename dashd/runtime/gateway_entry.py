@@ -137,7 +137,7 @@ async def _resumes(gateway: Connection, claim: Claim, plan: Plan, tag: str) -> b
     if plan.begun:  # its link asks the same, and must not be sent back here for it at once
         await client.wait(run_of(claim.attempt_id, FIRST), 0)
         await client.describe(openclaw_gateway.session_key(claim.agent_id, plan.session, tag))
-    await gateway.warmth.enter(client, openclaw_gateway.agent_name(claim.agent_id, tag))
+    await gateway.warmth.enter(client, openclaw_gateway.agent_name(claim.agent_id, tag), claim.agent_id)
     if plan.session == plan.launch_id or plan.journal.rows:  # what works in it then is this attempt's own
         return False
     return await at_rest(client, openclaw_gateway.session_key(claim.agent_id, plan.session, tag))

@@ -54,14 +54,13 @@ def run_of(attempt_id: str, turn: str) -> str:
 
 def first_run(db: Snapshot, row: AttemptRow, session: str) -> str:
     """Of an attempt that is over, the run that was to begin its session, by the launch that did, and may not
-    have been taken yet. Empty where the session is another's, where it ended by itself, and where the agent
-    is in again, which it was not before that run was known to be over.
+    have been taken yet. Empty where the session is another's, where it was never asked for, where it ended by
+    itself, and where the agent's next attempt has started: none does before that run is known to be over.
     """
-    if session != row.launch_id or (row.stop is None and row.state != "lost"):
+    if session != row.launch_id or row.started_at_ms is None or (row.stop is None and row.state != "lost"):
         return ""
     open_ = attempts.open_of_agent(db, row.agent_id)
-    launch = attempts.launch(db, open_.launch_id) if open_ is not None else None
-    is_in = launch is not None and (launch.within or launch.place_boot) is not None
+    is_in = open_ is not None and open_.started_at_ms is not None
     return "" if is_in else run_of(row.id, FIRST)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import trio
 
+from dashd.drivers import openclaw_gateway
 from dashd.drivers.openclaw_client import INVALID, Client, GatewayRefused
 from dashd.store.bells import Bell
 
@@ -89,15 +90,18 @@ class Warmth:
             if self._working.get(agent) == left:
                 del self._working[agent]
 
-    async def enter(self, client: Client, agent: str) -> None:
-        """An attempt of the agent is about to be let in. Raises GatewayLost, GatewayRefused, TooSlowError."""
+    async def enter(self, client: Client, agent: str, agent_id: str) -> None:
+        """An attempt of the agent is about to be let in. Keys are an agent's: what was left under another of
+        its names calls with them too. Raises GatewayLost, GatewayRefused, TooSlowError.
+        """
         self.leave(agent)
         self.entries.ring()
         if (warmed := self._warming.get(agent)) is not None:
             await warmed.wait()
-        if (left := self._working.get(agent)) is not None:
-            await _all_over(client, agent, left)
-            self._working.pop(agent, None)
+        for name, left in list(self._working.items()):
+            if openclaw_gateway.is_named(name, agent_id):
+                await _all_over(client, name, left)
+                self._working.pop(name, None)
         if agent not in self.warm:  # it may have been cut off, here or in a gateway before this one
             await at_rest(client, _session(agent))
 

@@ -136,7 +136,7 @@ async def test_one_that_has_begun_is_never_failed_by_a_refusal(autojump_clock, r
     assert (ending.state, trio.current_time() >= least_s) == ("lost", True)
     gateway.client.session = Session("running", RUN)
     gateway.client.refuses, gateway.client.aborts_needed = None, 3
-    await gateway.warmth.enter(gateway.client, "s-001")  # type: ignore[arg-type]
+    await gateway.warmth.enter(gateway.client, "s-001", "s-001")  # type: ignore[arg-type]
     assert gateway.client.aborted == 3  # nobody comes in beside it
 
 
@@ -183,9 +183,9 @@ async def test_whose_session_does_not_come_to_rest_is_not_followed_by_another(
     assert len(gateway.given_up) == 1
     if not own:
         with pytest.raises(trio.TooSlowError):
-            await gateway.warmth.enter(client, "s-001")  # type: ignore[arg-type]
+            await gateway.warmth.enter(client, "s-001", "s-001")  # type: ignore[arg-type]
         client.aborts_needed = 0
-        await gateway.warmth.enter(client, "s-001")  # type: ignore[arg-type]
+        await gateway.warmth.enter(client, "s-001", "s-001")  # type: ignore[arg-type]
 
 
 async def test_a_run_that_is_left_is_not_forgotten_over_an_attempt_that_it_kept_out(autojump_clock) -> None:

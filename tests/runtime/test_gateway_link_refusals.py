@@ -237,7 +237,7 @@ async def test_after_a_run_that_cannot_be_ended_nobody_comes_in_its_place(
     client.abort_refusals = []
     await gateway_entry._resumes(bed.gateway, CLAIM, plan_of("s-t1.2"), "")  # type: ignore[arg-type]
     client.session, aborted = Session("running", "the next one's"), client.aborted
-    await warmth.enter(client, "s-001")  # type: ignore[arg-type]
+    await warmth.enter(client, "s-001", "s-001")  # type: ignore[arg-type]
     await warmth.end_left(client)  # type: ignore[arg-type]
     assert client.aborted == aborted
 
@@ -346,4 +346,18 @@ async def test_after_a_restart_of_dashd_a_run_that_may_be_taken_is_known_by_its_
     (second,) = scene.claim()
     assert first_run(scene.db, over, over.launch_id) == run_id
     scene.do(lambda tx: gateways.enter(tx, second.attempt_id, row.launch_id))
+    assert first_run(scene.db, over, over.launch_id) == run_id, "that one still waits for it"
+    scene.start(second)
     assert first_run(scene.db, over, over.launch_id) == ""  # it came in when that was over
+
+
+async def test_what_never_started_was_never_asked_for(bed) -> None:
+    scene = bed.scene
+    scene.swarm("a", agents_made=1, mode="gateway", driver="openclaw")
+    row = scene.do(lambda tx: gateways.insert(tx, SWARM, "t"))
+    (claim,) = scene.claim()
+    scene.do(lambda tx: gateways.enter(tx, claim.attempt_id, row.launch_id))
+    scene.do(lambda tx: attempts.ask_stop(tx, claim.attempt_id, "requeue"))
+    scene.end(claim, "never", "stopped before it started")
+    over = scene.attempt(claim)
+    assert first_run(scene.db, over, over.launch_id) == ""

@@ -27,17 +27,17 @@ async def test_an_attempt_waits_until_the_run_is_over(nursery, autojump_clock) -
     nursery.start_soon(warmth.make_warm, client, AGENT, "s-g1")
     await trio.sleep(5)
     with trio.move_on_after(50) as waited:
-        await warmth.enter(client, AGENT)  # type: ignore[arg-type]
+        await warmth.enter(client, AGENT, AGENT)  # type: ignore[arg-type]
     assert waited.cancelled_caught
     client.end(RUN, REFUSED)
-    await warmth.enter(client, AGENT)  # type: ignore[arg-type]
+    await warmth.enter(client, AGENT, AGENT)  # type: ignore[arg-type]
     assert client.aborted == 0
 
 
 async def test_an_attempt_ends_a_run_that_was_cut_off(autojump_clock) -> None:
     warmth, client = Warmth(), FakeClient()
     client.session = Session("running", None)
-    await warmth.enter(client, AGENT)  # type: ignore[arg-type]
+    await warmth.enter(client, AGENT, AGENT)  # type: ignore[arg-type]
     assert client.aborted == 1
     assert warmth.cold([AGENT]) == []  # its attempt warms it
 
@@ -112,3 +112,16 @@ async def test_whether_the_run_that_begins_a_session_was_taken_is_seen_by_the_se
         ["s-t1.1:turn:1"] * waits,
         waits,
     )
+
+
+async def test_a_run_left_under_another_of_its_names_keeps_its_agent_out(nursery, autojump_clock) -> None:
+    """Whatever it is called there, an agent's keys are the same."""
+    warmth, client = Warmth(), FakeClient()
+    warmth.leave_working("s-001-0123456789", "agent:s-001-0123456789:x", RUN)
+    with trio.move_on_after(30) as waited:
+        await warmth.enter(client, "s-001-abcdefabcd", "s-001")  # type: ignore[arg-type]
+    assert waited.cancelled_caught
+    await warmth.enter(client, "s-0011", "s-0011")  # type: ignore[arg-type]  # is somebody else
+    client.end(RUN, REFUSED)
+    await warmth.enter(client, "s-001-abcdefabcd", "s-001")  # type: ignore[arg-type]
+    assert not warmth.is_left("s-001-0123456789")
