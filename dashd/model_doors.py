@@ -86,11 +86,16 @@ class ModelDoors:
     async def open(self, claim: Claim, model: str | None, *, inside: bool, calls: bool) -> OpenDoor:
         """A fresh listener on a free port, served already; or the key alone, for one that a jail opens."""
         key = fresh_key(self._clock)
-        payer, hosts, driver = await self._store.own.read(
-            lambda db: (_payer(db, claim), _hosts(db, claim), swarms.get(db, claim.swarm_id).driver)
+        payer, hosts, driver, own = await self._store.own.read(
+            lambda db: (
+                _payer(db, claim),
+                _hosts(db, claim),
+                swarms.get(db, claim.swarm_id).driver,
+                agents.get(db, claim.agent_id).model,
+            )
         )
-        style = self._styles[driver]
-        told = await what_is_told(self._exchange.registry, model, self._speaks.get(driver, ()))
+        style, formats = self._styles[driver], self._speaks.get(driver, ())
+        told = await what_is_told(self._exchange.registry, model, formats, given=own)
         await self._write(
             lambda tx: proxy_keys.insert(
                 tx, doors.digest(key), payer.budget_id, claim.agent_id, claim.attempt_id
@@ -233,16 +238,17 @@ def payer_of(db: Snapshot, swarm_id: str, agent_id: str, task_id: str | None) ->
 
 
 async def what_is_told(
-    registry: Registry, model: str | None, formats: Sequence[FormatName]
+    registry: Registry, model: str | None, formats: Sequence[FormatName], *, given: str | None = None
 ) -> tuple[str, int | None, FormatName]:
     """(the model that an agent is to call, what it takes, in which of `formats` it is called): `model`, else
-    the usual one. Raises OSError where the price list is needed for it and cannot be read.
+    the usual one. Where it was `given` another one its calls go to that, whatever they name. Raises OSError
+    where the price list is needed for it and cannot be read.
     """
     try:
         await registry.prepare()
         name = model or registry.default(formats)[0]
-        form = _format(registry, name, formats)
-        return name, registry.context_tokens(name, form), form
+        form = _format(registry, given or name, formats)
+        return name, registry.context_tokens(given or name, form), form
     except errors.Unavailable as error:
         raise OSError(errno.EAGAIN, error.message) from None
 

@@ -287,6 +287,15 @@ async def test_a_program_is_told_the_format_of_its_model(claude: Bed, inside: bo
     assert not claude.doors._formats
 
 
+async def test_a_program_is_told_the_format_of_the_model_that_its_agent_was_given(claude: Bed) -> None:
+    """While it had nothing to do, so that any of its driver's formats was right."""
+    agent = claude.world.agents[0]
+    await claude.world.store.writer.apply(lambda tx: agents.set_model(tx, agent, "c"))
+    opened = await claude.doors.open(claude.claim(), "offline", inside=True, calls=True)
+    assert (opened.access.name, opened.access.format) == ("offline", "anthropic")
+    assert await claude.doors.spoken(agent) == "anthropic"
+
+
 async def test_a_restart_knows_what_a_program_speaks(claude: Bed) -> None:
     agent, claim = claude.world.agents[0], claude.claim()
     await claude.world.store.writer.apply(lambda tx: agents.set_model(tx, agent, "c"))
