@@ -109,7 +109,9 @@ class Drivers:
     def remarks(self, name: str, argv: Sequence[str]) -> list[str]:
         return []
 
-    async def check(self, name: str, argv: Sequence[str] | None, cwd: str | None) -> tuple[list[str], str]:
+    async def check(
+        self, name: str, argv: Sequence[str] | None, cwd: str | None, *, away: bool = False
+    ) -> tuple[list[str], str]:
         return list(argv or ["true"]), cwd or "/"
 
 
