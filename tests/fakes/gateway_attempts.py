@@ -34,6 +34,8 @@ class FakeClient:
         self.started: list[str] = []
         self.aborted = 0
         self.aborts_needed = 1
+        self.runs = True
+        """Whether an abort finds something to end."""
         self.refusals: list[Exception] = []
         self.slow_s = 0.0
         """To take a run."""
@@ -71,7 +73,7 @@ class FakeClient:
         self.started.append(run_id)
         return self.fresh
 
-    async def abort(self, session: str) -> None:
+    async def abort(self, session: str) -> bool:
         await trio.lowlevel.checkpoint()
         self.aborted += 1
         if self.abort_refusals:
@@ -81,6 +83,7 @@ class FakeClient:
                 if run_id and run_id not in self.ended:
                     self.end(run_id, ABORTED)
             self.session = self.session and Session("timeout", None)
+        return self.runs
 
     def end(self, run_id: str, how: Waited) -> None:
         self.ended[run_id] = how
