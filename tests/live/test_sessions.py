@@ -63,8 +63,12 @@ async def test_a_fork_works_beside_the_one_that_it_was_copied_from(start_daemon,
         assert _roles(bodies[0]) == ["system", "user", "assistant", "tool", "assistant", "user"]
 
 
+READ_MAX = 7
+"""Of the model's context there is no room for more."""
+
+
 class Summing(Provider):
-    """Reads three long files, is asked for a summary, and knows afterwards what that said."""
+    """Reads long files, is asked for a summary, and knows afterwards what that said."""
 
     def __init__(self, *, waits: bool = True) -> None:
         super().__init__(self._act)
@@ -82,9 +86,11 @@ class Summing(Provider):
         read = _roles(body).count("tool")
         if read == 3 and not self._waits:
             return DONE
-        if read == 3:  # asked for right at the end of the turn, and broken off for the summary
-            return Act(text="It is never heard.", delay_s=20.0)
+        if read == READ_MAX:
+            return Act(text="It is never heard.")
+        # Asked for right at the end of a turn, and broken off for the summary as soon as Pi is told of that.
         wait = "; touch there; until [ -e go ]; do sleep 0.05; done" if read == 2 and self._waits else ""
+        wait += "; sleep 2" if read > 2 else ""
         return bash(f"seq -f %024.0f 1 1900{wait}")  # 12,000 tokens; Pi keeps the last 20,000
 
 
