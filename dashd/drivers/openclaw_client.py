@@ -109,10 +109,9 @@ class Client:
         """How the session stands; None where there is none."""
         return (await self.call("sessions.describe", protocol.Described, key=session)).session
 
-    async def abort(self, session: str) -> bool:
-        """Ends what runs in the session, with its tools, and what waits there. False where nothing ran."""
-        found = await self.call("sessions.abort", protocol.Aborted, key=session, clearQueued=True)
-        return found.aborted_run_id is not None
+    async def abort(self, session: str) -> None:
+        """Ends what runs in the session, with its tools, and what waits there. It may be nothing."""
+        await self.call("sessions.abort", dict[str, Any], key=session, clearQueued=True)
 
     async def agents(self) -> set[str]:
         """The names of the agents that it knows."""

@@ -117,13 +117,6 @@ class Session(msgspec.Struct, frozen=True, rename="camel"):
         return self.status == "running"
 
 
-class Aborted(msgspec.Struct, frozen=True, rename="camel"):
-    """The answer to `sessions.abort`."""
-
-    aborted_run_id: str | None = None
-    """None where nothing ran, whatever `sessions.describe` says."""
-
-
 class Described(msgspec.Struct, frozen=True):
     """The answer to `sessions.describe`."""
 

@@ -114,15 +114,3 @@ def test_a_frame_with_half_a_character_is_a_frame() -> None:
     found = protocol.decode('{"type":"res","id":"1","ok":true,"payload":{"status":"ok","text":"\\ud83d"}}')
     assert isinstance(found, protocol.Answer)
     assert (found.id, json.loads(bytes(found.payload))["text"]) == ("1", "\ufffd")
-
-
-@pytest.mark.parametrize(
-    ("answer", "ran"),
-    [
-        ('{"ok":true,"abortedRunId":"r1","status":"aborted"}', "r1"),
-        ('{"ok":true,"abortedRunId":null,"status":"no-active-run"}', None),
-    ],
-)
-def test_an_abort_says_whether_anything_ran(answer: str, ran: str | None) -> None:
-    """As OpenClaw 2026.9.6 answers while a run works, and once it does not."""
-    assert msgspec.json.decode(answer, type=protocol.Aborted).aborted_run_id == ran

@@ -157,12 +157,11 @@ class FakeClient:
             raise refusal
         return dict.fromkeys(self._openclaw.names, 1), dict.fromkeys(self._openclaw.providers, 1), 1_000
 
-    async def abort(self, session: str) -> bool:
+    async def abort(self, session: str) -> None:
         await trio.sleep(self._openclaw.abort_s)
         if self._openclaw.abort_refusals:
             raise self._openclaw.abort_refusals.pop()
         self._openclaw.aborted.append(session)
-        return True
 
     async def log(self, lines: int) -> list[bytes]:
         return self._openclaw.lines

@@ -34,8 +34,6 @@ class FakeClient:
         self.started: list[str] = []
         self.aborted = 0
         self.aborts_needed = 1
-        self.runs = True
-        """Whether an abort finds something to end."""
         self.refusals: list[Exception] = []
         self.slow_s = 0.0
         """To take a run."""
@@ -73,7 +71,7 @@ class FakeClient:
         self.started.append(run_id)
         return self.fresh
 
-    async def abort(self, session: str) -> bool:
+    async def abort(self, session: str) -> None:
         await trio.lowlevel.checkpoint()
         self.aborted += 1
         if self.abort_refusals:
@@ -83,7 +81,6 @@ class FakeClient:
                 if run_id and run_id not in self.ended:
                     self.end(run_id, ABORTED)
             self.session = self.session and Session("timeout", None)
-        return self.runs
 
     def end(self, run_id: str, how: Waited) -> None:
         self.ended[run_id] = how

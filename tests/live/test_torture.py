@@ -145,9 +145,11 @@ async def _kills_of_gateways(on: Scene, first: int, kills: int) -> int:
             await trio.sleep(0.02)
         end_node(up["data"]["gateway"], "DASH_LAUNCH")
     spent = await _worked_out(on, swarm, items, steps_done=KILLS_A_SWARM)
+    # One that cannot take up a session of the one before (rare, see gateway_warmth) is ended by Dash.
     ends = [each["data"]["reason"] for each in await on.dash.events(swarm, "gateway.down", kills)]
-    assert len(await on.dash.events(swarm, "gateway.up", 1 + kills)) == 1 + kills, ends
-    assert [pid for n in range(1, 2 + kills) for pid in pids_of(f"{swarm}-g{n}", "DASH_LAUNCH")] == []
+    assert [each for each in ends if "not at rest" not in each] == ["it ended (signal 9)"] * kills
+    assert len(await on.dash.events(swarm, "gateway.up", 1 + kills)) == 1 + len(ends)
+    assert [pid for n in range(1, 2 + len(ends)) for pid in pids_of(f"{swarm}-g{n}", "DASH_LAUNCH")] == []
     return spent
 
 

@@ -6,7 +6,7 @@ import trio
 from dashd.drivers.openclaw_client import GatewayRefused
 from dashd.drivers.openclaw_protocol import Fault, Session, Waited
 from dashd.runtime import gateway_warmth
-from dashd.runtime.gateway_warmth import STILL_S, Warmth, at_rest
+from dashd.runtime.gateway_warmth import Warmth, at_rest
 from tests.fakes.gateway_attempts import FakeClient
 
 AGENT, RUN = "s-001", "s-g1:warm:s-001"
@@ -49,31 +49,6 @@ async def test_one_that_takes_too_long_or_is_refused_is_left_to_its_attempt(auto
     await warmth.make_warm(client, "s-002", "s-g1")  # type: ignore[arg-type]
     assert warmth.cold([AGENT, "s-002"]) == []
     assert warmth.warm == set()
-
-
-async def test_what_a_gateway_could_not_take_up_is_said_to_run_for_ever(autojump_clock) -> None:
-    """Seen in one of forty kills: "failed to resume interrupted main session", status "running", and
-    nothing that an abort would find.
-    """
-    client = FakeClient()
-    client.session, client.aborts_needed, client.runs = Session("running", None), 1_000, False
-    assert await at_rest(client, "agent:s-001:x")  # type: ignore[arg-type]
-    assert STILL_S <= trio.current_time() < STILL_S + 5
-
-
-async def test_what_is_taken_up_late_is_waited_for(nursery, autojump_clock) -> None:
-    client = FakeClient()
-    client.session, client.aborts_needed, client.runs = Session("running", None), 1_000, False
-
-    async def take_up() -> None:
-        await trio.sleep(STILL_S - 5)
-        client.runs = True
-        await trio.sleep(STILL_S)
-        client.session = Session("timeout", "r")
-
-    nursery.start_soon(take_up)
-    assert await at_rest(client, "agent:s-001:x")  # type: ignore[arg-type]
-    assert trio.current_time() >= 2 * STILL_S - 5
 
 
 async def test_what_a_gateway_takes_up_by_itself_is_ended(autojump_clock) -> None:
