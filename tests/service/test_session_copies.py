@@ -11,19 +11,9 @@ from dashd.store import attempts, sessions, tasks
 from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors, methods
 from tests.fakes.scene import SWARM
-from tests.service.test_sessions import ID, Sessions, Talk, running
+from tests.service.test_sessions import ID, Talk, core, port, running
 
-__all__ = ["running"]
-
-
-@pytest.fixture
-def port(scene):
-    return Sessions(scene)
-
-
-@pytest.fixture
-def core(core, port):
-    return dataclasses.replace(core, sessions=port)
+__all__ = ["core", "port", "running"]
 
 
 async def test_where_it_goes_on_hides_nothing(call, scene, port, running) -> None:

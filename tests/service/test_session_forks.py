@@ -1,7 +1,5 @@
 """Going on with a copy of a session: as it is, and in a new swarm where its own has ended."""
 
-import dataclasses
-
 import pytest
 
 from dashd.domain import repository
@@ -10,9 +8,9 @@ from dashd.domain.session_tree import Node, SessionTree
 from dashd.store import sessions, swarms, tasks, workspaces
 from dashd.wire import errors
 from tests.fakes.scene import SWARM
-from tests.service.test_sessions import ID, Sessions, Talk, running
+from tests.service.test_sessions import ID, Talk, core, port, running
 
-__all__ = ["running"]
+__all__ = ["core", "port", "running"]
 OTHER = "other1"
 
 
@@ -20,16 +18,6 @@ class Killed(Talk):
     """Its last call has no result."""
 
     tree = SessionTree([*Talk.tree.nodes.values(), Node("n4", "n3", "assistant", "again", calls=("d",))])
-
-
-@pytest.fixture
-def port(scene):
-    return Sessions(scene)
-
-
-@pytest.fixture
-def core(core, port):
-    return dataclasses.replace(core, sessions=port)
 
 
 async def test_one_that_was_killed_in_a_tool_is_gone_on_with_as_it_is(call, scene, port, running) -> None:

@@ -1,6 +1,5 @@
 """Going on with a session elsewhere: once, and stopped before it is copied."""
 
-import dataclasses
 from functools import partial
 
 import pytest
@@ -13,20 +12,10 @@ from dashd.store.sessions import CheckpointRow
 from dashd.wire import errors
 from dashd.wire.events import iso
 from tests.fakes.scene import SWARM
-from tests.service.test_sessions import ID, Sessions, claimed, lost, running
+from tests.service.test_sessions import ID, claimed, core, lost, port, running
 
-__all__ = ["claimed", "lost", "running"]
+__all__ = ["claimed", "core", "lost", "port", "running"]
 OTHER = "other1"
-
-
-@pytest.fixture
-def port(scene):
-    return Sessions(scene)
-
-
-@pytest.fixture
-def core(core, port):
-    return dataclasses.replace(core, sessions=port)
 
 
 @pytest.fixture
